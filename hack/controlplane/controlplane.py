@@ -1,0 +1,404 @@
+"""A real control plane on loopback: etcd and kube-apiserver, with TLS, RBAC and an audit log.
+
+There is no controller manager, no scheduler and no node: a deleted namespace stays in
+``Terminating``, and no ``kube-root-ca.crt`` and no Endpoints appear. The Service
+``default/kubernetes`` is always there, made by the API server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import inspect
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+import trustme
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+HERE = Path(__file__).resolve().parent
+BASE = HERE.parents[1] / "deploy" / "kustomize" / "base"
+BASE_KINDS = frozenset(("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"))
+SERVICE_CIDR = "10.96.0.0/12"  # 1,048,574 addresses
+SEED_NAMESPACES = tuple(f"seed-{index:02}" for index in range(20))
+START_TIMEOUT_S = 60.0
+BODIES = {"level": "RequestResponse", "resources": [{"group": "", "resources": ["configmaps"]}]}
+AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+AUDIT_POLICY = AUDIT | {"rules": [BODIES, {"level": "Metadata"}]}
+
+
+class Child:
+    """A child process that cannot outlive this one.
+
+    A shell waits on a pipe that only this process holds open: it kills the child when the pipe
+    closes, even after a SIGKILL of this process. ``PR_SET_PDEATHSIG`` would be shorter, but it
+    fires when the starting *thread* ends, and a worker thread may well start an API server.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._log = log
+        null, pipe, merge = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(command, stdin=null, stdout=out, stderr=merge, start_new_session=True)
+        guard = ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(self._process.pid)]
+        self._guard = subprocess.Popen(guard, stdin=pipe, stderr=null, start_new_session=True)
+
+    def wait_for(self, client: httpx.Client, path: str) -> None:
+        """Return when a GET of a path answers 200.
+
+        Raises:
+            RuntimeError: When the process ended, or START_TIMEOUT_S went by. The message has the
+                last lines of its log.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(path, timeout=5).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            try:
+                self._process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+        raise RuntimeError(f"no answer from {path}; the end of {self._log}:\n{tail}")
+
+    def end(self, signum: signal.Signals) -> None:
+        """Send a signal, reap the process; one that takes longer than 10 s is killed."""
+        self._guard.kill()  # before the child is reaped and its pid can be another's
+        self._guard.communicate()
+        self._process.send_signal(signum)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class ControlPlane:
+    """One etcd and one API server, whose state is in one directory.
+
+    The ports, the certificates and the admin's token last as long as the object: a restart of
+    either process keeps them. Another object on the same directory finds the same Kubernetes
+    objects, behind another port and other credentials. A client that is used while the API server
+    is killed must expect refused connections.
+
+    Attributes:
+        url: Where the API server listens.
+        ca_file: The authority, in PEM, that signed its certificate.
+        admin_token: A bearer token of the group system:masters.
+        audit_log: Audit events, one JSON object a line.
+        kubeconfig: What kubectl needs to be that admin.
+        etcd_data: etcd's data directory; to copy only while etcd is stopped.
+    """
+
+    def __init__(self, assets: Path, directory: Path) -> None:
+        """Write certificates and configuration; start nothing.
+
+        Args:
+            assets: The folder that has etcd and kube-apiserver, and kubectl when PATH has none.
+            directory: Made when it is absent.
+        """
+        self._assets = assets
+        self._directory = directory.resolve()
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._etcd: Child | None = None
+        self._apiserver: Child | None = None
+        self._port = _free_ports()
+        self._etcd_url = f"http://127.0.0.1:{self._port + 1}"
+        self.url = f"https://127.0.0.1:{self._port}"
+        self.ca_file = self._directory / "ca.crt"
+        self.admin_token = secrets.token_urlsafe(32)
+        self.audit_log = self._directory / "audit.log"
+        self.kubeconfig = self._directory / "admin.kubeconfig"
+        self.etcd_data = self._directory / "etcd"
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        certificate = authority.issue_cert("127.0.0.1", "localhost")
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(self._directory / "tls.pem"))
+        key = authority.issue_cert("service-accounts").private_key_pem
+        key.write_to_path(str(self._directory / "service-accounts.key"))
+        (self._directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
+        tokens = f'{self.admin_token},admin,admin,"system:masters"\n'
+        (self._directory / "tokens.csv").write_text(tokens)
+        self._write_kubeconfig(self.kubeconfig, self.admin_token)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start both and return when the API server is ready, in 2 to 8 s.
+
+        Raises:
+            RuntimeError: When one of them does not start; none is left running then.
+        """
+        try:
+            self.start_etcd()
+            self.start_apiserver()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop what runs; etcd in good order, so that its data can be copied."""
+        self.kill_apiserver()  # it has no state, and in good order it would wait for watches
+        self._end_etcd(signal.SIGTERM)
+
+    def start_etcd(self) -> None:
+        """Start etcd, with the data it had; RuntimeError when it does not start."""
+        command = [
+            str(self._assets / "etcd"),
+            f"--data-dir={self.etcd_data}",
+            f"--listen-client-urls={self._etcd_url}",
+            f"--advertise-client-urls={self._etcd_url}",
+            "--listen-peer-urls=http://127.0.0.1:0",
+            "--unsafe-no-fsync",
+        ]
+        self._etcd = Child(command, self._directory / "etcd.log")
+        with httpx.Client(base_url=self._etcd_url, trust_env=False) as client:
+            self._etcd.wait_for(client, "/health")
+
+    def kill_etcd(self) -> None:
+        """End etcd with SIGKILL."""
+        self._end_etcd(signal.SIGKILL)
+
+    def _end_etcd(self, signum: signal.Signals) -> None:
+        if self._etcd is not None:
+            self._etcd.end(signum)
+            self._etcd = None
+
+    def start_apiserver(self) -> None:
+        """Start the API server on its port; RuntimeError when it does not become ready."""
+        keys = self._directory / "service-accounts.key"
+        tls = self._directory / "tls.pem"
+        command = [
+            str(self._assets / "kube-apiserver"),
+            f"--etcd-servers={self._etcd_url}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",  # Endpoints refuse a loopback address
+            f"--secure-port={self._port}",
+            f"--tls-cert-file={tls}",
+            f"--tls-private-key-file={tls}",
+            f"--service-cluster-ip-range={SERVICE_CIDR}",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={self._directory / 'tokens.csv'}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={keys}",
+            f"--service-account-signing-key-file={keys}",
+            f"--audit-policy-file={self._directory / 'audit-policy.json'}",
+            f"--audit-log-path={self.audit_log}",
+            "--audit-log-mode=blocking-strict",
+            "--audit-log-maxsize=100000",  # megabytes: one file, never rotated
+        ]
+        self._apiserver = Child(command, self._directory / "kube-apiserver.log")
+        with self.client() as client:
+            self._apiserver.wait_for(client, "/readyz")
+
+    def kill_apiserver(self) -> None:
+        """End the API server with SIGKILL."""
+        if self._apiserver is not None:
+            self._apiserver.end(signal.SIGKILL)
+            self._apiserver = None
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """Return a client of the API server; the caller closes it.
+
+        Args:
+            token: Whose requests these are; the admin's without it.
+        """
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token or self.admin_token}"},
+            verify=ssl.create_default_context(cafile=self.ca_file),
+            timeout=30,
+            trust_env=False,
+        )
+
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """Return a token, good for an hour, of a service account that exists."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        with self.client() as client:
+            answer = client.post(path, json={"spec": {"expirationSeconds": 3600}})
+        return str(answer.raise_for_status().json()["status"]["token"])
+
+    def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
+        """Write a kubeconfig with a new token of a service account that exists."""
+        path = self._directory / f"{namespace}.{name}.kubeconfig"
+        self._write_kubeconfig(path, self.service_account_token(namespace, name), namespace)
+        return path
+
+    def _write_kubeconfig(self, path: Path, token: str, namespace: str = "default") -> None:
+        cluster = {"server": self.url, "certificate-authority": str(self.ca_file)}
+        context = {"cluster": "local", "user": "local", "namespace": namespace}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "local", "cluster": cluster}],
+            "users": [{"name": "local", "user": {"token": token}}],
+            "contexts": [{"name": "local", "context": context}],
+            "current-context": "local",
+        }
+        path.write_text(json.dumps(config, indent=2))  # JSON is YAML
+
+    def audit(self, stage: str = "ResponseComplete") -> list[dict[str, Any]]:
+        """Return the audit events of a stage, oldest first.
+
+        The event of a short answer is there before the answer is. That of a watch comes at its
+        end; stage ``ResponseStarted`` has the watches that are open. Bodies are recorded for
+        ConfigMaps only.
+        """
+        text = self.audit_log.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()  # without a line half written
+        return [event for line in lines if (event := json.loads(line))["stage"] == stage]
+
+    def apply_base(self) -> None:
+        """Apply namespace, service account and RBAC of deploy/kustomize/base, and no workload."""
+        objects = yaml.safe_load_all(self.kubectl("kustomize", str(BASE)))
+        wanted = [each for each in objects if each["kind"] in BASE_KINDS]
+        self.kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(wanted))
+
+    def kubectl(self, *arguments: str, given: str = "") -> str:
+        """Run kubectl as the admin and return what it prints.
+
+        Args:
+            arguments: What follows ``kubectl``.
+            given: Its standard input.
+
+        Raises:
+            RuntimeError: When it fails; the message has what it wrote to standard error.
+        """
+        own = self._assets / "kubectl"
+        command = [str(own) if own.exists() else "kubectl", f"--kubeconfig={self.kubeconfig}"]
+        command += [f"--cache-dir={self._directory / 'kubectl'}", *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+
+def seed(plane: ControlPlane, count: int) -> None:
+    """Create Services app-00000 and up, in turn over SEED_NAMESPACES, none of which may exist.
+
+    The API server makes about 90 a second on 2 cores, and eight requests at once keep it busy; its
+    fairness queues exempt the admin.
+    """
+
+    def create(index: int) -> None:
+        name, namespace = f"app-{index:05}", SEED_NAMESPACES[index % len(SEED_NAMESPACES)]
+        labels = {"app.kubernetes.io/name": name}
+        ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+        spec = {"selector": labels, "ports": ports}
+        body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
+        client.post(f"/api/v1/namespaces/{namespace}/services", json=body).raise_for_status()
+
+    with plane.client() as client, ThreadPoolExecutor(8) as pool:
+        for namespace in SEED_NAMESPACES:
+            body = {"metadata": {"name": namespace}}
+            client.post("/api/v1/namespaces", json=body).raise_for_status()
+        for _ in pool.map(create, range(count)):
+            pass
+
+
+def seeded(assets: Path, directory: Path, count: int) -> ControlPlane:
+    """Start a control plane that holds seeded Services; the caller stops it.
+
+    etcd's data is made once, under a lock, and kept below the cache folder; it is copied then.
+
+    Args:
+        assets: As for ControlPlane.
+        directory: A folder that holds no control plane yet.
+        count: How many Services.
+    """
+    pins = b"".join((HERE / name).read_bytes() for name in ("go.mod", "go.sum", "build"))
+    digest = hashlib.sha256(pins + f"{assets}{inspect.getsource(seed)}".encode())
+    cache = os.getenv("XDG_CACHE_HOME") or Path.home() / ".cache"
+    store = Path(os.getenv("TOOLSET_CACHE") or Path(cache, "toolset"), "etcd")
+    store.mkdir(parents=True, exist_ok=True)
+    snapshot = store / f"{count}-{digest.hexdigest()[:16]}"
+    with (store / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not snapshot.is_dir():
+            with tempfile.TemporaryDirectory(dir=store) as scratch:
+                with ControlPlane(assets, Path(scratch)) as plane:
+                    seed(plane, count)
+                plane.etcd_data.rename(snapshot)
+    plane = ControlPlane(assets, directory)
+    shutil.copytree(snapshot, plane.etcd_data)
+    plane.start()
+    return plane
+
+
+def assets() -> Path | None:
+    """Return the folder that has kube-apiserver and etcd, or None when they are not built."""
+    done = subprocess.run([str(HERE / "build"), "--where"], stdout=subprocess.PIPE, text=True, check=False)
+    folder = Path(done.stdout.strip())
+    tools = (folder / name for name in ("kube-apiserver", "etcd"))
+    found = done.returncode == 0 and all(os.access(tool, os.X_OK) for tool in tools)
+    return folder if found else None
+
+
+def _free_ports() -> int:
+    """Return a port that is free, as is the next one.
+
+    They are below those the kernel gives to outgoing connections (32768 and up on Linux), so that
+    none of these can take the API server's port while it is down.
+    """
+    while True:
+        port = 20000 + 2 * secrets.randbelow(6000)
+        with socket.socket() as one, socket.socket() as two:
+            if all(s.connect_ex(("127.0.0.1", port + i)) for i, s in enumerate((one, two))):
+                return port
+
+
+def main() -> None:
+    """Run a control plane until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("command", choices=["start"])
+    parser.add_argument("directory", type=Path, help="where its state, logs and kubeconfig go")
+    directory: Path = parser.parse_args().directory
+    if (found := assets()) is None:
+        parser.error("kube-apiserver and etcd are not built: run hack/controlplane/build")
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a background job begins with SIGINT ignored
+        signal.signal(signum, signal.default_int_handler)
+    try:
+        with ControlPlane(found, directory) as plane:
+            plane.apply_base()
+            print(f"export KUBECONFIG={shlex.quote(str(plane.kubeconfig))}", flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

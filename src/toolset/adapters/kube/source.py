@@ -1,0 +1,155 @@
+"""Services and ConfigMaps as a reflector needs them: paged lists, and watches decoded line by line."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.wire import (
+    END_OF_LIST,
+    Added,
+    Failure,
+    Mark,
+    Modified,
+    ObjectList,
+    Removed,
+    error_from,
+)
+from toolset.errors import OutOfSyncError
+from toolset.model import ConfigMap, Key, Service
+from toolset.runtime.reflector import Applied, Bookmark, Deleted, Event, Page
+from toolset.runtime.store import Stored
+
+V = TypeVar("V", bound=Stored)
+
+PAGE_SIZE: Final = 500
+WATCH_TIMEOUT_S: Final = (300.0, 600.0)
+"""The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
+IDLE_S: Final = 120.0
+"""A watch silent for this long is taken for dead: the server sends a bookmark about every minute."""
+
+
+class Resource(msgspec.Struct, Generic[V], frozen=True):
+    """What to list and watch, and how to read it.
+
+    Attributes:
+        path: Of the collection.
+        kind: The Python type of one object.
+        field_selector: Narrows both calls alike; empty for all.
+        slim: Drops in place what nobody reads, before an object is stored.
+    """
+
+    path: str
+    kind: type[V]
+    field_selector: str = ""
+    slim: Callable[[V], None] = lambda _: None
+
+
+def services(namespace: str, annotation_prefix: str) -> Resource[Service]:
+    """Return all Services, or those of one namespace; of their annotations only ours are kept."""
+    path = f"/api/v1/namespaces/{namespace}/services" if namespace else "/api/v1/services"
+    prefix = f"{annotation_prefix}/"
+
+    def slim(service: Service) -> None:
+        annotations = service.metadata.annotations or {}
+        for name in [name for name in annotations if not name.startswith(prefix)]:
+            del annotations[name]
+
+    return Resource(path, Service, slim=slim)
+
+
+def config_map(key: Key) -> Resource[ConfigMap]:
+    """Return the one ConfigMap ``key``; the selector lets RBAC narrow the watch to its name."""
+    return Resource(f"/api/v1/namespaces/{key.namespace}/configmaps", ConfigMap, f"metadata.name={key.name}")
+
+
+class KubeSource(Generic[V]):
+    """The lister-watcher of one resource."""
+
+    def __init__(self, transport: KubeTransport, resource: Resource[V], *, jitter: Callable[[], float]) -> None:
+        self._transport = transport
+        self._resource = resource
+        self._jitter = jitter
+        kind = resource.kind
+        self._page = msgspec.json.Decoder(ObjectList[kind])  # type: ignore[valid-type]  # a type chosen at run time
+        self._line = msgspec.json.Decoder(
+            Added[kind] | Modified[kind] | Removed[kind] | Mark | Failure  # type: ignore[valid-type]  # as above
+        )
+
+    async def list(self, *, version: str, token: str) -> Page[V]:
+        """Return one page; see ``runtime.reflector.ListerWatcher``."""
+        params = self._selectors()
+        if token:
+            params |= {"limit": str(PAGE_SIZE), "continue": token}
+        elif version:  # served from the watch cache in one piece; a limit would send the request to etcd
+            params |= {"resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
+        else:
+            params |= {"limit": str(PAGE_SIZE)}
+        body = await self._transport.send(Request("GET", self._resource.path, params))
+        try:
+            page = self._page.decode(body)
+        except msgspec.DecodeError as error:
+            raise OutOfSyncError(f"the list could not be decoded: {error}") from error
+        items: Sequence[V] = page.items or ()
+        for item in items:
+            self._resource.slim(item)
+        return Page(items, page.metadata.resource_version, page.metadata.next_token)
+
+    @asynccontextmanager
+    async def watch(self, *, version: str, stream_list: bool) -> AsyncGenerator["KubeStream[V]"]:
+        """Open a watch; see ``runtime.reflector.ListerWatcher``."""
+        shortest, longest = WATCH_TIMEOUT_S
+        timeout_s = int(shortest + (longest - shortest) * self._jitter())
+        params = self._selectors() | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_s),
+        }
+        if version:
+            params["resourceVersion"] = version
+        if stream_list:
+            params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        request = Request("GET", self._resource.path, params)
+        async with self._transport.lines(request, idle_s=min(IDLE_S, timeout_s + 15.0)) as reader:
+            yield KubeStream(reader, self._line, self._resource.slim)
+
+    def _selectors(self) -> dict[str, str]:
+        selector = self._resource.field_selector
+        return {"fieldSelector": selector} if selector else {}
+
+
+class KubeStream(Generic[V]):
+    """An open watch."""
+
+    def __init__(
+        self,
+        reader: LineReader,
+        decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | Mark | Failure],
+        slim: Callable[[V], None],
+    ) -> None:
+        self._reader = reader
+        self._decoder = decoder
+        self._slim = slim
+
+    async def next(self) -> Sequence[Event[V]]:
+        """Return the events that have arrived; see ``runtime.reflector.EventStream``."""
+        return [self._event(line) for line in await self._reader.next()]
+
+    def _event(self, line: bytes) -> Event[V]:
+        try:
+            decoded = self._decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise OutOfSyncError(f"a watch line could not be decoded: {error}") from error
+        match decoded:
+            case Added(stored) | Modified(stored):
+                self._slim(stored)
+                return Applied(stored)
+            case Removed(stored):
+                return Deleted(stored)
+            case Mark(marked):
+                ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
+                return Bookmark(marked.metadata.resource_version, initial_end=ended)
+            case Failure(status):
+                raise error_from(status, status.code)

@@ -1,0 +1,194 @@
+"""Requests to the API server: bytes in, bytes out, the answer's code mapped to our errors."""
+
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+import aiohttp
+import msgspec
+
+from toolset.adapters.kube.credentials import Credentials
+from toolset.adapters.kube.wire import error_of
+from toolset.errors import UnavailableError
+
+CONNECT_TIMEOUT_S: Final = 10.0
+REQUEST_TIMEOUT_S: Final = 60.0
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+"""A peer that vanished without a word is noticed within a minute, also while nothing is being sent."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to send.
+
+    Attributes:
+        method: The HTTP method.
+        path: Begins with ``/``.
+        params: Query parameters.
+        body: Empty when there is none.
+        content_type: Of the body.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str] = {}
+    body: bytes = b""
+    content_type: str = "application/json"
+
+
+class LineReader:
+    """The lines of a response body, in the batches in which they arrive.
+
+    A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
+    """
+
+    def __init__(self, body: aiohttp.StreamReader) -> None:
+        self._body = body
+        self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
+
+    async def next(self) -> list[bytes]:
+        """Return the complete lines that have arrived, at least one; nothing at the end of the body.
+
+        A last line without an end is dropped: nobody knows what is missing from it.
+
+        Raises:
+            UnavailableError: The connection broke or fell silent.
+        """
+        while True:
+            try:
+                chunk = await self._body.readany()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise UnavailableError(f"the watch broke: {_text(error)}") from error
+            if not chunk:
+                return []
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                self._partial.append(tail)
+                continue
+            whole = b"".join((*self._partial, head))
+            self._partial = [tail] if tail else []
+            if lines := [line for line in whole.split(b"\n") if line]:
+                return lines
+
+
+class KubeTransport:
+    """One session with the API server; use it as an async context manager."""
+
+    def __init__(self, credentials: Credentials, user_agent: str) -> None:
+        self._credentials = credentials
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_keepalive_socket),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=2**20,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the session and its connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def check_credentials(self) -> None:
+        """Load the credentials.
+
+        Raises:
+            SettingsError: There are none.
+        """
+        await self._credentials.current()
+
+    async def send(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
+        """Return the body of the answer.
+
+        Raises:
+            ToolsetError: As :func:`~toolset.adapters.kube.wire.error_of` maps the answer's code, or
+                UnavailableError when there was none.
+        """
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        async with self._answer(request, timeout) as response:
+            try:
+                return await response.read()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise UnavailableError(f"the answer broke: {_text(error)}") from error
+
+    @asynccontextmanager
+    async def lines(self, request: Request, *, idle_s: float) -> AsyncGenerator[LineReader]:
+        """Open a stream of lines; leaving the block closes the connection.
+
+        Args:
+            request: What to send.
+            idle_s: How long the stream may be silent, seconds.
+
+        Raises:
+            ToolsetError: As for :meth:`send`.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
+        async with self._answer(request, timeout) as response:
+            try:
+                yield LineReader(response.content)
+            finally:
+                response.close()
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("the transport is used outside its context")
+        access = await self._credentials.current()
+        headers = {**access.headers, **({"Content-Type": request.content_type} if request.body else {})}
+        try:
+            response = await self._session.request(
+                request.method,
+                access.base_url + request.path,
+                params=dict(request.params),
+                data=request.body or None,
+                headers=headers,
+                ssl=access.tls if access.tls is not None else True,
+                timeout=timeout,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
+        async with response:
+            if response.status >= 300:
+                raise await _failure(response)
+            yield response
+
+
+async def _failure(response: aiohttp.ClientResponse) -> Exception:
+    try:
+        body = await response.content.read(64 * 1024)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        body = b""
+    return error_of(response.status, body, _retry_after_s(response.headers.get("Retry-After", "")))
+
+
+def _retry_after_s(header: str) -> float:
+    return float(header) if header.isdecimal() and len(header) < 6 else 0.0
+
+
+def _text(error: BaseException) -> str:
+    return (str(error) or type(error).__name__)[:256]
+
+
+def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    for level, option, value in _KEEPALIVE:
+        opened.setsockopt(level, option, value)
+    return opened

@@ -1,0 +1,105 @@
+"""Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Final, Self
+
+import anyio
+import httpx
+import msgspec
+
+from toolset.core.health import Outcome
+from toolset.core.verdict import Candidate
+
+BODY_LIMIT_BYTES: Final = 64 * 1024
+
+
+class ProberOptions(msgspec.Struct, frozen=True):
+    """The bounds of a probe.
+
+    Attributes:
+        timeout_s: For all of it: DNS, connect, TLS, headers and body, seconds.
+        concurrency: Probes in flight at once.
+        connect_to: Dial ``host:port`` at another ``host:port``.
+    """
+
+    timeout_s: float = 5.0
+    concurrency: int = 32
+    connect_to: Mapping[str, str] = {}
+
+
+class HttpProber:
+    """Probes over httpx; use it as an async context manager.
+
+    Redirects are not followed, nothing is decompressed, no proxy variable of the environment counts, and the
+    Service's cluster IP is dialled where it has one, so that DNS cannot lead elsewhere.
+    """
+
+    def __init__(self, options: ProberOptions) -> None:
+        self._options = options
+        self._limiter = anyio.CapacityLimiter(options.concurrency)
+        self._client = httpx.AsyncClient(
+            verify=ssl.create_default_context(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - the deadline around the whole probe is stricter than any of httpx's
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "kubernaut-dynamic-toolset"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close what is open."""
+        await self._client.aclose()
+
+    async def probe(self, candidate: Candidate) -> Outcome:
+        """Return what one request found; never raises. Time begins once a slot is free."""
+        async with self._limiter:
+            with anyio.move_on_after(self._options.timeout_s):
+                return await self._ask(candidate)
+            return Outcome(alive=False, detail=f"no answer within {self._options.timeout_s:g} s")
+
+    async def _ask(self, candidate: Candidate) -> Outcome:
+        host, port = self._dial(candidate)
+        url = httpx.URL(scheme=candidate.scheme, host=host, port=port, path=candidate.path + candidate.check.path)
+        request = self._client.build_request(
+            "GET",
+            url,
+            headers={"Host": f"{candidate.host}:{candidate.port}"},
+            extensions={"sni_hostname": candidate.host},
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.ConnectError:
+            return Outcome(alive=False, detail="connection refused or host not found")
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
+            return Outcome(alive=False, detail=f"request failed: {type(error).__name__}")
+        try:
+            return await _judge(response, candidate)
+        except httpx.HTTPError as error:
+            return Outcome(alive=False, detail=f"answer broke: {type(error).__name__}")
+        finally:
+            await response.aclose()
+
+    def _dial(self, candidate: Candidate) -> tuple[str, int]:
+        moved = self._options.connect_to.get(f"{candidate.host}:{candidate.port}")
+        if moved:
+            host, _, port = moved.rpartition(":")
+            return host, int(port)
+        return candidate.address or candidate.host, candidate.port
+
+
+async def _judge(response: httpx.Response, candidate: Candidate) -> Outcome:
+    """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
+    status = response.status_code
+    if not (200 <= status < 300 or status in candidate.check.statuses):
+        return Outcome(alive=False, detail=f"answered {status}")
+    received = 0
+    async for chunk in response.aiter_raw():
+        received += len(chunk)
+        if received >= BODY_LIMIT_BYTES:
+            break
+    return Outcome(alive=True)

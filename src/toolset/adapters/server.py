@@ -1,0 +1,72 @@
+"""The HTTP server: health, readiness, metrics; nothing that shows topology."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import orjson
+from aiohttp import web
+
+Check = Callable[[], str]
+"""Returns what is wrong, in a few words; empty when nothing is."""
+
+
+class HealthServer:
+    """Answers ``/health``, ``/livez``, ``/ready``, ``/readyz`` and ``/metrics``."""
+
+    def __init__(self, readiness: Sequence[Check], metrics: Callable[[], tuple[bytes, str]]) -> None:
+        """Make it.
+
+        Args:
+            readiness: All must be silent for the replica to be ready.
+            metrics: Returns the exposition and its content type.
+        """
+        self._readiness = readiness
+        self._metrics = metrics
+        self.port = 0
+
+    @asynccontextmanager
+    async def serve(self, host: str, port: int) -> AsyncGenerator[None]:
+        """Serve inside the block.
+
+        Args:
+            host: Address to listen on; empty means all, IPv4 and IPv6.
+            port: Port to listen on; 0 lets the system choose, see ``port``.
+
+        Raises:
+            OSError: The address is in use or not ours.
+        """
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/health", self._live),
+                web.get("/livez", self._live),
+                web.get("/ready", self._ready),
+                web.get("/readyz", self._ready),
+                web.get("/metrics", self._show_metrics),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host or None, port).start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return _answer(200, {"status": "ok"})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        failing = [problem for check in self._readiness if (problem := check())]
+        if failing:
+            return _answer(503, {"status": "not ready", "failing": failing})
+        return _answer(200, {"status": "ready"})
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        body, content_type = self._metrics()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _answer(status: int, content: dict[str, object]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")

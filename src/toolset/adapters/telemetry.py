@@ -1,0 +1,104 @@
+"""Logs and traces: JSON lines that carry trace ids, and OTLP by the standard ``OTEL_*`` variables.
+
+Without an endpoint in the environment no SDK is loaded, so no exporter costs nothing.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Final
+
+import orjson
+from opentelemetry import trace
+from typing_extensions import override
+
+SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
+FLUSH_TIMEOUT_S: Final = 2.0
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the record's own fields, trace ids."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            line["trace_id"] = trace.format_trace_id(context.trace_id)
+            line["span_id"] = trace.format_span_id(context.span_id)
+        if record.exc_info:
+            line["exception.stacktrace"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, message, fields."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        fields = " ".join(f"{name}={_printable(value)}" for name, value in _fields(record).items())
+        line = f"{clock} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def set_up_logs(level: str, form: str) -> None:
+    """Write logs of ``level`` and above to standard error.
+
+    Args:
+        level: ``debug`` to ``error``.
+        form: ``json``, ``text``, or ``auto``, which is text on a terminal.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def set_up_traces(environment: Mapping[str, str], version: str, instance: str) -> Callable[[], None]:
+    """Export spans where the environment names an OTLP endpoint; return what flushes and stops that.
+
+    A collector that hangs or dies never delays a pass: spans wait in a bounded queue of another thread, and are
+    dropped when it is full.
+    """
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if disabled or not any(environment.get(name) for name in _ENDPOINTS):
+        return lambda: None
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow to load
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+
+    named = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
+    resource = Resource.create({"service.name": named, "service.version": version, "service.instance.id": instance})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+    def stop() -> None:
+        provider.force_flush(int(FLUSH_TIMEOUT_S * 1000))
+        provider.shutdown()
+
+    return stop
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _printable(value: object) -> str:
+    return str(value).encode("unicode_escape").decode()[:256]

@@ -1,0 +1,180 @@
+"""The command line: parse, load settings, run, map errors to exit codes.
+
+Everything heavy is imported by the command that needs it, so that help and version answer at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from toolset import __version__
+from toolset.errors import SettingsError, ToolsetError
+
+if TYPE_CHECKING:
+    from toolset.planning import Report
+    from toolset.settings import Settings
+
+T = TypeVar("T")
+
+EXIT_UNCHANGED: Final = 0
+EXIT_ERROR: Final = 1
+EXIT_CHANGES: Final = 2
+PATIENCE_S: Final = 1.0
+
+_FLAGS: Final = {
+    "kubeconfig": "kube.kubeconfig",
+    "context": "kube.context",
+    "namespace": "target.namespace",
+    "name": "target.name",
+    "host": "server.host",
+    "port": "server.port",
+    "log_level": "log.level",
+    "log_format": "log.format",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except ToolsetError as error:
+        sys.stderr.write(f"toolset: {error}\n")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return 128 + 2
+    except BrokenPipeError:  # the reader of our output went away, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def _run(options: argparse.Namespace) -> int:
+    from toolset.adapters.telemetry import set_up_logs  # noqa: PLC0415 - see the module docstring
+    from toolset.app import serve  # noqa: PLC0415 - as above
+
+    settings = _settings(options)
+    set_up_logs(settings.log.level, settings.log.format)
+    _loop(lambda: serve(settings))
+    return EXIT_UNCHANGED
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from toolset import manifests, output, planning  # noqa: PLC0415 - see the module docstring
+
+    settings = _settings(options)
+
+    async def work() -> "Report":
+        if options.file:
+            found = manifests.read(options.file)
+            return await planning.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
+        return await planning.plan_cluster(settings, assume_healthy=options.assume_healthy)
+
+    report = _loop(lambda: _patiently(work()))
+    match options.output:
+        case "yaml":
+            text = output.as_yaml(report)
+        case "json":
+            text = output.as_json(report)
+        case _:
+            text = output.as_table(report, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
+
+
+def _version(_: argparse.Namespace) -> int:
+    sys.stdout.write(f"toolset {__version__}\n")
+    return EXIT_UNCHANGED
+
+
+def _settings(options: argparse.Namespace) -> "Settings":
+    from toolset.settings import load  # noqa: PLC0415 - see the module docstring
+
+    named = options.config or os.environ.get("TOOLSET_CONFIG", "")
+    try:
+        text = Path(named).read_text("utf-8") if named else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{named}: cannot be read ({error}); name the settings file with --config") from error
+    flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
+    return load(text, os.environ, flags, source=named or "settings")
+
+
+def _loop(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` on the event loop: asyncio, which aiohttp needs."""
+    import anyio  # noqa: PLC0415 - see the module docstring
+
+    try:
+        return anyio.run(work)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what went wrong first inside nested groups."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _patiently(work: Awaitable[T]) -> T:
+    """Await ``work``; say so on standard error when that takes long."""
+    import anyio  # noqa: PLC0415 - see the module docstring
+
+    async def say() -> None:
+        await anyio.sleep(PATIENCE_S)
+        sys.stderr.write("toolset: waiting for the API server and the backends ...\n")
+        sys.stderr.flush()
+
+    results: list[T] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(say)
+        results.append(await work)
+        group.cancel_scope.cancel()
+    return results[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="toolset",
+        description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the service", parents=[_common()])
+    run.add_argument("--host", help="address to listen on for health and metrics")
+    run.add_argument("--port", type=int, help="port to listen on; 0 lets the system choose")
+    run.set_defaults(command=_run)
+    plan = commands.add_parser(
+        "plan",
+        help="show what would be published, and why; writes nothing",
+        description="Shows every candidate with its verdict and a diff with the live ConfigMap; writes nothing. "
+        "Exit status: 0 nothing would change, 2 something would, 1 error.",
+        parents=[_common()],
+    )
+    plan.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        metavar="FILE",
+        help="plan from manifests instead of a cluster; - for standard input",
+    )
+    plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
+    plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
+    plan.set_defaults(command=_plan)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_version)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
+    common.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG")
+    common.add_argument("--context", help="context of the kubeconfig")
+    common.add_argument("-n", "--namespace", help="namespace of the ConfigMap")
+    common.add_argument("--name", help="name of the ConfigMap")
+    common.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    common.add_argument("--log-format", choices=("auto", "json", "text"))
+    return common

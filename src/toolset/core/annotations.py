@@ -1,0 +1,134 @@
+"""Read what a Service's owner says in annotations; every value is checked, nothing is half believed.
+
+Annotations are a tenant's text. They may choose a port that the Service has, a scheme and a path on it; never
+another host. ``toolset-endpoint`` (the full URL of the service this one replaces) counts only where its host is
+the Service's own, or where the settings allow others.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+Switch = Literal["auto", "enabled", "disabled"]
+
+_SWITCHES: Final[Mapping[str, Switch]] = {
+    "enabled": "enabled",
+    "true": "enabled",
+    "disabled": "disabled",
+    "false": "disabled",
+}
+_TYPE: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_DISPLAY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9])?")
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
+_PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
+_PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
+RESERVED_TYPES: Final = frozenset({"kubernetes"})  # its document is always published, under its own key
+
+
+class Annotations(msgspec.Struct, frozen=True):
+    """What the annotations ask for; empty or ``None`` where they say nothing.
+
+    Attributes:
+        switch: ``disabled`` opts out of everything, ``enabled`` opts in.
+        type: The tool type.
+        port: Name or number of a port of the Service.
+        scheme: ``http`` or ``https``.
+        path: Base path, without a trailing slash; ``None`` leaves the detector's.
+        health_path: What to probe below the base path.
+        display_name: For people.
+        priority: Orders the instances of a type; higher first.
+        endpoint: A full URL, shape checked, host not.
+    """
+
+    switch: Switch = "auto"
+    type: str = ""
+    port: str = ""
+    scheme: str = ""
+    path: str | None = None
+    health_path: str = ""
+    display_name: str = ""
+    priority: int = 0
+    endpoint: str = ""
+
+
+class BadAnnotation(msgspec.Struct, frozen=True):
+    """An annotation whose value is refused.
+
+    Attributes:
+        name: Its full name.
+        remedy: What it must be, for people; the value itself is a tenant's text and not repeated.
+    """
+
+    name: str
+    remedy: str
+
+
+def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnotation:
+    """Return what the annotations under ``prefix`` ask for, or the first that is not valid.
+
+    Opting out is looked at before anything else, so that no mistake elsewhere can undo it.
+    """
+    switch = annotations.get(f"{prefix}/toolset")
+    if switch is not None and _SWITCHES.get(switch) == "disabled":
+        return Annotations(switch="disabled")
+    for suffix, (valid, remedy) in _RULES.items():
+        value = annotations.get(f"{prefix}/{suffix}")
+        if value is not None and not valid(value):
+            return BadAnnotation(f"{prefix}/{suffix}", remedy)
+    path = annotations.get(f"{prefix}/toolset-path")
+    return Annotations(
+        switch="auto" if switch is None else _SWITCHES[switch],
+        type=annotations.get(f"{prefix}/toolset-type", ""),
+        port=annotations.get(f"{prefix}/toolset-port", ""),
+        scheme=annotations.get(f"{prefix}/toolset-scheme", ""),
+        path=None if path is None else path.rstrip("/"),
+        health_path=annotations.get(f"{prefix}/toolset-health-path", ""),
+        display_name=annotations.get(f"{prefix}/toolset-name", ""),
+        priority=int(annotations.get(f"{prefix}/toolset-priority", "0")),
+        endpoint=annotations.get(f"{prefix}/toolset-endpoint", "").rstrip("/"),
+    )
+
+
+def _is_type(value: str) -> bool:
+    return _TYPE.fullmatch(value) is not None and value not in RESERVED_TYPES
+
+
+def is_path(value: str) -> bool:
+    """Tell whether ``value`` is a plain absolute path: no query, no escapes, no dot segments."""
+    return _PATH.fullmatch(value) is not None and not {".", ".."} & set(value.split("/"))
+
+
+def _is_endpoint(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        len(value) <= 512
+        and value.isascii()
+        and value.isprintable()
+        and parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and (port is None or port > 0)
+        and not (parts.query or parts.fragment)
+        and (parts.path in {"", "/"} or is_path(parts.path))
+    )
+
+
+_PATH_REMEDY: Final = "must be an absolute path of letters, digits and ._~/- with at most 256 characters"
+_RULES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
+    "toolset": (_SWITCHES.__contains__, "must be enabled, true, disabled or false"),
+    "toolset-type": (_is_type, "must be a lower-case word of at most 40 letters, digits and -, and not kubernetes"),
+    "toolset-port": (_PORT.fullmatch, "must be the name or the number of a port of the Service"),
+    "toolset-scheme": ({"http", "https"}.__contains__, "must be http or https"),
+    "toolset-path": (is_path, _PATH_REMEDY),
+    "toolset-health-path": (is_path, _PATH_REMEDY),
+    "toolset-name": (_DISPLAY_NAME.fullmatch, "must be at most 63 letters, digits, spaces and ._-"),
+    "toolset-priority": (_PRIORITY.fullmatch, "must be a whole number of at most 6 digits"),
+    "toolset-endpoint": (_is_endpoint, "must be an http or https URL without user, query and fragment"),
+}

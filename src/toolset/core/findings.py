@@ -1,0 +1,140 @@
+"""What is known of each Service, and which of them are published, in which order."""
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds, observe
+from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.model import Key
+
+_UNKNOWN: Final = Health()
+ALIVE: Final = Outcome(alive=True)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is known of one Service."""
+
+    verdict: Verdict
+    health: Health = _UNKNOWN
+
+
+class Findings:
+    """The catalogue of findings: Service passes write it, target passes read it.
+
+    Every answer depends on its content alone, never on the order in which that came.
+    """
+
+    def __init__(self, thresholds: Thresholds = Thresholds()) -> None:
+        self._thresholds = thresholds
+        self._findings: dict[Key, Finding] = {}
+        self._candidates: dict[Key, Candidate] = {}
+
+    def detected(self, key: Key, verdict: Verdict, published: Container[str] = ()) -> bool:
+        """Note what detection says of ``key``; return whether that differs from what was known.
+
+        Health is kept while the endpoint and its check stay the same.
+
+        Args:
+            key: The Service.
+            verdict: What detection says.
+            published: URLs whose candidates start as up, because that is what stands in the ConfigMap.
+        """
+        known = self._findings.get(key)
+        if known is not None and known.verdict == verdict:
+            return False
+        health = _UNKNOWN
+        if isinstance(verdict, Candidate):
+            self._candidates[key] = verdict
+            if known is not None and _same_backend(known.verdict, verdict):
+                health = known.health
+            elif verdict.url in published:
+                health = PUBLISHED
+        else:
+            self._candidates.pop(key, None)
+        self._findings[key] = Finding(verdict, health)
+        return True
+
+    def probed(self, candidate: Candidate, outcome: Outcome) -> Health | None:
+        """Note what a probe of ``candidate`` found; return its health.
+
+        ``None`` says that the Service changed meanwhile, so that the outcome is of something else.
+        """
+        known = self._findings.get(candidate.key)
+        if known is None or known.verdict != candidate:
+            return None
+        health = observe(known.health, outcome, self._thresholds)
+        self._findings[candidate.key] = Finding(candidate, health)
+        return health
+
+    def forget(self, key: Key) -> bool:
+        """Drop what is known of ``key``; return whether there was anything."""
+        self._candidates.pop(key, None)
+        return self._findings.pop(key, None) is not None
+
+    def health(self, key: Key) -> Health:
+        """Return the health of ``key``; unknown when nothing is known of it."""
+        finding = self._findings.get(key)
+        return finding.health if finding else _UNKNOWN
+
+    def candidate(self, key: Key) -> Candidate | None:
+        """Return the candidate that ``key`` is, or ``None``."""
+        return self._candidates.get(key)
+
+    def tools(self) -> tuple[Candidate, ...]:
+        """Return the healthy candidates, each backend once, best instance of a type first."""
+        kept = self._best_of_each_backend()
+        return tuple(
+            candidate
+            for candidate in instances(self._candidates.values())
+            if kept[_backend(candidate)] is candidate and self._findings[candidate.key].health.up
+        )
+
+    def verdicts(self) -> Mapping[Key, Verdict]:
+        """Return for each Service, in the order of their names, the tool it is or why it is none."""
+        kept = self._best_of_each_backend()
+        return {key: self._final(self._findings[key], kept) for key in sorted(self._findings)}
+
+    def _best_of_each_backend(self) -> dict[tuple[str, str, str], Candidate]:
+        best: dict[tuple[str, str, str], Candidate] = {}
+        for candidate in self._candidates.values():
+            rival = best.get(_backend(candidate))
+            if rival is None or _twin_order(candidate) < _twin_order(rival):
+                best[_backend(candidate)] = candidate
+        return best
+
+    def _final(self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate]) -> Verdict:
+        verdict = finding.verdict
+        if isinstance(verdict, Rejected):
+            return verdict
+        winner = kept[_backend(verdict)]
+        if winner is not verdict:
+            return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type)
+        if finding.health.up is None:
+            return Rejected(Reason.UNPROBED, type=verdict.type)
+        if not finding.health.up:
+            return Rejected(Reason.UNHEALTHY, finding.health.detail, verdict.type)
+        return verdict
+
+
+def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates in the order in which they are published: by type, then best instance first."""
+    return sorted(candidates, key=lambda c: (c.type, -c.priority, c.created, c.key))
+
+
+def _backend(candidate: Candidate) -> tuple[str, str, str]:
+    return candidate.key.namespace, candidate.type, candidate.backend
+
+
+def _twin_order(candidate: Candidate) -> tuple[bool, str, Key]:
+    return candidate.headless, candidate.created, candidate.key
+
+
+def _same_backend(known: Verdict, now: Candidate) -> bool:
+    return isinstance(known, Candidate) and (known.url, known.type, known.check, known.address) == (
+        now.url,
+        now.type,
+        now.check,
+        now.address,
+    )

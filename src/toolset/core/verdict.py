@@ -1,0 +1,111 @@
+"""What detection says of a Service: a candidate with its evidence, or one reason why not."""
+
+from enum import Enum
+
+import msgspec
+
+from toolset.model import Key
+
+
+class Evidence(Enum):
+    """Why a Service is taken for a tool, strongest first."""
+
+    ANNOTATION = "annotation"
+    LABEL = "label"
+    NAME = "name"
+    PORT = "port"
+
+
+class Reason(Enum):
+    """Why a Service is not published; the value is the sentence for people."""
+
+    NO_MATCH = "no detector recognises it"
+    OPTED_OUT = "its annotation opts it out"
+    NAMESPACE_EXCLUDED = "its namespace is excluded by the settings"
+    TYPE_MISSING = "it opts in but names no type, and no detector recognises it"
+    BAD_ANNOTATION = "one of its annotations is not valid"
+    NO_USABLE_PORT = "it has no TCP port to use"
+    EXTERNAL_NAME = "it is of type ExternalName, which could point anywhere"
+    SELECTORLESS = "it has no selector, so its endpoints could be anything"
+    TERMINATING = "it is being deleted"
+    DUPLICATE = "another Service leads to the same backend"
+    UNHEALTHY = "its health check fails"
+    UNPROBED = "its health is not known yet"
+
+    @property
+    def word(self) -> str:
+        """The one word used in tables, logs and metrics, for example ``NoMatch``."""
+        return self.name.title().replace("_", "")
+
+
+class HealthCheck(msgspec.Struct, frozen=True):
+    """How to tell that a tool lives.
+
+    Attributes:
+        path: Begins with ``/``; asked below the tool's own base path.
+        statuses: Answers that mean alive beside 200 to 299.
+    """
+
+    path: str
+    statuses: tuple[int, ...] = ()
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A Service that a detector recognises.
+
+    Attributes:
+        key: The Service.
+        type: ``prometheus``, ``grafana``, ``jaeger``, ``elasticsearch`` or a custom word.
+        evidence: The strongest evidence found.
+        url: ``scheme://host:port/base``, without a trailing slash.
+        check: How to probe it.
+        host: The host in ``url``.
+        port: The Service's port in ``url``.
+        scheme: The scheme in ``url``.
+        path: The base path in ``url``; empty or ``/...`` without a trailing slash.
+        address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
+        created: When the Service was made, RFC 3339.
+        priority: Orders instances of a type; higher first.
+        display_name: From the annotation; empty when there is none.
+        health_path: The custom health path from the annotation; empty when there is none.
+        backend: What two Services of one backend have in common; see ``findings``.
+        headless: Whether the Service is headless.
+    """
+
+    key: Key
+    type: str
+    evidence: Evidence
+    scheme: str
+    host: str
+    port: int
+    path: str
+    check: HealthCheck
+    address: str = ""
+    created: str = ""
+    priority: int = 0
+    display_name: str = ""
+    health_path: str = ""
+    backend: str = ""
+    headless: bool = False
+
+    @property
+    def url(self) -> str:
+        """``scheme://host:port/base``, without a trailing slash."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A Service that is not a candidate.
+
+    Attributes:
+        reason: Why.
+        detail: What exactly, for people; never text from the Service that was not checked.
+        type: The type it nearly was; empty when none.
+    """
+
+    reason: Reason
+    detail: str = ""
+    type: str = ""
+
+
+Verdict = Candidate | Rejected

@@ -1,0 +1,71 @@
+"""Every error this package raises on purpose.
+
+The tree; a caller chooses how far up it catches::
+
+    ToolsetError
+    ├── SettingsError           a setting, flag or input file is wrong; the user must act
+    ├── TerminalError           retrying cannot help until an input changes
+    │   ├── ForbiddenError      401 or 403: credentials or RBAC
+    │   └── InvalidError        400, 404, 422: the API server refuses the request as it is
+    └── TransientError          retrying may help
+        ├── ConflictError       409: the object changed since it was read
+        ├── UnavailableError    refused, cut, timed out, 429, 502, 503, 504
+        └── OutOfSyncError      410, 500, an undecodable stream: list again
+
+Adapters raise these ``from`` the vendor's exception; no vendor exception crosses a port.
+"""
+
+
+class ToolsetError(Exception):
+    """Base of every error below."""
+
+
+class SettingsError(ToolsetError):
+    """A setting, a flag or an input file is not valid; the message names the place and the remedy."""
+
+
+class TerminalError(ToolsetError):
+    """The work cannot succeed until an input changes; it is not retried."""
+
+
+class ForbiddenError(TerminalError):
+    """The API server answered 401 or 403."""
+
+
+class InvalidError(TerminalError):
+    """The API server refuses the request as it is (400, 404, 405, 422)."""
+
+
+class TransientError(ToolsetError):
+    """The work may succeed if it is tried again."""
+
+
+class ConflictError(TransientError):
+    """The API server answered 409: the object changed since it was read."""
+
+
+class UnavailableError(TransientError):
+    """The API server did not answer, or asked for patience.
+
+    Attributes:
+        retry_after_s: What ``Retry-After`` asked for, seconds; 0 when it asked for nothing.
+        throttled: Whether the answer was 429, which says nothing against the request itself.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, throttled: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.throttled = throttled
+
+
+class OutOfSyncError(TransientError):
+    """What was seen so far cannot be continued from; only a new list helps.
+
+    Attributes:
+        version_unusable: Whether the resource version itself was refused (410, or a version the
+            server has not reached), so that the next list must not name it.
+    """
+
+    def __init__(self, message: str, *, version_unusable: bool = False) -> None:
+        super().__init__(message)
+        self.version_unusable = version_unusable

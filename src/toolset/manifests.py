@@ -1,0 +1,86 @@
+"""Read Services and ConfigMaps from manifest files: what ``kubectl get -o yaml`` prints, or what people apply."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+import yaml
+
+from toolset.errors import SettingsError
+from toolset.model import ConfigMap, Key, Service
+
+T = TypeVar("T")
+
+STDIN: Final = "-"
+
+
+class Manifests(msgspec.Struct, frozen=True):
+    """What the files hold; other kinds are passed over."""
+
+    services: tuple[Service, ...]
+    config_maps: Mapping[Key, ConfigMap]
+
+
+class _Loader(yaml.CSafeLoader):
+    """A safe loader that leaves times as text, as JSON has them."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the name and shape are PyYAML's
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read(files: Sequence[str]) -> Manifests:
+    """Return what ``files`` hold; ``-`` is standard input. An object without a namespace is in ``default``.
+
+    Raises:
+        SettingsError: A file cannot be read, or an object in it is not valid; the message names both.
+    """
+    services: list[Service] = []
+    config_maps: dict[Key, ConfigMap] = {}
+    for file in files:
+        for number, manifest in enumerate(_objects(_documents(file)), start=1):
+            place = f"{file}, object {number}"
+            if manifest.get("kind") == "Service":
+                services.append(_convert(manifest, Service, place))
+            elif manifest.get("kind") == "ConfigMap":
+                found = _convert(manifest, ConfigMap, place)
+                config_maps[found.key] = found
+    return Manifests(tuple(services), config_maps)
+
+
+def _documents(file: str) -> list[object]:
+    try:
+        text = sys.stdin.read() if file == STDIN else Path(file).read_text("utf-8")
+        return list(yaml.load_all(text, Loader=_Loader))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; name a file of manifests, or - for standard input") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: this is not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{file}{place}: this is not valid YAML") from error
+
+
+def _objects(documents: Iterable[object]) -> Iterator[dict[str, object]]:
+    """Return the objects in ``documents``, those inside lists too."""
+    for document in documents:
+        if isinstance(document, dict):
+            manifest = cast("dict[str, object]", document)
+            items = manifest.get("items")
+            if isinstance(items, list):
+                yield from _objects(cast("list[object]", items))
+            else:
+                yield manifest
+
+
+def _convert(manifest: dict[str, object], kind: type[T], place: str) -> T:
+    metadata = manifest.get("metadata")
+    named: dict[str, Any] = {"namespace": "default", **metadata} if isinstance(metadata, dict) else {}
+    try:
+        return msgspec.convert({**manifest, "metadata": named}, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{place}: {error}") from error

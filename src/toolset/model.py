@@ -1,0 +1,148 @@
+"""The words every other module uses: frozen values, most of them in the shape of the API.
+
+Services and ConfigMaps are decoded straight into these structs, which declare only what is read:
+about 2 kB a Service instead of 14 kB as a client model.
+"""
+
+from typing import Final
+
+import msgspec
+from typing_extensions import override
+
+PROTOCOL_TCP: Final = "TCP"
+
+
+class Key(msgspec.Struct, frozen=True, order=True):
+    """The name of one namespaced object; what a work queue holds."""
+
+    namespace: str
+    name: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class FieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """One entry of ``metadata.managedFields``.
+
+    Attributes:
+        manager: Who wrote the fields.
+        operation: ``Apply`` or ``Update``.
+        fields: ``fieldsV1``, keys prefixed with ``f:``.
+    """
+
+    manager: str = ""
+    operation: str = ""
+    fields: dict[str, object] = msgspec.field(default_factory=dict[str, object], name="fieldsV1")
+
+
+class _Meta(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """What is read of every object's ``metadata``."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class ServiceMeta(_Meta, frozen=True, rename="camel", gc=False):
+    """What is read of a Service's ``metadata``; timestamps are RFC 3339 in UTC, so they sort as text."""
+
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class ConfigMapMeta(_Meta, frozen=True, rename="camel", gc=False):
+    """What is read of the ConfigMap's ``metadata``; the one object whose field managers matter."""
+
+    managed_fields: tuple[FieldsEntry, ...] | None = None
+
+
+class ServicePort(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """One port of a Service.
+
+    Attributes:
+        port: The Service's own port, 1 to 65535; never the pods'.
+        name: Empty when the Service has a single unnamed port.
+        target_port: Number or name on the pods; only told apart, never dialled.
+    """
+
+    port: int = 0
+    name: str | None = None
+    protocol: str | None = None
+    app_protocol: str | None = None
+    target_port: int | str | None = None
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """What is read of a Service's ``spec``."""
+
+    type: str | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    cluster_ips: tuple[str, ...] | None = msgspec.field(default=None, name="clusterIPs")
+    external_name: str | None = None
+    selector: dict[str, str] | None = None
+    ports: tuple[ServicePort, ...] | None = None
+
+
+class _Object(msgspec.Struct, frozen=True, gc=False):
+    """What the machinery asks of any object: see ``runtime.store.Stored``."""
+
+    metadata: _Meta
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return Key(self.metadata.namespace, self.metadata.name)
+
+    @property
+    def uid(self) -> str:
+        """Tells apart two objects that had the same name one after the other."""
+        return self.metadata.uid
+
+    @property
+    def version(self) -> str:
+        """``metadata.resourceVersion``."""
+        return self.metadata.resource_version
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels; empty when there are none."""
+        return self.metadata.labels or {}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations; empty when there are none."""
+        return self.metadata.annotations or {}
+
+
+class Service(_Object, frozen=True, gc=False):
+    """The part of a v1 Service that detection reads."""
+
+    metadata: ServiceMeta = msgspec.field(default_factory=ServiceMeta)
+    spec: ServiceSpec = msgspec.field(default_factory=ServiceSpec)
+
+    @property
+    def ports(self) -> tuple[ServicePort, ...]:
+        """The ports as declared; empty when there are none."""
+        return self.spec.ports or ()
+
+    @property
+    def is_headless(self) -> bool:
+        """Whether DNS answers with the pods' own addresses."""
+        return self.spec.cluster_ip == "None"
+
+
+class ConfigMap(_Object, frozen=True, gc=False):
+    """The part of a v1 ConfigMap that publishing reads."""
+
+    metadata: ConfigMapMeta = msgspec.field(default_factory=ConfigMapMeta)
+    data: dict[str, str] | None = None
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """The data; empty when there is none."""
+        return self.data or {}

@@ -1,0 +1,183 @@
+"""Turn what the parts tell of themselves into log lines and metrics."""
+
+import logging
+from collections import Counter
+from typing import Final
+
+from toolset.adapters.metrics import Metrics, type_label
+from toolset.core.health import Outcome
+from toolset.core.plan import Apply
+from toolset.core.verdict import Candidate, Rejected, Verdict
+from toolset.errors import ToolsetError
+from toolset.model import Key
+
+_log: Final = logging.getLogger("toolset")
+
+
+class QueueMetrics:
+    """Measures one work queue."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._depth = metrics.queue_depth.labels(name)
+        self._adds = metrics.queue_adds.labels(name)
+        self._retries = metrics.queue_retries.labels(name)
+        self._wait = metrics.queue_wait.labels(name)
+        self._work = metrics.queue_work.labels(name)
+
+    def added(self, depth: int) -> None:
+        """Count a key."""
+        self._adds.inc()
+        self._depth.set(depth)
+
+    def taken(self, depth: int, waited_s: float) -> None:
+        """Measure how long a key waited."""
+        self._depth.set(depth)
+        self._wait.observe(waited_s)
+
+    def finished(self, worked_s: float) -> None:
+        """Measure a pass."""
+        self._work.observe(worked_s)
+
+    def retried(self) -> None:
+        """Count a retry."""
+        self._retries.inc()
+
+
+class PassObserver:
+    """Counts the passes of one controller; logs those that failed."""
+
+    def __init__(self, metrics: Metrics, controller: str) -> None:
+        self._metrics = metrics
+        self._controller = controller
+        self._time = metrics.reconcile_time.labels(controller)
+
+    def passed(self, key: Key, result: str, took_s: float) -> None:
+        """Count a pass."""
+        del key
+        self._metrics.reconciles.labels(self._controller, result).inc()
+        self._time.observe(took_s)
+
+    def failed(self, key: Key, error: Exception, failures: int) -> None:
+        """Log a failed pass: a bug with its traceback, the rest in one line."""
+        self._metrics.reconcile_errors.labels(self._controller).inc()
+        expected = isinstance(error, ToolsetError | TimeoutError)
+        _log.error(
+            "reconcile failed",
+            exc_info=None if expected else error,
+            extra={**_named(key), "controller": self._controller, "error": _text(error), "failures": failures},
+        )
+
+
+class ReflectorLog:
+    """Counts lists and watches of one resource; logs what goes wrong with them."""
+
+    def __init__(self, metrics: Metrics, resource: str) -> None:
+        self._metrics = metrics
+        self.resource = resource
+        self.problem = ""
+
+    def listed(self, items: int, took_s: float, reason: str) -> None:
+        """Log a complete list."""
+        self.problem = ""
+        self._metrics.lists.labels(self.resource).inc()
+        _log.info(
+            "list stored",
+            extra={"resource": self.resource, "items": items, "took_s": round(took_s, 3), "reason": reason},
+        )
+
+    def watch_ended(self, events: int, took_s: float) -> None:
+        """Count a watch."""
+        self._metrics.watches.labels(self.resource).inc()
+        _log.debug("watch ended", extra={"resource": self.resource, "events": events, "took_s": round(took_s, 3)})
+
+    def failed(self, error: ToolsetError, retry_in_s: float) -> None:
+        """Log a failed attempt."""
+        self.problem = _text(error)
+        self._metrics.reflector_failures.labels(self.resource).inc()
+        _log.warning(
+            "list or watch failed",
+            extra={"resource": self.resource, "error": self.problem, "retry_in_s": round(retry_in_s, 1)},
+        )
+
+
+class ReconcileLog:
+    """Logs what changed for people, measures the rest."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._words: dict[Key, str] = {}
+        self._count: Counter[str] = Counter()
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        """Log a Service that is recognised, or no longer; the thousands that never were stay silent."""
+        word = _word(verdict)
+        before = self._words.pop(key, "")
+        if word:
+            self._words[key] = word
+        for name, step in ((before, -1), (word, 1)):
+            if name:
+                self._count[name] += step
+                self._metrics.services.labels(name).set(self._count[name])
+        if isinstance(verdict, Candidate):
+            _log.info(
+                "service recognised",
+                extra={**_named(key), "type": verdict.type, "evidence": verdict.evidence.value, "url": verdict.url},
+            )
+        elif before == "Candidate":
+            _log.info("service no longer recognised", extra={**_named(key), "reason": word or "Deleted"})
+        elif isinstance(verdict, Rejected) and verdict.type:
+            extra = {**_named(key), "type": verdict.type, "reason": word, "detail": verdict.detail}
+            _log.info("service not usable", extra=extra)
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        """Measure a probe; log one that failed."""
+        kind = type_label(candidate.type)
+        self._metrics.probes.labels(kind, "alive" if outcome.alive else "failed").inc()
+        self._metrics.probe_time.labels(kind).observe(took_s)
+        if not outcome.alive:
+            extra = {**_named(candidate.key), "type": candidate.type, "detail": outcome.detail}
+            _log.info("probe failed", extra=extra)
+
+    def published(self, change: Apply, tools: int) -> None:
+        """Log a write."""
+        self._metrics.writes.inc()
+        self._metrics.tools.set(tools)
+        if change.drifted:
+            self._metrics.drift.inc()
+        _log.info(
+            "config map written",
+            extra={
+                "tools": tools,
+                "written": list(change.written),
+                "removed": list(change.removed),
+                "drifted": change.drifted,
+            },
+        )
+
+    def unchanged(self, tools: int) -> None:
+        """Note how many tools are published."""
+        self._metrics.tools.set(tools)
+
+    def conflicted(self) -> None:
+        """Count a conflict."""
+        self._metrics.conflicts.inc()
+        _log.info("config map changed meanwhile; trying again with the newer version")
+
+
+def handler_failed(error: Exception) -> None:
+    """Log a bug in a store's handler."""
+    _log.error("store handler failed", exc_info=error)
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {"k8s.namespace.name": key.namespace, "k8s.object.name": key.name}
+
+
+def _word(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return "Candidate" if isinstance(verdict, Candidate) else verdict.reason.word
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:512] or type(error).__name__

@@ -1,0 +1,101 @@
+"""Show a plan to people and to programs: table, YAML, JSON."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import orjson
+import yaml
+
+from toolset.core.verdict import Candidate, Verdict
+from toolset.planning import Report
+
+_COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
+_RESET: Final = "\x1b[0m"
+
+
+def as_table(report: Report, *, colour: bool) -> str:
+    """Return every candidate with its verdict, near misses too, then the diff with the live ConfigMap."""
+    lines = _aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
+    rejected = len(report.verdicts) - len(report.candidates)
+    lines.append("")
+    lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
+    lines.append("")
+    if report.change is None:
+        lines.append(f"ConfigMap {report.target} is up to date")
+    else:
+        lines.append(f"ConfigMap {report.target} would change:")
+        lines.extend(_coloured(line) if colour else line for line in report.diff)
+        if not report.diff:
+            lines.append("(labels and annotations only)")
+    return "\n".join(lines) + "\n"
+
+
+def as_yaml(report: Report) -> str:
+    """Return the ConfigMap that would be applied, as a manifest."""
+    return yaml.safe_dump(orjson.loads(report.manifest), sort_keys=False, width=2**16)
+
+
+def as_json(report: Report) -> str:
+    """Return the whole report as one object."""
+    content = {
+        "target": str(report.target),
+        "changes": report.change is not None,
+        "written": report.change.written if report.change else (),
+        "removed": report.change.removed if report.change else (),
+        "candidates": [_described(report, candidate) for candidate in report.candidates],
+        "reasons": _reasons(report),
+        "diff": report.diff,
+    }
+    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
+
+
+def describe(verdict: Verdict) -> str:
+    """Return a verdict in a few words, for example ``Unhealthy: answered 503``."""
+    if isinstance(verdict, Candidate):
+        return "published"
+    return f"{verdict.reason.word}: {verdict.detail or verdict.reason.value}"
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    found = {candidate.key: candidate for candidate in report.candidates}
+    for key, verdict in report.verdicts.items():
+        candidate = found.get(key)
+        if candidate is not None:
+            rows.append((candidate.type, str(key), candidate.evidence.value, candidate.url, describe(verdict)))
+        elif not isinstance(verdict, Candidate) and verdict.type:
+            rows.append((verdict.type, str(key), "", "", describe(verdict)))
+    return rows
+
+
+def _described(report: Report, candidate: Candidate) -> dict[str, object]:
+    verdict = report.verdicts[candidate.key]
+    return {
+        "namespace": candidate.key.namespace,
+        "name": candidate.key.name,
+        "type": candidate.type,
+        "evidence": candidate.evidence.value,
+        "url": candidate.url,
+        "published": isinstance(verdict, Candidate),
+        "reason": None if isinstance(verdict, Candidate) else verdict.reason.word,
+        "detail": "" if isinstance(verdict, Candidate) else verdict.detail,
+    }
+
+
+def _reasons(report: Report) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for verdict in report.verdicts.values():
+        word = "Published" if isinstance(verdict, Candidate) else verdict.reason.word
+        count[word] = count.get(word, 0) + 1
+    return dict(sorted(count.items()))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _coloured(line: str) -> str:
+    colour = _COLOURS.get(line[:1])
+    return f"{colour}{line}{_RESET}" if colour else line

@@ -1,0 +1,133 @@
+"""One pass against a cluster or a file, which writes nothing: what would be published, and why."""
+
+import difflib
+import os
+import random
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from toolset.adapters.kube.source import KubeSource, config_map, services
+from toolset.app import detection_options, prober, target_key, transport
+from toolset.core.detector import detect
+from toolset.core.dialects import kubernaut
+from toolset.core.findings import ALIVE, Findings
+from toolset.core.health import Thresholds
+from toolset.core.plan import Apply, Desired, desired, manifest, plan
+from toolset.core.verdict import Candidate, Verdict
+from toolset.manifests import Manifests
+from toolset.model import ConfigMap, Key, Service
+from toolset.runtime.reflector import ListerWatcher
+from toolset.runtime.store import Stored
+from toolset.settings import Settings
+
+V = TypeVar("V", bound=Stored)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a pass would do.
+
+    Attributes:
+        target: The ConfigMap.
+        candidates: Every candidate, in the order of its key.
+        verdicts: The last word on every Service.
+        change: What would be written; ``None`` when nothing would.
+        manifest: The ConfigMap that would be applied, as JSON, without a fence.
+        diff: The data as it is against the data as it would be, in unified form.
+    """
+
+    target: Key
+    candidates: tuple[Candidate, ...]
+    verdicts: dict[Key, Verdict]
+    change: Apply | None
+    manifest: bytes
+    diff: tuple[str, ...]
+
+
+async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
+    """Return what would be published in the cluster.
+
+    Raises:
+        ToolsetError: The API server cannot be reached or refuses.
+    """
+    target = target_key(settings)
+    async with transport(settings, dict(os.environ)) as kube:
+        prefix = settings.discovery.annotation_prefix
+        found = await _all(KubeSource(kube, services("", prefix), jitter=random.random))
+        current = await _all(KubeSource(kube, config_map(target), jitter=random.random))
+    return await _report(settings, found, current[0] if current else None, assume_healthy=assume_healthy)
+
+
+async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
+    """Return what would be published if ``manifests`` were the cluster."""
+    current = manifests.config_maps.get(target_key(settings))
+    return await _report(settings, list(manifests.services), current, assume_healthy=assume_healthy)
+
+
+async def _report(
+    settings: Settings, found: list[Service], current: ConfigMap | None, *, assume_healthy: bool
+) -> Report:
+    findings = Findings(Thresholds(rise=1, fall=1))
+    options = detection_options(settings)
+    candidates: list[Candidate] = []
+    for service in found:
+        verdict = detect(service, options)
+        findings.detected(service.key, verdict)
+        if isinstance(verdict, Candidate):
+            candidates.append(verdict)
+    if assume_healthy or not settings.health.enabled:
+        for candidate in candidates:
+            findings.probed(candidate, ALIVE)
+    else:
+        await _probe_all(settings, findings, candidates)
+    tools = findings.tools()
+    target = target_key(settings)
+    wanted = desired(kubernaut.render(tools, settings.output.grafana_api_key_env), len(tools), options.prefix)
+    decision = plan(target, wanted, current, options.prefix)
+    change = decision if isinstance(decision, Apply) else None
+    return Report(
+        target=target,
+        candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
+        verdicts=dict(findings.verdicts()),
+        change=change,
+        manifest=manifest(target, wanted, None),
+        diff=_diff(current, wanted, change),
+    )
+
+
+async def _probe_all(settings: Settings, findings: Findings, candidates: list[Candidate]) -> None:
+    async with prober(settings) as health_prober, anyio.create_task_group() as group:
+
+        async def look(candidate: Candidate) -> None:
+            findings.probed(candidate, await health_prober.probe(candidate))
+
+        for candidate in candidates:
+            group.start_soon(look, candidate)
+
+
+async def _all(source: ListerWatcher[V]) -> list[V]:
+    items: list[V] = []
+    token = ""
+    while True:
+        page = await source.list(version="", token=token)
+        items.extend(page.items)
+        token = page.next_token
+        if not token:
+            return items
+
+
+def _diff(current: ConfigMap | None, wanted: Desired, change: Apply | None) -> tuple[str, ...]:
+    if change is None:
+        return ()
+    before = current.entries if current else {}
+    lines: list[str] = []
+    for key in sorted({*change.written, *change.removed}):
+        lines += difflib.unified_diff(
+            before.get(key, "").splitlines(),
+            wanted.data.get(key, "").splitlines(),
+            f"live/{key}" if key in before else "/dev/null",
+            f"planned/{key}" if key in wanted.data else "/dev/null",
+            lineterm="",
+        )
+    return tuple(lines)

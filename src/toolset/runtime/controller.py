@@ -1,0 +1,113 @@
+"""Workers that take keys from a queue and act on what the reconcile answers."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+
+import anyio
+import msgspec
+
+from toolset.errors import TerminalError, TransientError
+from toolset.runtime.workqueue import ShutDown, WorkQueue
+
+K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a reconcile asks for next.
+
+    Attributes:
+        requeue_after_s: Reconcile the same key again after this many seconds; ``None`` waits for the
+            next change. A change that comes earlier is served earlier.
+    """
+
+    requeue_after_s: float | None = None
+
+
+DONE = Result()
+
+Reconcile = Callable[[K], Awaitable[Result]]
+
+
+class ReconcileObserver(Protocol[K_contra]):
+    """What a controller tells about its passes."""
+
+    def passed(self, key: K_contra, result: str, took_s: float) -> None:
+        """A pass ended: ``success``, ``requeue_after``, ``error``, ``terminal_error`` or ``bug``."""
+
+    def failed(self, key: K_contra, error: Exception, failures: int) -> None:
+        """A pass raised; ``failures`` passes over this key did, in a row, this one not counted."""
+
+
+class Controller(Generic[K]):
+    """A pool of workers over one queue; the one place where failures become retries.
+
+    A :class:`TransientError` and a pass that overran its time requeue the key with backoff; a
+    :class:`TerminalError` waits for the next change; anything else is a bug, which fails its own key alone
+    and is retried with backoff.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue[K],
+        reconcile: Reconcile[K],
+        observer: ReconcileObserver[K],
+        *,
+        workers: int = 1,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Make the pool.
+
+        Args:
+            queue: Where keys come from.
+            reconcile: One pass over one key; it may be cancelled at any await.
+            observer: Told of every pass.
+            workers: Passes in flight at once, each over another key.
+            timeout_s: How long one pass may take, seconds.
+        """
+        self._queue = queue
+        self._reconcile = reconcile
+        self._observer = observer
+        self._workers = workers
+        self._timeout_s = timeout_s
+
+    async def run(self) -> None:
+        """Run until the queue is shut down and drained, or until cancelled."""
+        async with anyio.create_task_group() as group:
+            for index in range(self._workers):
+                group.start_soon(self._work, name=f"worker-{index}")
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self._queue.get()
+            except ShutDown:
+                return
+            with self._queue.working(key):
+                started = anyio.current_time()
+                outcome = await self._once(key)
+                self._observer.passed(key, outcome, anyio.current_time() - started)
+
+    async def _once(self, key: K) -> str:
+        """Make one pass over ``key`` and queue what has to follow; return how it ended."""
+        try:
+            with anyio.fail_after(self._timeout_s):
+                result = await self._reconcile(key)
+        except (TransientError, TimeoutError) as error:
+            return self._retry(key, error, "error")
+        except TerminalError as error:
+            self._observer.failed(key, error, self._queue.failures(key))
+            self._queue.forget(key)
+            return "terminal_error"
+        except Exception as error:  # noqa: BLE001 - a bug fails its own key alone, see the class docstring
+            return self._retry(key, error, "bug")
+        self._queue.forget(key)
+        if result.requeue_after_s is None:
+            return "success"
+        self._queue.add(key, after_s=result.requeue_after_s)
+        return "requeue_after"
+
+    def _retry(self, key: K, error: Exception, outcome: str) -> str:
+        self._observer.failed(key, error, self._queue.failures(key))
+        self._queue.add_rate_limited(key)
+        return outcome

@@ -1,0 +1,233 @@
+"""The controllers' queue: it holds keys, never events.
+
+It keeps the promises of client-go's ``util/workqueue``:
+
+- Fair: keys of one priority come out in the order they went in.
+- Stingy: a key added many times before it is taken comes out once, and no key is ever with two
+  workers at the same time.
+- A key added while a worker has it comes out again, once, after that worker is done.
+- A delayed key has one timer; of two delays the earlier wins.
+- After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain
+  what is left.
+
+Two additions: the higher of two priorities wins, and is never lowered; and delayed keys need no
+task of their own, because whoever waits for a key also waits for the clock.
+
+Every change of state is a plain function without ``await``, so it needs no lock and cannot be
+cancelled half way. Use it from one event loop only.
+"""
+
+import math
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from typing import Generic, Protocol, TypeVar
+
+import anyio
+import msgspec
+from anyio.lowlevel import checkpoint
+
+from toolset.runtime.backoff import RetryLimiter
+
+K = TypeVar("K", bound=Hashable)
+
+
+class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
+    """Raised to a worker when the queue is shut down and nothing is left."""
+
+
+class QueueObserver(Protocol):
+    """What a queue tells about itself; times in seconds."""
+
+    def added(self, depth: int) -> None:
+        """A key went in; ``depth`` keys now wait."""
+
+    def taken(self, depth: int, waited_s: float) -> None:
+        """A worker took a key that had waited."""
+
+    def finished(self, worked_s: float) -> None:
+        """A worker gave a key back."""
+
+    def retried(self) -> None:
+        """A key was put off because it failed."""
+
+
+class NoQueueObserver:
+    """Listens to nothing."""
+
+    def added(self, depth: int) -> None:
+        """Ignore it."""
+
+    def taken(self, depth: int, waited_s: float) -> None:
+        """Ignore it."""
+
+    def finished(self, worked_s: float) -> None:
+        """Ignore it."""
+
+    def retried(self) -> None:
+        """Ignore it."""
+
+
+class _Waiting(msgspec.Struct):
+    """A key that is marked as needing work."""
+
+    priority: int
+    since: float
+    serial: int = 0  # of its valid entry in the ready heap; 0 while a worker has the key
+
+
+class WorkQueue(Generic[K]):
+    """See the module docstring for the promises."""
+
+    def __init__(self, *, limiter: RetryLimiter[K] | None = None, observer: QueueObserver | None = None) -> None:
+        self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
+        self._observer: QueueObserver = observer or NoQueueObserver()
+        self._dirty: dict[K, _Waiting] = {}
+        self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
+        self._depth = 0
+        self._processing: dict[K, float] = {}
+        self._due: dict[K, tuple[float, int]] = {}
+        self._timers: list[tuple[float, int, K]] = []
+        self._serial = 0
+        self._shut_down = False
+        self._changed = anyio.Event()
+
+    def __len__(self) -> int:
+        """Return how many keys wait for a worker now."""
+        return self._depth
+
+    def in_work_since(self) -> list[float]:
+        """Return when each key now with a worker was taken, on the clock of ``anyio``."""
+        return list(self._processing.values())
+
+    def add(self, key: K, *, after_s: float = 0.0, priority: int = 0) -> None:
+        """Mark ``key`` as needing work, now or after a delay.
+
+        A key that waits already is not added twice: one that is ready ignores a delay, and one that is
+        delayed becomes ready when it is added without.
+
+        Args:
+            key: What to work on.
+            after_s: Seconds until it becomes ready; of two delays the earlier wins.
+            priority: Higher comes first; of two priorities the higher wins.
+        """
+        if self._shut_down:
+            return
+        if after_s > 0.0 and key not in self._dirty:
+            self._delay(key, anyio.current_time() + after_s, priority)
+            return
+        _, highest = self._due.pop(key, (0.0, priority))
+        priority = max(priority, highest)
+        waiting = self._dirty.get(key)
+        if waiting is None:
+            waiting = self._dirty[key] = _Waiting(priority, anyio.current_time())
+            if key not in self._processing:
+                self._push(key, waiting)
+        elif priority > waiting.priority:
+            waiting.priority = priority
+            if waiting.serial:
+                self._rank(key, waiting)
+
+    def add_rate_limited(self, key: K) -> None:
+        """Add ``key`` after the delay its failures have earned, counting one more."""
+        self._observer.retried()
+        self.add(key, after_s=self._limiter.delay_s(key))
+
+    def forget(self, key: K) -> None:
+        """Start the backoff of ``key`` afresh; call it after each success."""
+        self._limiter.forget(key)
+
+    def failures(self, key: K) -> int:
+        """Return how often ``key`` failed since it was last forgotten."""
+        return self._limiter.failures(key)
+
+    async def get(self) -> K:
+        """Wait for a key and take it; :meth:`done` must follow, see :meth:`working`.
+
+        Cancelling it loses no key and no wake-up.
+
+        Raises:
+            ShutDown: The queue is shut down and nothing is left.
+        """
+        await checkpoint()
+        while True:
+            next_due = self._promote(anyio.current_time())
+            if self._depth:
+                return self._take()
+            if self._shut_down:
+                raise ShutDown
+            with anyio.CancelScope(deadline=next_due):
+                await self._changed.wait()
+
+    def done(self, key: K) -> None:
+        """Give ``key`` back; it comes out again if it was added meanwhile."""
+        self._observer.finished(anyio.current_time() - self._processing.pop(key))
+        waiting = self._dirty.get(key)
+        if waiting is not None:
+            self._push(key, waiting)
+
+    @contextmanager
+    def working(self, key: K) -> Generator[None]:
+        """Call :meth:`done` when the block ends, however it ends."""
+        try:
+            yield
+        finally:
+            self.done(key)
+
+    def shut_down(self) -> None:
+        """Refuse new keys, drop delayed ones and wake every waiting worker."""
+        self._shut_down = True
+        self._due.clear()
+        self._timers.clear()
+        self._wake()
+
+    def _take(self) -> K:
+        while True:
+            _, serial, key = heappop(self._ready)
+            waiting = self._dirty.get(key)
+            if waiting is not None and waiting.serial == serial:
+                break  # else the key was raised: a fresher entry stands elsewhere in the heap
+        del self._dirty[key]
+        self._depth -= 1
+        now = anyio.current_time()
+        self._processing[key] = now
+        self._observer.taken(self._depth, now - waiting.since)
+        return key
+
+    def _push(self, key: K, waiting: _Waiting) -> None:
+        self._rank(key, waiting)
+        self._depth += 1
+        self._observer.added(self._depth)
+        self._wake()
+
+    def _rank(self, key: K, waiting: _Waiting) -> None:
+        waiting.serial = self._next_serial()
+        heappush(self._ready, (-waiting.priority, waiting.serial, key))
+
+    def _delay(self, key: K, due: float, priority: int) -> None:
+        earlier, highest = self._due.get(key, (math.inf, priority))
+        self._due[key] = (min(due, earlier), max(priority, highest))
+        if due < earlier:
+            heappush(self._timers, (due, self._next_serial(), key))
+            self._wake()
+
+    def _promote(self, now: float) -> float:
+        """Make every key due by ``now`` ready; return when the next one is due."""
+        while self._timers:
+            due, _, key = self._timers[0]
+            if due > now:
+                return due
+            heappop(self._timers)
+            earliest, priority = self._due.get(key, (math.inf, 0))
+            if earliest == due:  # else an earlier timer or a plain add has done this one's work
+                self.add(key, priority=priority)
+        return math.inf
+
+    def _next_serial(self) -> int:
+        self._serial += 1  # keys need not be orderable
+        return self._serial
+
+    def _wake(self) -> None:
+        """Wake all waiters; each looks again. There are only as many as workers."""
+        self._changed.set()
+        self._changed = anyio.Event()
