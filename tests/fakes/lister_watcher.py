@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import anyio
 import msgspec
@@ -36,8 +36,8 @@ class Pause(msgspec.Struct, frozen=True):
 
 SILENCE = Pause(math.inf)
 
-Step = Sequence[Event[Thing]] | Pause | ToolsetError
-Script = Sequence[Step] | ToolsetError | Pause
+Step: TypeAlias = Sequence[Event[Thing]] | Pause | ToolsetError
+Script: TypeAlias = Sequence[Step] | ToolsetError | Pause
 
 
 class Asked(msgspec.Struct, frozen=True):
