@@ -31,7 +31,7 @@ import trustme
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 HERE = Path(__file__).resolve().parent
@@ -53,11 +53,13 @@ class Child:
     fires when the starting *thread* ends, and a worker thread may well start an API server.
     """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = log
         null, pipe, merge = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
         with log.open("ab") as out:
-            self._process = subprocess.Popen(command, stdin=null, stdout=out, stderr=merge, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdin=null, stdout=out, stderr=merge, env=environment, start_new_session=True
+            )
         guard = ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(self._process.pid)]
         self._guard = subprocess.Popen(guard, stdin=pipe, stderr=null, start_new_session=True)
 
@@ -123,7 +125,7 @@ class ControlPlane:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._etcd: Child | None = None
         self._apiserver: Child | None = None
-        self._port = _free_ports()
+        self._port = free_ports()
         self._etcd_url = f"http://127.0.0.1:{self._port + 1}"
         self.url = f"https://127.0.0.1:{self._port}"
         self.ca_file = self._directory / "ca.crt"
@@ -368,7 +370,7 @@ def assets() -> Path | None:
     return folder if found else None
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     """Return a port that is free, as is the next one.
 
     They are below those the kernel gives to outgoing connections (32768 and up on Linux), so that

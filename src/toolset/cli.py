@@ -8,7 +8,9 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
+
+from typing_extensions import override
 
 from toolset import __version__
 from toolset.errors import SettingsError, ToolsetError
@@ -36,6 +38,15 @@ _FLAGS: Final = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors do not look like the changes of a plan."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how to go on."""
+        self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     options = _parser().parse_args(arguments)
@@ -43,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except ToolsetError as error:
-        sys.stderr.write(f"toolset: {error}\n")
+        sys.stderr.write(f"toolset: {' '.join(str(error).split())}\n")
         return EXIT_ERROR
     except KeyboardInterrupt:
         return 128 + 2
@@ -116,7 +127,7 @@ def _loop(work: Callable[[], Awaitable[T]]) -> T:
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what went wrong first inside nested groups."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return _first(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _patiently(work: Awaitable[T]) -> T:
@@ -137,7 +148,7 @@ async def _patiently(work: Awaitable[T]) -> T:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="toolset",
         description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
     )
@@ -168,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
     common.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG")
     common.add_argument("--context", help="context of the kubeconfig")

@@ -33,22 +33,25 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read(files: Sequence[str]) -> Manifests:
-    """Return what ``files`` hold; ``-`` is standard input. An object without a namespace is in ``default``.
+    """Return what ``files`` hold; ``-`` is standard input.
+
+    An object without a namespace is in ``default``; of two with one name the last counts.
 
     Raises:
         SettingsError: A file cannot be read, or an object in it is not valid; the message names both.
     """
-    services: list[Service] = []
+    services: dict[Key, Service] = {}
     config_maps: dict[Key, ConfigMap] = {}
     for file in files:
         for number, manifest in enumerate(_objects(_documents(file)), start=1):
             place = f"{file}, object {number}"
             if manifest.get("kind") == "Service":
-                services.append(_convert(manifest, Service, place))
+                service = _convert(manifest, Service, place)
+                services[service.key] = service
             elif manifest.get("kind") == "ConfigMap":
                 found = _convert(manifest, ConfigMap, place)
                 config_maps[found.key] = found
-    return Manifests(tuple(services), config_maps)
+    return Manifests(tuple(services.values()), config_maps)
 
 
 def _documents(file: str) -> list[object]:
@@ -59,7 +62,7 @@ def _documents(file: str) -> list[object]:
         raise SettingsError(f"{file}: {error.strerror}; name a file of manifests, or - for standard input") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: this is not UTF-8 text") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: `0b_` looks like a number and is none
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise SettingsError(f"{file}{place}: this is not valid YAML") from error

@@ -12,6 +12,8 @@ from toolset.planning import Report
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _RESET: Final = "\x1b[0m"
+_ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+"""What could command a terminal: whoever may edit the ConfigMap writes into our diff."""
 
 
 def as_table(report: Report, *, colour: bool) -> str:
@@ -25,7 +27,8 @@ def as_table(report: Report, *, colour: bool) -> str:
         lines.append(f"ConfigMap {report.target} is up to date")
     else:
         lines.append(f"ConfigMap {report.target} would change:")
-        lines.extend(_coloured(line) if colour else line for line in report.diff)
+        shown = (line.translate(_ESCAPED) for line in report.diff)
+        lines.extend(_coloured(line) if colour else line for line in shown)
         if not report.diff:
             lines.append("(labels and annotations only)")
     return "\n".join(lines) + "\n"
@@ -92,8 +95,9 @@ def _reasons(report: Report) -> dict[str, int]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    safe = [tuple(cell.translate(_ESCAPED) for cell in row) for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
 
 
 def _coloured(line: str) -> str:

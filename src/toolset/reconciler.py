@@ -15,7 +15,7 @@ from toolset.core.detector import DetectionOptions, detect
 from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import Outcome, next_look_s
-from toolset.core.plan import Apply, Unchanged, desired, plan
+from toolset.core.plan import Apply, Desired, Unchanged, desired, manifest, plan
 from toolset.core.verdict import Candidate, Rejected, Verdict
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key, Service
@@ -95,7 +95,8 @@ class Gate:
         self._on_open = on_open
         self._pending: set[Key] | None = None
         self._opened = anyio.Event()
-        self.published: frozenset[str] = frozenset()
+        self._published: frozenset[str] = frozenset()
+        self._unseen: set[Key] = set()
 
     @property
     def is_open(self) -> bool:
@@ -110,8 +111,16 @@ class Gate:
             published: URLs in the ConfigMap as found; their candidates start as up.
         """
         self._pending = set(keys)
-        self.published = published
+        self._unseen = set(self._pending)
+        self._published = published
         self._open_when_settled()
+
+    def published(self, key: Key) -> frozenset[str]:
+        """Return what stood in the ConfigMap, for the first look at ``key``; what comes later has to prove itself."""
+        if key not in self._unseen:
+            return frozenset()
+        self._unseen.discard(key)
+        return self._published
 
     def settle(self, key: Key) -> None:
         """Note that ``key`` has its verdict."""
@@ -172,6 +181,7 @@ class ServiceReconciler:
         """Detect what the Service ``key`` is; never raises."""
         with _tracer.start_as_current_span("reconcile", attributes=_attributes("service", key)):
             service = self._services.get(key)
+            published = self._gate.published(key)
             if service is None:
                 self._gate.settle(key)
                 if self._findings.forget(key):
@@ -179,7 +189,7 @@ class ServiceReconciler:
                 return DONE
             with _tracer.start_as_current_span("detect"):
                 verdict = detect(service, self._options)
-            changed = self._findings.detected(key, verdict, published=self._gate.published)
+            changed = self._findings.detected(key, verdict, published=published)
             if isinstance(verdict, Rejected):
                 self._gate.settle(key)
             elif changed:
@@ -303,19 +313,22 @@ class TargetReconciler:
                 documents = kubernaut.render(tools, self._options.grafana_key_env)
             with _tracer.start_as_current_span("plan"):
                 wanted = desired(documents, len(tools), self._options.prefix)
-                decision = plan(key, wanted, self._config_maps.get(key), self._options.prefix)
+                cached = self._config_maps.get(key)
+                decision = plan(key, wanted, cached, self._options.prefix)
             if isinstance(decision, Unchanged):
                 self._events.unchanged(len(tools))
                 return DONE
-            return await self._apply(key, decision, len(tools))
+            return await self._apply(key, wanted, cached, decision, len(tools))
 
-    async def _apply(self, key: Key, change: Apply, tools: int) -> Result:
+    async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply, tools: int) -> Result:
         with _tracer.start_as_current_span("apply", kind=trace.SpanKind.CLIENT):
             try:
-                current = await self._applier.apply(key, change.manifest)
-                self._config_maps.overlay(current)
-                if change.by_patch:
-                    self._config_maps.overlay(await self._applier.remove(current, change.by_patch))
+                body = change.manifest
+                if cached and change.by_patch:  # first: the apply takes them off our list, and then nobody would
+                    cached = await self._applier.remove(cached, change.by_patch)
+                    self._config_maps.overlay(cached)
+                    body = manifest(key, wanted, cached)
+                self._config_maps.overlay(await self._applier.apply(key, body))
             except ConflictError:
                 self._events.conflicted()
                 return Result(requeue_after_s=CONFLICT_RETRY_S)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, cast
 
 import msgspec
 import yaml
+from typing_extensions import override
 
 from toolset.errors import SettingsError
 
@@ -39,6 +40,23 @@ class Duration(float):
         if match is None:
             raise ValueError("Expected a duration such as `30s`, `5m` or `250ms`")
         return cls(sum(float(part) * unit for part, unit in zip(match.groups("0"), _UNIT_S, strict=True)))
+
+
+class Interval(Duration):
+    """A duration of more than nothing, so that what waits for it does not spin."""
+
+    @classmethod
+    @override
+    def parse(cls, text: object) -> "Interval":
+        """Return the interval that ``text`` says.
+
+        Raises:
+            ValueError: It says none.
+        """
+        length = super().parse(text)
+        if length <= 0:
+            raise ValueError("Expected a duration of more than `0s`")
+        return cls(length)
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,8 +107,8 @@ class HealthSettings(_Section, frozen=True):
     """
 
     enabled: bool = True
-    timeout: Duration = Duration(5)
-    interval: Duration = Duration(30)
+    timeout: Interval = Interval(5)
+    interval: Interval = Interval(30)
     concurrency: Positive = 32
     rise: Positive = 1
     fall: Positive = 3
@@ -115,8 +133,8 @@ class ControllerSettings(_Section, frozen=True):
         reconcile: Between two passes over the target, from the store.
     """
 
-    resync: Duration = Duration(300)
-    reconcile: Duration = Duration(30)
+    resync: Interval = Interval(300)
+    reconcile: Interval = Interval(30)
 
 
 class KubeSettings(_Section, frozen=True):
@@ -202,7 +220,8 @@ def load(
     for name, value in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            _put(document, path, _parse(value, f"environment variable {name}"), f"environment variable {name}")
+            place = f"environment variable {name}"
+            _put(document, path, value if _is_text(path) else _parse(value, place), place)
     for dotted, flag in flags.items():
         _put(document, dotted.split("."), flag, "command line")
     try:
@@ -211,10 +230,17 @@ def load(
         raise SettingsError(f"{source}: {error}") from error
 
 
+def _is_text(path: list[str]) -> bool:
+    """Tell whether the setting at ``path`` is text; then `1` and `on` in a variable are just that."""
+    section = _SECTIONS.get(path[0])
+    fields = {field.name: field.type for field in msgspec.structs.fields(section)} if section else {}
+    return isinstance(msgspec.inspect.type_info(fields.get(path[-1])), msgspec.inspect.StrType)
+
+
 def _parse(text: str, source: str) -> object:
     try:
         return cast("object", yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML lets all out
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise SettingsError(f"{source}{place}: this is not valid YAML") from error
@@ -259,7 +285,7 @@ def _check_name(name: str, known: Mapping[str, object], parent: str, source: str
     raise SettingsError(f"{source}: unknown setting `{parent}{name}`; {hint}")
 
 
-def _decode(kind: type, value: object) -> object:
-    if kind is Duration:
-        return Duration.parse(value)
+def _decode(kind: type[object], value: object) -> object:
+    if issubclass(kind, Duration):
+        return kind.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a field of a type that nobody taught to decode

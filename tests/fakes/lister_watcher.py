@@ -36,7 +36,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 SILENCE = Pause(math.inf)
 
-Step: TypeAlias = Sequence[Event[Thing]] | Pause | ToolsetError
+Step: TypeAlias = Sequence[Applied[Thing] | Deleted[Thing] | Bookmark] | Pause | ToolsetError
 Script: TypeAlias = Sequence[Step] | ToolsetError | Pause
 
 
@@ -132,15 +132,17 @@ class FakeServer:
 
     idle_s = 60.0  # after which an adapter gives a silent stream up
 
-    def __init__(self, *, page_size: int = 2, chunk_size: int = 3) -> None:
+    def __init__(self, *, page_size: int = 2, chunk_size: int = 3, streams_lists: bool = True) -> None:
         self.faults: deque[Fault] = deque()
         self._page_size = page_size
         self._chunk_size = chunk_size
+        self._streams_lists = streams_lists
         self._version = self._compacted = 100
         self._uids = 0
         self._history: dict[int, dict[str, Thing]] = {100: {}}
         self._log: list[tuple[int, Event[Thing]]] = []
         self._changed = anyio.Event()
+        self._streams: list[_ServerStream] = []
 
     @property
     def things(self) -> dict[Key, Thing]:
@@ -170,6 +172,12 @@ class FakeServer:
         """Forget how things came to be what they are."""
         self._compacted = self._version
 
+    def interrupt(self, fault: Fault) -> None:
+        """Let something happen to the streams that are open."""
+        for stream in self._streams:
+            stream.interrupt(fault)
+        self._wake()
+
     async def list(self, *, version: str, token: str) -> Page[Thing]:
         """Return one page."""
         await checkpoint()
@@ -191,23 +199,32 @@ class FakeServer:
         fault = self._next_fault()
         if fault is not None:
             _refuse(fault, stream_list=stream_list)
+        if stream_list and not self._streams_lists:
+            raise InvalidError("sendInitialEvents is forbidden")
         if not version and not stream_list:
             raise AssertionError("a watch has to say where it starts")
         start = int(version or 0)
         if start > self._version or (start < self._compacted and not stream_list):
             raise OutOfSyncError("the version cannot be had", version_unusable=True)
-        if not stream_list:
-            yield _ServerStream(self, [], start, fault)
-            return
-        initial: list[Event[Thing]] = [Applied(thing) for thing in self._now().values()]
-        initial.append(Bookmark(str(self._version), initial_end=True))
-        yield _ServerStream(self, initial, self._version, fault)
+        stream = _ServerStream(self, None if stream_list else start, fault)
+        self._streams.append(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.remove(stream)
 
-    async def after(self, position: int) -> tuple[Sequence[Event[Thing]], int]:
-        """Wait for what is in the log beyond ``position``; return it and where it ends."""
-        while position >= len(self._log):
-            await self._changed.wait()
+    def after(self, position: int) -> tuple[Sequence[Event[Thing]], int]:
+        """Return what is in the log beyond ``position``, and where it ends."""
         return [event for _, event in self._log[position:]], len(self._log)
+
+    async def wait_changed(self) -> None:
+        """Wait for the log to grow, or for an interruption."""
+        await self._changed.wait()
+
+    @property
+    def version(self) -> str:
+        """How far it is."""
+        return str(self._version)
 
     def position_after(self, version: int) -> int:
         """Return where in the log ``version`` ends."""
@@ -228,6 +245,9 @@ class FakeServer:
 
     def _tell(self, event: Event[Thing]) -> None:
         self._log.append((self._version, event))
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -248,24 +268,41 @@ class FakeServer:
 class _ServerStream:
     """A stream; a fault happens to it once it has carried enough events."""
 
-    def __init__(self, server: FakeServer, pending: list[Event[Thing]], start: int, fault: Fault | None) -> None:
+    def __init__(self, server: FakeServer, start: int | None, fault: Fault | None) -> None:
         self._server = server
-        self._pending = pending
+        self._pending: list[Event[Thing]] = []
+        self._list_ends_in = 0  # chunks, the last of which comes after what changed meanwhile
+        if start is None:
+            start = int(server.version)
+            self._pending += [Applied(thing) for thing in server.things.values()]
+            self._list_ends_in = 2 if self._pending else 1
         self._position = server.position_after(start)
         self._fault = fault
         self._left = math.inf if fault is None else fault.after
 
     async def next(self) -> Sequence[Event[Thing]]:
         await checkpoint()
+        self._collect()
+        while not self._pending and self._left > 0:
+            await self._server.wait_changed()
+            self._collect()
         if self._fault is not None and self._left <= 0:
             return await self._fail(self._fault)
-        if not self._pending:
-            events, self._position = await self._server.after(self._position)
-            self._pending.extend(events)
         size = int(min(self._server.chunk_size, self._left))
         chunk, self._pending = self._pending[:size], self._pending[size:]
         self._left -= len(chunk)
         return chunk
+
+    def _collect(self) -> None:
+        events, self._position = self._server.after(self._position)
+        self._pending.extend(events)
+        if self._list_ends_in:
+            self._list_ends_in -= 1
+            if not self._list_ends_in:
+                self._pending.append(Bookmark(self._server.version, initial_end=True))
+
+    def interrupt(self, fault: Fault) -> None:
+        self._fault, self._left = fault, fault.after
 
     async def _fail(self, fault: Fault) -> Sequence[Event[Thing]]:
         if fault.kind == "break":

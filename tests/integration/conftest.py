@@ -1,15 +1,23 @@
-"""A real API server for every test of this folder that asks for one."""
+"""A real API server, real backends and the service itself for every test of this folder that asks for them."""
 
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import controlplane
 from controlplane import ControlPlane
+from integration import backends as products
+from integration.backends import Backends
+from integration.cluster import Cluster, Tool
+from integration.service import Service, Start
 
 LARGE_COUNT = 10_000
+PLANES = frozenset(("control_plane", "large_control_plane"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
         elif "assets" in names:
             item.add_marker(pytest.mark.timeout(60))
+        for name in PLANES.intersection(names):  # RBAC knows one ConfigMap, so one test at a time on each
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +61,56 @@ def large_control_plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) 
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="session")
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
+    """Yield real and imitated backends that all answer."""
+    if missing := products.missing():
+        reason = f"there is no {' and no '.join(missing)} here: run hack/backends once (5 seconds)"
+        if os.getenv("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with Backends(tmp_path_factory.mktemp("backends")) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
+    """Yield a cluster without a ConfigMap of ours; what the test makes is removed after it."""
+    with _cluster(control_plane) as clean:
+        yield clean
+
+
+@pytest.fixture
+def large_cluster(large_control_plane: ControlPlane) -> Iterator[Cluster]:
+    """Yield a cluster with LARGE_COUNT irrelevant Services; what the test makes is removed after it."""
+    with _cluster(large_control_plane) as clean:
+        yield clean
+
+
+@contextmanager
+def _cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    with plane.client() as admin:
+        cluster = Cluster(plane, admin)
+        yield cluster
+        cluster.clean()
+
+
+@pytest.fixture
+def start(tmp_path: Path, backends: Backends) -> Iterator[Start]:
+    """Yield what starts the service; each is ended after the test and must not have met a bug of its own."""
+    started: list[Service] = []
+
+    def begin(cluster: Cluster, tools: tuple[Tool, ...], **settings: str) -> Service:
+        routes = {"HEALTH__CONNECT_TO": msgspec.json.encode(backends.connect_to(tools)).decode()}
+        log = tmp_path / f"service-{len(started)}.log"
+        service = Service(cluster.kubeconfig(), log, {**routes, **settings})
+        started.append(service)
+        return service
+
+    yield begin
+    for service in started:
+        service.end(signal.SIGTERM)
+        service.close()
+    assert [service.bugs() for service in started] == [[] for _ in started]

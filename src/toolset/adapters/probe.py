@@ -12,6 +12,7 @@ from toolset.core.health import Outcome
 from toolset.core.verdict import Candidate
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
+_FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)  # an SSLError is an OSError
 
 
 class ProberOptions(msgspec.Struct, frozen=True):
@@ -63,26 +64,27 @@ class HttpProber:
             return Outcome(alive=False, detail=f"no answer within {self._options.timeout_s:g} s")
 
     async def _ask(self, candidate: Candidate) -> Outcome:
-        host, port = self._dial(candidate)
-        url = httpx.URL(scheme=candidate.scheme, host=host, port=port, path=candidate.path + candidate.check.path)
-        request = self._client.build_request(
-            "GET",
-            url,
-            headers={"Host": f"{candidate.host}:{candidate.port}"},
-            extensions={"sni_hostname": candidate.host},
-        )
         try:
-            response = await self._client.send(request, stream=True)
-        except httpx.ConnectError:
-            return Outcome(alive=False, detail="connection refused or host not found")
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
+            response = await self._client.send(self._request(candidate), stream=True)
+        except httpx.ConnectError as error:
+            return Outcome(alive=False, detail=_connect_detail(error))
+        except _FAILURES as error:
             return Outcome(alive=False, detail=f"request failed: {type(error).__name__}")
         try:
             return await _judge(response, candidate)
-        except httpx.HTTPError as error:
+        except _FAILURES as error:
             return Outcome(alive=False, detail=f"answer broke: {type(error).__name__}")
         finally:
             await response.aclose()
+
+    def _request(self, candidate: Candidate) -> httpx.Request:
+        host, port = self._dial(candidate)
+        return self._client.build_request(
+            "GET",
+            httpx.URL(scheme=candidate.scheme, host=host, port=port, path=candidate.path + candidate.check.path),
+            headers={"Host": f"{candidate.host}:{candidate.port}"},
+            extensions={"sni_hostname": candidate.host},
+        )
 
     def _dial(self, candidate: Candidate) -> tuple[str, int]:
         moved = self._options.connect_to.get(f"{candidate.host}:{candidate.port}")
@@ -90,6 +92,18 @@ class HttpProber:
             host, _, port = moved.rpartition(":")
             return host, int(port)
         return candidate.address or candidate.host, candidate.port
+
+
+def _connect_detail(error: BaseException) -> str:
+    """Return why there is no connection; httpx says TLS failures with the same exception as refused ones."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "TLS failed: the certificate is not trusted"
+        if isinstance(cause, ssl.SSLError):
+            return "TLS failed"
+        cause = cause.__cause__ or cause.__context__
+    return "connection refused or host not found"
 
 
 async def _judge(response: httpx.Response, candidate: Candidate) -> Outcome:

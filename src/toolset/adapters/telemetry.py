@@ -3,8 +3,10 @@
 Without an endpoint in the environment no SDK is loaded, so no exporter costs nothing.
 """
 
+import json
 import logging
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Final
@@ -38,7 +40,10 @@ class JsonFormatter(logging.Formatter):
             line["span_id"] = trace.format_span_id(context.span_id)
         if record.exc_info:
             line["exception.stacktrace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # a lone surrogate, a number beyond 64 bits: no reason to lose the line
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 class TextFormatter(logging.Formatter):
@@ -48,8 +53,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        fields = " ".join(f"{name}={_printable(value)}" for name, value in _fields(record).items())
-        line = f"{clock} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        fields = " ".join(f"{name}={_printable(str(value)[:256])}" for name, value in _fields(record).items())
+        line = f"{clock} {record.levelname.lower():7} {_printable(record.getMessage())} {fields}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -90,8 +95,10 @@ def set_up_traces(environment: Mapping[str, str], version: str, instance: str) -
     trace.set_tracer_provider(provider)
 
     def stop() -> None:
-        provider.force_flush(int(FLUSH_TIMEOUT_S * 1000))
-        provider.shutdown()
+        # The SDK's own bounds do not hold while a collector hangs; a daemon thread is left behind then.
+        flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
+        flush.start()
+        flush.join(FLUSH_TIMEOUT_S)
 
     return stop
 
@@ -100,5 +107,5 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
-def _printable(value: object) -> str:
-    return str(value).encode("unicode_escape").decode()[:256]
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

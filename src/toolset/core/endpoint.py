@@ -7,11 +7,54 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.annotations import Annotations
-from toolset.core.verdict import Reason, Rejected
+from toolset.core.verdict import Evidence, Reason, Rejected
 from toolset.model import PROTOCOL_TCP, Service, ServicePort
 
 _TLS_PORTS: Final = frozenset({443, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which port of a Service a product answers on.
+
+    The first of these that a usable port meets: a name, a number, a number on the pods, the only port there is.
+
+    Attributes:
+        names: Port names, first wish first.
+        numbers: Port numbers, first wish first; also looked for on the pods' side.
+        only: Whether an only port may be anything; never on the evidence of a name alone.
+        never_names: Port names that this product does not answer on.
+        never_numbers: Port numbers that this product does not answer on, on either side.
+        tls: Port numbers on which this product speaks TLS although nothing on the Service says so.
+    """
+
+    names: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    only: bool = True
+    never_names: frozenset[str] = frozenset()
+    never_numbers: frozenset[int] = frozenset()
+    tls: frozenset[int] = frozenset()
+
+    def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
+        """Return the port to use, or ``None`` when none fits."""
+        fit = [
+            port
+            for port in ports
+            if port.name not in self.never_names and not self.never_numbers & {port.port, port.target_port}
+        ]
+        by_name = (port for name in self.names for port in fit if port.name == name)
+        by_number = (port for number in self.numbers for port in fit if port.port == number)
+        by_target = (port for number in self.numbers for port in fit if port.target_port == number)
+        chosen = next(by_number, None) if evidence is Evidence.PORT else next(by_name, None) or next(by_number, None)
+        chosen = chosen or next(by_target, None)
+        if chosen is None and fit and self._may_take_any(fit, evidence):
+            return fit[0]
+        return chosen
+
+    def _may_take_any(self, fit: Sequence[ServicePort], evidence: Evidence) -> bool:
+        if evidence is Evidence.ANNOTATION:
+            return True
+        return self.only and len(fit) == 1 and evidence is Evidence.LABEL
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -46,18 +89,20 @@ class Endpoint(msgspec.Struct, frozen=True):
 def endpoint(
     service: Service,
     asked: Annotations,
-    port_names: Sequence[str],
-    port_numbers: Sequence[int],
+    wish: PortWish,
+    path: str,
     cluster_domain: str,
+    evidence: Evidence,
 ) -> Endpoint | Rejected:
-    """Return where ``service`` is reached.
+    """Return where ``service`` is reached, or why nowhere.
 
     Args:
         service: The Service.
         asked: What its annotations ask for.
-        port_names: Ports to use by name, first wish first.
-        port_numbers: Ports to use where no name fits, first wish first; after that the first TCP port.
+        wish: Which port the product answers on.
+        path: The product's base path.
         cluster_domain: The DNS domain of the cluster.
+        evidence: How sure the product is: the weaker, the less a port may differ from the wish.
     """
     usable = [p for p in service.ports if (p.protocol or PROTOCOL_TCP) == PROTOCOL_TCP and 0 < p.port < 65536]
     if asked.port:
@@ -66,15 +111,15 @@ def endpoint(
             return Rejected(
                 Reason.BAD_ANNOTATION, "the port that the annotation names is not a TCP port of the Service"
             )
-    elif usable:
-        chosen = _prefer(usable, port_names, port_numbers)
     else:
-        return Rejected(Reason.NO_USABLE_PORT)
+        chosen = wish.choose(usable, evidence)
+        if chosen is None:
+            return Rejected(Reason.NO_USABLE_PORT)
     return Endpoint(
-        scheme=asked.scheme or scheme_of(chosen),
+        scheme=asked.scheme or ("https" if chosen.port in wish.tls else scheme_of(chosen)),
         host=f"{service.metadata.name}.{service.metadata.namespace}.svc.{cluster_domain}",
         port=chosen.port,
-        path=asked.path or "",
+        path=path if asked.path is None else asked.path,
         declared=chosen,
     )
 
@@ -87,9 +132,3 @@ def scheme_of(port: ServicePort) -> str:
     if name.startswith("https"):
         return "https"
     return "https" if port.port in _TLS_PORTS and "http" not in name else "http"
-
-
-def _prefer(usable: Sequence[ServicePort], names: Sequence[str], numbers: Sequence[int]) -> ServicePort:
-    by_name = (port for name in names for port in usable if port.name == name)
-    by_number = (port for number in numbers for port in usable if port.port == number)
-    return next(by_name, None) or next(by_number, None) or usable[0]

@@ -10,7 +10,7 @@ from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 
 _UNKNOWN: Final = Health()
-ALIVE: Final = Outcome(alive=True)
+ALIVE: Final = Outcome(alive=True, assumed=True)
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -27,10 +27,12 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         alive: Whether it succeeded.
         detail: A fixed phrase that says why not, with at most a status code in it; never text from the backend.
+        assumed: Nobody looked, because probes are off; no further success is waited for.
     """
 
     alive: bool
     detail: str = ""
+    assumed: bool = False
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ def observe(health: Health, outcome: Outcome, thresholds: Thresholds) -> Health:
     """
     if outcome.alive:
         successes = health.successes + 1
-        risen = health.up is True or successes >= thresholds.rise
+        risen = health.up is True or outcome.assumed or successes >= thresholds.rise
         return Health(up=risen, successes=successes)
     failures = health.failures + 1
     stays = health.up is True and failures < thresholds.fall

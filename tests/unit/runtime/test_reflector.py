@@ -1,14 +1,27 @@
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import get_args
 
 import anyio
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.background import running
-from fakes.lister_watcher import SILENCE, Asked, FakeServer, Fault, Pause, Script, ScriptedListerWatcher, Step, Thing
+from fakes.lister_watcher import (
+    SILENCE,
+    Asked,
+    FakeServer,
+    Fault,
+    FaultKind,
+    Pause,
+    Script,
+    ScriptedListerWatcher,
+    Step,
+    Thing,
+)
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
 from toolset.runtime.reflector import (
@@ -338,6 +351,13 @@ async def test_a_version_that_is_refused_is_not_named_again() -> None:
     assert scene.heard.lists == [(0, "start"), (0, "expired")]
 
 
+async def test_the_version_of_a_consistent_list_is_named_again() -> None:
+    source = ScriptedListerWatcher(streams=[GONE, [[end_of_list("30")], BROKEN], [[end_of_list("31")], SILENCE]])
+    scene = Scene(source)
+    await scene.run(60)
+    assert [asked.version for asked in source.asked] == ["", "", "30"]
+
+
 async def test_a_refused_version_stays_refused_whatever_happens_to_the_next_list() -> None:
     source = ScriptedListerWatcher(streams=[[EMPTY_LIST, GONE], THROTTLED, BROKEN, [[end_of_list("30")], SILENCE]])
     scene = Scene(source)
@@ -489,27 +509,42 @@ class SendBookmark(msgspec.Struct, frozen=True):
     """Send a bookmark."""
 
 
-class Wait(msgspec.Struct, frozen=True):
-    seconds: float
+Change = Put | Remove | Compact | SendBookmark
 
 
-Action = Put | Remove | Compact | SendBookmark | Wait | Fault
+class Round(msgspec.Struct, frozen=True):
+    """What happens to a server for a while.
+
+    Attributes:
+        interruption: What happens to the open stream.
+        faults: What happens to the requests that follow.
+        changes: What happens to the things meanwhile.
+        pause_s: How long it lasts, seconds.
+    """
+
+    interruption: Fault | None
+    faults: tuple[Fault, ...]
+    changes: list[Change]
+    pause_s: float
+
 
 names = st.sampled_from(["a", "b", "c", "d", "e"])
-faults = st.builds(Fault, after=st.integers(0, 6))
-actions: st.SearchStrategy[Action] = st.one_of(
-    st.builds(Put, names),
-    st.builds(Remove, names),
-    st.builds(Compact),
-    st.builds(SendBookmark),
-    st.builds(Wait, st.sampled_from([0.0, 0.5, 3.0, 40.0, 130.0])),
-    faults,
-    faults,
+changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(Put, names), st.builds(Put, names), st.builds(Remove, names), st.builds(Compact), st.builds(SendBookmark)
+)
+kinds: st.SearchStrategy[FaultKind] = st.sampled_from(get_args(FaultKind))
+faults = st.builds(Fault, kinds, st.integers(0, 6))
+rounds = st.builds(
+    Round,
+    st.none() | faults,
+    st.lists(faults, max_size=3).map(tuple),
+    st.lists(changes, max_size=6),
+    st.sampled_from([0.0, 0.5, 3.0, 40.0, 130.0]),
 )
 
 
-async def play(server: FakeServer, action: Action) -> None:
-    match action:
+def make(server: FakeServer, change: Change) -> None:
+    match change:
         case Put(name):
             server.put(name)
         case Remove(name):
@@ -518,10 +553,16 @@ async def play(server: FakeServer, action: Action) -> None:
             server.compact()
         case SendBookmark():
             server.bookmark()
-        case Wait(seconds):
-            await anyio.sleep(seconds)
-        case Fault():
-            server.faults.append(action)
+
+
+async def play(server: FakeServer, part: Round) -> None:
+    server.faults.extend(part.faults)
+    if part.interruption is not None:
+        server.interrupt(part.interruption)
+    for change in part.changes:
+        make(server, change)
+        await checkpoint()
+    await anyio.sleep(part.pause_s)
 
 
 class Fold:
@@ -542,20 +583,21 @@ class Fold:
 
 
 @given(
-    script=st.lists(actions, max_size=60),
+    script=st.lists(rounds, max_size=20),
     page_size=st.integers(1, 3),
     chunk_size=st.integers(1, 8),
+    streams_lists=st.booleans(),
 )
 async def test_after_any_script_of_changes_and_failures_the_store_is_what_the_server_has(
-    script: list[Action], page_size: int, chunk_size: int
+    script: list[Round], page_size: int, chunk_size: int, *, streams_lists: bool
 ) -> None:
-    server = FakeServer(page_size=page_size, chunk_size=chunk_size)
+    server = FakeServer(page_size=page_size, chunk_size=chunk_size, streams_lists=streams_lists)
     scene = Scene(server)
     fold = Fold()
     scene.store.subscribe(fold)
     async with running(scene.reflector.run):
-        for action in script:
-            await play(server, action)
+        for part in script:
+            await play(server, part)
         server.faults.clear()
         await anyio.sleep(600)
     assert scene.things == server.things

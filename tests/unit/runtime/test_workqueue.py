@@ -183,6 +183,16 @@ async def test_a_raised_key_goes_to_the_end_of_its_new_level() -> None:
     assert await take_all(queue) == ["b", "a"]
 
 
+async def test_a_raised_key_does_not_jump_the_queue_when_it_comes_back() -> None:
+    queue = WorkQueue[str]()
+    queue.add("a")
+    queue.add("a", priority=5)
+    assert await take_all(queue) == ["a"]
+    queue.add("a", priority=-100)
+    queue.add("b", priority=-1)
+    assert await take_all(queue) == ["b", "a"]
+
+
 async def test_a_raise_that_came_while_in_work_counts_afterwards() -> None:
     queue = WorkQueue[str]()
     queue.add("a")

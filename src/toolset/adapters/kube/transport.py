@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import aiohttp
 import msgspec
@@ -14,6 +14,7 @@ from toolset.errors import UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 60.0
+STATUS_LIMIT_BYTES: Final = 64 * 1024
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
@@ -42,13 +43,21 @@ class Request(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
 
 
+class Body(Protocol):
+    """What is read of a response body."""
+
+    async def readany(self) -> bytes:
+        """Return what has arrived; nothing at the end."""
+        ...
+
+
 class LineReader:
     """The lines of a response body, in the batches in which they arrive.
 
     A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
     """
 
-    def __init__(self, body: aiohttp.StreamReader) -> None:
+    def __init__(self, body: Body) -> None:
         self._body = body
         self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
 
@@ -165,14 +174,18 @@ class KubeTransport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
         async with response:
+            if response.status == 401:
+                self._credentials.refused()
             if response.status >= 300:
                 raise await _failure(response)
             yield response
 
 
 async def _failure(response: aiohttp.ClientResponse) -> Exception:
+    body = b""
     try:
-        body = await response.content.read(64 * 1024)
+        while len(body) < STATUS_LIMIT_BYTES and (chunk := await response.content.readany()):
+            body += chunk
     except (aiohttp.ClientError, OSError, TimeoutError):
         body = b""
     return error_of(response.status, body, _retry_after_s(response.headers.get("Retry-After", "")))

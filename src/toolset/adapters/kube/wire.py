@@ -124,7 +124,7 @@ def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> Toolset
         return ConflictError(message)
     if code == 410 or _version_too_large(status):
         return OutOfSyncError(message, version_unusable=True)
-    if code == 500:
+    if code in {0, 500}:  # 0: an ERROR line that says no code
         return OutOfSyncError(message)
     if code in _INVALID:
         return InvalidError(message)

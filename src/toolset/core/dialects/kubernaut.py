@@ -12,12 +12,12 @@ import yaml
 from toolset.core.verdict import Candidate
 
 KUBERNETES_KEY: Final = "kubernetes-toolset.yaml"
-_QUERY_TIMEOUT: Final = "30s"
+_TIMEOUT: Final = {"timeout": "30s"}
 _EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
-    "jaeger": {"query_endpoint": "/api/traces"},
-    "elasticsearch": {"health_endpoint": "/_cluster/health"},
-    "prometheus": {},
-    "grafana": {},
+    "jaeger": _TIMEOUT | {"query_endpoint": "/api/traces"},
+    "elasticsearch": _TIMEOUT | {"health_endpoint": "/_cluster/health"},
+    "prometheus": _TIMEOUT,
+    "grafana": {},  # the plan's example has none
 }
 
 
@@ -39,11 +39,11 @@ def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> di
 
 
 def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> dict[str, object]:
-    config: dict[str, object] = {"url": tool.url, "timeout": _QUERY_TIMEOUT}
+    config: dict[str, object] = {"url": tool.url}
     if tool.type in _EXTRAS:
         config.update(_EXTRAS[tool.type])
     else:
-        config.update({"health_path": tool.check.path, "type": tool.type})
+        config.update(_TIMEOUT | {"health_path": tool.check.path, "type": tool.type})
     variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
     if variable:
         config["apiKey"] = f"${{{variable}}}"

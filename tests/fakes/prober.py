@@ -1,0 +1,36 @@
+"""Backends that live or die as the test says."""
+
+from collections.abc import Mapping
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from toolset.core.health import Outcome
+from toolset.core.verdict import Candidate
+from toolset.model import Key
+
+WELL = Outcome(alive=True)
+SICK = Outcome(alive=False, detail="answered 503")
+
+
+class FakeProber:
+    """Keeps the promise of ``reconciler.Prober``: one outcome a call, and never an exception.
+
+    Attributes:
+        outcomes: What a backend answers from now on; one that is not named is well.
+        takes_s: How long each answer takes, seconds.
+        asked: Which candidates were probed, in order.
+    """
+
+    def __init__(self, outcomes: Mapping[Key, Outcome] | None = None, *, takes_s: float = 0.0) -> None:
+        self.outcomes = dict(outcomes or {})
+        self.takes_s = takes_s
+        self.asked: list[Candidate] = []
+        self.asked_at: list[float] = []
+
+    async def probe(self, candidate: Candidate) -> Outcome:
+        """Answer with what stands in ``outcomes`` when the answer is due."""
+        self.asked.append(candidate)
+        self.asked_at.append(anyio.current_time())
+        await (anyio.sleep(self.takes_s) if self.takes_s else checkpoint())
+        return self.outcomes.get(candidate.key, WELL)

@@ -1,0 +1,137 @@
+"""The service as it runs in a cluster: a process of its own, seen through its log, its HTTP server and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from controlplane import Child
+from integration.cluster import Cluster, Tool
+
+POLL_S: Final = 0.02
+TOOLSET: Final = (sys.executable, "-m", "toolset")
+_FOREIGN: Final = ("TOOLSET_", "OTEL_", "KUBE")
+
+
+def eventually(condition: Callable[[], object], within_s: float) -> None:
+    """Return once ``condition`` holds: it is true and raises no AssertionError.
+
+    Raises:
+        AssertionError: It does not hold ``within_s`` seconds later; the condition's own when it raised one.
+    """
+    ends = time.monotonic() + within_s
+    while True:
+        late = time.monotonic() > ends
+        try:
+            if condition():
+                return
+        except AssertionError:
+            if late:
+                raise
+        else:
+            assert not late, f"still not so after {within_s:g} s"
+        threading.Event().wait(POLL_S)
+
+
+def settles(read: Callable[[], object], expected: object, within_s: float) -> None:
+    """Return once ``read`` returns ``expected``."""
+
+    def same() -> bool:
+        actual = read()
+        assert actual == expected, f"not so within {within_s:g} s:\n{actual}\n!=\n{expected}"
+        return True
+
+    eventually(same, within_s)
+
+
+def environment(kubeconfig: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with ``settings``, and with no others that count.
+
+    Names in ``settings`` with two underscores are settings of the service; others are variables as they are.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    given = {f"TOOLSET_{name}" if "__" in name else name: value for name, value in settings.items()}
+    return inherited | {"TOOLSET_KUBE__KUBECONFIG": kubeconfig, "TOOLSET_LOG__FORMAT": "json"} | given
+
+
+def plan(kubeconfig: str, settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``toolset plan`` to its end."""
+    command = [*TOOLSET, "plan", *arguments]
+    return subprocess.run(
+        command, env=environment(kubeconfig, settings), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class Service(Child):
+    """``toolset run`` in a process of its own."""
+
+    def __init__(self, kubeconfig: str, log: Path, settings: Mapping[str, str]) -> None:
+        """Start it and return when its HTTP server listens."""
+        defaults = {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
+        super().__init__([*TOOLSET, "run"], log, environment(kubeconfig, {**defaults, **settings}))
+        eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
+        assert self.exit_code is None, log.read_text()
+        port = self.logged("http server started")[0]["port"]
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+
+    @property
+    def exit_code(self) -> int | None:
+        """``None`` while it runs."""
+        return self._process.poll()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return its log; a line that is not JSON, a traceback for example, is an error."""
+        text = self._log.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """Return the log lines with this message."""
+        return [line for line in self.lines() if line["message"] == message]
+
+    def bugs(self) -> list[dict[str, Any]]:
+        """Return the log lines that a service without bugs does not write: tracebacks, and Python's warnings."""
+        return [line for line in self.lines() if "exception.stacktrace" in line or line["logger"] == "py.warnings"]
+
+    def status(self, path: str) -> int:
+        """Return the status of a GET."""
+        return self._http.get(path).status_code
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the value of one series."""
+        families = text_string_to_metric_families(self._http.get("/metrics").text)
+        samples = (sample for family in families for sample in family.samples)
+        return next(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+    def terminate(self) -> None:
+        """Send SIGTERM, and return at once."""
+        self._process.terminate()
+
+    def wait(self, within_s: float) -> int:
+        """Return its exit code once it has ended."""
+        return self._process.wait(within_s)
+
+    def close(self) -> None:
+        """Close our connections to it."""
+        self._http.close()
+
+
+class Start(Protocol):
+    """Starts the service."""
+
+    def __call__(self, cluster: Cluster, tools: tuple[Tool, ...], **settings: str) -> Service:
+        """Start it with the shipped RBAC.
+
+        Args:
+            cluster: Where.
+            tools: Services that may come, with backends behind them.
+            settings: see :func:`environment`.
+        """
+        ...

@@ -1,0 +1,93 @@
+"""`toolset plan` shows what would be published, and why, and writes nothing."""
+
+from typing import Final
+
+import msgspec
+import pytest
+import yaml
+
+from integration.backends import Backends
+from integration.cluster import READS, Cluster, Tool, expected_urls, urls_in
+from integration.service import Start, plan, settles
+
+pytestmark = pytest.mark.integration
+
+CUSTOM: Final = {"toolset": "enabled", "toolset-type": "tempo", "toolset-health-path": "/ready"}
+TOOLS: Final = (
+    Tool("prometheus", "monitoring", "prometheus-server", 80),
+    Tool("victoria-metrics", "monitoring", "vm", 8428, labels={"app": "prometheus"}),
+    Tool("grafana", "team-a", "grafana", 3000, "service"),
+    Tool("jaeger", "team-a", "traces", 16686, "query"),
+    Tool("custom", "team-a", "tempo", 3200, annotations=CUSTOM),
+    Tool("nothing", "team-a", "jaeger", 16686, "query"),
+    Tool("sick", "logging", "elasticsearch", 9200),
+)
+MISTAKE: Final = Tool("nothing", "team-a", "dashboards", 80, annotations={"toolset": "perhaps"})
+TABLE: Final = """\
+TYPE           SERVICE                       EVIDENCE    URL                                                       VERDICT
+elasticsearch  logging/elasticsearch         name        http://elasticsearch.logging.svc.cluster.local:9200       Unhealthy: answered 503
+prometheus     monitoring/prometheus-server  name        http://prometheus-server.monitoring.svc.cluster.local:80  published
+prometheus     monitoring/vm                 label       http://vm.monitoring.svc.cluster.local:8428               published
+grafana        team-a/grafana                name        http://grafana.team-a.svc.cluster.local:3000              published
+jaeger         team-a/jaeger                 name        http://jaeger.team-a.svc.cluster.local:16686              Unhealthy: connection refused or host not found
+tempo          team-a/tempo                  annotation  http://tempo.team-a.svc.cluster.local:3200                published
+jaeger         team-a/traces                 port        http://traces.team-a.svc.cluster.local:16686              published
+"""  # noqa: E501 - as it is printed
+DIFF: Final = """\
+--- /dev/null
++++ planned/tempo-toolset.yaml
+@@ -0,0 +1,7 @@
++toolset: tempo
++enabled: true
++config:
++  url: http://tempo.team-a.svc.cluster.local:3200
++  timeout: 30s
++  health_path: /ready
++  type: tempo
+"""
+
+
+def test_a_plan_shows_every_candidate_with_its_verdict_and_the_diff_and_only_reads(
+    large_cluster: Cluster, start: Start, backends: Backends
+) -> None:
+    large_cluster.create(*TOOLS, MISTAKE)
+    kubeconfig = large_cluster.kubeconfig()
+    settings = {"HEALTH__CONNECT_TO": msgspec.json.encode(backends.connect_to(TOOLS)).decode()}
+    asked = len(large_cluster.requests())
+
+    planned = plan(kubeconfig, settings)
+    manifest = plan(kubeconfig, settings, "--output=yaml")
+
+    assert planned.returncode == 2
+    assert planned.stdout.startswith(TABLE)
+    assert "\nConfigMap kubernaut-system/kubernaut-toolset-config would change:\n" in planned.stdout
+    assert DIFF in planned.stdout
+    requests = large_cluster.requests()[asked:]
+    assert {event["verb"] for event in requests} <= READS
+    assert {event["objectRef"]["resource"] for event in requests} == {"services", "configmaps"}
+    assert large_cluster.data() == {}
+
+    start(large_cluster, TOOLS)
+    settles(large_cluster.data, yaml.safe_load(manifest.stdout)["data"], within_s=20)
+    assert urls_in(large_cluster.data()) == (
+        expected_urls("prometheus", TOOLS[:2])
+        | {"grafana-toolset.yaml": TOOLS[2].url, "jaeger-toolset.yaml": TOOLS[3].url}
+        | {"tempo-toolset.yaml": TOOLS[4].url}
+    )
+    again = plan(kubeconfig, settings)
+    assert again.returncode == 0
+    assert again.stdout.startswith(TABLE)
+    assert again.stdout.endswith("\nConfigMap kubernaut-system/kubernaut-toolset-config is up to date\n")
+
+
+def test_a_plan_without_an_api_server_says_so_in_one_sentence(large_cluster: Cluster, backends: Backends) -> None:
+    del backends
+    unused = "https://127.0.0.1:9"  # the discard service, which nobody runs
+    broken = large_cluster.plane.audit_log.with_name("broken.kubeconfig")
+    broken.write_text(large_cluster.plane.kubeconfig.read_text().replace(large_cluster.plane.url, unused))
+
+    planned = plan(str(broken), {})
+
+    assert (planned.returncode, planned.stdout) == (1, "")
+    assert planned.stderr.startswith("toolset: ")
+    assert planned.stderr.count("\n") == 1

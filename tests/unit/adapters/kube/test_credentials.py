@@ -1,0 +1,341 @@
+import os
+import ssl
+import sys
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+import trustme
+import yaml
+
+from fakes.api_server import Answer, ScriptedApiServer, status_error
+from toolset.adapters.kube.credentials import REREAD_S, Access, InClusterCredentials, KubeconfigCredentials
+from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.errors import ForbiddenError, SettingsError, UnavailableError
+
+GET = Request("GET", "/version")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_tls(authority: trustme.CA, *, client_certificate: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    if client_certificate:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class Mounted:
+    """A mounted ServiceAccount."""
+
+    def __init__(self, directory: Path, authority: trustme.CA) -> None:
+        self._directory = directory
+        self.token("first\n")
+        self.authority(authority.cert_pem.bytes())
+
+    def token(self, content: str | bytes | None) -> None:
+        self._write("token", content)
+
+    def authority(self, content: str | bytes | None) -> None:
+        self._write("ca.crt", content)
+
+    def _write(self, name: str, content: str | bytes | None) -> None:
+        file = self._directory / name
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, authority: trustme.CA) -> Mounted:
+    return Mounted(tmp_path, authority)
+
+
+async def reread(credentials: InClusterCredentials) -> Access:
+    """Return the access after a minute, which the test does not wait for."""
+    credentials._read_at -= REREAD_S
+    return await credentials.current()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("10.0.0.1", "https://10.0.0.1:443"), ("fd00::1", "https://[fd00::1]:443")], ids=["IPv4", "IPv6"]
+)
+async def test_a_pod_reaches_the_address_it_was_given(tmp_path: Path, mounted: Mounted, host: str, url: str) -> None:
+    del mounted
+    access = await InClusterCredentials(host, "443", tmp_path).current()
+
+    assert (access.base_url, access.headers) == (url, {"Authorization": "Bearer first"})
+
+
+async def test_a_pods_token_and_authority_work_on_the_wire(
+    tmp_path: Path, mounted: Mounted, authority: trustme.CA
+) -> None:
+    server = ScriptedApiServer(Answer(), Answer())
+    async with server.serve(server_tls(authority)):
+        credentials = InClusterCredentials("127.0.0.1", server.url.rpartition(":")[2], tmp_path)
+        async with KubeTransport(credentials, "test/1") as transport:
+            await transport.send(GET)
+            mounted.token("second")
+            credentials._read_at -= REREAD_S
+            await transport.send(GET)
+
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
+
+
+async def test_another_authority_is_not_trusted(tmp_path: Path, mounted: Mounted) -> None:
+    del mounted
+    server = ScriptedApiServer(Answer())
+    async with server.serve(server_tls(trustme.CA())):
+        credentials = InClusterCredentials("127.0.0.1", server.url.rpartition(":")[2], tmp_path)
+        async with KubeTransport(credentials, "test/1") as transport:
+            with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+                await transport.send(GET)
+
+    assert server.asked == []
+
+
+async def test_files_are_not_read_again_within_a_minute(tmp_path: Path, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    first = await credentials.current()
+    mounted.token("second")
+
+    assert await credentials.current() is first
+
+
+async def test_a_401_reads_the_files_at_once(tmp_path: Path, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    await credentials.current()
+    mounted.token("second")
+    credentials.refused()
+
+    assert (await credentials.current()).headers == {"Authorization": "Bearer second"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("\n", id="newline"),
+        pytest.param(None, id="missing"),
+        pytest.param("two\nlines", id="two lines"),
+        pytest.param("two words", id="two words"),
+        pytest.param(b"\xff\xfe", id="binary"),
+    ],
+)
+async def test_a_token_that_cannot_be_used_keeps_the_last_good_one(
+    tmp_path: Path, mounted: Mounted, content: str | bytes | None
+) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    await credentials.current()
+    mounted.token(content)
+
+    assert (await reread(credentials)).headers == {"Authorization": "Bearer first"}
+
+    mounted.token("third")
+    assert (await reread(credentials)).headers == {"Authorization": "Bearer third"}
+
+
+@pytest.mark.parametrize("content", ["", None, "no certificate", b"\xff"])
+async def test_an_authority_that_cannot_be_used_keeps_the_last_good_one(
+    tmp_path: Path, mounted: Mounted, content: str | bytes | None
+) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    before = await credentials.current()
+    mounted.authority(content)
+
+    assert (await reread(credentials)).tls is before.tls
+
+
+async def test_a_new_authority_makes_a_new_context_and_an_old_one_does_not(tmp_path: Path, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    first = (await credentials.current()).tls
+    assert (await reread(credentials)).tls is first
+    mounted.authority(trustme.CA().cert_pem.bytes())
+
+    assert (await reread(credentials)).tls is not first
+
+
+@pytest.mark.parametrize("lost", ["token", "authority"])
+async def test_a_pod_without_token_or_authority_is_told(tmp_path: Path, mounted: Mounted, lost: str) -> None:
+    getattr(mounted, lost)(None)
+
+    with pytest.raises(SettingsError, match="no ServiceAccount token and CA to read; mount them, or name a kubeconfig"):
+        await InClusterCredentials("127.0.0.1", "443", tmp_path).current()
+
+
+def kubeconfig(folder: Path, url: str, user: dict[str, object], cluster: dict[str, object] | None = None) -> str:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me"}}],
+        "clusters": [{"name": "one", "cluster": {"server": url, **(cluster or {})}}],
+        "users": [{"name": "me", "user": user}],
+    }
+    file = folder / "config"
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
+
+
+async def ask(credentials: KubeconfigCredentials) -> bytes:
+    async with KubeTransport(credentials, "test/1") as transport:
+        return await transport.send(GET)
+
+
+async def test_a_kubeconfigs_token_is_sent(tmp_path: Path) -> None:
+    server = ScriptedApiServer(Answer())
+    async with server.serve():
+        await ask(KubeconfigCredentials(kubeconfig(tmp_path, server.url, {"token": "secret"}), "here"))
+
+    assert server.asked[0].headers["authorization"] == "Bearer secret"
+
+
+async def test_a_kubeconfig_is_found_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ScriptedApiServer(Answer())
+    async with server.serve():
+        file = kubeconfig(tmp_path, server.url, {"token": "secret"})
+        monkeypatch.setenv("KUBECONFIG", f"/nowhere/config{os.pathsep}{file}")
+        await ask(KubeconfigCredentials("", ""))
+
+    assert server.asked[0].headers["authorization"] == "Bearer secret"
+
+
+async def test_a_kubeconfigs_client_certificate_is_shown(tmp_path: Path, authority: trustme.CA) -> None:
+    certificate = authority.issue_cert("me@example.org")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    server = ScriptedApiServer(Answer(b"welcome"))
+    async with server.serve(server_tls(authority, client_certificate=True)):
+        file = kubeconfig(
+            tmp_path,
+            server.url,
+            {"client-certificate": "cert.pem", "client-key": "key.pem"},
+            {"certificate-authority": "ca.pem"},
+        )
+        assert await ask(KubeconfigCredentials(file, "")) == b"welcome"
+
+
+async def test_a_kubeconfig_may_skip_verification(tmp_path: Path, authority: trustme.CA) -> None:
+    server = ScriptedApiServer(Answer(b"welcome"))
+    async with server.serve(server_tls(authority)):
+        file = kubeconfig(tmp_path, server.url, {"token": "t"}, {"insecure-skip-tls-verify": True})
+        assert await ask(KubeconfigCredentials(file, "")) == b"welcome"
+
+
+def plugin(folder: Path, program: str) -> dict[str, object]:
+    script = folder / "plugin.py"
+    script.write_text(program)
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": sys.executable,
+            "args": [str(script), str(folder / "runs")],
+        }
+    }
+
+
+COUNTING_PLUGIN = """
+import json, pathlib, sys
+runs = pathlib.Path(sys.argv[1])
+runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+                  "status": {"token": "run-" + str(len(runs.read_text()))}}))
+"""
+
+
+async def test_an_exec_plugin_runs_once_and_again_after_a_401(tmp_path: Path) -> None:
+    server = ScriptedApiServer(Answer(), Answer(), status_error(401), Answer())
+    async with server.serve():
+        credentials = KubeconfigCredentials(kubeconfig(tmp_path, server.url, plugin(tmp_path, COUNTING_PLUGIN)), "")
+        async with KubeTransport(credentials, "test/1") as transport:
+            await transport.send(GET)
+            await transport.send(GET)
+            with pytest.raises(ForbiddenError):
+                await transport.send(GET)
+            await transport.send(GET)
+
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer run-1"] * 3 + ["Bearer run-2"]
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(3)", "print('no JSON')", "print('{}')"])
+async def test_an_exec_plugin_that_fails_is_told_and_nothing_is_sent(tmp_path: Path, program: str) -> None:
+    server = ScriptedApiServer(Answer())
+    async with server.serve():
+        credentials = KubeconfigCredentials(kubeconfig(tmp_path, server.url, plugin(tmp_path, program)), "")
+        with pytest.raises(SettingsError, match="the exec plugin gave no credentials; run it by hand"):
+            await ask(credentials)
+
+    assert server.asked == []
+
+
+async def test_a_kubeconfig_without_a_user_is_anonymous(tmp_path: Path) -> None:
+    server = ScriptedApiServer(Answer())
+    async with server.serve():
+        await ask(KubeconfigCredentials(kubeconfig(tmp_path, server.url, {}), ""))
+
+    assert "authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"a: [", id="not YAML"),
+        pytest.param(b"text", id="not a mapping"),
+        pytest.param(b"[1]", id="a list"),
+        pytest.param(b"\xff\xfe\xff", id="binary"),
+        pytest.param(b"contexts: 1\n", id="contexts are no list"),
+        pytest.param(b"current-context: gone\n", id="context is missing"),
+        pytest.param(b"current-context: c\ncontexts: [{}]\n", id="context without a name"),
+    ],
+)
+async def test_a_bad_kubeconfig_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config"
+    file.write_bytes(content)
+
+    with pytest.raises(SettingsError) as caught:
+        await KubeconfigCredentials(str(file), "").current()
+
+    text = str(caught.value)
+    assert text.startswith(f"{file}: ")
+    assert text.endswith("name another file with --kubeconfig")
+    assert "\n" not in text
+
+
+async def test_a_missing_kubeconfig_is_named() -> None:
+    with pytest.raises(SettingsError, match="^/nowhere/config: there is no such file; name a kubeconfig with"):
+        await KubeconfigCredentials("/nowhere/config", "").current()
+
+
+async def test_a_context_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="other"):
+        await KubeconfigCredentials(kubeconfig(tmp_path, "http://127.0.0.1:1", {}), "other").current()
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"client-certificate": "gone.pem", "client-key": "gone.pem"},
+        {"client-certificate-data": "bm90IFBFTQ==", "client-key-data": "bm90IFBFTQ=="},
+        {"client-certificate-data": "%", "client-key-data": "%"},
+    ],
+    ids=["missing", "not PEM", "not base64"],
+)
+async def test_a_client_certificate_that_cannot_be_loaded_is_told(tmp_path: Path, user: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="name another file with --kubeconfig"):
+        await KubeconfigCredentials(kubeconfig(tmp_path, "https://127.0.0.1:1", user), "").current()
+
+
+async def test_access_has_no_authority_for_plain_http(tmp_path: Path) -> None:
+    access = await KubeconfigCredentials(kubeconfig(tmp_path, "http://127.0.0.1:1/", {"token": "t"}), "").current()
+
+    assert (access.base_url, access.tls) == ("http://127.0.0.1:1", None)
+    assert orjson.loads(msgspec.json.encode(access.headers)) == {"authorization": "Bearer t"}

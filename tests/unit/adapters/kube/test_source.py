@@ -1,0 +1,217 @@
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fakes.api_server import (
+    Answer,
+    FixedCredentials,
+    ScriptedApiServer,
+    Stream,
+    line,
+    page,
+    status,
+    status_error,
+)
+from toolset.adapters.kube.source import KubeSource, KubeStream, Resource, config_map, services
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import END_OF_LIST
+from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
+from toolset.model import ConfigMap, Key, Service
+from toolset.runtime.reflector import Applied, Bookmark, Deleted, Event
+
+SERVICES = services("", "kubernaut.io")
+
+
+def service(name: str, version: str = "1", annotations: dict[str, str] | None = None) -> dict[str, object]:
+    metadata = {"name": name, "namespace": "default", "resourceVersion": version, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+
+
+@asynccontextmanager
+async def source(
+    server: ScriptedApiServer, resource: Resource[Service] = SERVICES, jitter: float = 0.0
+) -> AsyncGenerator[KubeSource[Service]]:
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
+        yield KubeSource(transport, resource, jitter=lambda: jitter)
+
+
+@asynccontextmanager
+async def stream(*lines: bytes) -> AsyncGenerator[KubeStream[Service]]:
+    async with source(ScriptedApiServer(Stream([b"".join(lines)]))) as opened:
+        async with opened.watch(version="5", stream_list=False) as events:
+            yield events
+
+
+async def events_of(*lines: bytes) -> list[Event[Service]]:
+    events: list[Event[Service]] = []
+    async with stream(*lines) as opened:
+        while batch := await opened.next():
+            events += batch
+    return events
+
+
+async def test_pages_are_followed_by_their_token_and_name_no_version() -> None:
+    server = ScriptedApiServer(page([service("a")], token="t/1="), page([service("b")], "11"))
+    async with source(server) as opened:
+        first = await opened.list(version="", token="")
+        second = await opened.list(version="5", token=first.next_token)
+
+    assert [found.metadata.name for found in (*first.items, *second.items)] == ["a", "b"]
+    assert (first.next_token, second.next_token, second.version) == ("t/1=", "", "11")
+    assert [asked.params for asked in server.asked] == [{"limit": "500"}, {"limit": "500", "continue": "t/1="}]
+
+
+async def test_a_list_that_names_a_version_has_no_limit() -> None:
+    server = ScriptedApiServer(page([]))
+    async with source(server) as opened:
+        await opened.list(version="5", token="")
+
+    assert server.asked[0].params == {"resourceVersion": "5", "resourceVersionMatch": "NotOlderThan"}
+
+
+async def test_a_list_without_items_is_empty() -> None:
+    async with source(ScriptedApiServer(page(None))) as opened:
+        assert list((await opened.list(version="", token="")).items) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"items": [{"metadata": {"name": 1}}]}', b'{"items": [tru'])
+async def test_a_list_that_cannot_be_decoded_is_out_of_sync(body: bytes) -> None:
+    async with source(ScriptedApiServer(Answer(body))) as opened:
+        with pytest.raises(OutOfSyncError, match="the list could not be decoded"):
+            await opened.list(version="", token="")
+
+
+async def test_a_token_that_has_ended_is_out_of_sync() -> None:
+    async with source(ScriptedApiServer(page([], token="t"), status_error(410, "Expired"))) as opened:
+        first = await opened.list(version="", token="")
+        with pytest.raises(OutOfSyncError) as caught:
+            await opened.list(version="", token=first.next_token)
+
+    assert caught.value.version_unusable
+
+
+async def test_only_our_annotations_of_a_service_are_kept() -> None:
+    annotations = {"kubernaut.io/toolset": "enabled", "kubernaut.iox/y": "", "kubectl.kubernetes.io/last-applied": "{}"}
+    kept = {"kubernaut.io/toolset": "enabled"}
+    server = ScriptedApiServer(
+        page([service("a", annotations=annotations), service("b")]),
+        Stream([line("ADDED", service("a", annotations=annotations))]),
+    )
+    async with source(server) as opened:
+        listed = await opened.list(version="", token="")
+        async with opened.watch(version="1", stream_list=False) as events:
+            applied = (await events.next())[0]
+
+    assert [found.annotations for found in listed.items] == [kept, {}]
+    assert isinstance(applied, Applied)
+    assert applied.stored.annotations == kept
+
+
+async def test_one_namespace_has_a_path_of_its_own() -> None:
+    server = ScriptedApiServer(page([]))
+    async with source(server, services("team-a", "kubernaut.io")) as opened:
+        await opened.list(version="", token="")
+
+    assert server.asked[0].path == "/api/v1/namespaces/team-a/services"
+
+
+async def test_list_and_watch_of_the_config_map_name_it() -> None:
+    server = ScriptedApiServer(page([]), Stream([]))
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
+        opened: KubeSource[ConfigMap] = KubeSource(transport, config_map(Key("spaces", "tools")), jitter=lambda: 0.0)
+        await opened.list(version="", token="")
+        async with opened.watch(version="", stream_list=False) as events:
+            assert await events.next() == []
+
+    assert [asked.path for asked in server.asked] == ["/api/v1/namespaces/spaces/configmaps"] * 2
+    assert [asked.params["fieldSelector"] for asked in server.asked] == ["metadata.name=tools"] * 2
+
+
+@pytest.mark.parametrize(("jitter", "timeout"), [(0.0, "300"), (0.5, "450"), (0.999, "599")])
+async def test_a_watch_asks_for_bookmarks_and_a_time_in_client_gos_range(jitter: float, timeout: str) -> None:
+    server = ScriptedApiServer(Stream([]))
+    async with source(server, jitter=jitter) as opened, opened.watch(version="5", stream_list=False):
+        pass
+
+    assert server.asked[0].params == {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": timeout,
+        "resourceVersion": "5",
+    }
+
+
+async def test_a_streamed_list_asks_for_the_initial_events() -> None:
+    server = ScriptedApiServer(Stream([]))
+    async with source(server) as opened, opened.watch(version="", stream_list=True):
+        pass
+
+    params = server.asked[0].params
+    assert (params["sendInitialEvents"], params["resourceVersionMatch"]) == ("true", "NotOlderThan")
+    assert "resourceVersion" not in params
+
+
+async def test_the_lines_of_a_watch_become_events() -> None:
+    events = await events_of(
+        line("ADDED", service("a", "6")),
+        line("MODIFIED", service("a", "7")),
+        line("DELETED", service("a", "8")),
+        line("BOOKMARK", {"kind": "Service", "metadata": {"resourceVersion": "9"}}),
+    )
+
+    assert [type(event) for event in events] == [Applied, Applied, Deleted, Bookmark]
+    versions = [event.version if isinstance(event, Bookmark) else event.stored.version for event in events]
+    assert versions == ["6", "7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ends"),
+    [({END_OF_LIST: "true"}, True), ({END_OF_LIST: "false"}, False), ({"other": "true"}, False), ({}, False)],
+)
+async def test_only_a_true_annotation_ends_the_initial_list(annotations: dict[str, str], *, ends: bool) -> None:
+    mark = {"metadata": {"resourceVersion": "9", "annotations": annotations}}
+
+    assert await events_of(line("BOOKMARK", mark)) == [Bookmark("9", initial_end=ends)]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(status(410, "Expired"), OutOfSyncError(version_unusable=True, message=""), id="expired"),
+        pytest.param(status(500, "InternalError"), OutOfSyncError(""), id="internal error"),
+        pytest.param(status(429, "TooManyRequests"), UnavailableError("", throttled=True), id="throttled"),
+        pytest.param(status(504, "Timeout"), UnavailableError(""), id="timeout"),
+        pytest.param(status(403, "Forbidden"), ForbiddenError(""), id="forbidden"),
+        pytest.param(status(400, "BadRequest"), InvalidError(""), id="bad request"),
+        pytest.param({"kind": "Status"}, OutOfSyncError(""), id="no code"),
+        pytest.param({"kind": "Table", "rows": []}, OutOfSyncError(""), id="no status"),
+    ],
+)
+async def test_an_error_in_the_stream_is_raised(content: dict[str, object], expected: ToolsetError) -> None:
+    async with stream(line("ERROR", content)) as opened:
+        with pytest.raises(type(expected)) as caught:
+            await opened.next()
+
+    def flags(error: ToolsetError) -> list[object]:
+        return [getattr(error, name, None) for name in ("version_unusable", "throttled")]
+
+    assert flags(caught.value) == flags(expected)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"{}\n",
+        b"null\n",
+        b"{\n",
+        b"\xff\xfe\n",
+        b'{"type":"ADDED"}\n',
+        b'{"type":"ADDED","object":{"metadata":{"name":1}}}\n',
+        b'{"type":"STRANGE","object":{}}\n',
+    ],
+)
+async def test_a_line_that_cannot_be_decoded_is_out_of_sync(broken: bytes) -> None:
+    async with stream(broken) as opened:
+        with pytest.raises(OutOfSyncError, match="a watch line could not be decoded"):
+            await opened.next()

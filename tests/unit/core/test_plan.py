@@ -1,0 +1,264 @@
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.config_maps import FakeConfigMaps
+from toolset.core.plan import (
+    FIELD_MANAGER,
+    LABELS,
+    OVERRIDES_KEY,
+    OWNED_LIST_LIMIT_BYTES,
+    Apply,
+    Plan,
+    Unchanged,
+    content_hash,
+    desired,
+    manifest,
+    owned_keys,
+    plan,
+)
+from toolset.errors import ConflictError
+from toolset.model import ConfigMap, ConfigMapMeta, FieldsEntry, Key
+
+TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
+PREFIX: Final = "kubernaut.io"
+P, G, K = "prometheus-toolset.yaml", "grafana-toolset.yaml", "kubernetes-toolset.yaml"
+
+
+class Cluster:
+    """The one ConfigMap, and passes over it that follow the plan as ``TargetReconciler`` does."""
+
+    def __init__(self) -> None:
+        self.config_maps = FakeConfigMaps()
+
+    @property
+    def current(self) -> ConfigMap:
+        found = self.config_maps.get(TARGET)
+        assert found is not None
+        return found
+
+    def edit(self, **data: str | None) -> None:
+        """Somebody edits data keys, written with ``__`` for a dot."""
+        self.config_maps.patch(TARGET, {key.replace("__", "."): value for key, value in data.items()})
+
+    def decide(self, data: Mapping[str, str]) -> Plan:
+        return plan(TARGET, desired(data, len(data), PREFIX), self.config_maps.get(TARGET), PREFIX)
+
+    def publish(self, data: Mapping[str, str]) -> Apply:
+        """Make one pass that has to change something."""
+        change = self.decide(data)
+        assert isinstance(change, Apply)
+        body = change.manifest
+        if change.by_patch:
+            self.config_maps.patch(TARGET, dict.fromkeys(change.by_patch), fence=self.current, manager=FIELD_MANAGER)
+            body = manifest(TARGET, desired(data, len(data), PREFIX), self.current)
+        self.config_maps.apply(TARGET, body)
+        return change
+
+
+def test_a_config_map_that_is_missing_is_created_without_a_fence() -> None:
+    cluster = Cluster()
+    change = cluster.publish({P: "1", K: "2"})
+    assert (change.written, change.removed, change.by_patch, change.drifted) == ((K, P), (), (), False)
+    assert set(msgspec.json.decode(change.manifest)["metadata"]) == {"name", "namespace", "labels", "annotations"}
+    assert cluster.current.entries == {P: "1", K: "2"}
+    assert cluster.current.labels == LABELS
+    assert cluster.current.annotations == {
+        "kubernaut.io/content-hash": content_hash({K: "2", P: "1"}),
+        "kubernaut.io/tools": "2",
+        "kubernaut.io/owned-keys": f"{K},{P}",
+    }
+
+
+def test_a_second_pass_changes_nothing() -> None:
+    """Defect of the original: it wrote on every cycle."""
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    version = cluster.current.version
+    assert cluster.decide({P: "1"}) == Unchanged()
+    assert cluster.current.version == version
+
+
+def test_a_change_is_fenced_by_version_and_uid() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    change = cluster.decide({P: "2"})
+    assert isinstance(change, Apply)
+    metadata = msgspec.json.decode(change.manifest)["metadata"]
+    assert (metadata["resourceVersion"], metadata["uid"]) == (cluster.current.version, cluster.current.uid)
+    cluster.edit(notes="of somebody else")
+    with pytest.raises(ConflictError):
+        cluster.config_maps.apply(TARGET, change.manifest)
+
+
+def test_what_somebody_deleted_meanwhile_is_not_made_anew_by_a_stale_plan() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    change = cluster.decide({P: "2"})
+    assert isinstance(change, Apply)
+    cluster.config_maps.delete(TARGET)
+    with pytest.raises(ConflictError):
+        cluster.config_maps.apply(TARGET, change.manifest)
+    assert cluster.publish({P: "2"}).written == (P,)
+
+
+def test_what_is_not_ours_survives() -> None:
+    """Defect of the original: it wiped foreign keys, overrides included, on every write."""
+    cluster = Cluster()
+    cluster.config_maps.patch(
+        TARGET, {OVERRIDES_KEY: "mine", "notes": "mine"}, labels={"team": "a"}, annotations={"by": "b"}
+    )
+    cluster.publish({P: "1", G: "1"})
+    cluster.publish({P: "2"})
+    assert cluster.current.entries == {P: "2", OVERRIDES_KEY: "mine", "notes": "mine"}
+    assert cluster.current.labels == {"team": "a", **LABELS}
+    assert cluster.current.annotations["by"] == "b"
+
+
+def test_a_key_that_is_no_longer_wanted_goes_by_omission() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    change = cluster.publish({P: "1"})
+    assert (change.written, change.removed, change.by_patch, change.drifted) == ((), (G,), (), False)
+    assert cluster.current.entries == {P: "1"}
+
+
+def test_an_owned_key_that_somebody_changed_is_put_back() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.edit(**{"prometheus-toolset__yaml": "spoiled"})
+    change = cluster.publish({P: "1", G: "1"})
+    assert (change.written, change.drifted) == ((P,), True)
+    assert cluster.current.entries == {P: "1", G: "1"}
+
+
+def test_an_owned_key_that_somebody_removed_is_put_back() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.edit(**{"prometheus-toolset__yaml": None})
+    change = cluster.publish({P: "1", G: "1"})
+    assert (change.written, change.drifted) == ((P,), True)
+
+
+def test_our_own_change_is_no_drift() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    assert not cluster.publish({P: "2", G: "1"}).drifted
+
+
+def test_a_label_that_somebody_removed_is_put_back() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    cluster.config_maps.patch(TARGET, labels={"app.kubernetes.io/managed-by": None})
+    change = cluster.publish({P: "1"})
+    assert (change.written, change.removed, change.drifted) == ((), (), False)
+    assert cluster.current.labels == LABELS
+
+
+def test_a_key_that_somebody_patched_is_still_ours_and_goes_by_a_patch() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.edit(**{"grafana-toolset__yaml": "theirs"})
+    change = cluster.publish({P: "1"})
+    assert (change.removed, change.by_patch) == ((G,), (G,))
+    assert cluster.current.entries == {P: "1"}
+
+
+def test_a_key_that_an_earlier_system_wrote_goes_once_we_took_it_over() -> None:
+    cluster = Cluster()
+    cluster.edit(**{"grafana-toolset__yaml": "1"})
+    cluster.publish({P: "1", G: "1"})
+    assert cluster.publish({P: "1"}).by_patch == (G,)
+    assert cluster.current.entries == {P: "1"}
+
+
+def test_a_key_of_the_same_form_that_we_never_wrote_is_not_ours() -> None:
+    cluster = Cluster()
+    cluster.edit(**{"grafana-toolset__yaml": "theirs"})
+    assert cluster.publish({P: "1"}).removed == ()
+    assert cluster.current.entries == {P: "1", G: "theirs"}
+
+
+def test_overrides_are_never_ours_even_where_the_list_or_a_manager_says_so() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", OVERRIDES_KEY: "taken by mistake"})
+    assert owned_keys(cluster.current, PREFIX) == {P}
+    assert cluster.publish({P: "2"}).removed == ()
+
+
+def test_without_the_list_the_field_managers_say_what_is_ours() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.config_maps.patch(TARGET, annotations={"kubernaut.io/owned-keys": None})
+    assert cluster.publish({P: "1"}).removed == (G,)
+    assert cluster.current.entries == {P: "1"}
+
+
+def test_a_list_that_is_too_long_is_left_out() -> None:
+    name = "x" * (OWNED_LIST_LIMIT_BYTES + 1)
+    assert "kubernaut.io/owned-keys" not in desired({name: ""}, 1, PREFIX).annotations
+    assert "kubernaut.io/owned-keys" in desired({name[1:]: ""}, 1, PREFIX).annotations
+
+
+def test_only_what_we_applied_counts_as_ours_and_not_what_our_name_updated() -> None:
+    def managed(operation: str, fields: dict[str, object]) -> ConfigMap:
+        entry = FieldsEntry(FIELD_MANAGER, operation, fields)
+        return ConfigMap(metadata=ConfigMapMeta(managed_fields=(entry,)), data={P: "1"})
+
+    assert owned_keys(managed("Apply", {"f:data": {f"f:{P}": {}}}), PREFIX) == {P}
+    assert owned_keys(managed("Update", {"f:data": {f"f:{P}": {}}}), PREFIX) == frozenset()
+    assert owned_keys(managed("Apply", {"f:data": "of another form"}), PREFIX) == frozenset()
+    assert owned_keys(managed("Apply", {}), PREFIX) == frozenset()
+    assert owned_keys(ConfigMap(), PREFIX) == frozenset()
+    assert owned_keys(None, PREFIX) == frozenset()
+
+
+def test_a_listed_key_that_is_not_there_any_more_needs_no_removal() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.edit(**{"grafana-toolset__yaml": None})
+    assert cluster.publish({P: "1"}).removed == ()
+
+
+def test_documents_in_another_order_give_the_same_bytes() -> None:
+    one, other = desired({P: "1", G: "2"}, 2, PREFIX), desired({G: "2", P: "1"}, 2, PREFIX)
+    assert manifest(TARGET, one, None) == manifest(TARGET, other, None)
+    assert content_hash({P: "1", G: "2"}) == content_hash({G: "2", P: "1"})
+    assert content_hash({P: "1"}) != content_hash({P: "2"})
+
+
+OURS: Final = (P, G, K)
+THEIRS: Final = (OVERRIDES_KEY, "notes", "jaeger-toolset.yaml")
+documents = st.dictionaries(st.sampled_from(OURS), st.sampled_from(["", "1", "2"]), min_size=1)
+edits = st.tuples(st.sampled_from(OURS + THEIRS), st.none() | st.sampled_from(["1", "2", "theirs"]))
+happenings = st.lists(documents | edits | st.just("deleted"), max_size=12)
+
+
+@given(happenings, documents)
+def test_after_any_history_one_pass_gives_what_is_wanted_and_what_is_foreign_and_a_second_does_nothing(
+    history: list[dict[str, str] | tuple[str, str | None] | str], wanted: dict[str, str]
+) -> None:
+    cluster, foreign, ours = Cluster(), dict[str, str](), set[str]()
+    for happening in [*history, wanted]:
+        if isinstance(happening, str):
+            cluster.config_maps.delete(TARGET)
+            foreign, ours = {}, set()
+        elif isinstance(happening, tuple):
+            key, value = happening
+            cluster.config_maps.patch(TARGET, {key: value})
+            if key not in ours:
+                foreign = {name: text for name, text in foreign.items() if name != key}
+                foreign |= {} if value is None else {key: value}
+        elif isinstance(change := cluster.decide(happening), Apply):
+            assert not {*change.written, *change.removed} & set(foreign) - set(happening)
+            assert OVERRIDES_KEY not in {*change.written, *change.removed, *change.by_patch}
+            assert set(change.by_patch) <= set(change.removed)
+            cluster.publish(happening)
+            ours = set(happening)
+            foreign = {name: text for name, text in foreign.items() if name not in ours}
+    assert cluster.current.entries == foreign | wanted
+    assert cluster.decide(wanted) == Unchanged()

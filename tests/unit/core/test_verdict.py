@@ -1,0 +1,26 @@
+import pytest
+
+from fakes.build import candidate
+from toolset.core.verdict import Reason
+
+
+def test_a_url_is_made_of_its_parts() -> None:
+    assert candidate("p", path="/select/0").url == "http://p.monitoring.svc.cluster.local:9090/select/0"
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        pytest.param(Reason.NO_MATCH, "NoMatch", id="two words"),
+        pytest.param(Reason.UNHEALTHY, "Unhealthy", id="one word"),
+        pytest.param(Reason.NO_USABLE_PORT, "NoUsablePort", id="three words"),
+    ],
+)
+def test_a_reason_has_one_word_for_tables(reason: Reason, word: str) -> None:
+    assert reason.word == word
+
+
+def test_every_reason_has_a_sentence_of_its_own() -> None:
+    sentences = [reason.value for reason in Reason]
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence.strip() for sentence in sentences)
