@@ -97,6 +97,28 @@ def _plan(options: argparse.Namespace) -> int:
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from toolset import explaining, manifests, output  # noqa: PLC0415 - see the module docstring
+    from toolset.model import Key  # noqa: PLC0415 - as above
+
+    settings = _settings(options)
+    if bool(options.file) == bool(options.service):
+        raise SettingsError("explain takes either one Service as NAMESPACE/NAME, or manifests with -f FILE")
+    if options.file:
+        explanations = explaining.explain_manifests(settings, manifests.read(options.file))
+    else:
+        namespace, slash, name = options.service.partition("/")
+        if not (namespace and slash and name):
+            raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
+        explanations = [_loop(lambda: _patiently(explaining.explain_service(settings, Key(namespace, name))))]
+    if options.output == "json":
+        sys.stdout.write(output.as_lines(explanations))
+    else:
+        sys.stdout.write("".join(output.explained(explanation) for explanation in explanations))
+    sys.stdout.flush()
+    return EXIT_UNCHANGED
+
+
 def _version(_: argparse.Namespace) -> int:
     sys.stdout.write(f"toolset {__version__}\n")
     return EXIT_UNCHANGED
@@ -174,6 +196,15 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
     plan.set_defaults(command=_plan)
+    explain = commands.add_parser(
+        "explain", help="say why a Service is or is not published; probes nothing", parents=[_common()]
+    )
+    explain.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service of the cluster")
+    explain.add_argument(
+        "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
+    )
+    explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
+    explain.set_defaults(command=_explain)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser

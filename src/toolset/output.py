@@ -8,6 +8,7 @@ import orjson
 import yaml
 
 from toolset.core.verdict import Candidate, Verdict
+from toolset.explaining import Explanation
 from toolset.planning import Report
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
@@ -51,6 +52,23 @@ def as_json(report: Report) -> str:
         "diff": report.diff,
     }
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
+
+
+def explained(explanation: Explanation) -> str:
+    """Return what is made of one Service, in sentences for people."""
+    name = f"{explanation.namespace}/{explanation.name}"
+    if explanation.type is None:
+        near = f"\n  it was nearly taken for {explanation.near}" if explanation.near else ""
+        return f"{name} is not published: {explanation.detail} [{explanation.reason}]{near}\n"
+    return (
+        f"{name} is taken for {explanation.type}, on the evidence of its {explanation.evidence}\n"
+        f"  it is reached at {explanation.url}, and published as soon as a probe finds it healthy\n"
+    )
+
+
+def as_lines(explanations: Sequence[Explanation]) -> str:
+    """Return one JSON object a line."""
+    return "".join(f"{msgspec.json.encode(explanation).decode()}\n" for explanation in explanations)
 
 
 def describe(verdict: Verdict) -> str:

@@ -54,8 +54,8 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
     target = target_key(settings)
     async with transport(settings, dict(os.environ)) as kube:
         prefix = settings.discovery.annotation_prefix
-        found = await _all(KubeSource(kube, services("", prefix), jitter=random.random))
-        current = await _all(KubeSource(kube, config_map(target), jitter=random.random))
+        found = await read_all(KubeSource(kube, services("", prefix), jitter=random.random))
+        current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
     return await _report(settings, found, current[0] if current else None, assume_healthy=assume_healthy)
 
 
@@ -106,7 +106,12 @@ async def _probe_all(settings: Settings, findings: Findings, candidates: list[Ca
             group.start_soon(look, candidate)
 
 
-async def _all(source: ListerWatcher[V]) -> list[V]:
+async def read_all(source: ListerWatcher[V]) -> list[V]:
+    """Return everything that ``source`` lists, by a consistent read.
+
+    Raises:
+        ToolsetError: The API server cannot be reached or refuses.
+    """
     items: list[V] = []
     token = ""
     while True:

@@ -140,7 +140,7 @@ async def raw_server(talk: Callable[[SocketStream], Awaitable[None]]) -> AsyncGe
 
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, handle)
-        yield listener.extra(SocketAttribute.local_port)
+        yield listener.extra(SocketAttribute.local_port)  # noqa: S610 - this is no Django
         group.cancel_scope.cancel()
 
 

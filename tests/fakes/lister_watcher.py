@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
@@ -133,7 +133,8 @@ class FakeServer:
     idle_s = 60.0  # after which an adapter gives a silent stream up
 
     def __init__(self, *, page_size: int = 2, chunk_size: int = 3, streams_lists: bool = True) -> None:
-        self.faults: deque[Fault] = deque()
+        self.faults: deque[Fault] = deque()  # one for each request
+        self.meanwhile: deque[Callable[[], None]] = deque()  # one after each page or chunk
         self._page_size = page_size
         self._chunk_size = chunk_size
         self._streams_lists = streams_lists
@@ -172,6 +173,11 @@ class FakeServer:
         """Forget how things came to be what they are."""
         self._compacted = self._version
 
+    def go_on(self) -> None:
+        """Do the next of what happens meanwhile."""
+        if self.meanwhile:
+            self.meanwhile.popleft()()
+
     def interrupt(self, fault: Fault) -> None:
         """Let something happen to the streams that are open."""
         for stream in self._streams:
@@ -190,6 +196,7 @@ class FakeServer:
         things = list(self._history[revision].values())
         end = start + self._page_size
         following = f"{revision} {end}" if end < len(things) else ""
+        self.go_on()
         return Page(things[start:end], str(revision), following)
 
     @asynccontextmanager
@@ -291,6 +298,7 @@ class _ServerStream:
         size = int(min(self._server.chunk_size, self._left))
         chunk, self._pending = self._pending[:size], self._pending[size:]
         self._left -= len(chunk)
+        self._server.go_on()
         return chunk
 
     def _collect(self) -> None:

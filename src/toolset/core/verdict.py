@@ -24,7 +24,7 @@ class Reason(Enum):
     NAMESPACE_EXCLUDED = "its namespace is excluded by the settings"
     TYPE_MISSING = "it opts in but names no type, and no detector recognises it"
     BAD_ANNOTATION = "one of its annotations is not valid"
-    NO_USABLE_PORT = "it has no TCP port to use"
+    NO_USABLE_PORT = "it has no usable port"
     EXTERNAL_NAME = "it is of type ExternalName, which could point anywhere"
     SELECTORLESS = "it has no selector, so its endpoints could be anything"
     TERMINATING = "it is being deleted"

@@ -246,7 +246,7 @@ def test_after_any_history_one_pass_gives_what_is_wanted_and_what_is_foreign_and
     for happening in [*history, wanted]:
         if isinstance(happening, str):
             cluster.config_maps.delete(TARGET)
-            foreign, ours = {}, set()
+            foreign, ours = {}, set[str]()
         elif isinstance(happening, tuple):
             key, value = happening
             cluster.config_maps.patch(TARGET, {key: value})

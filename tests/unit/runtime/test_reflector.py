@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import get_args
 
@@ -518,12 +519,14 @@ class Round(msgspec.Struct, frozen=True):
     Attributes:
         interruption: What happens to the open stream.
         faults: What happens to the requests that follow.
-        changes: What happens to the things meanwhile.
+        meanwhile: What happens to the things between two pages or chunks.
+        changes: What happens to the things at once.
         pause_s: How long it lasts, seconds.
     """
 
     interruption: Fault | None
-    faults: tuple[Fault, ...]
+    faults: list[Fault]
+    meanwhile: list[Change]
     changes: list[Change]
     pause_s: float
 
@@ -537,7 +540,8 @@ faults = st.builds(Fault, kinds, st.integers(0, 6))
 rounds = st.builds(
     Round,
     st.none() | faults,
-    st.lists(faults, max_size=3).map(tuple),
+    st.lists(faults, max_size=3),
+    st.lists(changes, max_size=4),
     st.lists(changes, max_size=6),
     st.sampled_from([0.0, 0.5, 3.0, 40.0, 130.0]),
 )
@@ -557,6 +561,7 @@ def make(server: FakeServer, change: Change) -> None:
 
 async def play(server: FakeServer, part: Round) -> None:
     server.faults.extend(part.faults)
+    server.meanwhile.extend(partial(make, server, change) for change in part.meanwhile)
     if part.interruption is not None:
         server.interrupt(part.interruption)
     for change in part.changes:

@@ -147,7 +147,9 @@ class KubeconfigCredentials:
         settings = cast("dict[str, dict[str, str]]", await loaded.auth_settings())
         headers = {auth["key"]: auth["value"] for auth in settings.values() if auth["in"] == "header"}
         user = cast("Container[str] | None", vars(loader)["_user"])
-        if not headers and not loaded.cert_file and user is not None and "exec" in user:  # the loader only logs what went wrong
+        if (
+            not headers and not loaded.cert_file and user is not None and "exec" in user
+        ):  # the loader only logs what went wrong
             raise SettingsError(f"{place}: the exec plugin gave no credentials; run it by hand to see why")
         return Access(base_url, tls, headers)
 

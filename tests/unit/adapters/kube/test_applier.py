@@ -56,7 +56,7 @@ async def test_a_conflict_is_a_conflict() -> None:
 
 async def test_a_refusal_names_the_config_map() -> None:
     async with applier(ScriptedApiServer(status_error(422, "Invalid", "Too long"))) as opened:
-        with pytest.raises(InvalidError, match="^ConfigMap spaces/tools: .*422 Invalid: Too long"):
+        with pytest.raises(InvalidError, match=r"^ConfigMap spaces/tools: .*422 Invalid: Too long"):
             await opened.apply(TARGET, b"{}")
 
 

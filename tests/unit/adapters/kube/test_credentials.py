@@ -1,5 +1,4 @@
 import os
-import ssl
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import trustme
 import yaml
 
 from fakes.api_server import Answer, ScriptedApiServer, status_error
+from fakes.tls import server_tls
 from toolset.adapters.kube.credentials import REREAD_S, Access, InClusterCredentials, KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import ForbiddenError, SettingsError, UnavailableError
@@ -20,15 +20,6 @@ GET = Request("GET", "/version")
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-def server_tls(authority: trustme.CA, *, client_certificate: bool = False) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    if client_certificate:
-        authority.configure_trust(context)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 class Mounted:
@@ -311,7 +302,7 @@ async def test_a_bad_kubeconfig_is_one_sentence(tmp_path: Path, content: bytes) 
 
 
 async def test_a_missing_kubeconfig_is_named() -> None:
-    with pytest.raises(SettingsError, match="^/nowhere/config: there is no such file; name a kubeconfig with"):
+    with pytest.raises(SettingsError, match=r"^/nowhere/config: there is no such file; name a kubeconfig with"):
         await KubeconfigCredentials("/nowhere/config", "").current()
 
 

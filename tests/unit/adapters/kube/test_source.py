@@ -38,9 +38,9 @@ async def source(
 
 @asynccontextmanager
 async def stream(*lines: bytes) -> AsyncGenerator[KubeStream[Service]]:
-    async with source(ScriptedApiServer(Stream([b"".join(lines)]))) as opened:
-        async with opened.watch(version="5", stream_list=False) as events:
-            yield events
+    server = ScriptedApiServer(Stream([b"".join(lines)]))
+    async with source(server) as opened, opened.watch(version="5", stream_list=False) as events:
+        yield events
 
 
 async def events_of(*lines: bytes) -> list[Event[Service]]:
@@ -128,8 +128,8 @@ async def test_list_and_watch_of_the_config_map_name_it() -> None:
     assert [asked.params["fieldSelector"] for asked in server.asked] == ["metadata.name=tools"] * 2
 
 
-@pytest.mark.parametrize(("jitter", "timeout"), [(0.0, "300"), (0.5, "450"), (0.999, "599")])
-async def test_a_watch_asks_for_bookmarks_and_a_time_in_client_gos_range(jitter: float, timeout: str) -> None:
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, "300"), (0.5, "450"), (0.999, "599")])
+async def test_a_watch_asks_for_bookmarks_and_a_time_in_client_gos_range(jitter: float, seconds: str) -> None:
     server = ScriptedApiServer(Stream([]))
     async with source(server, jitter=jitter) as opened, opened.watch(version="5", stream_list=False):
         pass
@@ -137,7 +137,7 @@ async def test_a_watch_asks_for_bookmarks_and_a_time_in_client_gos_range(jitter:
     assert server.asked[0].params == {
         "watch": "1",
         "allowWatchBookmarks": "true",
-        "timeoutSeconds": timeout,
+        "timeoutSeconds": seconds,
         "resourceVersion": "5",
     }
 

@@ -1,5 +1,6 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -73,7 +74,7 @@ async def lines_of(pieces: tuple[bytes, ...]) -> list[bytes]:
 async def test_lines_are_the_same_however_the_body_is_cut(lines: list[str], cuts: list[int], tail: bytes) -> None:
     body = "".join(f"{line}\n" for line in lines).encode() + tail
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
-    chunks = [body[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    chunks = [body[a:b] for a, b in pairwise(edges) if a < b]
 
     assert await every_line(LineReader(ChunkedBody(chunks))) == [line.encode() for line in lines if line]
 
@@ -249,14 +250,14 @@ async def test_a_status_that_comes_in_pieces_is_read_whole() -> None:
 async def test_a_proxys_page_is_not_repeated() -> None:
     answer = Answer(b"<html><h1>502 Bad Gateway</h1></html>", 502, {"Content-Type": "text/html"})
     async with ScriptedApiServer(answer).serve() as server, connected(server.url) as transport:
-        with pytest.raises(UnavailableError, match="answered 502 : no Status in the answer$"):
+        with pytest.raises(UnavailableError, match=r"answered 502 : no Status in the answer$"):
             await transport.send(GET)
 
 
 async def test_json_that_is_no_status_is_not_repeated() -> None:
     answer = Answer(b'{"message": "from somebody else"}', 503)
     async with ScriptedApiServer(answer).serve() as server, connected(server.url) as transport:
-        with pytest.raises(UnavailableError, match="no Status in the answer$"):
+        with pytest.raises(UnavailableError, match=r"no Status in the answer$"):
             await transport.send(GET)
 
 

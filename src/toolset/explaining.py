@@ -1,0 +1,105 @@
+"""Say of one Service, or of every Service in a file, what detection makes of it and why."""
+
+import os
+import random
+
+import msgspec
+
+from toolset.adapters.kube.source import KubeSource, services
+from toolset.app import detection_options, transport
+from toolset.core.detector import detect
+from toolset.core.findings import ALIVE, Findings
+from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.errors import SettingsError
+from toolset.manifests import Manifests
+from toolset.model import Key, Service
+from toolset.planning import read_all
+from toolset.settings import Settings
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """What is made of one Service, flat for programs; ``None`` where it does not apply.
+
+    Attributes:
+        namespace: Of the Service.
+        name: Of the Service.
+        type: The tool type; ``None`` when it is no candidate.
+        reason: The word that says why it is no candidate.
+        detail: The sentence that says so, or what speaks for a candidate.
+        near: The type it nearly was.
+        evidence: The strongest evidence.
+        scheme: In the URL.
+        port: In the URL.
+        path: In the URL.
+        url: Where it is reached.
+    """
+
+    namespace: str
+    name: str
+    type: str | None = None
+    reason: str | None = None
+    detail: str = ""
+    near: str | None = None
+    evidence: str | None = None
+    scheme: str | None = None
+    port: int | None = None
+    path: str | None = None
+    url: str | None = None
+
+
+def explain_manifests(settings: Settings, manifests: Manifests) -> list[Explanation]:
+    """Return what is made of every Service in ``manifests``, in the order of their names; nothing is probed."""
+    return _explain(settings, manifests.services)
+
+
+async def explain_service(settings: Settings, key: Key) -> Explanation:
+    """Return what is made of the Service ``key`` in the cluster; nothing is probed.
+
+    Raises:
+        SettingsError: There is no such Service.
+        ToolsetError: The API server cannot be reached or refuses.
+    """
+    async with transport(settings, dict(os.environ)) as kube:
+        prefix = settings.discovery.annotation_prefix
+        found = await read_all(KubeSource(kube, services(key.namespace, prefix), jitter=random.random))
+    for explanation in _explain(settings, tuple(found)):  # the whole namespace, because twins live side by side
+        if explanation.name == key.name:
+            return explanation
+    raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
+
+
+def _explain(settings: Settings, found: tuple[Service, ...]) -> list[Explanation]:
+    findings, options = Findings(), detection_options(settings)
+    for service in found:
+        verdict = detect(service, options)
+        findings.detected(service.key, verdict)
+        if isinstance(verdict, Candidate):
+            findings.probed(verdict, ALIVE)
+    return [_flat(key, verdict) for key, verdict in findings.verdicts().items()]
+
+
+def _flat(key: Key, verdict: Verdict) -> Explanation:
+    if isinstance(verdict, Rejected):
+        return Explanation(
+            namespace=key.namespace,
+            name=key.name,
+            reason=verdict.reason.word,
+            detail=_sentence(verdict),
+            near=verdict.type or None,
+        )
+    return Explanation(
+        namespace=key.namespace,
+        name=key.name,
+        type=verdict.type,
+        evidence=verdict.evidence.value,
+        scheme=verdict.scheme,
+        port=verdict.port,
+        path=verdict.path,
+        url=verdict.url,
+    )
+
+
+def _sentence(verdict: Rejected) -> str:
+    if verdict.reason is Reason.DUPLICATE:
+        return f"{verdict.reason.value}: {verdict.detail.removeprefix('of ')}"
+    return f"{verdict.reason.value} ({verdict.detail})" if verdict.detail else verdict.reason.value

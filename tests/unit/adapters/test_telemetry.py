@@ -1,0 +1,244 @@
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import orjson
+import pytest
+from aiohttp import web
+from opentelemetry import trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from fakes.api_server import raw_server, silence
+from toolset.adapters.telemetry import JsonFormatter, TextFormatter, set_up_traces
+
+TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
+
+
+def record(message: str = "config map written", level: int = logging.INFO, **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("toolset", level, __file__, 1, message, None, None)
+    vars(made).update(fields)
+    return made
+
+
+def failed_record(message: str) -> logging.LogRecord:
+    made = record("reconcile failed", logging.ERROR)
+    try:
+        raise RuntimeError(message)
+    except RuntimeError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+def test_a_json_line_has_time_level_logger_message_and_fields() -> None:
+    line = JsonFormatter().format(record(**{"k8s.namespace.name": "default", "tools": 3, "written": ["a"]}))
+
+    content = orjson.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", content.pop("time"))
+    assert content == {
+        "level": "info",
+        "logger": "toolset",
+        "message": "config map written",
+        "k8s.namespace.name": "default",
+        "tools": 3,
+        "written": ["a"],
+    }
+
+
+def test_a_json_line_carries_the_ids_of_the_trace() -> None:
+    context = trace.SpanContext(TRACE_ID, SPAN_ID, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        content = orjson.loads(JsonFormatter().format(record()))
+
+    assert content["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert content["span_id"] == "b7ad6b7169203331"
+
+
+def test_a_json_line_with_a_traceback_is_one_line() -> None:
+    line = JsonFormatter().format(failed_record("two\nlines"))
+
+    assert "\n" not in line
+    assert "RuntimeError: two\nlines" in orjson.loads(line)["exception.stacktrace"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param("\ud800", "\ud800", id="lone surrogate"),
+        pytest.param(2**80, 2**80, id="large number"),
+        pytest.param({1: 2}, {"1": 2}, id="keys that are no text"),
+        pytest.param({"a"}, "{'a'}", id="a set"),
+        pytest.param("\x1b[2J\n", "\x1b[2J\n", id="control characters"),
+    ],
+)
+def test_no_field_loses_the_line(value: object, shown: object) -> None:
+    line = JsonFormatter().format(record(value=value))
+
+    assert line.isprintable()
+    assert json.loads(line)["value"] == shown
+
+
+def test_a_text_line_is_for_people() -> None:
+    line = TextFormatter().format(record(tools=3, name_of="größe"))
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} info    config map written tools=3 name_of=größe", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("\x1b[2J", r"\x1b[2J"), ("a\nb\tc", r"a\nb\tc"), ("\u202e", r"\u202e"), ("\x9b31m", r"\x9b31m")],
+    ids=["escape", "line break", "right to left", "C1"],
+)
+def test_a_text_line_escapes_what_could_command_a_terminal(text: str, shown: str) -> None:
+    line = TextFormatter().format(record(f"said {text}", detail=text))
+
+    assert line.isprintable()
+    assert line.endswith(f"said {shown} detail={shown}")
+
+
+def test_a_text_line_cuts_long_fields() -> None:
+    assert len(TextFormatter().format(record(value="x" * 10_000))) < 400
+
+
+def test_a_text_line_has_its_traceback_below() -> None:
+    first, *rest = TextFormatter().format(failed_record("why")).splitlines()
+
+    assert first.endswith("error   reconcile failed")
+    assert rest[-1] == "RuntimeError: why"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "TRUE"},
+    ],
+    ids=["no endpoint", "empty endpoint", "disabled"],
+)
+def test_without_an_endpoint_nothing_is_set_up(environment: dict[str, str]) -> None:
+    before = trace.get_tracer_provider()
+
+    set_up_traces(environment, "1.2.3", "pod-1")()
+
+    assert trace.get_tracer_provider() is before
+
+
+LOGS = """
+import logging, sys, warnings
+from toolset.adapters.telemetry import set_up_logs
+set_up_logs("info", sys.argv[1])
+logging.getLogger("toolset").debug("not shown")
+logging.getLogger("toolset").info("shown", extra={"tools": 3})
+logging.getLogger("httpx").info("not shown")
+warnings.warn("take care")
+"""
+
+
+def logged(form: str) -> list[str]:
+    finished = subprocess.run([sys.executable, "-c", LOGS, form], capture_output=True, text=True, check=True)
+    assert finished.stdout == ""
+    return finished.stderr.splitlines()
+
+
+@pytest.mark.parametrize("form", ["json", "auto"])
+def test_logs_are_json_on_standard_error_unless_it_is_a_terminal(form: str) -> None:
+    first, second = (orjson.loads(line) for line in logged(form))
+
+    assert (first["message"], first["tools"]) == ("shown", 3)
+    assert (second["logger"], second["level"]) == ("py.warnings", "warning")
+    assert "take care" in second["message"]
+
+
+def test_logs_may_be_text() -> None:
+    first, second = logged("text")
+
+    assert first.endswith("info    shown tools=3")
+    assert "UserWarning: take care" in second
+
+
+TRACES = """
+import os
+from opentelemetry import trace
+from toolset.adapters.telemetry import set_up_traces
+stop = set_up_traces(os.environ, "1.2.3", "pod-1")
+with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={"k8s.object.name": "prometheus"}):
+    pass
+print("worked", flush=True)
+stop()
+print("stopped", flush=True)
+"""
+
+
+async def traced(endpoint: str, **environment: str) -> list[str]:
+    """Export one span from a process of its own; the provider can be set once a process."""
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **environment}
+    with anyio.fail_after(15):
+        finished = await anyio.run_process([sys.executable, "-c", TRACES], env={**_inherited(), **variables})
+    return finished.stdout.decode().split()
+
+
+def _inherited() -> dict[str, str]:
+    import os  # noqa: PLC0415 - of no use elsewhere
+
+    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+
+@asynccontextmanager
+async def collector() -> AsyncGenerator[tuple[str, list[ExportTraceServiceRequest]]]:
+    received: list[ExportTraceServiceRequest] = []
+
+    async def export(request: web.Request) -> web.Response:
+        received.append(ExportTraceServiceRequest.FromString(await request.read()))
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", export)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", received
+    finally:
+        await runner.cleanup()
+
+
+def _resource(request: ExportTraceServiceRequest) -> dict[str, str]:
+    return {pair.key: pair.value.string_value for pair in request.resource_spans[0].resource.attributes}
+
+
+async def test_spans_reach_a_collector_before_the_process_ends() -> None:
+    async with collector() as (endpoint, received):
+        assert await traced(endpoint) == ["worked", "stopped"]
+
+    (request,) = received
+    (span,) = request.resource_spans[0].scope_spans[0].spans
+    assert span.name == "reconcile"
+    assert [(pair.key, pair.value.string_value) for pair in span.attributes] == [("k8s.object.name", "prometheus")]
+    resource = _resource(request)
+    assert resource["service.name"] == "kubernaut-dynamic-toolset"
+    assert (resource["service.version"], resource["service.instance.id"]) == ("1.2.3", "pod-1")
+
+
+async def test_the_environment_may_name_the_service() -> None:
+    async with collector() as (endpoint, received):
+        await traced(endpoint, OTEL_SERVICE_NAME="mine", OTEL_RESOURCE_ATTRIBUTES="k8s.cluster.name=east")
+
+    resource = _resource(received[0])
+    assert (resource["service.name"], resource["k8s.cluster.name"]) == ("mine", "east")
+
+
+async def test_a_collector_that_hangs_does_not_keep_the_process() -> None:
+    async with raw_server(silence) as port:
+        assert await traced(f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_TIMEOUT="60000") == ["worked", "stopped"]
+
+
+async def test_a_collector_that_is_not_there_does_not_keep_the_process() -> None:
+    async with raw_server(silence) as port:
+        pass
+    assert await traced(f"http://127.0.0.1:{port}") == ["worked", "stopped"]

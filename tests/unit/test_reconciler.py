@@ -1,0 +1,523 @@
+from collections.abc import Iterable
+from typing import Final
+
+import anyio
+import pytest
+import yaml
+from anyio.testing import wait_all_tasks_blocked
+
+from fakes.background import running
+from fakes.build import service
+from fakes.config_maps import FakeApplier, FakeConfigMaps
+from fakes.prober import SICK, FakeProber
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detector import DetectionOptions
+from toolset.core.findings import Findings
+from toolset.core.health import Health, Outcome, Thresholds
+from toolset.core.plan import Apply
+from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.errors import ConflictError, UnavailableError
+from toolset.model import ConfigMap, Key, Service
+from toolset.reconciler import (
+    CONFLICT_RETRY_S,
+    Gate,
+    ProbeOptions,
+    ProbeReconciler,
+    ServiceReconciler,
+    TargetOptions,
+    TargetReconciler,
+)
+from toolset.runtime.controller import DONE, Controller, Result
+from toolset.runtime.store import Store
+from toolset.runtime.workqueue import WorkQueue
+
+TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
+A, B = Key("monitoring", "a"), Key("monitoring", "b")
+KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
+
+
+def unexpected(error: Exception) -> None:
+    raise error
+
+
+class Events:
+    """Notes what the passes tell of themselves."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[tuple[Key, Verdict | None]] = []
+        self.probes: list[tuple[Key, bool, float]] = []
+        self.writes: list[tuple[Apply, int]] = []
+        self.quiet: list[int] = []
+        self.conflicts = 0
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        self.verdicts.append((key, verdict))
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        self.probes.append((candidate.key, outcome.alive, took_s))
+
+    def published(self, change: Apply, tools: int) -> None:
+        self.writes.append((change, tools))
+
+    def unchanged(self, tools: int) -> None:
+        self.quiet.append(tools)
+
+    def conflicted(self) -> None:
+        self.conflicts += 1
+
+
+class World:
+    """The three passes over fakes; queues are lists, so that each test makes the passes itself."""
+
+    def __init__(
+        self,
+        *services: Service,
+        probes: ProbeOptions = ProbeOptions(),
+        thresholds: Thresholds = Thresholds(),
+        options: TargetOptions = TargetOptions(),
+    ) -> None:
+        self.services: Store[Service] = Store(unexpected)
+        self.services.replace(services, "1")
+        self.server = FakeConfigMaps()
+        self.config_maps: Store[ConfigMap] = Store(unexpected)
+        self.findings = Findings(thresholds)
+        self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
+        self.to_probe: list[Key] = []
+        self.publications = 0
+        self.opened = 0
+        self.jitter = 0.5
+        self.gate = Gate(self._on_open)
+        self.detect = ServiceReconciler(
+            self.services,
+            self.findings,
+            self.gate,
+            self.events,
+            DetectionOptions(BUILT_IN),
+            probe=self.to_probe.append,
+            publish=self._publish,
+        )
+        self.probe = ProbeReconciler(
+            self.findings,
+            self.prober,
+            self.gate,
+            self.events,
+            probes,
+            publish=self._publish,
+            jitter=lambda: self.jitter,
+        )
+        self._target = TargetReconciler(self.findings, self.config_maps, self.applier, self.gate, self.events, options)
+
+    def watch(self) -> None:
+        """Let the store see everything that happened to the ConfigMap."""
+        current = self.server.get(TARGET)
+        self.config_maps.replace([current] if current else [], current.version if current else "1")
+
+    def begin(self, published: Iterable[str] = ()) -> None:
+        """Let both lists be complete."""
+        self.watch()
+        self.gate.begin(self.services.snapshot(), frozenset(published))
+
+    async def detect_all(self) -> None:
+        for key in self.services.snapshot():
+            await self.detect(key)
+
+    async def probe_all(self) -> None:
+        while self.to_probe:
+            await self.probe(self.to_probe.pop(0))
+
+    async def publish(self) -> Result:
+        return await self._target(TARGET)
+
+    async def settled(self) -> "World":
+        """Detect, probe and publish until nothing is left to do."""
+        self.begin()
+        await self.detect_all()
+        await self.probe_all()
+        assert await self.publish() == DONE
+        self.publications = 0
+        return self
+
+    @property
+    def documents(self) -> dict[str, str]:
+        current = self.server.get(TARGET)
+        return current.entries if current else {}
+
+    def _publish(self) -> None:
+        self.publications += 1
+
+    def _on_open(self) -> None:
+        self.opened += 1
+
+
+async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
+    world = World()
+    world.gate.settle(A)
+    assert not world.gate.is_open
+    world.gate.begin([A, B], frozenset())
+    world.gate.settle(A)
+    assert not world.gate.is_open
+    world.gate.settle(B)
+    assert world.gate.is_open
+    world.gate.settle(B)
+    world.gate.open()
+    assert world.opened == 1
+
+
+async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
+    world = World()
+    world.gate.begin([], frozenset())
+    assert world.gate.is_open
+
+
+async def test_the_gate_opens_when_time_is_up_and_wakes_who_waits() -> None:
+    world = World()
+    world.gate.begin([A], frozenset())
+    async with running(world.gate.wait_opened):
+        await wait_all_tasks_blocked()
+        world.gate.open()
+        await wait_all_tasks_blocked()
+        await world.gate.wait_opened()
+    world.gate.settle(A)
+    assert world.opened == 1
+
+
+async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:
+    world = World()
+    world.gate.begin([A], frozenset({"http://a"}))
+    assert world.gate.published(B) == frozenset()
+    assert world.gate.published(A) == {"http://a"}
+    assert world.gate.published(A) == frozenset()
+
+
+async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> None:
+    world = World(service("a"))
+    assert await world.detect(A) == DONE
+    found = world.findings.candidate(A)
+    assert found is not None
+    assert world.to_probe == [A]
+    assert world.publications == 1
+    assert world.events.verdicts == [(A, found)]
+
+
+async def test_a_service_that_is_not_recognised_is_settled_and_never_probed() -> None:
+    world = World(service("a", app="shop", port=80))
+    world.begin()
+    await world.detect_all()
+    assert world.events.verdicts == [(A, Rejected(Reason.NO_MATCH))]
+    assert world.to_probe == []
+    assert world.gate.is_open
+
+
+async def test_a_second_pass_over_a_service_that_did_not_change_does_nothing() -> None:
+    world = await World(service("a")).settled()
+    assert await world.detect(A) == DONE
+    assert (world.to_probe, world.publications, len(world.events.verdicts)) == ([], 0, 1)
+
+
+async def test_a_deleted_service_is_no_tool_any_more() -> None:
+    world = await World(service("a")).settled()
+    world.services.replace([], "2")
+    await world.detect(A)
+    assert world.events.verdicts[-1] == (A, None)
+    assert world.publications == 1
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES}
+
+
+async def test_a_service_that_was_never_known_and_is_gone_is_settled_silently() -> None:
+    world = World(service("a"))
+    world.begin()
+    world.services.replace([], "2")
+    await world.detect(A)
+    assert world.gate.is_open
+    assert (world.events.verdicts, world.publications) == ([], 0)
+
+
+async def test_what_is_published_survives_a_restart_and_its_first_failed_probe() -> None:
+    """Defect of the original: it published an empty list when its own network failed."""
+    world = World(service("a"))
+    world.prober.outcomes = {A: SICK}
+    world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
+    await world.detect_all()
+    await world.probe_all()
+    assert world.gate.is_open
+    await world.publish()
+    assert PROMETHEUS in world.documents
+
+
+async def test_a_service_that_comes_back_after_the_start_has_to_prove_its_health() -> None:
+    world = World(service("a"))
+    world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
+    await world.detect_all()
+    world.services.replace([], "2")
+    await world.detect(A)
+    world.services.replace([service("a", uid="another", version="3")], "3")
+    await world.detect(A)
+    assert world.findings.health(A) == Health()
+
+
+async def test_a_probe_that_makes_a_tool_up_asks_for_a_publication_and_the_next_look() -> None:
+    world = World(service("a"))
+    await world.detect_all()
+    world.publications = 0
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+
+
+@pytest.mark.parametrize(
+    ("jitter", "seconds"), [pytest.param(0.0, 28.5, id="earliest"), pytest.param(1.0, 31.5, id="latest")]
+)
+async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, seconds: float) -> None:
+    world = World(service("a"))
+    world.jitter = jitter
+    await world.detect_all()
+    assert (await world.probe(A)).requeue_after_s == pytest.approx(seconds)
+
+
+async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_third_failure() -> None:
+    """Defect of the original: it dropped a tool on one failed probe."""
+    world = await World(service("a")).settled()
+    world.prober.outcomes = {A: SICK}
+    assert await world.probe(A) == Result(requeue_after_s=1.0)
+    assert await world.probe(A) == Result(requeue_after_s=2.0)
+    assert world.publications == 0
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES}
+
+
+async def test_a_probe_is_told_with_its_outcome_and_how_long_it_took() -> None:
+    world = World(service("a"))
+    await world.detect_all()
+    world.prober.takes_s = 4.0
+    await world.probe(A)
+    assert world.events.probes == [(A, True, pytest.approx(4.0))]
+
+
+async def test_a_service_that_is_no_candidate_is_not_probed() -> None:
+    world = World()
+    assert await world.probe(A) == DONE
+    assert world.prober.asked == []
+
+
+async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for_nothing() -> None:
+    world = World(service("a"))
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    world.prober.takes_s = 4.0
+    world.publications = 0
+    answers: list[Result] = []
+
+    async def probe() -> None:
+        answers.append(await world.probe(A))
+
+    async with running(probe):
+        await wait_all_tasks_blocked()
+        world.services.replace([service("a", port=9091, version="2")], "2")
+        await world.detect(A)
+        await anyio.sleep(5)
+    assert answers == [DONE]
+    assert world.findings.health(A) == Health()
+    assert not world.gate.is_open
+    assert world.to_probe == [A]
+    await world.probe_all()
+    assert world.gate.is_open
+    assert [asked.port for asked in world.prober.asked] == [9090, 9091]
+
+
+async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_again() -> None:
+    world = World(service("a"), probes=ProbeOptions(enabled=False), thresholds=Thresholds(rise=3))
+    world.begin()
+    await world.detect_all()
+    assert await world.probe(A) == DONE
+    assert (world.prober.asked, world.events.probes) == ([], [])
+    assert world.gate.is_open
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS}
+
+
+async def test_nothing_is_written_before_every_service_has_its_verdict() -> None:
+    """Defect of the original: it was ready, and wrote, before it had seen a single Service."""
+    world = World(service("a"), service("b"))
+    assert await world.publish() == DONE
+    world.begin()
+    assert await world.publish() == DONE
+    await world.detect_all()
+    await world.probe(A)
+    assert await world.publish() == DONE
+    assert world.applier.requests == []
+    await world.probe(B)
+    await world.publish()
+    assert world.applier.requests == ["apply"]
+    assert len(world.documents) == 3
+
+
+async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() -> None:
+    """Defect of the original: it probed one after another."""
+    names = [f"p{n}" for n in range(10)]
+    world = World(*(service(name) for name in names))
+    world.prober.takes_s = 0.5
+    await world.detect_all()
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for key in world.to_probe:
+            group.start_soon(world.probe, key)
+    assert anyio.current_time() - began == pytest.approx(0.5)
+    assert len(world.findings.tools()) == 10
+
+
+async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
+    """Defect of the original: it wrote on every cycle."""
+    world = await World(service("a")).settled()
+    assert yaml.safe_load(world.documents[PROMETHEUS])["config"]["url"] == "http://a.monitoring.svc.cluster.local:9090"
+    [(change, tools)] = world.events.writes
+    assert (change.written, tools) == ((KUBERNETES, PROMETHEUS), 1)
+    assert await world.publish() == DONE
+    assert world.applier.requests == ["apply"]
+    assert world.events.quiet == [1]
+
+
+async def test_the_answer_to_a_write_is_seen_before_the_watch_brings_it() -> None:
+    world = await World(service("a")).settled()
+    assert world.config_maps.get(TARGET) == world.server.get(TARGET)
+
+
+async def test_settings_name_the_variable_of_a_grafana() -> None:
+    world = await World(
+        service("a", app="grafana", port=3000), options=TargetOptions("example.com", {"monitoring/a": "KEY"})
+    ).settled()
+    assert yaml.safe_load(world.documents["grafana-toolset.yaml"])["config"]["apiKey"] == "${KEY}"
+    current = world.server.get(TARGET)
+    assert current is not None
+    assert current.annotations["example.com/tools"] == "1"
+
+
+async def test_a_deleted_config_map_is_made_again() -> None:
+    """Defect of the original: it noticed that only at its next tick."""
+    world = await World(service("a")).settled()
+    world.server.delete(TARGET)
+    world.watch()
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS}
+
+
+async def test_foreign_keys_survive_a_write() -> None:
+    """Defect of the original: it wiped foreign keys, overrides included, on every write."""
+    world = World(service("a"))
+    world.server.patch(TARGET, {"overrides.yaml": "admin's", "notes": "theirs"})
+    await world.settled()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "overrides.yaml", "notes"}
+
+
+async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> None:
+    """Defect of the original: it never retried a 409."""
+    world = await World(service("a")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": "admin's"})
+    world.findings.forget(A)
+    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert world.events.conflicts == 1
+    assert len(world.events.writes) == 1
+    assert PROMETHEUS in world.documents
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "overrides.yaml"}
+
+
+async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> None:
+    world = await World(service("a")).settled()
+    edits = 0
+
+    def edit() -> None:
+        nonlocal edits
+        edits += 1
+        if edits <= 20:
+            world.server.patch(TARGET, {"notes": str(edits)})
+            world.watch()
+
+    world.applier.before = edit
+    world.findings.forget(A)
+    queue: WorkQueue[Key] = WorkQueue()
+    queue.add(TARGET)
+    async with running(Controller(queue, lambda _: world.publish(), Silence()).run):
+        await anyio.sleep(20 * CONFLICT_RETRY_S + 0.1)
+    assert set(world.documents) == {KUBERNETES, "notes"}
+    assert world.events.conflicts == 20
+
+
+async def test_other_failures_are_left_to_the_queue() -> None:
+    world = await World(service("a")).settled()
+    world.findings.forget(A)
+    world.applier.errors = [UnavailableError("503")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    assert len(world.events.writes) == 1
+
+
+async def with_a_key_that_somebody_patched() -> World:
+    """Return a world whose tool is gone, while its document has got another owner."""
+    world = await World(service("a")).settled()
+    world.server.patch(TARGET, {PROMETHEUS: "theirs", "notes": "theirs"})
+    world.watch()
+    world.findings.forget(A)
+    world.applier.requests.clear()
+    return world
+
+
+async def test_an_unwanted_key_with_another_owner_goes_by_a_patch_and_then_the_rest_is_applied() -> None:
+    world = await with_a_key_that_somebody_patched()
+    assert await world.publish() == DONE
+    assert world.applier.requests == [f"remove {PROMETHEUS}", "apply"]
+    assert set(world.documents) == {KUBERNETES, "notes"}
+    assert world.events.writes[-1][0].removed == (PROMETHEUS,)
+    assert await world.publish() == DONE
+    assert len(world.applier.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        pytest.param([ConflictError("stale")], id="a conflict at the patch"),
+        pytest.param([None, ConflictError("stale")], id="a conflict at the apply"),
+    ],
+)
+async def test_a_conflict_between_patch_and_apply_leaves_no_orphan(errors: list[ConflictError | None]) -> None:
+    world = await with_a_key_that_somebody_patched()
+    world.applier.errors = [*errors]
+    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "notes"}
+
+
+async def test_a_failure_between_patch_and_apply_leaves_no_orphan() -> None:
+    world = await with_a_key_that_somebody_patched()
+    world.applier.errors = [None, UnavailableError("cut")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "notes"}
+
+
+async def test_a_world_that_changes_in_any_order_ends_with_the_same_bytes() -> None:
+    services = [service("a"), service("b"), service("c", app="grafana", port=3000)]
+    worlds = [await World(*services).settled(), await World(*reversed(services)).settled()]
+    first, second = (list(world.documents.items()) for world in worlds)
+    assert sorted(first) == sorted(second)
+    bodies = [world.events.writes[0][0].manifest for world in worlds]
+    assert bodies[0] == bodies[1]
+
+
+class Silence:
+    """Listens to no pass."""
+
+    def passed(self, key: Key, result: str, took_s: float) -> None:
+        """Ignore it."""
+
+    def failed(self, key: Key, error: Exception, failures: int) -> None:
+        """Fail the test."""
+        raise AssertionError(key, failures) from error
