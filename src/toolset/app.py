@@ -163,15 +163,13 @@ class App:
             self._events,
             TargetOptions(settings.discovery.annotation_prefix, settings.output.grafana_api_key_env),
         )
-        self._controllers = (
-            Controller(self._service_queue, service_pass, PassObserver(self._metrics, "service")),
-            Controller(
-                self._probe_queue,
-                probe_pass,
-                PassObserver(self._metrics, "probe"),
-                workers=settings.health.concurrency,
-                timeout_s=settings.health.timeout + 5.0,
-            ),
+        self._service_controller = Controller(self._service_queue, service_pass, PassObserver(self._metrics, "service"))
+        self._probe_controller = Controller(
+            self._probe_queue,
+            probe_pass,
+            PassObserver(self._metrics, "probe"),
+            workers=settings.health.concurrency,
+            timeout_s=settings.health.timeout + 5.0,
         )
         self._target_controller = Controller(self._target_queue, target_pass, PassObserver(self._metrics, "target"))
 
@@ -213,12 +211,13 @@ class App:
             group.start_soon(self._work)
 
     async def _work(self) -> None:
-        """Run the workers until their queues are drained: first what finds, then what publishes."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._target_controller.run)
-            async with anyio.create_task_group() as finders:
-                for controller in self._controllers:
-                    finders.start_soon(controller.run)
+        """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
+        async with anyio.create_task_group() as publishing:
+            publishing.start_soon(self._target_controller.run)
+            async with anyio.create_task_group() as probing:
+                probing.start_soon(self._probe_controller.run)
+                await self._service_controller.run()
+                self._probe_queue.shut_down()
             self._target_debounce.flush()
             self._target_queue.shut_down()
         self._workers_ended.set()
@@ -226,8 +225,7 @@ class App:
     async def _drain(self) -> None:
         """Finish what is in work, publish it, and take no more."""
         self._service_debounce.flush()
-        self._service_queue.shut_down()
-        self._probe_queue.shut_down()
+        self._service_queue.shut_down()  # the other queues follow, see _work
         if self._working:
             await self._workers_ended.wait()
 

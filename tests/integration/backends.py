@@ -39,6 +39,9 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
         "/": Answer(302, "text/html; charset=utf-8", '<a href="/login">Found</a>.'),
         "/api/health": Answer(200, _JSON, '{"commit": "af8d5d9c", "database": "ok", "version": "11.6.0"}'),
     },
+    "grafana below /a and /b": {
+        f"{base}/api/health": Answer(200, _JSON, '{"database": "ok"}') for base in ("", "/a", "/b")
+    },
     "jaeger": {"/": Answer(200, "text/html; charset=utf-8", "<!doctype html><title>Jaeger UI</title>")},
     "elasticsearch": {"/_cluster/health": Answer(200, _JSON, '{"cluster_name": "logs", "status": "green"}')},
     "elasticsearch behind a login": {"/_cluster/health": Answer(401, _JSON, '{"error": {"reason": "missing login"}}')},
@@ -94,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answers = answers
         super().__init__(*arguments)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # the server's own
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         answer = self._answers.answer(self.headers["Host"], self.path)
         body = answer.body.encode()
         self.send_response(answer.status)

@@ -71,15 +71,17 @@ class Cluster:
         self.plane = plane
         self.admin = admin
         self._made: set[str] = set()
+        self._namespaces: set[str] = set()
 
     def kubeconfig(self) -> str:
         """Return access as the shipped ServiceAccount, with the shipped RBAC."""
         return str(self.plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT))
 
     def create(self, *tools: Tool) -> None:
-        for namespace in sorted({tool.namespace for tool in tools}):
+        for namespace in sorted({tool.namespace for tool in tools} - self._namespaces):
             answer = self.admin.post("/api/v1/namespaces", json={"metadata": {"name": namespace}})
             assert answer.status_code in {201, 409}, answer.text
+            self._namespaces.add(namespace)
         for tool in tools:
             collection = tool.path.removesuffix(f"/{tool.name}")
             self.admin.post(collection, json=tool.manifest()).raise_for_status()
@@ -116,7 +118,7 @@ class Cluster:
         return urls_in(self.data())
 
     def edit(self, **data: str | None) -> None:
-        """Change the data of the ConfigMap; ``None`` removes. Underscores in names stand for dots."""
+        """Change the data of the ConfigMap; ``None`` removes a key."""
         self.patch(TARGET, {"data": data})
 
     def requests(self) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def large_cluster(large_control_plane: ControlPlane) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _cluster(plane: ControlPlane) -> Iterator[Cluster]:
+def _cluster(plane: ControlPlane) -> Generator[Cluster]:
     with plane.client() as admin:
         cluster = Cluster(plane, admin)
         yield cluster

@@ -1,4 +1,4 @@
-"""The service as it runs in a cluster: a process of its own, seen through its log, its HTTP server and its exit code."""
+"""The service as it runs in a cluster: a process, seen through its log, its HTTP server and its exit code."""
 
 import json
 import os

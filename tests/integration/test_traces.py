@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._collector = collector
         super().__init__(*arguments)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # the server's own
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._collector.requests.append(ExportTraceServiceRequest.FromString(body))

@@ -53,7 +53,7 @@ def test_the_lock_has_everything_that_a_plan_needs(installed: Path, tmp_path: Pa
         "{apiVersion: v1, kind: Service, metadata: {name: grafana, namespace: team-a},"
         " spec: {selector: {app: grafana}, ports: [{name: service, port: 3000}]}}"
     )
-    command = [installed / "toolset", "plan", "--assume-healthy", f"--file={tmp_path / 'service.yaml'}"]
+    command = (installed / "toolset", "plan", "--assume-healthy", f"--file={tmp_path / 'service.yaml'}")
 
     planned = subprocess.run(command, capture_output=True, text=True, check=False)
 

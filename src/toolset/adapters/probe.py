@@ -90,8 +90,15 @@ class HttpProber:
         moved = self._options.connect_to.get(f"{candidate.host}:{candidate.port}")
         if moved:
             host, _, port = moved.rpartition(":")
-            return host, int(port)
+            return host, _port(port)
         return candidate.address or candidate.host, candidate.port
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is no port")
+    return port
 
 
 def _connect_detail(error: BaseException) -> str:

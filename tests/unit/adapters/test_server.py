@@ -12,8 +12,8 @@ ENDPOINTS = ("/health", "/livez", "/ready", "/readyz", "/metrics")
 
 
 @asynccontextmanager
-async def asking(server: HealthServer, host: str = "127.0.0.1") -> AsyncGenerator[httpx.AsyncClient]:
-    async with server.serve(host, 0):
+async def asking(server: HealthServer) -> AsyncGenerator[httpx.AsyncClient]:
+    async with server.serve("127.0.0.1", 0):
         base = f"http://127.0.0.1:{server.port}"
         async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
             yield client
@@ -73,8 +73,11 @@ async def test_headers_have_a_limit() -> None:
 
 
 async def test_an_empty_host_listens_on_all_addresses() -> None:
-    async with asking(server(), host="") as client:
-        assert (await client.get("/health")).status_code == 200
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with server().serve("", port), httpx.AsyncClient(trust_env=False) as client:
+        for host in ("127.0.0.1", "[::1]") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            assert (await client.get(f"http://{host}:{port}/health")).status_code == 200
 
 
 async def test_a_port_in_use_is_an_os_error_and_nothing_stays_open() -> None:

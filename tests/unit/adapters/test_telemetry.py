@@ -29,7 +29,7 @@ def record(message: str = "config map written", level: int = logging.INFO, **fie
 def failed_record(message: str) -> logging.LogRecord:
     made = record("reconcile failed", logging.ERROR)
     try:
-        raise RuntimeError(message)
+        raise RuntimeError(message)  # noqa: TRY301 - for its traceback
     except RuntimeError:
         made.exc_info = sys.exc_info()
     return made

@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from toolset.cli import main
+
+CLUSTER = """
+apiVersion: v1
+kind: List
+items:
+- kind: Service
+  metadata: {name: prometheus, namespace: monitoring, labels: {app: prometheus}}
+  spec: {clusterIP: 10.96.0.1, selector: {app: prometheus}, ports: [{name: web, port: 9090}]}
+- kind: Service
+  metadata: {name: prometheus-operated, namespace: monitoring, labels: {app: prometheus}}
+  spec: {clusterIP: None, selector: {app: prometheus}, ports: [{name: web, port: 9090}]}
+- kind: Service
+  metadata: {name: jaeger-collector, namespace: tracing, labels: {app: jaeger}}
+  spec: {selector: {app: jaeger}, ports: [{name: otlp, port: 4317}]}
+- kind: Service
+  metadata: {name: shop, namespace: default}
+  spec: {selector: {app: shop}, ports: [{port: 80}]}
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> str:
+    file = tmp_path / "services.yaml"
+    file.write_text(CLUSTER, "utf-8")
+    return str(file)
+
+
+def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "-f", cluster]) == 0
+    assert capsys.readouterr().out == (
+        "default/shop is not published: no detector recognises it [NoMatch]\n"
+        "monitoring/prometheus is taken for prometheus, on the evidence of its label\n"
+        "  it is reached at http://prometheus.monitoring.svc.cluster.local:9090, "
+        "and published as soon as a probe finds it healthy\n"
+        "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
+        "monitoring/prometheus [Duplicate]\n"
+        "  it was nearly taken for prometheus\n"
+        "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger-query) [NoUsablePort]\n"
+        "  it was nearly taken for jaeger\n"
+    )
+
+
+def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "-f", cluster, "-o", "json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["namespace"], line["name"], line["type"], line["reason"]) for line in lines] == [
+        ("default", "shop", None, "NoMatch"),
+        ("monitoring", "prometheus", "prometheus", None),
+        ("monitoring", "prometheus-operated", None, "Duplicate"),
+        ("tracing", "jaeger-collector", None, "NoUsablePort"),
+    ]
+    assert lines[1] | {"detail": ""} == {
+        "namespace": "monitoring",
+        "name": "prometheus",
+        "type": "prometheus",
+        "reason": None,
+        "detail": "",
+        "near": None,
+        "evidence": "label",
+        "scheme": "http",
+        "port": 9090,
+        "path": "",
+        "url": "http://prometheus.monitoring.svc.cluster.local:9090",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param([], "either one Service as NAMESPACE/NAME, or manifests with -f FILE", id="nothing named"),
+        pytest.param(["prometheus"], "`prometheus` names no Service: write it as NAMESPACE/NAME", id="no namespace"),
+        pytest.param(["-f", "/nowhere/x.yaml"], "/nowhere/x.yaml: No such file or directory", id="no file"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *arguments]) == 1
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1

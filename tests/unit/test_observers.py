@@ -1,0 +1,174 @@
+import logging
+from typing import cast
+
+import pytest
+
+from fakes.build import candidate
+from fakes.prober import SICK, WELL
+from toolset.adapters.metrics import Metrics
+from toolset.core.plan import Apply
+from toolset.core.verdict import Reason, Rejected
+from toolset.errors import UnavailableError
+from toolset.model import Key
+from toolset.observers import PassObserver, QueueMetrics, ReconcileLog, ReflectorLog, handler_failed
+
+KEY = Key("monitoring", "prometheus")
+
+
+class Watched:
+    """Metrics and log lines of one test."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        log.set_level(logging.DEBUG, "toolset")
+        self._log = log
+        self.metrics = Metrics("1")
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{record.levelname} {record.getMessage()}" for record in self._log.records]
+
+    def field(self, name: str) -> object:
+        """Return a field of the last line."""
+        return cast("object", vars(self._log.records[-1]).get(name))
+
+    def values(self, prefix: str) -> dict[str, float]:
+        """Return what is exposed under ``prefix`` and is not zero."""
+        lines = self.metrics.expose()[0].decode().splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(prefix) and "_created" not in line]
+        return {name: float(value) for name, value in pairs if float(value)}
+
+
+@pytest.fixture
+def watched(caplog: pytest.LogCaptureFixture) -> Watched:
+    return Watched(caplog)
+
+
+def test_a_queue_is_measured(watched: Watched) -> None:
+    queue = QueueMetrics(watched.metrics, "probe")
+    queue.added(2)
+    queue.taken(1, 0.5)
+    queue.finished(0.25)
+    queue.retried()
+    found = watched.values("workqueue_")
+    assert found['workqueue_depth{name="probe"}'] == 1
+    assert found['workqueue_adds_total{name="probe"}'] == 1
+    assert found['workqueue_retries_total{name="probe"}'] == 1
+    assert found['workqueue_queue_duration_seconds_sum{name="probe"}'] == 0.5
+    assert found['workqueue_work_duration_seconds_sum{name="probe"}'] == 0.25
+
+
+def test_a_pass_is_counted_by_its_result(watched: Watched) -> None:
+    PassObserver(watched.metrics, "target").passed(KEY, "success", 0.5)
+    found = watched.values("controller_runtime_")
+    assert found['controller_runtime_reconcile_total{controller="target",result="success"}'] == 1
+    assert found['controller_runtime_reconcile_time_seconds_sum{controller="target"}'] == 0.5
+    assert watched.lines == []
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "traceback"),
+    [
+        pytest.param(UnavailableError("refused"), "refused", False, id="expected"),
+        pytest.param(TimeoutError(), "TimeoutError", False, id="a timeout without words"),
+        pytest.param(KeyError("x"), "'x'", True, id="a bug"),
+        pytest.param(UnavailableError("x" * 9999), "x" * 512, False, id="long"),
+    ],
+)
+def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
+    watched: Watched, error: Exception, text: str, traceback: bool
+) -> None:
+    PassObserver(watched.metrics, "service").failed(KEY, error, 3)
+    assert watched.lines == ["ERROR reconcile failed"]
+    assert (watched.field("error"), watched.field("failures")) == (text, 3)
+    assert (watched.field("k8s.namespace.name"), watched.field("k8s.object.name")) == ("monitoring", "prometheus")
+    assert (watched.field("exc_info") is not None) is traceback
+    assert watched.values("controller_runtime_reconcile_errors") == {
+        'controller_runtime_reconcile_errors_total{controller="service"}': 1
+    }
+
+
+def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -> None:
+    log = ReflectorLog(watched.metrics, "services")
+    log.failed(UnavailableError("refused"), 1.26)
+    assert log.problem == "refused"
+    assert watched.field("retry_in_s") == 1.3
+    log.listed(5, 0.12345, "start")
+    assert log.problem == ""
+    assert (watched.field("items"), watched.field("took_s")) == (5, 0.123)
+    log.watch_ended(7, 60.0)
+    assert watched.lines == ["WARNING list or watch failed", "INFO list stored", "DEBUG watch ended"]
+    assert watched.values("reflector_") == {
+        'reflector_lists_total{resource="services"}': 1,
+        'reflector_watches_total{resource="services"}': 1,
+        'reflector_failures_total{resource="services"}': 1,
+    }
+
+
+def test_services_are_counted_by_their_verdict_and_only_tools_are_logged(watched: Watched) -> None:
+    log, other = ReconcileLog(watched.metrics), Key("a", "shop")
+    log.verdict_changed(other, Rejected(Reason.NO_MATCH))
+    assert watched.lines == []
+    log.verdict_changed(KEY, candidate())
+    assert watched.values("toolset_services") == {
+        'toolset_services{verdict="NoMatch"}': 1,
+        'toolset_services{verdict="Candidate"}': 1,
+    }
+    assert watched.field("evidence") == "label"
+    log.verdict_changed(KEY, Rejected(Reason.OPTED_OUT))
+    assert watched.field("reason") == "OptedOut"
+    log.verdict_changed(KEY, candidate())
+    log.verdict_changed(KEY, None)
+    assert watched.field("reason") == "Deleted"
+    log.verdict_changed(other, None)
+    log.verdict_changed(Key("a", "never-known"), None)
+    assert watched.lines == ["INFO service recognised", "INFO service no longer recognised"] * 2
+    assert watched.values("toolset_services") == {}
+
+
+def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(watched: Watched) -> None:
+    log = ReconcileLog(watched.metrics)
+    log.verdict_changed(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
+    assert watched.lines == ["INFO service not usable"]
+    assert (watched.field("reason"), watched.field("detail")) == ("NoUsablePort", "detail")
+
+
+def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
+    log, tool = ReconcileLog(watched.metrics), candidate(tool_type="loki")
+    log.probed(tool, WELL, 0.5)
+    assert watched.lines == []
+    log.probed(tool, SICK, 0.5)
+    assert watched.lines == ["INFO probe failed"]
+    assert (watched.field("type"), watched.field("detail")) == ("loki", "answered 503")
+    found = watched.values("toolset_probe")
+    assert found['toolset_probes_total{outcome="alive",type="custom"}'] == 1
+    assert found['toolset_probes_total{outcome="failed",type="custom"}'] == 1
+    assert found['toolset_probe_duration_seconds_sum{type="custom"}'] == 1.0
+
+
+def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
+    log = ReconcileLog(watched.metrics)
+    log.published(Apply(b"", written=("a",), removed=("b",)), 2)
+    assert (watched.field("written"), watched.field("removed"), watched.field("tools")) == (["a"], ["b"], 2)
+    assert watched.values("toolset_drift") == {}
+    log.published(Apply(b"", written=("a",), removed=(), drifted=True), 3)
+    assert watched.values("toolset_drift") == {"toolset_drift_repaired_total": 1}
+    assert watched.values("toolset_configmap_writes") == {"toolset_configmap_writes_total": 2}
+    assert watched.values("toolset_tools") == {"toolset_tools": 3}
+
+
+def test_a_pass_without_a_write_is_silent_but_says_how_many_tools_there_are(watched: Watched) -> None:
+    ReconcileLog(watched.metrics).unchanged(4)
+    assert watched.lines == []
+    assert watched.values("toolset_tools") == {"toolset_tools": 4}
+
+
+def test_a_conflict_is_counted(watched: Watched) -> None:
+    ReconcileLog(watched.metrics).conflicted()
+    assert watched.lines == ["INFO config map changed meanwhile; trying again with the newer version"]
+    assert watched.values("toolset_configmap_conflicts") == {"toolset_configmap_conflicts_total": 1}
+
+
+def test_a_bug_in_a_handler_is_logged_with_its_traceback(watched: Watched) -> None:
+    handler_failed(KeyError("x"))
+    assert watched.lines == ["ERROR store handler failed"]
+    assert watched.field("exc_info") is not None

@@ -1,0 +1,128 @@
+import orjson
+import pytest
+import yaml
+
+from toolset import output
+from toolset.core.plan import Apply
+from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
+from toolset.model import Key
+from toolset.planning import Report
+
+TARGET = Key("spaces", "tools")
+CHANGE = Apply(b"{}", ("a.yaml",), ("b.yaml",))
+
+
+def candidate(name: str) -> Candidate:
+    return Candidate(Key("monitoring", name), "grafana", Evidence.NAME, "http", name, 3000, "", HealthCheck("/"))
+
+
+UP, DOWN = candidate("up"), candidate("down")
+VERDICTS: dict[Key, Verdict] = {
+    UP.key: UP,
+    DOWN.key: Rejected(Reason.UNHEALTHY, "answered 503", "grafana"),
+    Key("monitoring", "near"): Rejected(Reason.SELECTORLESS, type="jaeger"),
+    Key("default", "none"): Rejected(Reason.NO_MATCH),
+}
+
+
+def report(change: Apply | None = None, diff: tuple[str, ...] = ()) -> Report:
+    return Report(TARGET, (DOWN, UP), VERDICTS, change, b'{"kind": "ConfigMap", "data": {"k": "a\\nb\\n"}}', diff)
+
+
+def test_a_table_has_candidates_and_near_misses() -> None:
+    assert output.as_table(report(), colour=False) == (
+        "TYPE     SERVICE          EVIDENCE  URL               VERDICT\n"
+        "grafana  monitoring/up    name      http://up:3000    published\n"
+        "grafana  monitoring/down  name      http://down:3000  Unhealthy: answered 503\n"
+        "jaeger   monitoring/near                              Selectorless: "
+        "it has no selector, so its endpoints could be anything\n"
+        "\n"
+        "4 Services: 2 candidates, 2 not recognised\n"
+        "\n"
+        "ConfigMap spaces/tools is up to date\n"
+    )
+
+
+def test_a_table_ends_with_the_diff() -> None:
+    text = output.as_table(
+        report(CHANGE, ("--- live/a", "+++ planned/a", "@@ -1 +1 @@", "-old", "+new", " same")), colour=False
+    )
+
+    assert text.endswith(
+        "ConfigMap spaces/tools would change:\n--- live/a\n+++ planned/a\n@@ -1 +1 @@\n-old\n+new\n same\n"
+    )
+
+
+def test_a_diff_may_be_coloured() -> None:
+    text = output.as_table(report(CHANGE, ("@@ -1 +1 @@", "-old", "+new", " same")), colour=True)
+
+    assert text.endswith("\x1b[36m@@ -1 +1 @@\x1b[0m\n\x1b[31m-old\x1b[0m\n\x1b[32m+new\x1b[0m\n same\n")
+
+
+def test_a_change_without_a_diff_is_explained() -> None:
+    assert output.as_table(report(CHANGE), colour=False).endswith("would change:\n(labels and annotations only)\n")
+
+
+def test_what_stands_in_the_config_map_cannot_command_the_terminal() -> None:
+    text = output.as_table(report(CHANGE, ("-\x1b]0;title\x07\x9b31m\x7f\tgröße",)), colour=False)
+
+    assert text.endswith("-\\x1b]0;title\\x07\\x9b31m\\x7f\tgröße\n")
+
+
+def test_a_name_in_a_manifest_cannot_command_the_terminal() -> None:
+    odd = candidate("a\x1b[2J\nb")
+    text = output.as_table(Report(TARGET, (odd,), {odd.key: odd}, None, b"{}", ()), colour=False)
+
+    assert "\x1b" not in text
+    assert "monitoring/a\\x1b[2J\\x0ab" in text
+
+
+def test_yaml_is_the_manifest() -> None:
+    text = output.as_yaml(report())
+
+    assert yaml.safe_load(text) == {"kind": "ConfigMap", "data": {"k": "a\nb\n"}}
+    assert text.startswith("kind: ConfigMap\n")
+
+
+def test_json_is_the_whole_report() -> None:
+    content = orjson.loads(output.as_json(report(CHANGE, ("-old",))))
+
+    down, up = content.pop("candidates")
+    assert content == {
+        "target": "spaces/tools",
+        "changes": True,
+        "written": ["a.yaml"],
+        "removed": ["b.yaml"],
+        "reasons": {"NoMatch": 1, "Published": 1, "Selectorless": 1, "Unhealthy": 1},
+        "diff": ["-old"],
+    }
+    assert down == {
+        "namespace": "monitoring",
+        "name": "down",
+        "type": "grafana",
+        "evidence": "name",
+        "url": "http://down:3000",
+        "published": False,
+        "reason": "Unhealthy",
+        "detail": "answered 503",
+    }
+    assert (up["published"], up["reason"], up["detail"]) == (True, None, "")
+
+
+def test_json_without_a_change_says_so() -> None:
+    content = orjson.loads(output.as_json(report()))
+
+    assert (content["changes"], content["written"], content["removed"]) == (False, [], [])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (UP, "published"),
+        (Rejected(Reason.UNHEALTHY, "answered 503"), "Unhealthy: answered 503"),
+        (Rejected(Reason.OPTED_OUT), "OptedOut: its annotation opts it out"),
+    ],
+    ids=["published", "with a detail", "without a detail"],
+)
+def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> None:
+    assert output.describe(verdict) == words

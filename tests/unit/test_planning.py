@@ -1,0 +1,180 @@
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+import yaml
+
+from fakes.api_server import Answer, ScriptedApiServer, page, status_error
+from toolset.core.verdict import Candidate, Reason, Rejected
+from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError
+from toolset.manifests import Manifests
+from toolset.model import ConfigMap, ConfigMapMeta, Key, Service, ServiceMeta, ServicePort, ServiceSpec
+from toolset.planning import Report, plan_cluster, plan_manifests
+from toolset.settings import Settings, load
+
+TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
+PROMETHEUS = Key("monitoring", "prometheus")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def settings(**flags: object) -> Settings:
+    return load("", {}, {name.replace("__", "."): value for name, value in flags.items()})
+
+
+def service(name: str = "prometheus", port: int = 9090) -> Service:
+    return Service(
+        ServiceMeta(name=name, namespace="monitoring", uid=f"uid-{name}"),
+        ServiceSpec(cluster_ip="10.0.0.1", selector={"app": name}, ports=(ServicePort(port, "web"),)),
+    )
+
+
+async def planned(
+    *services: Service, current: ConfigMap | None = None, asked: Settings | None = None, healthy: bool = True
+) -> Report:
+    found = Manifests(services, {TARGET: current} if current else {})
+    return await plan_manifests(asked or settings(), found, assume_healthy=healthy)
+
+
+def live(report: Report, data: Mapping[str, str] | None = None) -> ConfigMap:
+    """Return what the ConfigMap is once ``report`` has been applied, or the same with other data."""
+    applied = orjson.loads(report.manifest)
+    metadata = applied["metadata"]
+    return ConfigMap(
+        ConfigMapMeta(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            labels=metadata["labels"],
+            annotations=metadata["annotations"],
+        ),
+        dict(applied["data"]) if data is None else dict(data),
+    )
+
+
+async def test_a_service_becomes_an_entry() -> None:
+    report = await planned(service(), service("web-shop", 80))
+
+    assert [found.key for found in report.candidates] == [PROMETHEUS]
+    assert isinstance(report.verdicts[PROMETHEUS], Candidate)
+    assert report.verdicts[Key("monitoring", "web-shop")] == Rejected(Reason.NO_MATCH)
+    assert report.change is not None
+    assert "prometheus-toolset.yaml" in report.change.written
+    assert "+++ planned/prometheus-toolset.yaml" in report.diff
+    assert "--- /dev/null" in report.diff
+
+
+async def test_what_has_been_applied_needs_no_change() -> None:
+    first = await planned(service())
+
+    report = await planned(service(), current=live(first))
+
+    assert (report.change, report.diff) == (None, ())
+
+
+async def test_a_tool_that_is_gone_is_removed() -> None:
+    first = await planned(service())
+
+    report = await planned(current=live(first))
+
+    assert report.change is not None
+    assert report.change.removed == ("prometheus-toolset.yaml",)
+    assert "--- live/prometheus-toolset.yaml" in report.diff
+    assert "+++ /dev/null" in report.diff
+
+
+async def test_a_changed_entry_shows_both_sides() -> None:
+    first = await planned(service())
+    data = live(first).entries | {"prometheus-toolset.yaml": "edited\n"}
+
+    report = await planned(service(), current=live(first, data))
+
+    assert "--- live/prometheus-toolset.yaml" in report.diff
+    assert "-edited" in report.diff
+
+
+async def test_candidates_are_in_the_order_of_their_keys() -> None:
+    report = await planned(service("prometheus-server"), service())
+
+    assert [found.key.name for found in report.candidates] == ["prometheus", "prometheus-server"]
+
+
+async def test_settings_without_health_probe_nothing() -> None:
+    report = await planned(service(), asked=settings(health__enabled=False), healthy=False)
+
+    assert isinstance(report.verdicts[PROMETHEUS], Candidate)
+
+
+@pytest.mark.parametrize(("code", "published"), [(200, True), (503, False)])
+async def test_candidates_are_probed(code: int, *, published: bool) -> None:
+    async with ScriptedApiServer(Answer(b"", code)).serve() as backend:
+        moved = {"prometheus.monitoring.svc.cluster.local:9090": backend.url.removeprefix("http://")}
+        report = await planned(service(), asked=settings(health__connect_to=moved), healthy=False)
+
+    verdict = report.verdicts[PROMETHEUS]
+    assert isinstance(verdict, Candidate) is published
+    assert published or verdict == Rejected(Reason.UNHEALTHY, f"answered {code}", "prometheus")
+
+
+@asynccontextmanager
+async def cluster(folder: Path, server: ScriptedApiServer) -> AsyncGenerator[Settings]:
+    """Give settings whose kubeconfig leads to ``server``."""
+    async with server.serve():
+        content = {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        file = folder / "config"
+        file.write_text(yaml.safe_dump(content))
+        yield settings(kube__kubeconfig=str(file))
+
+
+def raw(name: str) -> dict[str, object]:
+    return {
+        "metadata": {"name": name, "namespace": "monitoring"},
+        "spec": {"selector": {"a": "b"}, "ports": [{"port": 9090}]},
+    }
+
+
+async def test_a_cluster_is_listed_page_by_page_and_not_written(tmp_path: Path) -> None:
+    current = {"metadata": {"name": TARGET.name, "namespace": TARGET.namespace}, "data": {"foreign": "x"}}
+    server = ScriptedApiServer(page([raw("prometheus")], token="t"), page([raw("grafana")]), page([current]))
+    async with cluster(tmp_path, server) as asked:
+        report = await plan_cluster(asked, assume_healthy=True)
+
+    assert [found.key.name for found in report.candidates] == ["grafana", "prometheus"]
+    assert report.change is not None
+    assert report.change.removed == ()
+    assert [request.method for request in server.asked] == ["GET"] * 3
+    assert server.asked[2].params["fieldSelector"] == f"metadata.name={TARGET.name}"
+
+
+async def test_a_cluster_without_the_config_map_would_get_one(tmp_path: Path) -> None:
+    async with cluster(tmp_path, ScriptedApiServer(page([]), page([]))) as asked:
+        report = await plan_cluster(asked, assume_healthy=True)
+
+    assert report.change is not None
+
+
+async def test_a_cluster_that_refuses_is_an_error(tmp_path: Path) -> None:
+    async with cluster(tmp_path, ScriptedApiServer(status_error(403, "Forbidden"))) as asked:
+        with pytest.raises(ForbiddenError):
+            await plan_cluster(asked, assume_healthy=True)
+
+
+async def test_a_list_that_expires_half_way_is_an_error(tmp_path: Path) -> None:
+    server = ScriptedApiServer(page([], token="t"), status_error(410, "Expired"))
+    async with cluster(tmp_path, server) as asked:
+        with pytest.raises(OutOfSyncError):
+            await plan_cluster(asked, assume_healthy=True)
+
+
+async def test_a_cluster_without_credentials_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match="there is no such file"):
+        await plan_cluster(settings(kube__kubeconfig="/nowhere"), assume_healthy=True)

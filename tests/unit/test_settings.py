@@ -1,0 +1,218 @@
+from collections.abc import Mapping
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolset.errors import SettingsError
+from toolset.settings import Duration, Settings, load
+
+
+def settings(
+    text: str = "", environment: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> Settings:
+    return load(text, environment or {}, flags or {}, source="toolset.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("5m", 300.0, id="minutes"),
+        pytest.param("30s", 30.0, id="seconds"),
+        pytest.param("1m30s", 90.0, id="both"),
+        pytest.param("1h1m1s1ms", 3661.001, id="all"),
+        pytest.param("250ms", 0.25, id="milliseconds"),
+        pytest.param("0.5s", 0.5, id="a part of a second"),
+        pytest.param("0s", 0.0, id="nothing"),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert Duration.parse(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("30", id="no unit"),
+        pytest.param("-5s", id="negative"),
+        pytest.param("5 s", id="a space"),
+        pytest.param("1s1m", id="units in the wrong order"),
+        pytest.param(30, id="a number"),
+        pytest.param(None, id="nothing"),
+    ],
+)
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="Expected a duration"):
+        Duration.parse(text)
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 999))
+def test_every_duration_that_is_written_is_read_back(hours: int, minutes: int, seconds: int, millis: int) -> None:
+    text = f"{hours}h{minutes}m{seconds}s{millis}ms"
+    assert Duration.parse(text) == pytest.approx(hours * 3600 + minutes * 60 + seconds + millis / 1000)
+
+
+def test_the_defaults_are_those_of_the_plan() -> None:
+    found = settings()
+    assert found == Settings()
+    assert (found.target.namespace, found.target.name) == ("kubernaut-system", "kubernaut-toolset-config")
+    assert (found.controller.resync, found.controller.reconcile, found.health.timeout) == (300.0, 30.0, 5.0)
+
+
+def test_a_file_sets_values_of_every_form() -> None:
+    found = settings("""
+target: {name: other}
+discovery:
+  namespaces: [team-*, ops]
+  external_endpoints: true
+health:
+  timeout: 2s
+  concurrency: 8
+  connect_to: {"a:80": "127.0.0.1:1"}
+output:
+  grafana_api_key_env: {monitoring/grafana: GRAFANA_API_KEY}
+log: {level: debug}
+server:
+""")
+    assert found.target.name == "other"
+    assert found.discovery.namespaces == ("team-*", "ops")
+    assert found.discovery.external_endpoints
+    assert (found.health.timeout, found.health.concurrency) == (2.0, 8)
+    assert found.health.connect_to == {"a:80": "127.0.0.1:1"}
+    assert found.output.grafana_api_key_env == {"monitoring/grafana": "GRAFANA_API_KEY"}
+    assert found.log.level == "debug"
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() -> None:
+    text = "health: {timeout: 2s, interval: 2s, rise: 2}"
+    environment = {"TOOLSET_HEALTH__TIMEOUT": "3s", "TOOLSET_HEALTH__INTERVAL": "3s"}
+    found = settings(text, environment, {"health.timeout": "4s"}).health
+    assert (found.timeout, found.interval, found.rise, found.fall) == (4.0, 3.0, 2, 3)
+
+
+def test_the_environment_sets_values_of_every_form() -> None:
+    environment = {
+        "TOOLSET_HEALTH__ENABLED": "false",
+        "TOOLSET_HEALTH__CONCURRENCY": "4",
+        "TOOLSET_DISCOVERY__NAMESPACES": "[a, 'b*']",
+        "TOOLSET_CONFIG": "/etc/toolset.yaml",
+        "HOME": "/root",
+    }
+    found = settings("", environment)
+    assert (found.health.enabled, found.health.concurrency) == (False, 4)
+    assert found.discovery.namespaces == ("a", "b*")
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=value or "empty") for value in ("123", "on", "", "1:30", "*")]
+)
+def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
+    assert settings("", {"TOOLSET_KUBE__CONTEXT": value}).kube.context == value
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "flags", "message"),
+    [
+        pytest.param(
+            "healt: {}", {}, {}, "toolset.yaml: unknown setting `healt`; did you mean `health`?", id="section"
+        ),
+        pytest.param(
+            "health: {timout: 5s}",
+            {},
+            {},
+            "toolset.yaml: unknown setting `health.timout`; did you mean `health.timeout`?",
+            id="name",
+        ),
+        pytest.param(
+            "target: {zzzzz: 1}",
+            {},
+            {},
+            "toolset.yaml: unknown setting `target.zzzzz`; known are name, namespace",
+            id="a name like no other",
+        ),
+        pytest.param("5", {}, {}, "toolset.yaml: expected a mapping of sections such as `health:`", id="no mapping"),
+        pytest.param(
+            "health: 5", {}, {}, "toolset.yaml: `health` is a section; set one of its settings", id="a section's value"
+        ),
+        pytest.param("a: [", {}, {}, "toolset.yaml, line 1, column 5: this is not valid YAML", id="not YAML"),
+        pytest.param("a: \x00", {}, {}, "toolset.yaml: this is not valid YAML", id="not text"),
+        pytest.param("log: 2024-13-45", {}, {}, "toolset.yaml: this is not valid YAML", id="no such day"),
+        pytest.param(
+            "log: " + "[" * 1200, {}, {}, "toolset.yaml: this is not valid YAML", id="deeper than anybody writes"
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH__TIMOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH__TIMOUT: unknown setting `health.timout`;"
+            " did you mean `health.timeout`?",
+            id="a variable's name",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH: `health` is a section; set one of its settings",
+            id="a variable for a section",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HELTH__TIMEOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HELTH__TIMEOUT: unknown setting `helth`; did you mean `health`?",
+            id="a variable for a section that is none",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH__CONNECT_TO": "{"},
+            {},
+            "environment variable TOOLSET_HEALTH__CONNECT_TO, line 1, column 2: this is not valid YAML",
+            id="a variable that is not YAML",
+        ),
+        pytest.param(
+            "",
+            {},
+            {"health.timout": "5s"},
+            "command line: unknown setting `health.timout`; did you mean `health.timeout`?",
+            id="flag",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_the_remedy(
+    text: str, environment: dict[str, str], flags: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text, environment, flags)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("health: {timeout: 5}", "duration such as `30s`.*health.timeout", id="a number as duration"),
+        pytest.param("health: {timeout: }", "duration such as `30s`.*health.timeout", id="nothing as duration"),
+        pytest.param("health: {interval: 0s}", "more than `0s`.*health.interval", id="an interval that spins"),
+        pytest.param("controller: {reconcile: 0s}", "more than `0s`.*controller.reconcile", id="a resync that spins"),
+        pytest.param("health: {concurrency: 0}", "health.concurrency", id="no slot"),
+        pytest.param("health: {enabled: 5}", "health.enabled", id="a number as yes or no"),
+        pytest.param("target: {namespace: Not_A_Name}", "target.namespace", id="no name of a namespace"),
+        pytest.param("server: {port: 65536}", "server.port", id="no port"),
+        pytest.param("log: {level: loud}", "log.level", id="no level"),
+        pytest.param("output: {grafana_api_key_env: {a/b: 'x y'}}", "grafana_api_key_env", id="no variable"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"toolset.yaml: .*{words}"):
+        settings(text)
+
+
+def test_a_shutdown_without_delay_is_allowed() -> None:
+    assert settings("shutdown: {delay: 0s}").shutdown.delay == 0.0
+
+
+@given(st.text(max_size=40))
+def test_no_file_leads_to_another_error_than_a_settings_error(text: str) -> None:
+    with suppress(SettingsError):
+        settings(text)
