@@ -239,7 +239,7 @@ class App:
             await self._gate.wait_opened()
         if not self._gate.is_open:
             _log.info("first write no longer waits for slow backends")
-            self._gate.open()
+            self._gate.stop_waiting_for_probes()
 
     async def _resync(self) -> None:
         """Queue everything again from time to time, from the stores: a safety net, no request."""

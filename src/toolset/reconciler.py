@@ -88,7 +88,8 @@ class ReconcileEvents(Protocol):
 class Gate:
     """Holds the first write back until every initial candidate has a verdict, or time is up.
 
-    Until it opens, whoever reads the findings would publish half the truth.
+    Until it opens, whoever reads the findings would publish half the truth. Time being up excuses slow backends only:
+    every initial Service has been looked at before it opens, however many there are.
     """
 
     def __init__(self, on_open: Callable[[], None]) -> None:
@@ -97,6 +98,7 @@ class Gate:
         self._opened = anyio.Event()
         self._published: frozenset[str] = frozenset()
         self._unseen: set[Key] = set()
+        self._time_is_up = False
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +122,7 @@ class Gate:
         if key not in self._unseen:
             return frozenset()
         self._unseen.discard(key)
+        self._open_when_settled()
         return self._published
 
     def settle(self, key: Key) -> None:
@@ -128,20 +131,21 @@ class Gate:
             self._pending.discard(key)
             self._open_when_settled()
 
-    def open(self) -> None:
-        """Open it now: time is up. A no-op when it is open."""
-        if not self.is_open:
-            self._opened.set()
-            self._pending = None
-            self._on_open()
+    def stop_waiting_for_probes(self) -> None:
+        """Open it as soon as every initial Service has been looked at: time is up."""
+        self._time_is_up = True
+        self._open_when_settled()
 
     async def wait_opened(self) -> None:
         """Return once it is open."""
         await self._opened.wait()
 
     def _open_when_settled(self) -> None:
-        if not self._pending:
-            self.open()
+        settled = not self._pending or (self._time_is_up and not self._unseen)
+        if settled and not self.is_open:
+            self._opened.set()
+            self._pending = None
+            self._on_open()
 
 
 class ServiceReconciler:

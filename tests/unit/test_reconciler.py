@@ -163,7 +163,7 @@ async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
     world.gate.settle(B)
     assert world.gate_is_open()
     world.gate.settle(B)
-    world.gate.open()
+    world.gate.stop_waiting_for_probes()
     assert world.opened == 1
 
 
@@ -173,12 +173,14 @@ async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
     assert world.gate_is_open()
 
 
-async def test_the_gate_opens_when_time_is_up_and_wakes_who_waits() -> None:
+async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_and_wakes_who_waits() -> None:
     world = World()
     world.gate.begin([A], frozenset())
     async with running(world.gate.wait_opened):
         await wait_all_tasks_blocked()
-        world.gate.open()
+        world.gate.stop_waiting_for_probes()
+        assert not world.gate_is_open()
+        world.gate.published(A)
         await wait_all_tasks_blocked()
         await world.gate.wait_opened()
     world.gate.settle(A)

@@ -198,17 +198,19 @@ class Reflector(Generic[V]):
     async def _stream_list(self) -> None:
         """Take the list from the watch itself, and follow the same stream from there on."""
         started = anyio.current_time()
-        filled = False
+        opened = filled = False
         try:
             with anyio.fail_after(self._options.stream_list_timeout_s) as bound:
                 async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
+                    opened = True
                     objects, version, early = await self._fill(stream)
                     self._publish(list(objects.values()), version, started)
                     filled, self._strikes = True, 0
                     bound.deadline = math.inf
                     await self._follow(stream, started, early)
         except (TimeoutError, InvalidError, UnavailableError, OutOfSyncError) as error:
-            if filled:
+            unreachable = isinstance(error, UnavailableError) and not opened
+            if filled or unreachable:  # neither says anything against streaming
                 raise
             self._strike(error)
 

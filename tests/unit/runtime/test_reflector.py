@@ -205,7 +205,6 @@ async def test_a_list_whose_second_page_fails_is_not_published() -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        pytest.param(REFUSED, id="refused"),
         pytest.param([[Applied(Thing("a", "1"))], REFUSED], id="broken"),
         pytest.param([[Applied(Thing("a", "1"))]], id="ended before its bookmark"),
         pytest.param([BROKEN], id="an undecodable line"),
@@ -222,7 +221,12 @@ async def test_two_failures_of_a_streamed_list_lead_to_pages(failure: Script) ->
 
 
 @pytest.mark.parametrize(
-    "failure", [pytest.param(THROTTLED, id="429"), pytest.param([GONE], id="a version that is refused")]
+    "failure",
+    [
+        pytest.param(THROTTLED, id="429"),
+        pytest.param(REFUSED, id="a server that is down"),
+        pytest.param([GONE], id="a version that is refused"),
+    ],
 )
 async def test_what_says_nothing_against_streaming_is_no_strike(failure: Script) -> None:
     source = ScriptedListerWatcher(streams=[failure] * 4 + [[EMPTY_LIST, SILENCE]])

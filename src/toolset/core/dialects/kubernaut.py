@@ -12,12 +12,12 @@ import yaml
 from toolset.core.verdict import Candidate
 
 KUBERNETES_KEY: Final = "kubernetes-toolset.yaml"
-_TIMEOUT: Final = {"timeout": "30s"}
+QUERY_TIMEOUT: Final = "30s"
 _EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
-    "jaeger": _TIMEOUT | {"query_endpoint": "/api/traces"},
-    "elasticsearch": _TIMEOUT | {"health_endpoint": "/_cluster/health"},
-    "prometheus": _TIMEOUT,
-    "grafana": {},  # the plan's example has none
+    "jaeger": {"query_endpoint": "/api/traces"},
+    "elasticsearch": {"health_endpoint": "/_cluster/health"},
+    "prometheus": {},
+    "grafana": {},
 }
 
 
@@ -39,15 +39,11 @@ def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> di
 
 
 def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> dict[str, object]:
-    config: dict[str, object] = {"url": tool.url}
-    if tool.type in _EXTRAS:
-        config.update(_EXTRAS[tool.type])
-    else:
-        config.update(_TIMEOUT | {"health_path": tool.check.path, "type": tool.type})
     variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
-    if variable:
-        config["apiKey"] = f"${{{variable}}}"
-    return config
+    if variable:  # readers know a Grafana with a key without a timeout
+        return {"url": tool.url, "apiKey": f"${{{variable}}}"}
+    extras = _EXTRAS.get(tool.type, {"health_path": tool.check.path, "type": tool.type})
+    return {"url": tool.url, "timeout": QUERY_TIMEOUT, **extras}
 
 
 def _document(name: str, config: Mapping[str, object]) -> str:

@@ -65,7 +65,7 @@ def test_kubernetes_is_there_without_any_tool() -> None:
     ("tool", "more"),
     [
         pytest.param(candidate(), {"timeout": "30s"}, id="prometheus"),
-        pytest.param(candidate(tool_type="grafana"), {}, id="grafana without a key"),
+        pytest.param(candidate(tool_type="grafana"), {"timeout": "30s"}, id="grafana without a key"),
         pytest.param(candidate(tool_type="jaeger"), {"timeout": "30s", "query_endpoint": "/api/traces"}, id="jaeger"),
         pytest.param(
             candidate(tool_type="elasticsearch"),
