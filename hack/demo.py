@@ -16,7 +16,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parent / "controlplane"))
 
-import controlplane  # noqa: E402 - found by the line above
+import controlplane
 
 TARGET: Final = ("-n", "kubernaut-system", "configmap", "kubernaut-toolset-config")
 SERVICE: Final = """
@@ -38,7 +38,7 @@ LATER: Final = ("jaeger-query", "jaeger", "query", 16686)
 class Healthy(BaseHTTPRequestHandler):
     """A backend that is well."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         """Answer that all is well."""
         self.send_response(200)
         self.end_headers()

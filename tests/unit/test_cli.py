@@ -207,6 +207,27 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     assert "choose another port with --port" in finished.stderr
 
 
+def test_explain_says_why_a_service_of_a_manifest_is_published(
+    manifests: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["explain", "-f", manifests]) == 0
+    assert "monitoring/prometheus is taken for prometheus" in capsys.readouterr().out
+
+    assert cli.main(["explain", "-f", manifests, "-o", "json"]) == 0
+    assert orjson.loads(capsys.readouterr().out)["type"] == "prometheus"
+
+
+@pytest.mark.parametrize("arguments", [[], ["a/b", "-f", "x"], ["no-slash"], ["/name"], ["namespace/"]])
+def test_explain_takes_one_service_or_manifests(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", *arguments]) == 1
+    assert one_sentence(capsys.readouterr().err)
+
+
+def test_explain_without_a_cluster_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "monitoring/prometheus"]) == 1
+    assert "there is no such file" in capsys.readouterr().err
+
+
 def test_settings_come_from_file_environment_and_flags(
     tmp_path: Path, manifests: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,7 +75,7 @@ def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("a: [", ", line 1, column 5: this is not valid YAML", id="open bracket"),
+        pytest.param("a: [", ", line 2, column 1: this is not valid YAML", id="open bracket"),
         pytest.param("a: 1\n b: 2\n", ", line 2, column 3: this is not valid YAML", id="indent"),
         pytest.param("a: \x00", ": this is not valid YAML", id="control character"),
         pytest.param("a: 0b_", ": this is not valid YAML", id="half a number"),
@@ -101,7 +101,7 @@ def test_a_broken_file_is_named_with_the_place(tmp_path: Path, text: str | bytes
     ],
 )
 def test_an_object_that_is_not_valid_is_named_with_its_number(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SettingsError, match="file.yaml, object 2: Expected"):
+    with pytest.raises(SettingsError, match=r"file\.yaml, object 2: Expected"):
         read(tmp_path, f"kind: Pod\n---\n{text}")
 
 

@@ -5,6 +5,7 @@ import yaml
 from toolset import output
 from toolset.core.plan import Apply
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
+from toolset.explaining import Explanation
 from toolset.model import Key
 from toolset.planning import Report
 
@@ -126,3 +127,21 @@ def test_json_without_a_change_says_so() -> None:
 )
 def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> None:
     assert output.describe(verdict) == words
+
+
+def test_an_explanation_is_sentences_for_people() -> None:
+    chosen = Explanation("monitoring", "up", type="grafana", evidence="label", url="http://up:3000")
+    near = Explanation("monitoring", "near", reason="Selectorless", detail="it has no selector", near="jaeger")
+    other = Explanation("default", "none", reason="NoMatch", detail="no detector recognises it")
+
+    assert output.explained(chosen).startswith("monitoring/up is taken for grafana, on the evidence of its label\n")
+    assert output.explained(near) == (
+        "monitoring/near is not published: it has no selector [Selectorless]\n  it was nearly taken for jaeger\n"
+    )
+    assert output.explained(other) == "default/none is not published: no detector recognises it [NoMatch]\n"
+
+
+def test_explanations_may_be_json_lines() -> None:
+    first, second = output.as_lines([Explanation("a", "b"), Explanation("a", "c", type="jaeger")]).splitlines()
+
+    assert (orjson.loads(first)["name"], orjson.loads(second)["type"]) == ("b", "jaeger")

@@ -144,11 +144,11 @@ def raw(name: str) -> dict[str, object]:
 
 async def test_a_cluster_is_listed_page_by_page_and_not_written(tmp_path: Path) -> None:
     current = {"metadata": {"name": TARGET.name, "namespace": TARGET.namespace}, "data": {"foreign": "x"}}
-    server = ScriptedApiServer(page([raw("prometheus")], token="t"), page([raw("grafana")]), page([current]))
+    server = ScriptedApiServer(page([raw("prometheus-server")], token="t"), page([raw("prometheus")]), page([current]))
     async with cluster(tmp_path, server) as asked:
         report = await plan_cluster(asked, assume_healthy=True)
 
-    assert [found.key.name for found in report.candidates] == ["grafana", "prometheus"]
+    assert [found.key.name for found in report.candidates] == ["prometheus", "prometheus-server"]
     assert report.change is not None
     assert report.change.removed == ()
     assert [request.method for request in server.asked] == ["GET"] * 3

@@ -2,11 +2,12 @@
 
 import ssl
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import anyio
 import httpx
 import msgspec
+from anyio.abc import AsyncResource
 
 from toolset.core.health import Outcome
 from toolset.core.verdict import Candidate
@@ -60,12 +61,13 @@ class HttpProber:
         """Return what one request found; never raises. Time begins once a slot is free."""
         async with self._limiter:
             with anyio.move_on_after(self._options.timeout_s):
-                return await self._ask(candidate)
+                async with _Connections() as connections:
+                    return await self._ask(candidate, connections)
             return Outcome(alive=False, detail=f"no answer within {self._options.timeout_s:g} s")
 
-    async def _ask(self, candidate: Candidate) -> Outcome:
+    async def _ask(self, candidate: Candidate, connections: "_Connections") -> Outcome:
         try:
-            response = await self._client.send(self._request(candidate), stream=True)
+            response = await self._client.send(self._request(candidate, connections), stream=True)
         except httpx.ConnectError as error:
             return Outcome(alive=False, detail=_connect_detail(error))
         except _FAILURES as error:
@@ -77,13 +79,13 @@ class HttpProber:
         finally:
             await response.aclose()
 
-    def _request(self, candidate: Candidate) -> httpx.Request:
+    def _request(self, candidate: Candidate, connections: "_Connections") -> httpx.Request:
         host, port = self._dial(candidate)
         return self._client.build_request(
             "GET",
             httpx.URL(scheme=candidate.scheme, host=host, port=port, path=candidate.path + candidate.check.path),
             headers={"Host": f"{candidate.host}:{candidate.port}"},
-            extensions={"sni_hostname": candidate.host},
+            extensions={"sni_hostname": candidate.host, "trace": connections.note},
         )
 
     def _dial(self, candidate: Candidate) -> tuple[str, int]:
@@ -92,6 +94,26 @@ class HttpProber:
             host, _, port = moved.rpartition(":")
             return host, _port(port)
         return candidate.address or candidate.host, candidate.port
+
+
+class _Connections:
+    """Closes what a probe opened: httpcore leaves a socket open when a TLS handshake is cancelled."""
+
+    def __init__(self) -> None:
+        self._opened: list[AsyncResource] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for stream in self._opened:
+                await stream.aclose()
+
+    async def note(self, name: str, info: Mapping[str, object]) -> None:
+        """Hear what httpcore does: its ``trace`` extension."""
+        if name == "connection.connect_tcp.complete":
+            self._opened.append(cast("AsyncResource", info["return_value"]))
 
 
 def _port(text: str) -> int:

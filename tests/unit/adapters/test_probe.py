@@ -251,11 +251,21 @@ async def test_a_certificate_that_nobody_trusts_is_no_life() -> None:
     assert outcome == Outcome(alive=False, detail="TLS failed: the certificate is not trusted")
 
 
-async def test_tls_with_a_plain_server_is_no_life() -> None:
-    async with raw_server(saying(OK)) as port:
-        outcome = await probe(candidate(port, scheme="https"), ProberOptions(1))
+async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open() -> None:
+    hung_up = anyio.Event()
 
-    assert not outcome.alive
+    async def talk(stream: SocketStream) -> None:
+        try:
+            await silence(stream)
+        finally:
+            hung_up.set()
+
+    async with raw_server(talk) as port, HttpProber(ProberOptions(0.1)) as prober:
+        outcome = await prober.probe(candidate(port, scheme="https"))
+        with anyio.fail_after(5):
+            await hung_up.wait()
+
+    assert outcome == Outcome(alive=False, detail="no answer within 0.1 s")
 
 
 async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> None:
@@ -319,11 +329,11 @@ async def test_no_more_probes_are_in_flight_than_allowed() -> None:
 async def test_time_begins_once_a_slot_is_free() -> None:
     async def slow(stream: SocketStream) -> None:
         await request_head(stream)
-        await anyio.sleep(0.2)
+        await anyio.sleep(0.45)
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(slow) as port, HttpProber(ProberOptions(0.35, concurrency=1)) as prober:
+    async with raw_server(slow) as port, HttpProber(ProberOptions(1.2, concurrency=1)) as prober:
 
         async def one() -> None:
             outcomes.append(await prober.probe(candidate(port)))

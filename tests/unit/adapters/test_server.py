@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from toolset.adapters.metrics import Metrics
-from toolset.adapters.server import HealthServer
+from toolset.adapters.server import Check, HealthServer
 
 ENDPOINTS = ("/health", "/livez", "/ready", "/readyz", "/metrics")
 
@@ -20,7 +20,10 @@ async def asking(server: HealthServer) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 def server(*problems: str) -> HealthServer:
-    return HealthServer([lambda text=problem: text for problem in problems], Metrics("1.2.3").expose)
+    def check(problem: str) -> Check:
+        return lambda: problem
+
+    return HealthServer([check(problem) for problem in problems], Metrics("1.2.3").expose)
 
 
 @pytest.mark.parametrize("path", ["/health", "/livez"])

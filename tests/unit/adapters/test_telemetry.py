@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
-import anyio.to_thread
 import orjson
 import pytest
 from aiohttp import web
@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from fakes.api_server import raw_server, silence
 from toolset.adapters.telemetry import JsonFormatter, TextFormatter, set_up_traces
 
+NAMED: dict[str, Any] = {"k8s.namespace.name": "default"}
 TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 
 
@@ -36,7 +37,7 @@ def failed_record(message: str) -> logging.LogRecord:
 
 
 def test_a_json_line_has_time_level_logger_message_and_fields() -> None:
-    line = JsonFormatter().format(record(**{"k8s.namespace.name": "default", "tools": 3, "written": ["a"]}))
+    line = JsonFormatter().format(record(tools=3, written=["a"], **NAMED))
 
     content = orjson.loads(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", content.pop("time"))
