@@ -13,36 +13,29 @@ import anyio
 
 from toolset import __version__
 from toolset.adapters.kube.applier import KubeApplier
-from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials
 from toolset.adapters.kube.source import KubeSource, config_map, services
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
-from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.adapters.probe import HttpProber
 from toolset.adapters.server import HealthServer
-from toolset.adapters.telemetry import SERVICE_NAME, set_up_traces
-from toolset.core.catalogue import BUILT_IN
-from toolset.core.detector import DetectionOptions
+from toolset.adapters.telemetry import set_up_traces
 from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
 from toolset.core.plan import FIELD_MANAGER, owned_keys
 from toolset.core.published import published_urls
-from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key, Service
 from toolset.observers import PassObserver, QueueMetrics, ReconcileLog, ReflectorLog, handler_failed
-from toolset.reconciler import (
-    Gate,
-    ProbeOptions,
-    ProbeReconciler,
-    ServiceReconciler,
-    TargetOptions,
-    TargetReconciler,
-)
+from toolset.reconciler.gate import Gate
+from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.target import TargetOptions, TargetReconciler
 from toolset.runtime.controller import Controller
 from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.reflector import Reflector
 from toolset.runtime.store import Delta, Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
+from toolset.wiring import detection_options, prober, target_key, transport
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
@@ -50,43 +43,6 @@ RESYNC_PRIORITY: Final = -100
 """Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
 
 _log: Final = logging.getLogger("toolset")
-
-
-def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
-    """Return where access to the API server comes from: a named kubeconfig, else the pod's, else the usual places."""
-    host = environment.get("KUBERNETES_SERVICE_HOST", "")
-    if settings.kube.kubeconfig or settings.kube.context or not host:
-        return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
-    return InClusterCredentials(host, environment.get("KUBERNETES_SERVICE_PORT", "443"))
-
-
-def transport(settings: Settings, environment: dict[str, str]) -> KubeTransport:
-    """Return a session with the API server, not opened yet."""
-    return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}")
-
-
-def detection_options(settings: Settings) -> DetectionOptions:
-    """Return how the settings say to detect."""
-    discovery = settings.discovery
-    return DetectionOptions(
-        detectors=BUILT_IN,
-        prefix=discovery.annotation_prefix,
-        cluster_domain=discovery.cluster_domain,
-        external_endpoints=discovery.external_endpoints,
-        include=discovery.namespaces,
-        exclude=discovery.exclude_namespaces,
-    )
-
-
-def target_key(settings: Settings) -> Key:
-    """Return the ConfigMap that is kept."""
-    return Key(settings.target.namespace, settings.target.name)
-
-
-def prober(settings: Settings) -> HttpProber:
-    """Return the prober that the settings describe."""
-    health = settings.health
-    return HttpProber(ProberOptions(health.timeout, health.concurrency, health.connect_to))
 
 
 class App:
@@ -293,9 +249,6 @@ async def serve(settings: Settings) -> None:
             await stack.enter_async_context(kube)
             health_prober = await stack.enter_async_context(prober(settings))
             await App(settings, kube, health_prober).run()
-    except OSError as error:
-        place = f"{settings.server.host or '*'}:{settings.server.port}"
-        raise SettingsError(f"cannot listen on {place}: {error.strerror}; choose another port with --port") from error
     finally:
         flush_traces()
 

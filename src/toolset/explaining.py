@@ -6,7 +6,6 @@ import random
 import msgspec
 
 from toolset.adapters.kube.source import KubeSource, services
-from toolset.app import detection_options, transport
 from toolset.core.detector import detect
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
@@ -15,6 +14,7 @@ from toolset.manifests import Manifests
 from toolset.model import Key, Service
 from toolset.planning import read_all
 from toolset.settings import Settings
+from toolset.wiring import detection_options, transport
 
 
 class Explanation(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ import anyio
 import msgspec
 
 from toolset.adapters.kube.source import KubeSource, config_map, services
-from toolset.app import detection_options, prober, target_key, transport
 from toolset.core.detector import detect
 from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings
@@ -18,9 +17,10 @@ from toolset.core.plan import Apply, Desired, desired, manifest, plan
 from toolset.core.verdict import Candidate, Verdict
 from toolset.manifests import Manifests
 from toolset.model import ConfigMap, Key, Service
-from toolset.runtime.reflector import ListerWatcher
+from toolset.runtime.listwatch import ListerWatcher
 from toolset.runtime.store import Stored
 from toolset.settings import Settings
+from toolset.wiring import detection_options, prober, target_key, transport
 
 V = TypeVar("V", bound=Stored)
 

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.reflector import Applied, Bookmark, Deleted, Event, EventStream, Page
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, Page
 
 
 class Thing(msgspec.Struct, frozen=True):

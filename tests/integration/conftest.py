@@ -17,7 +17,6 @@ from integration.cluster import Cluster, Tool
 from integration.service import Service, Start
 
 LARGE_COUNT = 10_000
-PLANES = frozenset(("control_plane", "large_control_plane"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,8 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
         elif "assets" in names:
             item.add_marker(pytest.mark.timeout(60))
-        for name in PLANES.intersection(names):  # RBAC knows one ConfigMap, so one test at a time on each
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

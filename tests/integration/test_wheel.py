@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BUDGET_S: Final = 0.3

@@ -18,15 +18,10 @@ from toolset.core.plan import Apply
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.errors import ConflictError, UnavailableError
 from toolset.model import ConfigMap, Key, Service
-from toolset.reconciler import (
-    CONFLICT_RETRY_S,
-    Gate,
-    ProbeOptions,
-    ProbeReconciler,
-    ServiceReconciler,
-    TargetOptions,
-    TargetReconciler,
-)
+from toolset.reconciler.gate import Gate
+from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.target import CONFLICT_RETRY_S, TargetOptions, TargetReconciler
 from toolset.runtime.controller import DONE, Controller, Result
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue

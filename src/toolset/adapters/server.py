@@ -1,10 +1,13 @@
 """The HTTP server: health, readiness, metrics; nothing that shows topology."""
 
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import orjson
 from aiohttp import web
+
+from toolset.errors import SettingsError
 
 Check = Callable[[], str]
 """Returns what is wrong, in a few words; empty when nothing is."""
@@ -33,7 +36,7 @@ class HealthServer:
             port: Port to listen on; 0 lets the system choose, see ``port``.
 
         Raises:
-            OSError: The address is in use or not ours.
+            SettingsError: The address is in use or not ours.
         """
         app = web.Application()
         app.add_routes(
@@ -48,11 +51,19 @@ class HealthServer:
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=2.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host or None, port).start()
+            await self._listen(runner, host, port)
             self.port = runner.addresses[0][1]
             yield
         finally:
             await runner.cleanup()
+
+    @staticmethod
+    async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+        try:
+            await web.TCPSite(runner, host or None, port).start()
+        except OSError as error:
+            place, why = f"{host or '*'}:{port}", os.strerror(error.errno or 0)
+            raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
 
     async def _live(self, _: web.Request) -> web.Response:
         return _answer(200, {"status": "ok"})

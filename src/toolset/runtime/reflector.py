@@ -15,7 +15,6 @@ The version advances only after the store has applied the event.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -24,6 +23,7 @@ import msgspec
 from toolset.errors import InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, ListerWatcher
 from toolset.runtime.store import Store, Stored
 
 V = TypeVar("V", bound=Stored)
@@ -32,88 +32,6 @@ SHORT_WATCH_S: Final = 1.0  # client-go: a watch that ends sooner without an eve
 MAX_RESUMES: Final = 10
 STREAM_LIST_STRIKES: Final = 2
 STREAM_LIST_PAUSE_S: Final = 3600.0
-
-
-class Applied(msgspec.Struct, Generic[V], frozen=True, gc=False):
-    """The object was added or changed."""
-
-    stored: V
-
-
-class Deleted(msgspec.Struct, Generic[V], frozen=True, gc=False):
-    """The object is gone; ``stored`` is its last state, with the version of the deletion."""
-
-    stored: V
-
-
-class Bookmark(msgspec.Struct, frozen=True, gc=False):
-    """Nothing changed up to ``version``.
-
-    Attributes:
-        version: The resource version.
-        initial_end: Whether it marks the end of a streamed list.
-    """
-
-    version: str
-    initial_end: bool = False
-
-
-Event = Applied[V] | Deleted[V] | Bookmark
-
-
-class Page(msgspec.Struct, Generic[V], frozen=True):
-    """A part of a list.
-
-    Attributes:
-        items: The objects.
-        version: The resource version of the whole list.
-        next_token: Where the next page begins; empty on the last one.
-    """
-
-    items: Sequence[V]
-    version: str
-    next_token: str = ""
-
-
-class EventStream(Protocol[V]):
-    """An open watch."""
-
-    async def next(self) -> Sequence["Event[V]"]:
-        """Return the events that have arrived, at least one; nothing when the server ended the stream.
-
-        Raises:
-            UnavailableError: The stream broke or fell silent; resume.
-            OutOfSyncError: The server sent an error or something undecodable; list again.
-        """
-        ...
-
-
-class ListerWatcher(Protocol[V]):
-    """The two API calls a reflector needs."""
-
-    async def list(self, *, version: str, token: str) -> Page[V]:
-        """Return one page of the list.
-
-        Args:
-            version: Not older than this; empty for a consistent read.
-            token: ``next_token`` of the page before; empty for the first.
-
-        Raises:
-            ToolsetError: As for :meth:`EventStream.next`, or ForbiddenError.
-        """
-        ...
-
-    def watch(self, *, version: str, stream_list: bool) -> AbstractAsyncContextManager[EventStream[V]]:
-        """Open the stream of events after ``version``; leaving the block closes it.
-
-        Args:
-            version: Where to start.
-            stream_list: Ask for the list first, as events, ended by a bookmark.
-
-        Raises:
-            ToolsetError: As for :meth:`list`; InvalidError when the server cannot stream lists.
-        """
-        ...
 
 
 class ReflectorObserver(Protocol):

@@ -7,6 +7,7 @@ import pytest
 
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.server import Check, HealthServer
+from toolset.errors import SettingsError
 
 ENDPOINTS = ("/health", "/livez", "/ready", "/readyz", "/metrics")
 
@@ -83,8 +84,11 @@ async def test_an_empty_host_listens_on_all_addresses() -> None:
             assert (await client.get(f"http://{host}:{port}/health")).status_code == 200
 
 
-async def test_a_port_in_use_is_an_os_error_and_nothing_stays_open() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="address already in use"):
+async def test_a_port_in_use_is_the_users_to_mend_and_nothing_stays_open() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(SettingsError, match=r"cannot listen on .*in use"),
+    ):
         async with server().serve("127.0.0.1", taken.getsockname()[1]):
             pytest.fail("it cannot listen there")
 

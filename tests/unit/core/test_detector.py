@@ -42,6 +42,10 @@ def service(
     )
 
 
+def decoded(manifest: object) -> Service:
+    return msgspec.convert(manifest, Service)
+
+
 def named(word: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": word}
 
@@ -360,7 +364,7 @@ keys = texts | st.sampled_from(
     + [f"kubernaut.io/toolset-{s}" for s in ("scheme", "health-path", "name", "priority", "endpoint")]
 )
 mappings = st.none() | st.dictionaries(keys, texts, max_size=5)
-services: st.SearchStrategy[Service] = st.fixed_dictionaries(
+manifests: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
             {"name": texts, "namespace": texts, "labels": mappings, "annotations": mappings}
@@ -386,10 +390,10 @@ services: st.SearchStrategy[Service] = st.fixed_dictionaries(
             }
         ),
     }
-).map(lambda raw: msgspec.convert(raw, Service))
+)
 
 
-@given(services)
+@given(manifests.map(decoded))
 @example(service("x", annotations=ENABLED | {"toolset-endpoint": "http://[::1"}))
 def test_any_service_whatever_has_a_verdict_and_its_own_host(seen: Service) -> None:
     verdict = detect(seen, OPTIONS)

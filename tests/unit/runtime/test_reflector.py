@@ -25,16 +25,8 @@ from fakes.lister_watcher import (
 )
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.reflector import (
-    Applied,
-    Bookmark,
-    Deleted,
-    Event,
-    ListerWatcher,
-    Page,
-    Reflector,
-    ReflectorOptions,
-)
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, ListerWatcher, Page
+from toolset.runtime.reflector import Reflector, ReflectorOptions
 from toolset.runtime.store import Delta, Store, is_newer
 
 A, B, C = (Key("default", name) for name in "abc")

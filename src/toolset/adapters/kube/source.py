@@ -19,7 +19,7 @@ from toolset.adapters.kube.wire import (
 )
 from toolset.errors import OutOfSyncError
 from toolset.model import ConfigMap, Key, Service
-from toolset.runtime.reflector import Applied, Bookmark, Deleted, Event, Page
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page
 from toolset.runtime.store import Stored
 
 V = TypeVar("V", bound=Stored)

@@ -18,7 +18,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.wire import END_OF_LIST
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import ConfigMap, Key, Service
-from toolset.runtime.reflector import Applied, Bookmark, Deleted, Event
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event
 
 SERVICES = services("", "kubernaut.io")
 

@@ -1,0 +1,67 @@
+"""What the passes need of the outside world; adapters fit these by shape."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from toolset.core.health import Outcome
+from toolset.core.plan import Apply
+from toolset.core.verdict import Candidate, Verdict
+from toolset.model import ConfigMap, Key
+from toolset.runtime.store import Reader
+
+
+class Prober(Protocol):
+    """Port: ask a candidate whether it lives."""
+
+    async def probe(self, candidate: Candidate) -> Outcome:
+        """Return what one health request found, within the probe timeout. Never raises."""
+        ...
+
+
+class Applier(Protocol):
+    """Port: write the ConfigMap."""
+
+    async def apply(self, target: Key, manifest: bytes) -> ConfigMap:
+        """Apply ``manifest`` under our field manager, by force; return the result.
+
+        Raises:
+            ConflictError: The ConfigMap changed since the manifest was made; a newer version comes by the watch.
+            ToolsetError: The API server refused or failed.
+        """
+        ...
+
+    async def remove(self, current: ConfigMap, keys: Iterable[str]) -> ConfigMap:
+        """Remove data ``keys`` from ``current``; return the result.
+
+        Raises:
+            ConflictError: The ConfigMap changed since ``current``.
+            ToolsetError: The API server refused or failed.
+        """
+        ...
+
+
+class Target(Reader[ConfigMap], Protocol):
+    """Port: the stored ConfigMap."""
+
+    def overlay(self, stored: ConfigMap) -> None:
+        """Lay the answer to an own write over the store."""
+        ...
+
+
+class ReconcileEvents(Protocol):
+    """What the passes tell of themselves."""
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        """Detection says something new of a Service; ``None`` when it is gone."""
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        """A health request ended."""
+
+    def published(self, change: Apply, tools: int) -> None:
+        """The ConfigMap was written."""
+
+    def unchanged(self, tools: int) -> None:
+        """A target pass found nothing to write."""
+
+    def conflicted(self) -> None:
+        """A write met a newer version."""

@@ -1,0 +1,72 @@
+"""The pass over one Service: detect what it is."""
+
+from collections.abc import Callable
+
+from toolset.core.detector import DetectionOptions, detect
+from toolset.core.findings import Findings
+from toolset.core.verdict import Rejected, Verdict
+from toolset.model import Key, Service
+from toolset.reconciler.gate import Gate
+from toolset.reconciler.ports import ReconcileEvents
+from toolset.reconciler.spans import pass_attributes, tracer
+from toolset.runtime.controller import DONE, Result
+from toolset.runtime.store import Reader
+
+
+class ServiceReconciler:
+    """Brings the findings in line with one Service."""
+
+    def __init__(
+        self,
+        services: Reader[Service],
+        findings: Findings,
+        gate: Gate,
+        events: ReconcileEvents,
+        options: DetectionOptions,
+        *,
+        probe: Callable[[Key], None],
+        publish: Callable[[], None],
+    ) -> None:
+        """Make it.
+
+        Args:
+            services: The stored Services.
+            findings: Where verdicts go.
+            gate: Told of Services that need no probe.
+            events: Told of new verdicts.
+            options: How to detect.
+            probe: Called with a candidate that needs a first look.
+            publish: Called when what is published may have to change.
+        """
+        self._services = services
+        self._findings = findings
+        self._gate = gate
+        self._events = events
+        self._options = options
+        self._probe = probe
+        self._publish = publish
+
+    async def __call__(self, key: Key) -> Result:
+        """Detect what the Service ``key`` is; never raises."""
+        with tracer.start_as_current_span("reconcile", attributes=pass_attributes("service", key)):
+            service = self._services.get(key)
+            published = self._gate.published(key)
+            if service is None:
+                self._gate.settle(key)
+                if self._findings.forget(key):
+                    self._changed(key, None)
+                return DONE
+            with tracer.start_as_current_span("detect"):
+                verdict = detect(service, self._options)
+            changed = self._findings.detected(key, verdict, published=published)
+            if isinstance(verdict, Rejected):
+                self._gate.settle(key)
+            elif changed:
+                self._probe(key)
+            if changed:
+                self._changed(key, verdict)
+            return DONE
+
+    def _changed(self, key: Key, verdict: Verdict | None) -> None:
+        self._events.verdict_changed(key, verdict)
+        self._publish()

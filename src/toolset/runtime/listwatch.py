@@ -1,0 +1,93 @@
+"""The words between a reflector and a server: lists in pages, watches in events."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from toolset.runtime.store import Stored
+
+V = TypeVar("V", bound=Stored)
+
+
+class Applied(msgspec.Struct, Generic[V], frozen=True, gc=False):
+    """The object was added or changed."""
+
+    stored: V
+
+
+class Deleted(msgspec.Struct, Generic[V], frozen=True, gc=False):
+    """The object is gone; ``stored`` is its last state, with the version of the deletion."""
+
+    stored: V
+
+
+class Bookmark(msgspec.Struct, frozen=True, gc=False):
+    """Nothing changed up to ``version``.
+
+    Attributes:
+        version: The resource version.
+        initial_end: Whether it marks the end of a streamed list.
+    """
+
+    version: str
+    initial_end: bool = False
+
+
+Event = Applied[V] | Deleted[V] | Bookmark
+
+
+class Page(msgspec.Struct, Generic[V], frozen=True):
+    """A part of a list.
+
+    Attributes:
+        items: The objects.
+        version: The resource version of the whole list.
+        next_token: Where the next page begins; empty on the last one.
+    """
+
+    items: Sequence[V]
+    version: str
+    next_token: str = ""
+
+
+class EventStream(Protocol[V]):
+    """An open watch."""
+
+    async def next(self) -> Sequence["Event[V]"]:
+        """Return the events that have arrived, at least one; nothing when the server ended the stream.
+
+        Raises:
+            UnavailableError: The stream broke or fell silent; resume.
+            OutOfSyncError: The server sent an error or something undecodable; list again.
+        """
+        ...
+
+
+class ListerWatcher(Protocol[V]):
+    """The two API calls a reflector needs."""
+
+    async def list(self, *, version: str, token: str) -> Page[V]:
+        """Return one page of the list.
+
+        Args:
+            version: Not older than this; empty for a consistent read.
+            token: ``next_token`` of the page before; empty for the first.
+
+        Raises:
+            ToolsetError: As for :meth:`EventStream.next`, or ForbiddenError.
+        """
+        ...
+
+    def watch(self, *, version: str, stream_list: bool) -> AbstractAsyncContextManager[EventStream[V]]:
+        """Open the stream of events after ``version``; leaving the block closes it.
+
+        Args:
+            version: Where to start.
+            stream_list: Ask for the list first, as events, ended by a bookmark.
+
+        Raises:
+            ToolsetError: As for :meth:`list`; InvalidError when the server cannot stream lists.
+        """
+        ...

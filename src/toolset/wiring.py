@@ -1,0 +1,48 @@
+"""Turn settings into the options and the clients of each part."""
+
+from toolset import __version__
+from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.adapters.telemetry import SERVICE_NAME
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detector import DetectionOptions
+from toolset.model import Key
+from toolset.settings import Settings
+
+
+def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
+    """Return where access to the API server comes from: a named kubeconfig, else the pod's, else the usual places."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "")
+    if settings.kube.kubeconfig or settings.kube.context or not host:
+        return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
+    return InClusterCredentials(host, environment.get("KUBERNETES_SERVICE_PORT", "443"))
+
+
+def transport(settings: Settings, environment: dict[str, str]) -> KubeTransport:
+    """Return a session with the API server, not opened yet."""
+    return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}")
+
+
+def detection_options(settings: Settings) -> DetectionOptions:
+    """Return how the settings say to detect."""
+    discovery = settings.discovery
+    return DetectionOptions(
+        detectors=BUILT_IN,
+        prefix=discovery.annotation_prefix,
+        cluster_domain=discovery.cluster_domain,
+        external_endpoints=discovery.external_endpoints,
+        include=discovery.namespaces,
+        exclude=discovery.exclude_namespaces,
+    )
+
+
+def target_key(settings: Settings) -> Key:
+    """Return the ConfigMap that is kept."""
+    return Key(settings.target.namespace, settings.target.name)
+
+
+def prober(settings: Settings) -> HttpProber:
+    """Return the prober that the settings describe."""
+    health = settings.health
+    return HttpProber(ProberOptions(health.timeout, health.concurrency, health.connect_to))
