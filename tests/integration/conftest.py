@@ -110,4 +110,5 @@ def start(tmp_path: Path, backends: Backends) -> Iterator[Start]:
     for service in started:
         service.end(signal.SIGTERM)
         service.close()
+    backends.answers.heal()
     assert [service.bugs() for service in started] == [[] for _ in started]
