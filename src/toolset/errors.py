@@ -5,9 +5,9 @@ The tree; a caller chooses how far up it catches::
     ToolsetError
     ├── SettingsError           a setting, flag or input file is wrong; the user must act
     ├── TerminalError           retrying cannot help until an input changes
-    │   ├── ForbiddenError      401 or 403: credentials or RBAC
     │   └── InvalidError        400, 404, 422: the API server refuses the request as it is
     └── TransientError          retrying may help
+        ├── ForbiddenError      401 or 403: credentials or RBAC
         ├── ConflictError       409: the object changed since it was read
         ├── UnavailableError    refused, cut, timed out, 429, 502, 503, 504
         └── OutOfSyncError      410, 500, an undecodable stream: list again
@@ -28,16 +28,20 @@ class TerminalError(ToolsetError):
     """The work cannot succeed until an input changes; it is not retried."""
 
 
-class ForbiddenError(TerminalError):
-    """The API server answered 401 or 403."""
-
-
 class InvalidError(TerminalError):
     """The API server refuses the request as it is (400, 404, 405, 422)."""
 
 
 class TransientError(ToolsetError):
     """The work may succeed if it is tried again."""
+
+
+class ForbiddenError(TransientError):
+    """The API server answered 401 or 403.
+
+    A retry may help: nothing on our side changes when somebody grants the right, and an API server that has just
+    started refuses everybody until it has read its roles.
+    """
 
 
 class ConflictError(TransientError):

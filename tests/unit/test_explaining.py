@@ -41,7 +41,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
         "monitoring/prometheus [Duplicate]\n"
         "  it was nearly taken for prometheus\n"
-        "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger-query) [NoUsablePort]\n"
+        "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger) [NoUsablePort]\n"
         "  it was nearly taken for jaeger\n"
     )
 

@@ -57,6 +57,8 @@ _NOT_WEB: Final = frozenset(
         "admin-http",
     }
 )
+_JAEGER_NAMES: Final = ("query", "http-query", "query-http", "https-query", "jaeger-query")
+_ZIPKIN: Final = frozenset({9411})
 _PROMETHEUS_API: Final = HealthCheck("/-/healthy")
 _READERS: Final = frozenset({"gateway", "nginx", "query-frontend", "querier", "single-binary", "all"})
 
@@ -159,7 +161,7 @@ _OTHERS: Final = (
         type="jaeger",
         phrases=("jaeger",),
         only_names=frozenset({"tracing"}),
-        wish=PortWish(names=("http-query",), numbers=(16686,), only=False, never_numbers=frozenset({9411})),
+        wish=PortWish(names=("http-query",), numbers=(16686,), only=False, never_numbers=_ZIPKIN),
         path="/jaeger",
         check=HealthCheck("/"),
         source="Istio's Jaeger addon: the Service tracing, with QUERY_BASE_PATH set to /jaeger",
@@ -167,16 +169,22 @@ _OTHERS: Final = (
     Detector(
         product="jaeger-query",
         type="jaeger",
-        phrases=("jaeger", "jaeger-query", "jaeger-all-in-one"),
-        ports=(PortRule("query", 16686), PortRule("http-query", 16686), PortRule("jaeger-query", 16686)),
+        phrases=("jaeger-query",),
+        deny=_HELPERS,
         wish=PortWish(
-            names=("query", "http-query", "query-http", "https-query", "jaeger-query"),
-            numbers=(16686,),
-            only=False,
-            never_numbers=frozenset({9411}),
+            names=(*_JAEGER_NAMES, "http", "https"), numbers=(16686,), never_names=_NOT_WEB, never_numbers=_ZIPKIN
         ),
         check=HealthCheck("/"),
-        source="Jaeger query service on port 16686; Jaeger's chart and operator",
+        source="Jaeger's chart and operator: the query component has a Service of its own",
+    ),
+    Detector(
+        product="jaeger",
+        type="jaeger",
+        phrases=("jaeger", "jaeger-all-in-one"),
+        ports=(PortRule("query", 16686), PortRule("http-query", 16686), PortRule("jaeger-query", 16686)),
+        wish=PortWish(names=_JAEGER_NAMES, numbers=(16686,), only=False, never_numbers=_ZIPKIN),
+        check=HealthCheck("/"),
+        source="Jaeger's query port 16686, which collectors and agents of the same name do not have",
     ),
     Detector(
         product="opensearch-secured",

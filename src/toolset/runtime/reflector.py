@@ -82,6 +82,7 @@ class Reflector(Generic[V]):
         self._version_usable = True
         self._failures = 0
         self._failed_at = 0.0
+        self._unreachable = False
         self._failed_resumes = 0
         self._strikes = 0
         self._stream_list_after = 0.0
@@ -223,7 +224,9 @@ class Reflector(Generic[V]):
     def _after_failure(self, error: ToolsetError) -> float:
         """Decide how to go on; return the delay before the next attempt, seconds."""
         now = anyio.current_time()
-        if now - self._failed_at > self._options.calm_s:
+        answered = isinstance(error, OutOfSyncError) and self._unreachable
+        self._unreachable = isinstance(error, UnavailableError)
+        if answered or now - self._failed_at > self._options.calm_s:  # the server is back: do not make it wait
             self._failures = 0
         self._failed_at = now
         self._failures += 1

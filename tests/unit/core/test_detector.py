@@ -96,6 +96,13 @@ def named(word: str) -> dict[str, str]:
             id="jaeger's query port",
         ),
         pytest.param(
+            service("my-jaeger-query"),
+            "jaeger",
+            Evidence.NAME,
+            "http://my-jaeger-query.monitoring.svc.cluster.local:80",
+            id="the query component behind an ordinary web port",
+        ),
+        pytest.param(
             service("x", selector={"app": "elasticsearch"}, ports=(("rest", 9200),)),
             "elasticsearch",
             Evidence.LABEL,

@@ -107,9 +107,16 @@ async def test_a_scheduled_pass_starts_the_backoff_afresh() -> None:
     assert reconcile.called_at == pytest.approx([0.0, 1.0, 3.0, 33.0, 34.0])
 
 
-@pytest.mark.parametrize("error", [pytest.param(ForbiddenError(), id="403"), pytest.param(InvalidError(), id="422")])
-async def test_a_terminal_error_waits_for_the_next_change_and_then_starts_afresh(error: Exception) -> None:
-    again = TransientError("again")
+async def test_a_refusal_is_retried_because_an_api_server_that_just_started_refuses_everybody() -> None:
+    queue, reconcile = queue_that_retries_after(1.0), Times(ForbiddenError(), DONE)
+    queue.add("a")
+    async with running(Controller(queue, reconcile, Passes()).run):
+        await anyio.sleep(3600)
+    assert reconcile.called_at == pytest.approx([0.0, 1.0])
+
+
+async def test_a_terminal_error_waits_for_the_next_change_and_then_starts_afresh() -> None:
+    error, again = InvalidError(), TransientError("again")
     queue, passes, reconcile = queue_that_retries_after(1.0), Passes(), Times(again, error, again)
     queue.add("a")
     async with running(Controller(queue, reconcile, passes).run):

@@ -333,6 +333,13 @@ async def test_an_error_in_the_stream_lists_again_not_older_than_what_was_seen()
     assert scene.heard.lists == [(2, "start"), (1, "out of sync")]
 
 
+async def test_a_server_that_is_back_but_refuses_the_version_is_listed_soon_however_long_it_was_away() -> None:
+    source = ScriptedListerWatcher(streams=[[EMPTY_LIST, REFUSED], REFUSED, REFUSED, GONE, [EMPTY_LIST, SILENCE]])
+    scene = Scene(source)
+    await scene.run(60)
+    assert gaps(source) == pytest.approx([0.8, 1.6, 3.2, 0.8])
+
+
 async def test_a_version_that_is_refused_is_not_named_again() -> None:
     source = ScriptedListerWatcher(
         streams=[[EMPTY_LIST, REFUSED], GONE, [[end_of_list("30")], Pause(5), REFUSED], [SILENCE]]
