@@ -39,6 +39,8 @@ from toolset.wiring import detection_options, prober, target_key, transport
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
+CONTACT_LOST_S: Final = 180.0
+"""Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
 RESYNC_PRIORITY: Final = -100
 """Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
 
@@ -59,7 +61,7 @@ class App:
         self._build_stores(kube)
         self._build_queues()
         self._build_controllers(kube, health_prober)
-        self.server = HealthServer([self._not_stopping, self._synced], self._metrics.expose)
+        self.server = HealthServer([self._not_stopping, self._synced, self._in_contact], self._metrics.expose)
 
     def _build_stores(self, kube: KubeTransport) -> None:
         prefix = self._settings.discovery.annotation_prefix
@@ -73,13 +75,13 @@ class App:
                 self._services,
                 self._service_log,
                 jitter=random.random,
-            ).run,
+            ),
             Reflector(
                 KubeSource(kube, config_map(self._target), jitter=random.random),
                 self._config_maps,
                 self._config_map_log,
                 jitter=random.random,
-            ).run,
+            ),
         )
 
     def _build_queues(self) -> None:
@@ -154,7 +156,7 @@ class App:
         self._config_maps.subscribe(self._on_config_map)
         async with anyio.create_task_group() as group:
             for reflector in self._reflectors:
-                group.start_soon(reflector)
+                group.start_soon(reflector.run)
             await self._services.wait_synced()
             await self._config_maps.wait_synced()
             self._service_debounce.flush()
@@ -232,6 +234,12 @@ class App:
             if not store.is_synced
         ]
         return "; ".join(waiting)
+
+    def _in_contact(self) -> str:
+        silent_s = anyio.current_time() - min(reflector.heard_at for reflector in self._reflectors)
+        if self._synced() or silent_s < CONTACT_LOST_S:
+            return ""
+        return f"no answer from the API server for {silent_s:.0f} s"
 
 
 async def serve(settings: Settings) -> None:

@@ -86,17 +86,16 @@ class Reflector(Generic[V]):
         self._failed_resumes = 0
         self._strikes = 0
         self._stream_list_after = 0.0
-        self._active_at = 0.0
+        self._heard_at = 0.0
 
     @property
-    def active_at(self) -> float:
-        """When an attempt was last made or an event last came, on the clock of ``anyio``."""
-        return self._active_at
+    def heard_at(self) -> float:
+        """When the server last answered, on the clock of ``anyio``; 0 before the first time."""
+        return self._heard_at
 
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            self._active_at = anyio.current_time()
             try:
                 await self._attempt()
             except ToolsetError as error:
@@ -111,6 +110,7 @@ class Reflector(Generic[V]):
                 return await self._stream_list()
             await self._paged_list()
         async with self._source.watch(version=self._store.version, stream_list=False) as stream:
+            self._heard_at = anyio.current_time()
             await self._follow(stream, anyio.current_time())
         return None
 
@@ -121,7 +121,7 @@ class Reflector(Generic[V]):
         try:
             with anyio.fail_after(self._options.stream_list_timeout_s) as bound:
                 async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
-                    opened = True
+                    opened, self._heard_at = True, anyio.current_time()
                     objects, version, early = await self._fill(stream)
                     self._publish(list(objects.values()), version, started)
                     filled, self._strikes = True, 0
@@ -140,7 +140,7 @@ class Reflector(Generic[V]):
         """
         objects: dict[Key, V] = {}
         while events := await stream.next():
-            self._active_at = anyio.current_time()
+            self._heard_at = anyio.current_time()
             for position, event in enumerate(events):
                 match event:
                     case Applied(stored):
@@ -174,7 +174,7 @@ class Reflector(Generic[V]):
         version, token, items = self._known_version(), "", list[V]()
         while True:
             page = await self._source.list(version=version, token=token)
-            self._active_at = anyio.current_time()
+            self._heard_at = anyio.current_time()
             items.extend(page.items)
             if not page.next_token:
                 break
@@ -195,7 +195,7 @@ class Reflector(Generic[V]):
         events = early
         try:
             while events or (events := await stream.next()):
-                self._active_at = anyio.current_time()
+                self._heard_at = anyio.current_time()
                 self._failed_resumes = 0
                 count += len(events)
                 for event in events:

@@ -216,6 +216,7 @@ async def test_two_failures_of_a_streamed_list_lead_to_pages(failure: Script) ->
     "failure",
     [
         pytest.param(THROTTLED, id="429"),
+        pytest.param([THROTTLED], id="429 in the stream"),
         pytest.param(REFUSED, id="a server that is down"),
         pytest.param([GONE], id="a version that is refused"),
     ],
@@ -477,9 +478,13 @@ async def test_what_came_after_a_list_that_was_refused_is_forgotten_with_it() ->
     assert scene.store.version == "7"
 
 
-async def test_attempts_and_events_show_that_it_is_alive() -> None:
+async def test_each_answer_is_noted_and_each_attempt_is_not() -> None:
     source = ScriptedListerWatcher(
-        streams=[[EMPTY_LIST, Pause(100), [Bookmark("11")], Pause(100)], [Pause(100), [Bookmark("12")], SILENCE]]
+        streams=[
+            [EMPTY_LIST, Pause(100), [Bookmark("11")], Pause(100)],
+            REFUSED,
+            [Pause(100), [Bookmark("12")], SILENCE],
+        ]
     )
     scene = Scene(source)
     started = anyio.current_time()
@@ -487,8 +492,8 @@ async def test_attempts_and_events_show_that_it_is_alive() -> None:
     async with running(scene.reflector.run):
         for _ in range(4):
             await anyio.sleep(90)
-            seen.append(scene.reflector.active_at - started)
-    assert seen == [0.0, 100.0, 200.0, 300.0]
+            seen.append(scene.reflector.heard_at - started)
+    assert seen == pytest.approx([0.0, 100.0, 200.8, 300.8])
 
 
 async def test_an_error_that_is_nobodys_ends_the_reflector() -> None:
