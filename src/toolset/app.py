@@ -41,6 +41,7 @@ SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
 CONTACT_LOST_S: Final = 180.0
 """Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
+LAST_WRITE_S: Final = 5.0
 RESYNC_PRIORITY: Final = -100
 """Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
 
@@ -177,6 +178,8 @@ class App:
                 await self._service_controller.run()
                 self._probe_queue.shut_down()
             self._target_debounce.flush()
+            with anyio.move_on_after(LAST_WRITE_S):  # a last write that fails is tried again, but not for long
+                await self._target_queue.wait_idle()
             self._target_queue.shut_down()
         self._workers_ended.set()
 

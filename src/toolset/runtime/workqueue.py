@@ -91,6 +91,7 @@ class WorkQueue(Generic[K]):
         self._serial = 0
         self._shut_down = False
         self._changed = anyio.Event()
+        self._idle = anyio.Event()
 
     def __len__(self) -> int:
         """Return how many keys wait for a worker now."""
@@ -165,6 +166,17 @@ class WorkQueue(Generic[K]):
         waiting = self._dirty.get(key)
         if waiting is not None:
             self._push(key, waiting)
+        elif self._is_idle():
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Return once no key waits, is delayed, or is with a worker."""
+        while not self._is_idle():
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def _is_idle(self) -> bool:
+        return not (self._depth or self._due or self._processing)
 
     @contextmanager
     def working(self, key: K) -> Generator[None]:

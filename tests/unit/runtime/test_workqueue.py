@@ -578,3 +578,28 @@ async def test_the_last_change_is_always_observed_and_no_key_is_with_two_workers
     assert len(queue) == 0
     assert queue.in_work_since() == []
     assert min((value for _, value in told.log), default=0) >= 0
+
+
+async def test_the_queue_is_idle_once_no_key_waits_is_delayed_or_is_in_work() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    await queue.wait_idle()
+    queue.add("later", after_s=5.0)
+    queue.add("twice")
+    idle_at: list[float] = []
+
+    async def wait() -> None:
+        await queue.wait_idle()
+        idle_at.append(anyio.current_time())
+
+    started = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        key = await queue.get()
+        queue.add(key)
+        queue.done(key)
+        for _ in range(2):
+            key = await queue.get()
+            await anyio.sleep(1)
+            assert idle_at == []
+            queue.done(key)
+    assert idle_at == pytest.approx([started + 6.0])
