@@ -2,8 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fakes.api_server import ScriptedApiServer, page
 from toolset.cli import main
+from toolset.errors import SettingsError
+from toolset.explaining import explain_service
+from toolset.model import Key
+from toolset.settings import Settings, load
 
 CLUSTER = """
 apiVersion: v1
@@ -22,6 +28,11 @@ items:
   metadata: {name: shop, namespace: default}
   spec: {selector: {app: shop}, ports: [{port: 80}]}
 """
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture
@@ -83,3 +94,32 @@ def test_a_mistake_gets_one_sentence(arguments: list[str], sentence: str, capsys
     told = capsys.readouterr().err
     assert sentence in told
     assert told.count("\n") == 1
+
+
+def settings(folder: Path, url: str) -> Settings:
+    """Return settings for the cluster at ``url``."""
+    file = folder / "config"
+    content = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    return load("", {}, {"kube.kubeconfig": str(file)})
+
+
+async def test_a_service_of_the_cluster_is_explained_beside_its_twins(tmp_path: Path) -> None:
+    items = yaml.safe_load(CLUSTER)["items"][:2]
+    server = ScriptedApiServer(page(items))
+    async with server.serve():
+        explained = await explain_service(settings(tmp_path, server.url), Key("monitoring", "prometheus-operated"))
+    assert (explained.reason, explained.near) == ("Duplicate", "prometheus")
+    assert [request.path for request in server.asked] == ["/api/v1/namespaces/monitoring/services"]
+
+
+async def test_a_service_that_is_not_there_gets_one_sentence(tmp_path: Path) -> None:
+    server = ScriptedApiServer(page([]))
+    async with server.serve():
+        with pytest.raises(SettingsError, match="there is no Service monitoring/nothing; `kubectl get services"):
+            await explain_service(settings(tmp_path, server.url), Key("monitoring", "nothing"))
