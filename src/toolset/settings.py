@@ -224,10 +224,7 @@ def load(
             _put(document, path, value if _is_text(path) else _parse(value, place), place)
     for dotted, flag in flags.items():
         _put(document, dotted.split("."), flag, "command line")
-    try:
-        return msgspec.convert(document, Settings, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: {error}") from error
+    return msgspec.convert(document, Settings, dec_hook=_decode)
 
 
 def _is_text(path: list[str]) -> bool:
@@ -267,13 +264,17 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     """Set one value by path.
 
     Raises:
-        SettingsError: There is no setting of that name.
+        SettingsError: There is no setting of that name, or the value does not suit it.
     """
     _check_name(path[0], _SECTIONS, "", source)
     if len(path) == 1:
         raise SettingsError(f"{source}: `{path[0]}` is a section; set one of its settings")
     fields = {field.name: field.type for field in msgspec.structs.fields(_SECTIONS[path[0]])}
     _check_name(".".join(path[1:]), fields, f"{path[0]}.", source)
+    try:
+        msgspec.convert(value, fields[path[1]], dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{source}: `{'.'.join(path)}`: {error}") from error
     cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
 
 

@@ -191,10 +191,12 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param("health: {timeout: 5}", "duration such as `30s`.*health.timeout", id="a number as duration"),
-        pytest.param("health: {timeout: }", "duration such as `30s`.*health.timeout", id="nothing as duration"),
-        pytest.param("health: {interval: 0s}", "more than `0s`.*health.interval", id="an interval that spins"),
-        pytest.param("controller: {reconcile: 0s}", "more than `0s`.*controller.reconcile", id="a resync that spins"),
+        pytest.param("health: {timeout: 5}", "`health.timeout`: .*duration such as `30s`", id="a number as duration"),
+        pytest.param("health: {timeout: }", "`health.timeout`: .*duration such as `30s`", id="nothing as duration"),
+        pytest.param("health: {interval: 0s}", "`health.interval`: .*more than `0s`", id="an interval that spins"),
+        pytest.param(
+            "controller: {reconcile: 0s}", "`controller.reconcile`: .*more than `0s`", id="a resync that spins"
+        ),
         pytest.param("health: {concurrency: 0}", "health.concurrency", id="no slot"),
         pytest.param("health: {enabled: 5}", "health.enabled", id="a number as yes or no"),
         pytest.param("target: {namespace: Not_A_Name}", "target.namespace", id="no name of a namespace"),
@@ -216,3 +218,8 @@ def test_a_shutdown_without_delay_is_allowed() -> None:
 def test_no_file_leads_to_another_error_than_a_settings_error(text: str) -> None:
     with suppress(SettingsError):
         settings(text)
+
+
+def test_a_wrong_value_in_the_environment_is_named_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"^environment variable TOOLSET_HEALTH__TIMEOUT: `health.timeout`: "):
+        load("", {"TOOLSET_HEALTH__TIMEOUT": "5"}, {})
