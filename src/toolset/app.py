@@ -29,9 +29,10 @@ from toolset.reconciler.gate import Gate
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.target import TargetOptions, TargetReconciler
+from toolset.runtime.backoff import Backoff
 from toolset.runtime.controller import Controller
 from toolset.runtime.debounce import DebounceOptions, Debouncer
-from toolset.runtime.reflector import Reflector
+from toolset.runtime.reflector import Reflector, ReflectorOptions
 from toolset.runtime.store import Delta, Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
@@ -66,6 +67,8 @@ class App:
 
     def _build_stores(self, kube: KubeTransport) -> None:
         prefix = self._settings.discovery.annotation_prefix
+        retries = Backoff(self._settings.controller.retry_base, self._settings.controller.retry_cap)
+        options = ReflectorOptions(backoff=retries)
         self._services: Store[Service] = Store(handler_failed)
         self._config_maps: Store[ConfigMap] = Store(handler_failed)
         self._service_log = ReflectorLog(self._metrics, "services")
@@ -76,12 +79,14 @@ class App:
                 self._services,
                 self._service_log,
                 jitter=random.random,
+                options=options,
             ),
             Reflector(
                 KubeSource(kube, config_map(self._target), jitter=random.random),
                 self._config_maps,
                 self._config_map_log,
                 jitter=random.random,
+                options=options,
             ),
         )
 

@@ -131,10 +131,14 @@ class ControllerSettings(_Section, frozen=True):
     Attributes:
         resync: Between two passes over every Service, from the store.
         reconcile: Between two passes over the target, from the store.
+        retry_base: Before a failed list or watch is tried again for the first time; doubled each time, with jitter.
+        retry_cap: The longest such delay, before jitter.
     """
 
     resync: Interval = Interval(300)
     reconcile: Interval = Interval(30)
+    retry_base: Interval = Interval(0.8)
+    retry_cap: Interval = Interval(30)
 
 
 class KubeSettings(_Section, frozen=True):
