@@ -6,7 +6,7 @@ import random
 import msgspec
 
 from toolset.adapters.kube.source import KubeSource, services
-from toolset.core.detector import detect
+from toolset.core.detection import detect
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.errors import SettingsError

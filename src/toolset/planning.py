@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from toolset.adapters.kube.source import KubeSource, config_map, services
-from toolset.core.detector import detect
+from toolset.core.detection import detect
 from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import Thresholds

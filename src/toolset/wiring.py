@@ -6,7 +6,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.adapters.telemetry import SERVICE_NAME
 from toolset.core.catalogue import BUILT_IN
-from toolset.core.detector import DetectionOptions
+from toolset.core.detection import DetectionOptions
 from toolset.model import Key
 from toolset.settings import Settings
 

@@ -20,7 +20,8 @@ _SWITCHES: Final[Mapping[str, Switch]] = {
     "disabled": "disabled",
     "false": "disabled",
 }
-_TYPE: Final = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+_TYPE: Final = re.compile(TYPE_PATTERN)
 _DISPLAY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9])?")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 _PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
@@ -54,6 +55,9 @@ class Annotations(msgspec.Struct, frozen=True):
     endpoint: str = ""
 
 
+_NOTHING: Final = Annotations()
+
+
 class BadAnnotation(msgspec.Struct, frozen=True):
     """An annotation whose value is refused.
 
@@ -71,6 +75,8 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
 
     Opting out is looked at before anything else, so that no mistake elsewhere can undo it.
     """
+    if not annotations:
+        return _NOTHING
     switch = annotations.get(f"{prefix}/toolset")
     if switch is not None and _SWITCHES.get(switch) == "disabled":
         return Annotations(switch="disabled")
@@ -92,7 +98,13 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
     )
 
 
-def _is_type(value: str) -> bool:
+def opted_in(annotations: Mapping[str, str], prefix: str) -> bool:
+    """Tell whether the owner of a Service asks for it to be published."""
+    return _SWITCHES.get(annotations.get(f"{prefix}/toolset", "")) == "enabled"
+
+
+def is_type(value: str) -> bool:
+    """Tell whether ``value`` may be a tool type."""
     return _TYPE.fullmatch(value) is not None and value not in RESERVED_TYPES
 
 
@@ -123,7 +135,7 @@ def _is_endpoint(value: str) -> bool:
 _PATH_REMEDY: Final = "must be an absolute path of letters, digits and ._~/- with at most 256 characters"
 _RULES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "toolset": (_SWITCHES.__contains__, "must be enabled, true, disabled or false"),
-    "toolset-type": (_is_type, "must be a lower-case word of at most 40 letters, digits and -, and not kubernetes"),
+    "toolset-type": (is_type, "must be a lower-case word of at most 40 letters, digits and -, and not kubernetes"),
     "toolset-port": (_PORT.fullmatch, "must be the name or the number of a port of the Service"),
     "toolset-scheme": ({"http", "https"}.__contains__, "must be http or https"),
     "toolset-path": (is_path, _PATH_REMEDY),

@@ -6,34 +6,10 @@ one Service.
 
 from typing import Final
 
-from toolset.core.detector import Detector, PortRule
+from toolset.core.detector import HELPERS, Detector, KnownPort
 from toolset.core.endpoint import PortWish
 from toolset.core.verdict import HealthCheck
 
-_HELPERS: Final = frozenset(
-    {
-        "alertmanager",
-        "alerts",
-        "pushgateway",
-        "exporter",
-        "exporters",
-        "operator",
-        "webhook",
-        "adapter",
-        "injector",
-        "discovery",
-        "memberlist",
-        "gossip",
-        "kibana",
-        "dashboards",
-        "mcp",
-        "renderer",
-        "sidecar",
-        "zipkin",
-        "cassandra",
-    }
-)
-"""Words of what stands beside a backend and carries its name: never the backend itself."""
 _WEB_NAMES: Final = ("web", "http-web", "http", "https", "https-web")
 _METRICS_NAMES: Final = ("http-metrics", "http-metric")
 _NOT_WEB: Final = frozenset(
@@ -58,8 +34,13 @@ _NOT_WEB: Final = frozenset(
     }
 )
 _JAEGER_NAMES: Final = ("query", "http-query", "query-http", "https-query", "jaeger-query")
-_ZIPKIN: Final = frozenset({9411})
-_PROMETHEUS_API: Final = HealthCheck("/-/healthy")
+_JAEGER_INGEST: Final = frozenset(
+    {4317, 4318, 5775, 5778, 6831, 6832, 9411, 14250, 14267, 14268, 14269, 16685, 16687, 8888, 8889, 13133}
+)
+"""Jaeger's ports that are not its query API over HTTP: ingest, sampling, gRPC, admin and metrics."""
+_PROMETHEUS_API: Final = HealthCheck("/-/healthy", identity="Prometheus")
+_ELASTICSEARCH_API: Final = HealthCheck("/_cluster/health", statuses=(401, 403), identity='"cluster_name"')
+_JAEGER_UI: Final = HealthCheck("/", identity="Jaeger UI")
 _READERS: Final = frozenset({"gateway", "nginx", "query-frontend", "querier", "single-binary", "all"})
 
 _PROMETHEUS: Final = (
@@ -68,9 +49,8 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("prometheus", "prometheus-server", "kube-prometheus"),
         keys=("prometheus", "operator.prometheus.io/name"),
-        ports=(PortRule("web", 9090),),
-        deny=_HELPERS,
-        wish=PortWish(
+        known_ports=(KnownPort("web", 9090),),
+        port=PortWish(
             names=(*_WEB_NAMES, "webui"),
             numbers=(9090,),
             never_names=_NOT_WEB,
@@ -85,8 +65,7 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("thanos-query", "thanos-querier", "thanos-query-frontend", "thanos"),
         components=frozenset({"query", "query-layer", "query-frontend", "query-cache", "querier"}),
-        deny=_HELPERS,
-        wish=PortWish(names=_WEB_NAMES, numbers=(9090, 10902), only=False, never_names=_NOT_WEB, tls=frozenset({9091})),
+        port=PortWish(names=_WEB_NAMES, numbers=(9090, 10902), only=False, never_names=_NOT_WEB, tls=frozenset({9091})),
         check=_PROMETHEUS_API,
         source="Thanos serves Prometheus' management API; labels of kube-thanos and of Bitnami's chart",
     ),
@@ -95,8 +74,8 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("vmsingle", "victoria-metrics", "victoriametrics", "victoria-metrics-single"),
         components=frozenset({"service", "service-external", "server", "monitoring", "single", "vmsingle"}),
-        deny=_HELPERS | {"vminsert", "vmstorage", "vmagent", "vmalert", "vmauth", "vmselect", "logs"},
-        wish=PortWish(names=("http", "https"), numbers=(8428, 8429), never_names=_NOT_WEB),
+        deny=HELPERS | {"vminsert", "vmstorage", "vmagent", "vmalert", "vmauth", "vmselect", "logs"},
+        port=PortWish(names=("http", "https"), numbers=(8428, 8429), never_names=_NOT_WEB),
         check=HealthCheck("/health"),
         source="VictoriaMetrics single-node documentation; its charts and operator",
     ),
@@ -104,10 +83,9 @@ _PROMETHEUS: Final = (
         product="vmselect",
         type="prometheus",
         phrases=("vmselect",),
-        deny=_HELPERS,
-        wish=PortWish(names=("http", "https"), numbers=(8481,), never_names=_NOT_WEB),
+        port=PortWish(names=("http", "https"), numbers=(8481,), never_names=_NOT_WEB),
         path="/select/0/prometheus",
-        check=HealthCheck("/api/v1/labels?limit=1"),
+        check=HealthCheck("/api/v1/status/buildinfo"),
         source="VictoriaMetrics cluster documentation: the URL of tenant 0",
     ),
     Detector(
@@ -115,10 +93,9 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("mimir", "grafana-mimir", "mimir-gateway", "mimir-query-frontend"),
         components=_READERS,
-        deny=_HELPERS,
-        wish=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
+        port=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
         path="/prometheus",
-        check=HealthCheck("/api/v1/labels"),
+        check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
         source="Mimir HTTP API: the Prometheus prefix; components of its charts",
     ),
     Detector(
@@ -126,18 +103,16 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("cortex", "cortex-gateway", "cortex-query-frontend"),
         components=_READERS,
-        deny=_HELPERS,
-        wish=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
+        port=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
         path="/prometheus",
-        check=HealthCheck("/api/v1/labels"),
+        check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
         source="Cortex HTTP API: the Prometheus prefix; components of its chart",
     ),
     Detector(
         product="m3coordinator",
         type="prometheus",
         phrases=("m3coordinator", "m3dbnode", "m3query"),
-        deny=_HELPERS,
-        wish=PortWish(names=("coordinator",), numbers=(7201,), only=False),
+        port=PortWish(names=("coordinator",), numbers=(7201,), only=False),
         check=HealthCheck("/health"),
         source="M3 coordinator documentation: API on port 7201",
     ),
@@ -148,12 +123,12 @@ _OTHERS: Final = (
         product="grafana",
         type="grafana",
         phrases=("grafana",),
-        ports=(PortRule("service", 3000),),
-        deny=_HELPERS | {"agent", "image"},
-        wish=PortWish(
+        known_ports=(KnownPort("service", 3000),),
+        deny=HELPERS | {"agent", "image"},
+        port=PortWish(
             names=("service", "http", "https", "grafana", "http-grafana", "web"), numbers=(3000,), never_names=_NOT_WEB
         ),
-        check=HealthCheck("/api/health"),
+        check=HealthCheck("/api/health", identity='"database"'),
         source="Grafana health API; Grafana's charts and operator",
     ),
     Detector(
@@ -161,50 +136,35 @@ _OTHERS: Final = (
         type="jaeger",
         phrases=("jaeger",),
         only_names=frozenset({"tracing"}),
-        wish=PortWish(names=("http-query",), numbers=(16686,), only=False, never_numbers=_ZIPKIN),
+        port=PortWish(names=("http-query",), numbers=(16686,), only=False, never_numbers=_JAEGER_INGEST),
         path="/jaeger",
-        check=HealthCheck("/"),
+        check=_JAEGER_UI,
         source="Istio's Jaeger addon: the Service tracing, with QUERY_BASE_PATH set to /jaeger",
-    ),
-    Detector(
-        product="jaeger-query",
-        type="jaeger",
-        phrases=("jaeger-query",),
-        deny=_HELPERS,
-        wish=PortWish(
-            names=(*_JAEGER_NAMES, "http", "https"), numbers=(16686,), never_names=_NOT_WEB, never_numbers=_ZIPKIN
-        ),
-        check=HealthCheck("/"),
-        source="Jaeger's chart and operator: the query component has a Service of its own",
     ),
     Detector(
         product="jaeger",
         type="jaeger",
-        phrases=("jaeger", "jaeger-all-in-one"),
-        ports=(PortRule("query", 16686), PortRule("http-query", 16686), PortRule("jaeger-query", 16686)),
-        wish=PortWish(names=_JAEGER_NAMES, numbers=(16686,), only=False, never_numbers=_ZIPKIN),
-        check=HealthCheck("/"),
-        source="Jaeger's query port 16686, which collectors and agents of the same name do not have",
+        phrases=("jaeger", "jaeger-query", "jaeger-all-in-one"),
+        known_ports=tuple(KnownPort(name, 16686) for name in _JAEGER_NAMES),
+        port=PortWish(
+            names=(*_JAEGER_NAMES, "http", "https"),
+            numbers=(16686,),
+            only=False,
+            never_names=_NOT_WEB,
+            never_numbers=_JAEGER_INGEST,
+        ),
+        check=_JAEGER_UI,
+        source="Jaeger's ports and its components, as its chart, its operator and its documentation name them",
     ),
     Detector(
         product="opensearch-secured",
         type="elasticsearch",
-        phrases=("opensearch",),
-        beside=(PortRule("metrics", 9600),),
-        deny=_HELPERS,
-        wish=PortWish(numbers=(9200,), only=False, tls=frozenset({9200})),
-        check=HealthCheck("/_cluster/health", statuses=(401, 403)),
-        source="OpenSearch's own chart and operator turn the security plugin on: TLS on a port named http; "
-        "the performance analyzer's port tells them from others",
-    ),
-    Detector(
-        product="wazuh-indexer",
-        type="elasticsearch",
-        phrases=("wazuh-indexer",),
-        deny=_HELPERS,
-        wish=PortWish(numbers=(9200,), only=False, tls=frozenset({9200})),
-        check=HealthCheck("/_cluster/health", statuses=(401, 403)),
-        source="Wazuh's manifests: an OpenSearch with TLS on the REST port",
+        phrases=("opensearch", "wazuh-indexer"),
+        beside=(KnownPort("metrics", 9600), KnownPort("indexer-rest", 9200)),
+        port=PortWish(numbers=(9200,), only=False, tls=frozenset({9200})),
+        check=_ELASTICSEARCH_API,
+        source="OpenSearch's own chart and operator, and Wazuh's manifests, turn the security plugin on: TLS on 9200 "
+        "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, tells them",
     ),
     Detector(
         product="elasticsearch",
@@ -221,10 +181,9 @@ _OTHERS: Final = (
             "opensearch",
         ),
         keys=("elasticsearch.k8s.elastic.co/cluster-name",),
-        ports=(PortRule("http", 9200),),
-        deny=_HELPERS,
-        wish=PortWish(numbers=(9200,), only=False, never_names=_NOT_WEB),
-        check=HealthCheck("/_cluster/health", statuses=(401, 403)),
+        known_ports=(KnownPort("http", 9200),),
+        port=PortWish(numbers=(9200,), only=False, never_names=_NOT_WEB),
+        check=_ELASTICSEARCH_API,
         source="Elasticsearch cluster health API, 401 and 403 mean alive behind authentication; ECK's labels",
     ),
 )

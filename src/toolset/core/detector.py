@@ -1,31 +1,56 @@
-"""Recognise a Service: the matching engine over detectors, which are data.
+"""What a detector is: one product, how it is recognised and how it is reached. Data; the engine is ``detection``."""
 
-An opt-out beats an explicit annotation, which beats what a detector infers; of inferred evidence a label beats a name
-beats a port, and the order of the detectors breaks ties. A detector that knows the words but finds no port it could
-use is passed over, and named as a near miss when nothing else fits.
-"""
-
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from toolset.core.annotations import Annotations, BadAnnotation, parse
-from toolset.core.endpoint import Endpoint, PortWish, endpoint
-from toolset.core.identity import Identity, Words, endings, identify
-from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
-from toolset.model import Service, ServicePort
+from toolset.core.annotations import TYPE_PATTERN, is_path, is_type
+from toolset.core.endpoint import PortWish
+from toolset.core.identity import Identity
+from toolset.core.verdict import HealthCheck
+from toolset.model import Service
 
 DEFAULT_CHECK: Final = HealthCheck("/")
 ANY_PORT: Final = PortWish()
+HELPERS: Final = frozenset(
+    {
+        "alertmanager",
+        "alerts",
+        "pushgateway",
+        "exporter",
+        "exporters",
+        "operator",
+        "webhook",
+        "adapter",
+        "injector",
+        "discovery",
+        "memberlist",
+        "gossip",
+        "kibana",
+        "dashboards",
+        "mcp",
+        "renderer",
+        "sidecar",
+        "zipkin",
+        "cassandra",
+    }
+)
+"""Words of what stands beside a backend and carries its name: never the backend itself."""
+
+Word = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN)]
+Phrase = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=63)]
 
 
-class PortRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A port that is evidence on its own."""
+class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A port that tells of a product.
+
+    Attributes:
+        name: Its name on the Service.
+        number: Its number on the Service.
+    """
 
     name: str
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,230 +62,59 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         phrases: What the product calls itself, words joined by ``-``: a label or a name that ends with one of them,
             generic endings aside, is evidence.
         keys: Label keys that only this product's Services carry or select by.
-        ports: Ports that are evidence on their own.
-        beside: Ports that the Service must have as well.
+        known_ports: Ports that are evidence on their own; the probe then has to prove the identity.
+        beside: Ports of which the Service must have one as well; empty asks for none.
         only_names: Names of which the Service must have one; empty allows any.
         components: Where a Service has component labels, one of them must be among these; empty allows any.
         deny: Last words of a name that tell of another thing; a Service with one of them is not this product.
-        wish: Which port to use.
+        port: Which port to use.
         path: Base path.
         check: How to probe it.
         source: Where the rule comes from.
     """
 
-    product: str
-    type: str
-    phrases: tuple[str, ...] = ()
+    product: Word
+    type: Word
+    phrases: tuple[Phrase, ...] = ()
     keys: tuple[str, ...] = ()
-    ports: tuple[PortRule, ...] = ()
-    beside: tuple[PortRule, ...] = ()
+    known_ports: tuple[KnownPort, ...] = ()
+    beside: tuple[KnownPort, ...] = ()
     only_names: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
-    deny: frozenset[str] = frozenset()
-    wish: PortWish = ANY_PORT
+    deny: frozenset[str] = HELPERS
+    port: PortWish = ANY_PORT
     path: str = ""
     check: HealthCheck = DEFAULT_CHECK
     source: str = ""
 
-    def allows(self, service: Service, identity: Identity) -> bool:
-        """Tell whether nothing speaks against this product."""
-        if self.beside and not {(p.name, p.number) for p in self.beside} <= {(p.name, p.port) for p in service.ports}:
-            return False
+    def suits(self, service: Service) -> bool:
+        """Tell whether ``service`` has what this product's Services always have."""
         if self.only_names and service.metadata.name not in self.only_names:
             return False
+        if not self.beside:
+            return True
+        declared = {(port.name, port.port) for port in service.ports}
+        return any((port.name, port.number) in declared for port in self.beside)
+
+    def objection(self, identity: Identity) -> str:
+        """Return what speaks against this product, in a few words of ours; empty when nothing does."""
+        if denied := self.deny & identity.kinds:
+            return f"but it is called {min(denied)}"
         if self.components and identity.components and not self.components & identity.components:
-            return False
-        return not self.deny & identity.kinds
+            return "but its component label names another part"
+        return ""
 
 
-class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
-    """What the settings say about detection.
-
-    Attributes:
-        detectors: In order; of equal evidence the first wins.
-        prefix: The prefix of our annotations.
-        cluster_domain: The DNS domain of the cluster.
-        external_endpoints: Whether ``toolset-endpoint`` may name another host.
-        include: Namespace globs; a Service elsewhere is excluded.
-        exclude: Namespace globs that are excluded in any case.
-    """
-
-    detectors: tuple[Detector, ...]
-    prefix: str = "kubernaut.io"
-    cluster_domain: str = "cluster.local"
-    external_endpoints: bool = False
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
-
-    @cached_property
-    def index(self) -> "Index":
-        """The detectors by what they look for, so that a Service that is nothing costs a few look-ups."""
-        return Index(self.detectors)
-
-
-class Index:
-    """Detectors by phrase, key and port; a rank is a detector's place in their order."""
-
-    def __init__(self, detectors: tuple[Detector, ...]) -> None:
-        self._detectors = detectors
-        self._phrases: dict[Words, list[int]] = {}
-        self._keys: dict[str, list[int]] = {}
-        self._ports: dict[tuple[str, int], list[int]] = {}
-        for rank, detector in enumerate(detectors):
-            for phrase in detector.phrases:
-                self._phrases.setdefault(tuple(phrase.split("-")), []).append(rank)
-            for key in detector.keys:
-                self._keys.setdefault(key, []).append(rank)
-            for port in detector.ports:
-                self._ports.setdefault((port.name, port.number), []).append(rank)
-        self._longest = max((len(phrase) for phrase in self._phrases), default=0)
-
-    def matches(self, service: Service, identity: Identity) -> list[tuple[Detector, Evidence]]:
-        """Return the detectors that have evidence, strongest first, each once."""
-        found: dict[int, Evidence] = {}
-        for evidence, rank in self._evidence(service, identity):
-            if rank not in found or _STRENGTH[evidence] < _STRENGTH[found[rank]]:
-                found[rank] = evidence
-        ranked = sorted((_STRENGTH[evidence], rank, evidence) for rank, evidence in found.items())
-        matches = [(self._detectors[rank], evidence) for _, rank, evidence in ranked]
-        return [(detector, evidence) for detector, evidence in matches if detector.allows(service, identity)]
-
-    def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
-        for words, evidence in identity.names:
-            for phrase in endings(words, self._longest):
-                for rank in self._phrases.get(phrase, ()):
-                    yield evidence, rank
-        for key in self._keys.keys() & identity.keys:
-            for rank in self._keys[key]:
-                yield Evidence.LABEL, rank
-        for port in service.ports:
-            for rank in self._ports.get((port.name or "", port.port), ()):
-                yield Evidence.PORT, rank
-
-
-_STRENGTH: Final[Mapping[Evidence, int]] = {evidence: rank for rank, evidence in enumerate(Evidence)}
-
-
-def detect(service: Service, options: DetectionOptions) -> Verdict:
-    """Return the candidate that ``service`` is, or the reason why it is none. Never raises."""
-    if refused := _refuse(service, options):
-        return refused
-    asked = parse(service.annotations, options.prefix)
-    if isinstance(asked, BadAnnotation):
-        return Rejected(Reason.BAD_ANNOTATION, f"annotation {asked.name} {asked.remedy}")
-    if asked.switch == "disabled":
-        return Rejected(Reason.OPTED_OUT)
-    found = _recognise(service, asked, options)
-    if isinstance(found, Rejected):
-        return found
-    detector, evidence, where = found
-    if service.spec.type == "ExternalName":
-        return Rejected(Reason.EXTERNAL_NAME, type=detector.type)
-    if not service.spec.selector:
-        return Rejected(Reason.SELECTORLESS, type=detector.type)
-    return _candidate(service, asked, detector, evidence, where, options)
-
-
-def _refuse(service: Service, options: DetectionOptions) -> Rejected | None:
-    """Say what stands against ``service`` before its own words are read."""
-    if service.metadata.deletion_timestamp:
-        return Rejected(Reason.TERMINATING)
-    namespace = service.metadata.namespace
-    included = any(matches_glob(namespace, glob) for glob in options.include)
-    if not included or any(matches_glob(namespace, glob) for glob in options.exclude):
-        return Rejected(Reason.NAMESPACE_EXCLUDED)
-    return None
-
-
-def _recognise(
-    service: Service, asked: Annotations, options: DetectionOptions
-) -> tuple[Detector, Evidence, Endpoint] | Rejected:
-    """Return the first detector that has evidence and a port to use."""
-    if asked.switch == "enabled" and asked.type:
-        return _named(service, asked, options)
-    missed: Rejected | None = None
-    for detector, evidence in options.index.matches(service, identify(service)):
-        where = endpoint(service, asked, detector.wish, detector.path, options.cluster_domain, evidence)
-        if isinstance(where, Endpoint):
-            return detector, evidence, where
-        missed = missed or Rejected(
-            where.reason, where.detail or f"{evidence.value} matched {detector.product}", detector.type
-        )
-    if missed:
-        return missed
-    return Rejected(Reason.TYPE_MISSING if asked.switch == "enabled" else Reason.NO_MATCH)
-
-
-def _named(
-    service: Service, asked: Annotations, options: DetectionOptions
-) -> tuple[Detector, Evidence, Endpoint] | Rejected:
-    """Return the detector that the annotation names: the product that also matches, else the first of the type."""
-    matching = (detector for detector, _ in options.index.matches(service, identify(service)))
-    of_type = (detector for detector in (*matching, *options.detectors) if detector.type == asked.type)
-    detector = next(of_type, Detector(product=asked.type, type=asked.type))
-    where = endpoint(service, asked, detector.wish, detector.path, options.cluster_domain, Evidence.ANNOTATION)
-    if isinstance(where, Rejected):
-        return msgspec.structs.replace(where, type=detector.type)
-    return detector, Evidence.ANNOTATION, where
-
-
-def _candidate(
-    service: Service,
-    asked: Annotations,
-    detector: Detector,
-    evidence: Evidence,
-    where: Endpoint,
-    options: DetectionOptions,
-) -> Verdict:
-    own_host = where.host
-    if asked.endpoint:
-        where = where.moved_to(asked.endpoint)
-        if where.host != own_host and not options.external_endpoints:
-            detail = f"annotation {options.prefix}/toolset-endpoint must name the Service's own host, {own_host}"
-            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
-    check = msgspec.structs.replace(detector.check, path=asked.health_path or detector.check.path)
-    return Candidate(
-        key=service.key,
-        type=detector.type,
-        evidence=evidence,
-        scheme=where.scheme,
-        host=where.host,
-        port=where.port,
-        path=where.path,
-        check=check,
-        address=_address(service) if where.host == own_host else "",
-        created=service.metadata.creation_timestamp or "",
-        priority=asked.priority,
-        display_name=asked.display_name,
-        health_path=asked.health_path,
-        backend=_backend(service, where.declared),
-        headless=service.is_headless,
-    )
-
-
-def _address(service: Service) -> str:
-    address = service.spec.cluster_ip or ""
-    return "" if address == "None" else address
-
-
-def _backend(service: Service, port: ServicePort) -> str:
-    """Name what the Service leads to: two Services with the same answer have the same pods behind them."""
-    selector = ",".join(f"{k}={v}" for k, v in sorted((service.spec.selector or {}).items()))
-    return f"{selector}:{port.target_port if port.target_port is not None else port.port}"
-
-
-def matches_glob(text: str, glob: str) -> bool:
-    """Tell whether ``text`` fits ``glob``, in which ``*`` stands for any characters."""
-    head, *rest = glob.split("*")
-    if not rest:
-        return text == glob
-    if not text.startswith(head):
-        return False
-    *middle, tail = rest
-    position = len(head)
-    for part in middle:
-        position = text.find(part, position)
-        if position < 0:
-            return False
-        position += len(part)
-    return len(text) - position >= len(tail) and text.endswith(tail)
+def fault(detector: Detector) -> str:
+    """Return what is wrong with a detector that somebody wrote, naming the field; empty when nothing is."""
+    if not is_type(detector.type):
+        return f"`type`: `{detector.type}` is taken; choose another word"
+    if not (detector.phrases or detector.keys or detector.known_ports):
+        return "it can match nothing; give it `phrases`, `keys` or `known_ports`"
+    if detector.known_ports and not detector.check.identity:
+        return "`known_ports` need `check.identity`, a text in the answer that proves what answers there"
+    if detector.path and (not is_path(detector.path) or detector.path.endswith("/")):
+        return "`path`: expected an absolute path without a trailing slash"
+    if not is_path(detector.check.path):
+        return "`check.path`: expected an absolute path"
+    return ""

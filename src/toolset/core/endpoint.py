@@ -17,10 +17,10 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which port of a Service a product answers on.
 
-    The first of these that a usable port meets: a name, a number, a number on the pods, the only port there is.
+    The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port there is.
 
     Attributes:
-        names: Port names, first wish first.
+        names: Port names, first wish first; also looked for on the pods' side.
         numbers: Port numbers, first wish first; also looked for on the pods' side.
         only: Whether an only port may be anything; never on the evidence of a name alone.
         never_names: Port names that this product does not answer on.
@@ -44,7 +44,7 @@ class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         by_name = (port for name in self.names for port in fit if port.name == name)
         by_number = (port for number in self.numbers for port in fit if port.port == number)
-        by_target = (port for number in self.numbers for port in fit if port.target_port == number)
+        by_target = (port for side in (*self.numbers, *self.names) for port in fit if port.target_port == side)
         chosen = next(by_number, None) if evidence is Evidence.PORT else next(by_name, None) or next(by_number, None)
         chosen = chosen or next(by_target, None)
         if chosen is None and fit and self._may_take_any(fit, evidence):

@@ -11,17 +11,19 @@ from toolset.model import Service
 
 Words = tuple[str, ...]
 
-LABEL_KEYS: Final = (
-    "app.kubernetes.io/name",
-    "app",
-    "k8s-app",
-    "app.kubernetes.io/component",
-    "component",
-    "name",
-    "app-name",
-    "service",
-    "io.kompose.service",
-    "kubernetes.io/name",
+LABEL_KEYS: Final = frozenset(
+    {
+        "app.kubernetes.io/name",
+        "app",
+        "k8s-app",
+        "app.kubernetes.io/component",
+        "component",
+        "name",
+        "app-name",
+        "service",
+        "io.kompose.service",
+        "kubernetes.io/name",
+    }
 )
 """Labels that say what something is: the recommended ones, those older charts and manifests use, and kompose's."""
 
@@ -72,49 +74,42 @@ class Identity(msgspec.Struct, frozen=True):
     """What a Service says it is.
 
     Attributes:
-        names: What it calls itself, as words, with the evidence that is; strongest first.
+        names: What it calls itself, as words, with the evidence that is.
         components: Values of the component labels.
         keys: Keys of its labels and its selector.
-        kinds: The last word of each of its names, generic endings aside: what it is, where the words before it say
-            of what.
     """
 
     names: tuple[tuple[Words, Evidence], ...]
     components: frozenset[str]
     keys: frozenset[str]
-    kinds: frozenset[str]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The last word of each name, generic endings aside: what it is, where the words before it say of what."""
+        return frozenset(
+            next((word for word in reversed(words) if word not in _GENERIC), "") for words, _ in self.names
+        )
 
 
 def identify(service: Service) -> Identity:
     """Return what ``service`` says it is."""
     labels, selector = service.labels, service.spec.selector or {}
-    own = _SEPARATOR.split(service.metadata.name.lower())
-    names: list[tuple[Words, Evidence]] = []
-    for source in (labels, selector):
-        for key in LABEL_KEYS:
-            value = source.get(key)
-            if value:
-                names.append((tuple(_SEPARATOR.split(value.lower())), Evidence.LABEL))
-    names.append((tuple(own), Evidence.NAME))
-    components = (source.get(key, "") for source in (labels, selector) for key in COMPONENT_KEYS)
+    said = labels | selector if selector != labels else labels
+    values = {value for source in (labels, selector) for key, value in source.items() if key in LABEL_KEYS}
+    names = [(tuple(_SEPARATOR.split(value.lower())), Evidence.LABEL) for value in values if value]
+    names.append((tuple(_SEPARATOR.split(service.metadata.name.lower())), Evidence.NAME))
+    components = (source[key] for source in (labels, selector) for key in COMPONENT_KEYS if source.get(key))
     return Identity(
         names=tuple(names),
-        components=frozenset(component.lower() for component in components if component),
-        keys=frozenset(labels.keys() | selector.keys()),
-        kinds=frozenset(_last(words) for words, _ in names),
+        components=frozenset(component.lower() for component in components),
+        keys=frozenset(said),
     )
 
 
-def _last(words: Words) -> str:
-    return next((word for word in reversed(words) if word not in _GENERIC), "")
-
-
-def endings(words: Words, longest: int) -> Iterator[Words]:
-    """Return the phrases that ``words`` end with, longest first, after each generic word is taken off the end."""
+def endings(words: Words) -> Iterator[Words]:
+    """Return ``words`` as they are, then without each generic word that is taken off their end."""
+    yield words
     end = len(words)
-    while end:
-        for start in range(max(0, end - longest), end):
-            yield words[start:end]
+    while end > 1 and words[end - 1] in _GENERIC:
         end -= 1
-        if words[end] not in _GENERIC:
-            return
+        yield words[:end]

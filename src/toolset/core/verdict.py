@@ -1,6 +1,7 @@
 """What detection says of a Service: a candidate with its evidence, or one reason why not."""
 
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
@@ -22,14 +23,17 @@ class Reason(Enum):
     NO_MATCH = "no detector recognises it"
     OPTED_OUT = "its annotation opts it out"
     NAMESPACE_EXCLUDED = "its namespace is excluded by the settings"
+    NOT_OPTED_IN = "the settings take it only if its annotation opts in"
     TYPE_MISSING = "it opts in but names no type, and no detector recognises it"
     BAD_ANNOTATION = "one of its annotations is not valid"
     NO_USABLE_PORT = "it has no usable port"
+    DENIED = "a rule of its detector speaks against it"
     EXTERNAL_NAME = "it is of type ExternalName, which could point anywhere"
     SELECTORLESS = "it has no selector, so its endpoints could be anything"
     TERMINATING = "it is being deleted"
     DUPLICATE = "another Service leads to the same backend"
     UNHEALTHY = "its health check fails"
+    IDENTITY_MISMATCH = "what answers there is something else"
     UNPROBED = "its health is not known yet"
 
     @property
@@ -38,16 +42,18 @@ class Reason(Enum):
         return self.name.title().replace("_", "")
 
 
-class HealthCheck(msgspec.Struct, frozen=True):
+class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to tell that a tool lives.
 
     Attributes:
         path: Begins with ``/``; asked below the tool's own base path.
         statuses: Answers that mean alive beside 200 to 299.
+        identity: A text in the body that proves what answers; empty when nothing has to be proven.
     """
 
     path: str
-    statuses: tuple[int, ...] = ()
+    statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] = ()
+    identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -56,6 +62,7 @@ class Candidate(msgspec.Struct, frozen=True):
     Attributes:
         key: The Service.
         type: ``prometheus``, ``grafana``, ``jaeger``, ``elasticsearch`` or a custom word.
+        product: What its detector recognises, for example ``thanos-query``; the type when an annotation alone names it.
         evidence: The strongest evidence found.
         url: ``scheme://host:port/base``, without a trailing slash.
         check: How to probe it.
@@ -87,6 +94,7 @@ class Candidate(msgspec.Struct, frozen=True):
     health_path: str = ""
     backend: str = ""
     headless: bool = False
+    product: str = ""
 
     @property
     def url(self) -> str:
@@ -101,11 +109,13 @@ class Rejected(msgspec.Struct, frozen=True):
         reason: Why.
         detail: What exactly, for people; never text from the Service that was not checked.
         type: The type it nearly was; empty when none.
+        asked: Whether the Service's owner asked for it to be published.
     """
 
     reason: Reason
     detail: str = ""
     type: str = ""
+    asked: bool = False
 
 
 Verdict = Candidate | Rejected

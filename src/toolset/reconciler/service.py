@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from toolset.core.detector import DetectionOptions, detect
+from toolset.core.detection import DetectionOptions, detect
 from toolset.core.findings import Findings
 from toolset.core.verdict import Rejected, Verdict
 from toolset.model import Key, Service

@@ -5,9 +5,11 @@ also what vanished while nobody was watching; no reader ever sees half a list. H
 step that changed the store, so a handler that looks at the store sees what it was told about.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -37,6 +39,9 @@ class Stored(Protocol):
 V = TypeVar("V", bound=Stored)
 V_co = TypeVar("V_co", bound=Stored, covariant=True)
 
+SLOW_HANDLER_S: Final = 0.01
+"""A handler holds up the watch and everything else on the loop; longer than this is worth a word, seconds."""
+
 
 class Delta(msgspec.Struct, Generic[V], frozen=True):
     """One change of the store.
@@ -53,6 +58,34 @@ class Delta(msgspec.Struct, Generic[V], frozen=True):
 
 
 Handler = Callable[[Delta[V]], None]
+
+
+class Registration(Generic[V]):
+    """One handler's place at a store."""
+
+    def __init__(self, handler: Handler[V], on_cancel: Callable[["Registration[V]"], None]) -> None:
+        self.handler = handler
+        self.is_active = True
+        self._on_cancel = on_cancel
+        self._synced = anyio.Event()
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the handler has been told all of the first complete list, or all that was there when it came."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return once :attr:`is_synced` holds."""
+        await self._synced.wait()
+
+    def cancel(self) -> None:
+        """Call the handler never again, not even for the rest of what is being told now."""
+        self.is_active = False
+        self._on_cancel(self)
+
+    def told_everything(self) -> None:
+        """Note that the store has told all it had."""
+        self._synced.set()
 
 
 class Reader(Protocol[V_co]):
@@ -75,15 +108,28 @@ class Reader(Protocol[V_co]):
 class Store(Generic[V]):
     """The store as its reflector sees it; see the module docstring."""
 
-    def __init__(self, on_handler_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        on_handler_error: Callable[[Exception], None],
+        *,
+        on_slow_handler: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Make an empty store.
 
         Args:
             on_handler_error: Told when a handler raises; the other handlers still run.
+            on_slow_handler: Told for how long a handler ran that took more than 10 ms, seconds.
+            clock: Measures that, seconds.
         """
         self._objects: dict[Key, V] = {}
-        self._handlers: list[Handler[V]] = []
+        self._own: dict[Key, V] = {}  # own writes that the watch has not come to yet
+        self._registrations: tuple[
+            Registration[V], ...
+        ] = ()  # replaced as a whole: handlers may come and go in between
         self._on_handler_error = on_handler_error
+        self._on_slow_handler = on_slow_handler
+        self._clock = clock
         self._synced = anyio.Event()
         self._version = ""
 
@@ -113,48 +159,53 @@ class Store(Generic[V]):
         """Return once :meth:`replace` has run."""
         await self._synced.wait()
 
-    def subscribe(self, handler: Handler[V]) -> None:
+    def subscribe(self, handler: Handler[V]) -> Registration[V]:
         """Call ``handler`` for what is stored already, as initial, and for every later change.
 
         Handlers are synchronous: they map the change to keys and enqueue those.
         """
-        self._handlers.append(handler)
-        for stored in self._objects.values():
-            self._tell([handler], Delta(None, stored, initial=True))
+        registration = Registration(handler, self._forget)
+        self._registrations = (*self._registrations, registration)
+        for stored in list(self._objects.values()):
+            self._tell((registration,), Delta(None, stored, initial=True))
+        if self.is_synced:
+            registration.told_everything()
+        return registration
 
     def replace(self, objects: Iterable[V], version: str) -> None:
         """Swap the whole content at once; tell deletions, then updates, then additions.
 
         An object whose resource version is the same is not told again.
         """
-        old, self._objects = self._objects, {stored.key: stored for stored in objects}
-        self._version = version
+        old, new = self._objects, {stored.key: stored for stored in objects}
+        self._keep_own_writes(new, version)
+        self._objects, self._version = new, version
         initial = not self._synced.is_set()
         self._synced.set()
-        self._tell_all(Delta(gone, None) for key, gone in old.items() if key not in self._objects)
-        changed = [(old.get(key), new) for key, new in self._objects.items()]
-        self._tell_all(
-            Delta(was, new)
-            for was, new in changed
-            if was is not None and (was.version, was.uid) != (new.version, new.uid)
-        )
-        self._tell_all(Delta(None, new, initial=initial) for was, new in changed if was is None)
+        deltas = _difference(old, new, initial=initial)
+        registrations = self._registrations  # a handler that joins on the way has been told the new content already
+        for delta in deltas:
+            self._tell(registrations, delta)
+        for registration in registrations:
+            registration.told_everything()
 
     def apply(self, stored: V) -> None:
         """Store an object the server sent; one that is older than what is known is ignored."""
-        old = self._objects.get(stored.key)
+        key = stored.key
+        old = self._objects.get(key)
         if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
-            self._objects[stored.key] = stored
-            self._tell(self._handlers, Delta(old, stored))
-        self._version = stored.version
+            self._objects[key] = stored
+            self._tell(self._registrations, Delta(old, stored))
+        self._came_to(key, stored.version)
 
     def delete(self, stored: V) -> None:
         """Forget an object the server says is gone, unless a successor has its name already."""
-        old = self._objects.get(stored.key)
+        key = stored.key
+        old = self._objects.get(key)
         if old is not None and old.uid == stored.uid:
-            del self._objects[stored.key]
-            self._tell(self._handlers, Delta(old, None))
-        self._version = stored.version
+            del self._objects[key]
+            self._tell(self._registrations, Delta(old, None))
+        self._came_to(key, stored.version)
 
     def bookmark(self, version: str) -> None:
         """Note that nothing changed up to ``version``."""
@@ -164,24 +215,56 @@ class Store(Generic[V]):
         """Lay the answer to an own write over the store, so that the next pass does not see stale data.
 
         It is refused when the watch is already past it: then the object may have been deleted since,
-        and must not be resurrected.
+        and must not be resurrected. A list that is older than the write does not undo it.
         """
         if is_newer(stored.version, self._version):
-            old = self._objects.get(stored.key)
+            key = stored.key
+            old = self._objects.get(key)
             if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
-                self._objects[stored.key] = stored
-                self._tell(self._handlers, Delta(old, stored))
+                self._objects[key] = self._own[key] = stored
+                self._tell(self._registrations, Delta(old, stored))
 
-    def _tell_all(self, deltas: Iterable[Delta[V]]) -> None:
-        for delta in list(deltas):
-            self._tell(self._handlers, delta)
+    def _came_to(self, key: Key, version: str) -> None:
+        """Note that the watch has told of ``key`` at ``version``."""
+        self._version = version
+        if self._own and key in self._own and not is_newer(self._own[key].version, version):
+            del self._own[key]
 
-    def _tell(self, handlers: Iterable[Handler[V]], delta: Delta[V]) -> None:
-        for handler in handlers:
+    def _keep_own_writes(self, listed: dict[Key, V], version: str) -> None:
+        """Lay the own writes that a list is too old to show over it, unless the server itself went back in time."""
+        went_back = bool(self._version) and is_newer(self._version, version)
+        self._own = {key: own for key, own in self._own.items() if is_newer(own.version, version) and not went_back}
+        listed.update(self._own)
+
+    def _forget(self, registration: Registration[V]) -> None:
+        self._registrations = tuple(known for known in self._registrations if known is not registration)
+
+    def _tell(self, registrations: Iterable[Registration[V]], delta: Delta[V]) -> None:
+        for registration in registrations:
+            if not registration.is_active:
+                continue
+            started = self._clock()
             try:
-                handler(delta)
+                registration.handler(delta)
             except Exception as error:  # noqa: BLE001 - one bad handler must not stop the watch
                 self._on_handler_error(error)
+            if (took_s := self._clock() - started) > SLOW_HANDLER_S:
+                self._on_slow_handler(took_s)
+
+
+def _difference(old: Mapping[Key, V], new: Mapping[Key, V], *, initial: bool) -> Iterable[Delta[V]]:
+    """Return what leads from ``old`` to ``new``: deletions, updates, additions."""
+    if not old:
+        return [Delta(None, stored, initial=initial) for stored in new.values()]
+    updated: list[Delta[V]] = []
+    added: list[Delta[V]] = []
+    for key, stored in new.items():
+        was = old.get(key)
+        if was is None:
+            added.append(Delta(None, stored, initial=initial))
+        elif was.version != stored.version or was.uid != stored.uid:
+            updated.append(Delta(was, stored))
+    return chain([Delta(gone, None) for key, gone in old.items() if key not in new], updated, added)
 
 
 def is_newer(version: str, than: str) -> bool:

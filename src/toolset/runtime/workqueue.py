@@ -20,8 +20,8 @@ cancelled half way. Use it from one event loop only.
 import math
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
-from heapq import heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -30,6 +30,9 @@ from anyio.lowlevel import checkpoint
 from toolset.runtime.backoff import RetryLimiter
 
 K = TypeVar("K", bound=Hashable)
+
+_NEVER: Final = (math.inf, 0)
+_STALE_TIMERS: Final = 16  # so few are not worth looking for
 
 
 class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
@@ -90,8 +93,8 @@ class WorkQueue(Generic[K]):
         self._timers: list[tuple[float, int, K]] = []
         self._serial = 0
         self._shut_down = False
-        self._changed = anyio.Event()
-        self._idle = anyio.Event()
+        self._changed: anyio.Event | None = None  # there is one while somebody waits for it
+        self._idle: anyio.Event | None = None
 
     def __len__(self) -> int:
         """Return how many keys wait for a worker now."""
@@ -157,6 +160,8 @@ class WorkQueue(Generic[K]):
                 return self._take()
             if self._shut_down:
                 raise ShutDown
+            if self._changed is None:
+                self._changed = anyio.Event()
             with anyio.CancelScope(deadline=next_due):
                 await self._changed.wait()
 
@@ -166,14 +171,20 @@ class WorkQueue(Generic[K]):
         waiting = self._dirty.get(key)
         if waiting is not None:
             self._push(key, waiting)
-        elif self._is_idle():
-            self._idle.set()
+        else:
+            self._tell_if_idle()
 
     async def wait_idle(self) -> None:
         """Return once no key waits, is delayed, or is with a worker."""
         while not self._is_idle():
-            self._idle = anyio.Event()
+            if self._idle is None:
+                self._idle = anyio.Event()
             await self._idle.wait()
+
+    def _tell_if_idle(self) -> None:
+        if self._idle is not None and self._is_idle():
+            self._idle.set()
+            self._idle = None
 
     def _is_idle(self) -> bool:
         return not (self._depth or self._due or self._processing)
@@ -192,6 +203,7 @@ class WorkQueue(Generic[K]):
         self._due.clear()
         self._timers.clear()
         self._wake()
+        self._tell_if_idle()
 
     def _take(self) -> K:
         while True:
@@ -221,7 +233,14 @@ class WorkQueue(Generic[K]):
         self._due[key] = (min(due, earlier), max(priority, highest))
         if due < earlier:
             heappush(self._timers, (due, self._next_serial(), key))
+            if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS:
+                self._drop_stale_timers()
             self._wake()
+
+    def _drop_stale_timers(self) -> None:
+        """Let go of the keys of timers that were overtaken; a timer may lie minutes ahead."""
+        self._timers = [timer for timer in self._timers if self._due.get(timer[2], _NEVER)[0] == timer[0]]
+        heapify(self._timers)
 
     def _promote(self, now: float) -> float:
         """Make every key due by ``now`` ready; return when the next one is due."""
@@ -230,7 +249,7 @@ class WorkQueue(Generic[K]):
             if due > now:
                 return due
             heappop(self._timers)
-            earliest, priority = self._due.get(key, (math.inf, 0))
+            earliest, priority = self._due.get(key, _NEVER)
             if earliest == due:  # else an earlier timer or a plain add has done this one's work
                 self.add(key, priority=priority)
         return math.inf
@@ -241,5 +260,6 @@ class WorkQueue(Generic[K]):
 
     def _wake(self) -> None:
         """Wake all waiters; each looks again. There are only as many as workers."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

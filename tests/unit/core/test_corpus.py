@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from toolset.core.catalogue import BUILT_IN
-from toolset.core.detector import DetectionOptions, detect
+from toolset.core.detection import DetectionOptions, detect
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.verdict import Candidate
 from toolset.model import Service

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from toolset.core.catalogue import BUILT_IN
-from toolset.core.detector import DetectionOptions, detect, matches_glob
+from toolset.core.detection import DetectionOptions, detect
+from toolset.core.globs import matches_glob
 from toolset.core.verdict import Candidate, Evidence, Reason, Rejected
 from toolset.model import Service
 
@@ -197,20 +198,20 @@ ENABLED = {"toolset": "enabled", "toolset-type": "prometheus"}
         pytest.param(service("prometheus-alertmanager"), Reason.NO_MATCH, "", id="alertmanager"),
         pytest.param(
             service("x", labels={"app": "prometheus", "component": "node-exporter"}),
-            Reason.NO_MATCH,
-            "",
+            Reason.DENIED,
+            "prometheus",
             id="an exporter with prometheus' label",
         ),
         pytest.param(
             service("kube-prometheus-operator", labels=named("kube-prometheus") | {"component": "operator"}),
-            Reason.NO_MATCH,
-            "",
+            Reason.DENIED,
+            "prometheus",
             id="an operator",
         ),
         pytest.param(
             service("thanos-store", labels=named("thanos") | {"component": "storegateway"}),
-            Reason.NO_MATCH,
-            "",
+            Reason.DENIED,
+            "prometheus",
             id="another component of the same product",
         ),
         pytest.param(

@@ -1,0 +1,303 @@
+"""Tell people through Kubernetes Events: ``events.k8s.io/v1``, in the ConfigMap's namespace, about the ConfigMap.
+
+What the API server demands was tried on a real one (1.37): ``action``, ``reason``, ``type``, ``eventTime``,
+``reportingController`` and ``reportingInstance`` are required; times have microseconds; a note has at most 1,024
+*bytes* and may hold control characters; later nothing but ``series`` can change; ``series.count`` is at least 2, and
+may be there from the beginning. ``kubectl describe`` looks for the uid of what it describes, so it is sent along.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Final, Literal, Protocol
+from uuid import uuid4
+
+import anyio
+import msgspec
+import orjson
+
+from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.errors import ConflictError, ForbiddenError, InvalidError, TerminalError, ToolsetError, UnavailableError
+from toolset.model import Key
+from toolset.runtime.backoff import Backoff, TokenBucket
+from toolset.runtime.correlator import Correlator, Occurrence, Refusal, Series
+from toolset.runtime.workqueue import WorkQueue
+
+NOTE_LIMIT_BYTES: Final = 1024
+INSTANCE_LIMIT: Final = 128
+NAME_LIMIT: Final = 253
+REFUSED_TRIES: Final = 2
+"""A 401 makes the credentials be read again, and an API server that has just started refuses everybody."""
+_WORD: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
+_COMBINED: Final = "with others like it: "
+_CUT: Final = "…"
+
+_log: Final = logging.getLogger("toolset")
+
+Lost = Literal["malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug"]
+"""Why something was not told: our own mistake, the correlator, too many wait, the API server, the end."""
+
+
+class EventsObserver(Protocol):
+    """What the recorder tells of itself."""
+
+    def sent(self) -> None:
+        """The API server has taken an Event or a new count."""
+
+    def dropped(self, reason: Lost) -> None:
+        """Something will not be told."""
+
+
+class NoEventsObserver:
+    """Listens to nothing."""
+
+    def sent(self) -> None:
+        """Ignore it."""
+
+    def dropped(self, reason: Lost) -> None:
+        """Ignore it."""
+
+
+class EventOptions(msgspec.Struct, frozen=True):
+    """Figures; those of client-go are from ``tools/events/event_broadcaster.go`` and ``rest/config.go``.
+
+    Attributes:
+        waiting: How many series may wait to be sent; client-go's queue has as many.
+        tries: How often one request is tried; client-go's number.
+        repeats_s: How long repeats are counted before the count is sent, seconds.
+        request_timeout_s: For one request, seconds.
+        rate_per_s: Requests a second; client-go's default for a client.
+        burst: Requests at once; likewise.
+        backoff: Between two tries. Only the leader sends, so it needs no jitter.
+    """
+
+    waiting: int = 1000
+    tries: int = 12
+    repeats_s: float = 60.0
+    request_timeout_s: float = 10.0
+    rate_per_s: float = 5.0
+    burst: int = 10
+    backoff: Backoff = Backoff(spread=0.0)
+
+
+class KubeEvents:
+    """Records now, sends in the background, one request at a time; fits ``reconciler.EventRecorder`` by shape.
+
+    The queue holds series, not Events: whatever happens again while its Event waits, is under way or was just sent is
+    one more in the count. So a slow API server makes fewer requests, not a longer queue.
+    """
+
+    def __init__(
+        self,
+        transport: KubeTransport,
+        target: Key,
+        reporter: str,
+        instance: str,
+        now: Callable[[], datetime],
+        *,
+        target_uid: Callable[[], str] = lambda: "",
+        observer: EventsObserver | None = None,
+        options: EventOptions = EventOptions(),  # noqa: B008 - it is frozen
+    ) -> None:
+        """Make a recorder that sends nothing before :meth:`run`.
+
+        Args:
+            transport: An open session.
+            target: The ConfigMap that every Event regards.
+            reporter: ``reportingController``.
+            instance: ``reportingInstance``, the pod; the end is what tells pods apart, so a long one loses its front.
+            now: The wall clock.
+            target_uid: The uid of the ConfigMap now; empty when there is none.
+            observer: Told what became of everything recorded.
+            options: Figures.
+        """
+        self._transport = transport
+        self._target = target
+        self._reporter = reporter
+        self._instance = instance[-INSTANCE_LIMIT:] or reporter
+        self._now = now
+        self._target_uid = target_uid
+        self._observer = observer or NoEventsObserver()
+        self._options = options
+        self._correlator = Correlator()
+        self._queue: WorkQueue[Series] = WorkQueue()
+        self._waiting: set[Series] = set()
+        self._pace = TokenBucket(options.rate_per_s, options.burst)
+        self._lost: set[Lost] = set()
+
+    def record(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        note: str,
+        *,
+        related: Key | None = None,
+        action: str = "Publish",
+    ) -> None:
+        """Note something for people; never waits, never raises; what comes too often is counted or dropped.
+
+        Args:
+            kind: ``Warning`` when somebody should act.
+            reason: Why, one word in UpperCamelCase.
+            note: For people. It should name the Service: kubectl shows no ``related``.
+            related: The Service that it is about; ``None`` when it is about the ConfigMap alone.
+            action: What was done or tried, one word in UpperCamelCase.
+        """
+        try:
+            self._record(Occurrence(kind, reason, action, printable(note), related))
+        except Exception as error:  # noqa: BLE001 - whoever records has better things to do than to fail
+            self._drop("bug", "record failed", error)
+
+    def _record(self, occurrence: Occurrence) -> None:
+        if not (_WORD.fullmatch(occurrence.reason) and _WORD.fullmatch(occurrence.action)):
+            self._drop("malformed", f"reason {occurrence.reason!r}, action {occurrence.action!r}")
+            return
+        series = self._correlator.observe(occurrence, self._now())
+        if isinstance(series, Refusal):
+            self._drop("limited", series.value)
+        elif series in self._waiting:
+            return
+        elif len(self._waiting) >= self._options.waiting:
+            self._drop("full")
+        else:
+            self._wait(series)
+
+    def _wait(self, series: Series) -> None:
+        self._waiting.add(series)
+        self._queue.add(series, after_s=self._options.repeats_s if series.told else 0.0)
+
+    async def run(self) -> None:
+        """Send until cancelled; nothing that goes wrong ends it."""
+        while True:
+            series = await self._queue.get()
+            with self._queue.working(series):
+                await self._deliver(series)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Send now what waits, within ``timeout_s`` seconds, and drop the rest; :meth:`run` must be running."""
+        for series in self._waiting:
+            self._queue.add(series)
+        with anyio.move_on_after(timeout_s):
+            await self._queue.wait_idle()
+        for _ in range(len(self._waiting)):
+            self._drop("stopped")
+        self._waiting.clear()
+
+    async def _deliver(self, series: Series) -> None:
+        """Send the count of ``series`` until the API server has it, or it is given up."""
+        failures = 0
+        while series.told < series.count:  # a flush may have queued once more what was being sent
+            await anyio.sleep(self._pace.reserve_s())
+            try:
+                series.told = await self._send(series)
+                break
+            except ToolsetError as error:
+                failures += 1
+                if failures >= self._tries(error):
+                    self._give_up(series, _cause(error), str(error))
+                    return
+                await anyio.sleep(self._delay_s(error, failures))
+            except Exception as error:  # noqa: BLE001 - a bug costs one Event, not the process
+                self._give_up(series, "bug", "send failed", error)
+                return
+        self._waiting.discard(series)
+        if series.told < series.count:
+            self._wait(series)
+
+    async def _send(self, series: Series) -> int:
+        """Return how many of ``series`` the API server knows of now."""
+        count = series.count
+        if series.told:
+            try:
+                await self._request("PATCH", f"/{series.name}", {"series": _series(series)})
+            except InvalidError:  # it is gone: somebody deleted it, or its hour is over
+                series.name = ""
+            else:
+                return count
+        series.name = series.name or self._new_name()
+        try:
+            await self._request("POST", "", self._event(series))
+        except ConflictError:  # an earlier try was stored, and its answer lost; the name is nobody else's
+            return 1
+        return count
+
+    async def _request(self, method: str, name: str, content: dict[str, object]) -> None:
+        path = f"/apis/events.k8s.io/v1/namespaces/{self._target.namespace}/events{name}"
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        request = Request(method, path, body=orjson.dumps(content), content_type=content_type)
+        await self._transport.send(request, timeout_s=self._options.request_timeout_s)
+        self._observer.sent()
+
+    def _event(self, series: Series) -> dict[str, object]:
+        occurrence = series.occurrence
+        event: dict[str, object] = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"namespace": self._target.namespace, "name": series.name},
+            "eventTime": _micro_time(series.first_at),
+            "reportingController": self._reporter,
+            "reportingInstance": self._instance,
+            "type": occurrence.kind,
+            "reason": occurrence.reason,
+            "action": occurrence.action,
+            "note": printable(_COMBINED + occurrence.note) if series.combined else occurrence.note,
+            "regarding": _reference("ConfigMap", self._target) | {"uid": self._target_uid()},
+        }
+        if occurrence.related is not None:
+            event["related"] = _reference("Service", occurrence.related)
+        if series.count > 1:
+            event["series"] = _series(series)
+        return event
+
+    def _new_name(self) -> str:
+        unique = uuid4().hex
+        return f"{self._target.name[: NAME_LIMIT - len(unique) - 1].rstrip('.-')}.{unique}"
+
+    def _tries(self, error: ToolsetError) -> int:
+        if isinstance(error, TerminalError):
+            return 1
+        return REFUSED_TRIES if isinstance(error, ForbiddenError) else self._options.tries
+
+    def _delay_s(self, error: ToolsetError, failures: int) -> float:
+        asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+        return max(asked_s, self._options.backoff.delay_s(failures, lambda: 0.0))
+
+    def _give_up(self, series: Series, lost: Lost, detail: str, bug: Exception | None = None) -> None:
+        self._waiting.discard(series)
+        self._drop(lost, detail, bug)
+
+    def _drop(self, lost: Lost, detail: str = "", bug: Exception | None = None) -> None:
+        level = logging.DEBUG if lost in self._lost else logging.WARNING
+        self._lost.add(lost)
+        _log.log(level, "event dropped", exc_info=bug, extra={"reason": lost, "detail": detail[:512]})
+        self._observer.dropped(lost)
+
+
+def printable(note: str) -> str:
+    """Return ``note`` in at most NOTE_LIMIT_BYTES, with escapes for all that a terminal would not print."""
+    pieces = [
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in note[:NOTE_LIMIT_BYTES]
+    ]
+    whole = "".join(pieces).encode()
+    if len(whole) <= NOTE_LIMIT_BYTES and len(note) <= NOTE_LIMIT_BYTES:
+        return whole.decode()
+    return whole[: NOTE_LIMIT_BYTES - len(_CUT.encode())].decode(errors="ignore") + _CUT
+
+
+def _cause(error: ToolsetError) -> Lost:
+    if isinstance(error, ForbiddenError):
+        return "forbidden"
+    return "invalid" if isinstance(error, TerminalError) else "unavailable"
+
+
+def _series(series: Series) -> dict[str, object]:
+    return {"count": series.count, "lastObservedTime": _micro_time(series.last_at)}
+
+
+def _reference(kind: str, key: Key) -> dict[str, str]:
+    return {"apiVersion": "v1", "kind": kind, "namespace": key.namespace, "name": key.name}
+
+
+def _micro_time(at: datetime) -> str:
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,229 @@
+"""What is worth telling people: repeats are counted, look-alikes are told together, floods are cut.
+
+The shape and most figures are client-go's (``tools/record/events_cache.go``, ``tools/events/event_broadcaster.go``):
+10 look-alikes in 10 minutes, a burst of 25 about an object and one more every 5 minutes, series that end after 6
+minutes, 4,096 of everything remembered.
+
+One thing differs. client-go allows 25 for each *regarded* object, and here everything regards the one ConfigMap: its
+rule would silence the service after 25 occurrences. So the allowance belongs to the related object, and for each of
+``Normal`` and ``Warning`` apart, so that chatter never hides a warning. Two wider allowances bound the sum: one for a
+namespace, the border between tenants, so that whoever makes and breaks Services by the thousand silences nobody else;
+and one over all, which keeps at most about 610 such Events, 1 MB, in the API server while it keeps them for an hour.
+What has no related object is about the target itself: it has an allowance of its own and takes from no other, so that
+no Service can silence it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from datetime import datetime
+from enum import Enum
+from typing import Generic, TypeVar
+
+import anyio
+import msgspec
+
+from toolset.model import Key
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """Something that happened; two that are equal are the same thing twice.
+
+    Attributes:
+        kind: ``Normal`` or ``Warning``.
+        reason: Why, one word.
+        action: What was done or tried, one word.
+        note: For people.
+        related: The object that caused it; ``None`` when it concerns the target alone.
+    """
+
+    kind: str
+    reason: str
+    action: str
+    note: str
+    related: Key | None = None
+
+
+class Series(msgspec.Struct, eq=False):
+    """One occurrence and its repeats, or look-alikes that are told together.
+
+    Attributes:
+        occurrence: The first.
+        combined: Whether the others differ in their notes.
+        first_at: When the first was.
+        last_at: When the last was.
+        last_s: The same on the clock of ``anyio``.
+        count: How many there were.
+        name: Under which name it was told; the sender's own.
+        told: How many of them the other side knows of; the sender's own.
+    """
+
+    occurrence: Occurrence
+    combined: bool
+    first_at: datetime
+    last_at: datetime
+    last_s: float
+    count: int = 1
+    name: str = ""
+    told: int = 0
+
+
+class Refusal(Enum):
+    """Which allowance is used up."""
+
+    OBJECT = "object"
+    NAMESPACE = "namespace"
+    OVERALL = "overall"
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """How many series may begin.
+
+    Attributes:
+        burst: At once.
+        refill_s: Seconds until there is one more.
+    """
+
+    burst: int
+    refill_s: float
+
+
+class CorrelatorOptions(msgspec.Struct, frozen=True):
+    """Figures; the module docstring says where they come from.
+
+    Attributes:
+        look_alikes: From how many different notes of one reason on the next ones are told together.
+        look_alike_s: How long after the last look-alike that begins anew, seconds.
+        series_s: How long after its last repeat a series ends, seconds.
+        remembered: How many series, groups and allowances are remembered, each.
+        by_object: For one related object and kind.
+        by_namespace: For the related objects of one namespace.
+        overall: For all related objects.
+    """
+
+    look_alikes: int = 10
+    look_alike_s: float = 600.0
+    series_s: float = 360.0
+    remembered: int = 4096
+    by_object: Allowance = Allowance(25, 300.0)
+    by_namespace: Allowance = Allowance(100, 30.0)
+    overall: Allowance = Allowance(250, 10.0)
+
+
+class Correlator:
+    """See the module docstring. Use it from one event loop only."""
+
+    def __init__(self, options: CorrelatorOptions = CorrelatorOptions()) -> None:  # noqa: B008 - it is frozen
+        self._options = options
+        self._series: _Recent[Occurrence, Series] = _Recent(options.remembered)
+        self._groups: _Recent[Occurrence, _Group] = _Recent(options.remembered)
+        self._buckets: _Recent[Hashable, _Bucket] = _Recent(options.remembered)
+        self._overall = _Bucket(options.overall)
+
+    def observe(self, occurrence: Occurrence, at: datetime) -> Series | Refusal:
+        """Count ``occurrence``, which was ``at`` that time; return its series, or why there is none.
+
+        Only the beginning of a series uses an allowance up: what cannot begin is forgotten, and a repeat of what did
+        begin is always counted.
+        """
+        now = anyio.current_time()
+        series = self._series.get(occurrence)
+        group = None
+        if not self._is_ongoing(series, now):
+            group = self._look_alikes(occurrence, now)
+            series = group.series if group else None
+        if series is not None and self._is_ongoing(series, now):
+            series.count += 1
+            series.last_at, series.last_s = at, now
+            return series
+        refusal = self._take(occurrence, now)
+        if refusal is not None:
+            return refusal
+        series = Series(occurrence, group is not None, at, at, now)
+        if group is not None:
+            group.series = series
+        else:
+            self._series.put(occurrence, series)
+        return series
+
+    def _is_ongoing(self, series: Series | None, now: float) -> bool:
+        return series is not None and now - series.last_s <= self._options.series_s
+
+    def _look_alikes(self, occurrence: Occurrence, now: float) -> "_Group | None":
+        """Note that there was one more; return the group once its members are to be told together."""
+        key = msgspec.structs.replace(occurrence, note="")
+        group = self._groups.get(key)
+        if group is None or now - group.last_s > self._options.look_alike_s:
+            group = self._groups.put(key, _Group())
+        group.last_s = now
+        note = hash(occurrence.note)  # a set of whole notes would weigh 10 kB
+        if note in group.notes:
+            return None
+        if len(group.notes) >= self._options.look_alikes:
+            return group
+        group.notes.add(note)
+        return None
+
+    def _take(self, occurrence: Occurrence, now: float) -> Refusal | None:
+        """Use up one of every allowance, or none of any."""
+        related = occurrence.related
+        by_object = self._bucket((occurrence.kind, related), self._options.by_object)
+        wanted = [(Refusal.OBJECT, by_object)]
+        if related is not None:
+            by_namespace = self._bucket(related.namespace, self._options.by_namespace)
+            wanted += [(Refusal.NAMESPACE, by_namespace), (Refusal.OVERALL, self._overall)]
+        for refusal, bucket in wanted:
+            if not bucket.has_one(now):
+                return refusal
+        for _, bucket in wanted:
+            bucket.tokens -= 1.0
+        return None
+
+    def _bucket(self, key: Hashable, allowance: Allowance) -> "_Bucket":
+        return self._buckets.get(key) or self._buckets.put(key, _Bucket(allowance))
+
+
+class _Group(msgspec.Struct):
+    """The different notes of one reason about one object."""
+
+    last_s: float = 0.0
+    notes: set[int] = msgspec.field(default_factory=set[int])
+    series: Series | None = None  # of those beyond the first few
+
+
+class _Bucket:
+    """An allowance; unlike ``backoff.TokenBucket`` it turns away instead of telling a later time."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._filled_at = 0.0
+        self.tokens = float(allowance.burst)
+
+    def has_one(self, now: float) -> bool:
+        gained = (now - self._filled_at) / self._allowance.refill_s
+        self.tokens = min(float(self._allowance.burst), self.tokens + gained)
+        self._filled_at = now
+        return self.tokens >= 1.0
+
+
+class _Recent(Generic[K, V]):
+    """The values that were used last; the one not used for the longest time makes room."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> V:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return value
