@@ -26,6 +26,7 @@ from toolset.core.published import published_urls
 from toolset.model import ConfigMap, Key, Service
 from toolset.observers import PassObserver, QueueMetrics, ReconcileLog, ReflectorLog, handler_failed
 from toolset.reconciler.gate import Gate
+from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.target import TargetOptions, TargetReconciler
@@ -36,6 +37,7 @@ from toolset.runtime.reflector import Reflector, ReflectorOptions
 from toolset.runtime.store import Delta, Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
+from toolset.verdicts import VerdictLog
 from toolset.wiring import detection_options, prober, target_key, transport
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
@@ -56,7 +58,8 @@ class App:
         self._settings = settings
         self._target = target_key(settings)
         self._metrics = Metrics(__version__)
-        self._events = ReconcileLog(self._metrics)
+        self._verdicts = VerdictLog(self._metrics, NoEventRecorder())
+        self._events = ReconcileLog(self._metrics, self._verdicts)
         self._stopping = False
         self._working = False
         self._workers_ended = anyio.Event()
@@ -198,7 +201,9 @@ class App:
     def _begin_gate(self) -> None:
         current = self._config_maps.get(self._target)
         owned = owned_keys(current, self._settings.discovery.annotation_prefix)
-        self._gate.begin(self._services.snapshot(), published_urls(current, owned))
+        published = published_urls(current, owned)
+        self._verdicts.resume(published)
+        self._gate.begin(self._services.snapshot(), published)
 
     async def _open_gate_in_time(self) -> None:
         with anyio.move_on_after(self._settings.health.timeout):

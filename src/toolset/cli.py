@@ -114,7 +114,9 @@ def _explain(options: argparse.Namespace) -> int:
     if options.output == "json":
         sys.stdout.write(output.as_lines(explanations))
     else:
-        sys.stdout.write("".join(output.explained(explanation) for explanation in explanations))
+        sys.stdout.write(
+            "".join(output.explained(explanation, settings.discovery.annotation_prefix) for explanation in explanations)
+        )
     sys.stdout.flush()
     return EXIT_UNCHANGED
 
@@ -124,16 +126,29 @@ def _version(_: argparse.Namespace) -> int:
     return EXIT_UNCHANGED
 
 
+def _check_config(options: argparse.Namespace) -> int:
+    from toolset import checking, loading, manifests, output  # noqa: PLC0415 - see the module docstring
+
+    settings = loading.load(_read(options.settings), {}, {}, source=options.settings)
+    services = manifests.read(options.file).services if options.file else ()
+    found = checking.matches(settings, services)
+    sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))
+    return EXIT_UNCHANGED
+
+
 def _settings(options: argparse.Namespace) -> "Settings":
-    from toolset.settings import load  # noqa: PLC0415 - see the module docstring
+    from toolset.loading import load  # noqa: PLC0415 - see the module docstring
 
     named = options.config or os.environ.get("TOOLSET_CONFIG", "")
-    try:
-        text = Path(named).read_text("utf-8") if named else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{named}: cannot be read ({error}); name the settings file with --config") from error
     flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
-    return load(text, os.environ, flags, source=named or "settings")
+    return load(_read(named) if named else "", os.environ, flags, source=named or "settings")
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read ({error}); name the settings file with --config") from error
 
 
 def _loop(work: Callable[[], Awaitable[T]]) -> T:
@@ -205,6 +220,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
     explain.set_defaults(command=_explain)
+    check = commands.add_parser(
+        "check-config", help="check a settings file, and say what its detectors match in manifests"
+    )
+    check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
+    check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
+    check.set_defaults(command=_check_config)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser

@@ -10,7 +10,8 @@ The tree; a caller chooses how far up it catches::
         ├── ForbiddenError      401 or 403: credentials or RBAC
         ├── ConflictError       409: the object changed since it was read
         ├── UnavailableError    refused, cut, timed out, 429, 502, 503, 504
-        └── OutOfSyncError      410, 500, an undecodable stream: list again
+        ├── OutOfSyncError      410, 500, an undecodable stream: list again
+        └── LeadershipLostError this replica no longer leads
 
 Adapters raise these ``from`` the vendor's exception; no vendor exception crosses a port.
 """
@@ -73,3 +74,7 @@ class OutOfSyncError(TransientError):
     def __init__(self, message: str, *, version_unusable: bool = False) -> None:
         super().__init__(message)
         self.version_unusable = version_unusable
+
+
+class LeadershipLostError(TransientError):
+    """This replica no longer leads; what it was about to write is another's to write now."""

@@ -8,7 +8,7 @@ import msgspec
 from toolset.adapters.kube.source import KubeSource, services
 from toolset.core.detection import detect
 from toolset.core.findings import ALIVE, Findings
-from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.core.verdict import Candidate, Rejected, Verdict
 from toolset.errors import SettingsError
 from toolset.manifests import Manifests
 from toolset.model import Key, Service
@@ -24,19 +24,23 @@ class Explanation(msgspec.Struct, frozen=True):
         namespace: Of the Service.
         name: Of the Service.
         type: The tool type; ``None`` when it is no candidate.
+        product: What its detector recognises.
         reason: The word that says why it is no candidate.
-        detail: The sentence that says so, or what speaks for a candidate.
+        detail: The sentence that says so; empty for a candidate.
         near: The type it nearly was.
         evidence: The strongest evidence.
         scheme: In the URL.
         port: In the URL.
         path: In the URL.
         url: Where it is reached.
+        health_path: What is probed, below ``path``.
+        to_prove: Whether the probe has to prove what answers there.
     """
 
     namespace: str
     name: str
     type: str | None = None
+    product: str | None = None
     reason: str | None = None
     detail: str = ""
     near: str | None = None
@@ -45,6 +49,8 @@ class Explanation(msgspec.Struct, frozen=True):
     port: int | None = None
     path: str | None = None
     url: str | None = None
+    health_path: str | None = None
+    to_prove: bool = False
 
 
 def explain_manifests(settings: Settings, manifests: Manifests) -> list[Explanation]:
@@ -84,22 +90,19 @@ def _flat(key: Key, verdict: Verdict) -> Explanation:
             namespace=key.namespace,
             name=key.name,
             reason=verdict.reason.word,
-            detail=_sentence(verdict),
+            detail=verdict.sentence,
             near=verdict.type or None,
         )
     return Explanation(
         namespace=key.namespace,
         name=key.name,
         type=verdict.type,
+        product=verdict.product,
         evidence=verdict.evidence.value,
         scheme=verdict.scheme,
         port=verdict.port,
         path=verdict.path,
         url=verdict.url,
+        health_path=verdict.check.path,
+        to_prove=bool(verdict.check.identity),
     )
-
-
-def _sentence(verdict: Rejected) -> str:
-    if verdict.reason is Reason.DUPLICATE:
-        return f"{verdict.reason.value}: {verdict.detail.removeprefix('of ')}"
-    return f"{verdict.reason.value} ({verdict.detail})" if verdict.detail else verdict.reason.value

@@ -146,3 +146,37 @@ class ConfigMap(_Object, frozen=True, gc=False):
     def entries(self) -> dict[str, str]:
         """The data; empty when there is none."""
         return self.data or {}
+
+
+class LeaseMeta(_Meta, frozen=True, rename="camel", gc=False):
+    """What is read of a Lease's ``metadata``."""
+
+
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Who holds a Lease; times are RFC 3339 in UTC with microseconds, for people to read.
+
+    Attributes:
+        holder_identity: Empty or absent when nobody holds it.
+        lease_duration_seconds: How long others have to see the Lease unchanged before they may take it.
+        acquire_time: When the holder took it.
+        renew_time: When the holder last wrote it.
+        lease_transitions: How often it was taken.
+    """
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(_Object, frozen=True, gc=False):
+    """The part of a coordination.k8s.io/v1 Lease that election reads."""
+
+    metadata: LeaseMeta = msgspec.field(default_factory=LeaseMeta)
+    spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
+
+    @property
+    def holder(self) -> str:
+        """Who holds it; empty when nobody does."""
+        return self.spec.holder_identity or ""

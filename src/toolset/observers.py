@@ -1,15 +1,16 @@
 """Turn what the parts tell of themselves into log lines and metrics."""
 
 import logging
-from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from toolset.adapters.metrics import Metrics, type_label
 from toolset.core.health import Outcome
 from toolset.core.plan import Apply
-from toolset.core.verdict import Candidate, Rejected, Verdict
+from toolset.core.verdict import Candidate, Verdict
 from toolset.errors import ToolsetError
 from toolset.model import Key
+from toolset.verdicts import VerdictLog, named
 
 _log: Final = logging.getLogger("toolset")
 
@@ -64,7 +65,7 @@ class PassObserver:
         _log.error(
             "reconcile failed",
             exc_info=None if expected else error,
-            extra={**_named(key), "controller": self._controller, "error": _text(error), "failures": failures},
+            extra={**named(key), "controller": self._controller, "error": _text(error), "failures": failures},
         )
 
 
@@ -103,31 +104,17 @@ class ReflectorLog:
 class ReconcileLog:
     """Logs what changed for people, measures the rest."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, verdicts: VerdictLog) -> None:
         self._metrics = metrics
-        self._words: dict[Key, str] = {}
-        self._count: Counter[str] = Counter()
+        self._verdicts = verdicts
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
-        """Log a Service that is recognised, or no longer; the thousands that never were stay silent."""
-        word = _word(verdict)
-        before = self._words.pop(key, "")
-        if word:
-            self._words[key] = word
-        for name, step in ((before, -1), (word, 1)):
-            if name:
-                self._count[name] += step
-                self._metrics.services.labels(name).set(self._count[name])
-        if isinstance(verdict, Candidate):
-            _log.info(
-                "service recognised",
-                extra={**_named(key), "type": verdict.type, "evidence": verdict.evidence.value, "url": verdict.url},
-            )
-        elif before == "Candidate":
-            _log.info("service no longer recognised", extra={**_named(key), "reason": word or "Deleted"})
-        elif isinstance(verdict, Rejected) and verdict.type:
-            extra = {**_named(key), "type": verdict.type, "reason": word, "detail": verdict.detail}
-            _log.info("service not usable", extra=extra)
+        """Note what detection says of a Service."""
+        self._verdicts.detected(key, verdict)
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        """Note the last word on each candidate."""
+        self._verdicts.settled(verdicts)
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         """Measure a probe; log one that failed."""
@@ -135,7 +122,7 @@ class ReconcileLog:
         self._metrics.probes.labels(kind, "alive" if outcome.alive else "failed").inc()
         self._metrics.probe_time.labels(kind).observe(took_s)
         if not outcome.alive:
-            extra = {**_named(candidate.key), "type": candidate.type, "detail": outcome.detail}
+            extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
             _log.info("probe failed", extra=extra)
 
     def published(self, change: Apply, tools: int) -> None:
@@ -167,16 +154,6 @@ class ReconcileLog:
 def handler_failed(error: Exception) -> None:
     """Log a bug in a store's handler."""
     _log.error("store handler failed", exc_info=error)
-
-
-def _named(key: Key) -> dict[str, str]:
-    return {"k8s.namespace.name": key.namespace, "k8s.object.name": key.name}
-
-
-def _word(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
-    return "Candidate" if isinstance(verdict, Candidate) else verdict.reason.word
 
 
 def _text(error: Exception) -> str:

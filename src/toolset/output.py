@@ -7,7 +7,8 @@ import msgspec
 import orjson
 import yaml
 
-from toolset.core.verdict import Candidate, Verdict
+from toolset.checking import Match
+from toolset.core.verdict import Candidate, Reason, Verdict
 from toolset.explaining import Explanation
 from toolset.planning import Report
 
@@ -15,6 +16,21 @@ _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _RESET: Final = "\x1b[0m"
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 """What could command a terminal: whoever may edit the ConfigMap writes into our diff."""
+
+_ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
+_ADVICE: Final = {
+    Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
+    Reason.DENIED.word: f"if the rule is wrong here, {_ANNOTATE}",
+    Reason.NO_USABLE_PORT.word: "to choose a port, annotate it with {prefix}/toolset-port",
+    Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",
+    Reason.NOT_OPTED_IN.word: "annotate it with {prefix}/toolset=enabled, or see the settings discovery.mode and "
+    "discovery.trusted_namespaces",
+    Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
+    Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
+    Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
+    Reason.DUPLICATE.word: "nothing is lost: the other one is published",
+}
+"""What its owner may do, by reason; where nothing stands the reason says it all."""
 
 
 def as_table(report: Report, *, colour: bool) -> str:
@@ -54,21 +70,51 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
-def explained(explanation: Explanation) -> str:
-    """Return what is made of one Service, in sentences for people."""
+def explained(explanation: Explanation, prefix: str) -> str:
+    """Return what is made of one Service, in sentences for people.
+
+    Args:
+        explanation: What is made of it.
+        prefix: The prefix of our annotations.
+    """
     name = f"{explanation.namespace}/{explanation.name}"
     if explanation.type is None:
-        near = f"\n  it was nearly taken for {explanation.near}" if explanation.near else ""
-        return f"{name} is not published: {explanation.detail} [{explanation.reason}]{near}\n"
+        twin = explanation.reason == Reason.DUPLICATE.word
+        near = f"nearly taken for {explanation.near}" if explanation.near and not twin else ""
+        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix)
+        hint = f"\n  {'; '.join(filter(None, (near, advice)))}" if near or advice else ""
+        return f"{name} is not published: {explanation.detail} [{explanation.reason}]{hint}\n"
+    source = f"its {explanation.evidence} says {explanation.product}"
+    proof = f" and proves to be {explanation.product}" if explanation.to_prove else ""
     return (
-        f"{name} is taken for {explanation.type}, on the evidence of its {explanation.evidence}\n"
-        f"  it is reached at {explanation.url}, and published as soon as a probe finds it healthy\n"
+        f"{name} is taken for {explanation.type}: {source}\n"
+        f"  published at {explanation.url} once it answers GET {explanation.health_path}{proof}\n"
     )
 
 
 def as_lines(explanations: Sequence[Explanation]) -> str:
     """Return one JSON object a line."""
     return "".join(f"{msgspec.json.encode(explanation).decode()}\n" for explanation in explanations)
+
+
+def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -> str:
+    """Return that settings are valid, and what each detector matches.
+
+    Args:
+        source: The settings file.
+        matches: Of each detector in force.
+        services: How many Services were looked at; ``None`` when there were no manifests.
+    """
+    own = sum(match.own for match in matches)
+    lines = [f"{source} is valid; detectors: {own} of your own, {len(matches) - own} built in"]
+    if services is not None:
+        lines += ["", f"Services looked at: {services}", ""]
+        rows = [("DETECTOR", "TYPE", "FROM", "MATCHES")]
+        for match in matches:
+            found = ", ".join(match.services) or "-"
+            rows.append((match.product, match.type, "settings" if match.own else "built in", found))
+        lines += _aligned(rows)
+    return "\n".join(lines) + "\n"
 
 
 def describe(verdict: Verdict) -> str:

@@ -1,21 +1,14 @@
-"""Settings: read once from file, environment and flags, checked once, then passed as values.
+"""Every setting with its default; what reads and checks them is ``loading``."""
 
-Precedence: flag, then environment (``TOOLSET_HEALTH__TIMEOUT=5s``), then file, then default.
-"""
-
-import difflib
 import re
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 import msgspec
-import yaml
 from typing_extensions import override
 
-from toolset.errors import SettingsError
+from toolset.core.detection import Mode
+from toolset.core.detector import Detector
 
-ENVIRONMENT_PREFIX: Final = "TOOLSET_"
-_NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _UNIT_S: Final = (3600.0, 60.0, 1.0, 0.001)
 
@@ -84,6 +77,12 @@ class DiscoverySettings(_Section, frozen=True):
         cluster_domain: The DNS domain of the cluster.
         annotation_prefix: The prefix of the annotations.
         external_endpoints: Whether ``toolset-endpoint`` may name another host than the Service's own.
+        mode: ``annotated`` takes only Services whose annotation opts in; ``auto`` takes what detectors recognise too.
+        trusted_namespaces: Globs of namespaces in which labels, names and ports count; elsewhere only an annotation.
+        watch_namespaces: Names of namespaces to watch one by one, where RBAC does not allow to watch them all.
+        detectors: Detectors of your own; they come before the built-in ones, and one that has the product of a
+            built-in one replaces it.
+        disabled_detectors: Products whose built-in detector is left out.
     """
 
     namespaces: tuple[str, ...] = ("*",)
@@ -91,6 +90,11 @@ class DiscoverySettings(_Section, frozen=True):
     cluster_domain: DnsName = "cluster.local"
     annotation_prefix: DnsName = "kubernaut.io"
     external_endpoints: bool = False
+    mode: Mode = "auto"
+    trusted_namespaces: tuple[str, ...] = ("*",)
+    watch_namespaces: tuple[DnsLabel, ...] = ()
+    detectors: tuple[Detector, ...] = ()
+    disabled_detectors: tuple[str, ...] = ()
 
 
 class HealthSettings(_Section, frozen=True):
@@ -201,96 +205,3 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
-
-
-_SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-
-
-def load(
-    text: str, environment: Mapping[str, str], flags: Mapping[str, object], *, source: str = "settings"
-) -> Settings:
-    """Return the settings of one YAML file, an environment and flags.
-
-    Args:
-        text: The file's content.
-        environment: Variables; those without our prefix are passed over.
-        flags: Values by dotted path, for example ``health.timeout``.
-        source: The file's name, for messages.
-
-    Raises:
-        SettingsError: A key is unknown or a value is wrong; the message names the place and the remedy.
-    """
-    document = _merge(_parse(text, source), source)
-    for name, value in sorted(environment.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
-            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            place = f"environment variable {name}"
-            _put(document, path, value if _is_text(path) else _parse(value, place), place)
-    for dotted, flag in flags.items():
-        _put(document, dotted.split("."), flag, "command line")
-    return msgspec.convert(document, Settings, dec_hook=_decode)
-
-
-def _is_text(path: list[str]) -> bool:
-    """Tell whether the setting at ``path`` is text; then `1` and `on` in a variable are just that."""
-    section = _SECTIONS.get(path[0])
-    fields = {field.name: field.type for field in msgspec.structs.fields(section)} if section else {}
-    return isinstance(msgspec.inspect.type_info(fields.get(path[-1])), msgspec.inspect.StrType)
-
-
-def _parse(text: str, source: str) -> object:
-    try:
-        return cast("object", yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML lets all out
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SettingsError(f"{source}{place}: this is not valid YAML") from error
-
-
-def _merge(document: object, source: str) -> dict[str, object]:
-    """Return a copy of ``document`` in which every name has been checked."""
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise SettingsError(f"{source}: expected a mapping of sections such as `health:`")
-    content: dict[str, object] = {}
-    for section, values in cast("dict[object, object]", document).items():
-        _check_name(str(section), _SECTIONS, "", source)
-        if isinstance(values, dict):
-            for name, value in cast("dict[object, object]", values).items():
-                _put(content, [str(section), str(name)], value, source)
-        elif values is not None:
-            _put(content, [str(section)], values, source)
-    return content
-
-
-def _put(document: dict[str, object], path: list[str], value: object, source: str) -> None:
-    """Set one value by path.
-
-    Raises:
-        SettingsError: There is no setting of that name, or the value does not suit it.
-    """
-    _check_name(path[0], _SECTIONS, "", source)
-    if len(path) == 1:
-        raise SettingsError(f"{source}: `{path[0]}` is a section; set one of its settings")
-    fields = {field.name: field.type for field in msgspec.structs.fields(_SECTIONS[path[0]])}
-    _check_name(".".join(path[1:]), fields, f"{path[0]}.", source)
-    try:
-        msgspec.convert(value, fields[path[1]], dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: `{'.'.join(path)}`: {error}") from error
-    cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
-
-
-def _check_name(name: str, known: Mapping[str, object], parent: str, source: str) -> None:
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"did you mean `{parent}{near[0]}`?" if near else f"known are {', '.join(sorted(known))}"
-    raise SettingsError(f"{source}: unknown setting `{parent}{name}`; {hint}")
-
-
-def _decode(kind: type[object], value: object) -> object:
-    if issubclass(kind, Duration):
-        return kind.parse(value)
-    raise NotImplementedError(kind)  # pragma: no cover - a field of a type that nobody taught to decode

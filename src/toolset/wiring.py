@@ -7,6 +7,7 @@ from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.adapters.telemetry import SERVICE_NAME
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
+from toolset.core.detector import Detector
 from toolset.model import Key
 from toolset.settings import Settings
 
@@ -24,16 +25,25 @@ def transport(settings: Settings, environment: dict[str, str]) -> KubeTransport:
     return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}")
 
 
+def detectors(settings: Settings) -> tuple[Detector, ...]:
+    """Return the detectors in force: those of the settings, then the built-in ones that nothing replaces."""
+    own = settings.discovery.detectors
+    left_out = {detector.product for detector in own} | set(settings.discovery.disabled_detectors)
+    return own + tuple(detector for detector in BUILT_IN if detector.product not in left_out)
+
+
 def detection_options(settings: Settings) -> DetectionOptions:
     """Return how the settings say to detect."""
     discovery = settings.discovery
     return DetectionOptions(
-        detectors=BUILT_IN,
+        detectors=detectors(settings),
         prefix=discovery.annotation_prefix,
         cluster_domain=discovery.cluster_domain,
         external_endpoints=discovery.external_endpoints,
         include=discovery.namespaces,
         exclude=discovery.exclude_namespaces,
+        mode=discovery.mode,
+        trusted=discovery.trusted_namespaces,
     )
 
 

@@ -27,6 +27,8 @@ def candidate(
     display_name: str = "",
     backend: str = "",
     headless: bool = False,
+    identity: str = "",
+    asked: bool = False,
 ) -> Candidate:
     """Return a candidate with a backend of its own."""
     return Candidate(
@@ -37,13 +39,15 @@ def candidate(
         host=host or f"{name}.{namespace}.svc.cluster.local",
         port=port or _PORTS.get(tool_type, 8080),
         path=path,
-        check=HealthCheck(check or _CHECKS.get(tool_type, "/")),
+        check=HealthCheck(check or _CHECKS.get(tool_type, "/"), identity=identity),
         address=address,
         created=created,
         priority=priority,
         display_name=display_name,
         backend=backend or f"app={name}:{port}",
         headless=headless,
+        product=tool_type,
+        asked=asked,
     )
 
 

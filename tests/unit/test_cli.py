@@ -228,6 +228,25 @@ def test_explain_without_a_cluster_is_one_sentence(capsys: pytest.CaptureFixture
     assert "there is no such file" in capsys.readouterr().err
 
 
+def test_settings_are_checked_and_their_detectors_tried_on_manifests(
+    manifests: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "toolset.yaml"
+    file.write_text("discovery: {detectors: [{product: mine, type: prometheus, phrases: [prometheus]}]}", "utf-8")
+    assert cli.main(["check-config", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file} is valid; detectors: 1 of your own, 12 built in\n"
+    assert cli.main(["check-config", str(file), "-f", manifests]) == 0
+    mine = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine"))
+    assert mine.split() == ["mine", "prometheus", "settings", "monitoring/prometheus"]
+
+
+def test_settings_that_are_wrong_get_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "toolset.yaml"
+    file.write_text("healt: {}", "utf-8")
+    assert cli.main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().err == f"toolset: {file}: unknown setting `healt`; did you mean `health`?\n"
+
+
 def test_settings_come_from_file_environment_and_flags(
     tmp_path: Path, manifests: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,9 @@ from fakes.api_server import ScriptedApiServer, page
 from toolset.cli import main
 from toolset.errors import SettingsError
 from toolset.explaining import explain_service
+from toolset.loading import load
 from toolset.model import Key
-from toolset.settings import Settings, load
+from toolset.settings import Settings
 
 CLUSTER = """
 apiVersion: v1
@@ -46,14 +47,15 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
     assert main(["explain", "-f", cluster]) == 0
     assert capsys.readouterr().out == (
         "default/shop is not published: no detector recognises it [NoMatch]\n"
-        "monitoring/prometheus is taken for prometheus, on the evidence of its label\n"
-        "  it is reached at http://prometheus.monitoring.svc.cluster.local:9090, "
-        "and published as soon as a probe finds it healthy\n"
+        "  to publish it all the same, annotate it with kubernaut.io/toolset=enabled and "
+        "kubernaut.io/toolset-type=TYPE\n"
+        "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
+        "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET /-/healthy\n"
         "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
         "monitoring/prometheus [Duplicate]\n"
-        "  it was nearly taken for prometheus\n"
+        "  nothing is lost: the other one is published\n"
         "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger) [NoUsablePort]\n"
-        "  it was nearly taken for jaeger\n"
+        "  nearly taken for jaeger; to choose a port, annotate it with kubernaut.io/toolset-port\n"
     )
 
 
@@ -70,6 +72,7 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "namespace": "monitoring",
         "name": "prometheus",
         "type": "prometheus",
+        "product": "prometheus",
         "reason": None,
         "detail": "",
         "near": None,
@@ -78,6 +81,8 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "port": 9090,
         "path": "",
         "url": "http://prometheus.monitoring.svc.cluster.local:9090",
+        "health_path": "/-/healthy",
+        "to_prove": False,
     }
 
 

@@ -7,10 +7,11 @@ from fakes.build import candidate
 from fakes.prober import SICK, WELL
 from toolset.adapters.metrics import Metrics
 from toolset.core.plan import Apply
-from toolset.core.verdict import Reason, Rejected
 from toolset.errors import UnavailableError
 from toolset.model import Key
 from toolset.observers import PassObserver, QueueMetrics, ReconcileLog, ReflectorLog, handler_failed
+from toolset.reconciler.ports import NoEventRecorder
+from toolset.verdicts import VerdictLog
 
 KEY = Key("monitoring", "prometheus")
 
@@ -36,6 +37,10 @@ class Watched:
         lines = self.metrics.expose()[0].decode().splitlines()
         pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(prefix) and "_created" not in line]
         return {name: float(value) for name, value in pairs if float(value)}
+
+
+def reconcile_log(watched: Watched) -> ReconcileLog:
+    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()))
 
 
 @pytest.fixture
@@ -104,36 +109,8 @@ def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -
     }
 
 
-def test_services_are_counted_by_their_verdict_and_only_tools_are_logged(watched: Watched) -> None:
-    log, other = ReconcileLog(watched.metrics), Key("a", "shop")
-    log.verdict_changed(other, Rejected(Reason.NO_MATCH))
-    assert watched.lines == []
-    log.verdict_changed(KEY, candidate())
-    assert watched.values("toolset_services") == {
-        'toolset_services{verdict="NoMatch"}': 1,
-        'toolset_services{verdict="Candidate"}': 1,
-    }
-    assert watched.field("evidence") == "label"
-    log.verdict_changed(KEY, Rejected(Reason.OPTED_OUT))
-    assert watched.field("reason") == "OptedOut"
-    log.verdict_changed(KEY, candidate())
-    log.verdict_changed(KEY, None)
-    assert watched.field("reason") == "Deleted"
-    log.verdict_changed(other, None)
-    log.verdict_changed(Key("a", "never-known"), None)
-    assert watched.lines == ["INFO service recognised", "INFO service no longer recognised"] * 2
-    assert watched.values("toolset_services") == {}
-
-
-def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(watched: Watched) -> None:
-    log = ReconcileLog(watched.metrics)
-    log.verdict_changed(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
-    assert watched.lines == ["INFO service not usable"]
-    assert (watched.field("reason"), watched.field("detail")) == ("NoUsablePort", "detail")
-
-
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
-    log, tool = ReconcileLog(watched.metrics), candidate(tool_type="loki")
+    log, tool = reconcile_log(watched), candidate(tool_type="loki")
     log.probed(tool, WELL, 0.5)
     assert watched.lines == []
     log.probed(tool, SICK, 0.5)
@@ -146,7 +123,7 @@ def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) ->
 
 
 def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
-    log = ReconcileLog(watched.metrics)
+    log = reconcile_log(watched)
     log.published(Apply(b"", written=("a",), removed=("b",)), 2)
     assert (watched.field("written"), watched.field("removed"), watched.field("tools")) == (["a"], ["b"], 2)
     assert watched.values("toolset_drift") == {}
@@ -157,13 +134,13 @@ def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
 
 
 def test_a_pass_without_a_write_is_silent_but_says_how_many_tools_there_are(watched: Watched) -> None:
-    ReconcileLog(watched.metrics).unchanged(4)
+    reconcile_log(watched).unchanged(4)
     assert watched.lines == []
     assert watched.values("toolset_tools") == {"toolset_tools": 4}
 
 
 def test_a_conflict_is_counted(watched: Watched) -> None:
-    ReconcileLog(watched.metrics).conflicted()
+    reconcile_log(watched).conflicted()
     assert watched.lines == ["INFO config map changed meanwhile; trying again with the newer version"]
     assert watched.values("toolset_configmap_conflicts") == {"toolset_configmap_conflicts_total": 1}
 
@@ -172,3 +149,10 @@ def test_a_bug_in_a_handler_is_logged_with_its_traceback(watched: Watched) -> No
     handler_failed(KeyError("x"))
     assert watched.lines == ["ERROR store handler failed"]
     assert watched.field("exc_info") is not None
+
+
+def test_verdicts_reach_the_series(watched: Watched) -> None:
+    log = reconcile_log(watched)
+    log.verdict_changed(KEY, candidate())
+    log.settled({KEY: candidate()})
+    assert watched.values("toolset_services") == {'toolset_services{verdict="Published"}': 1}

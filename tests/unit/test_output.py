@@ -3,6 +3,7 @@ import pytest
 import yaml
 
 from toolset import output
+from toolset.checking import Match
 from toolset.core.plan import Apply
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
 from toolset.explaining import Explanation
@@ -129,16 +130,65 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
     assert output.describe(verdict) == words
 
 
-def test_an_explanation_is_sentences_for_people() -> None:
-    chosen = Explanation("monitoring", "up", type="grafana", evidence="label", url="http://up:3000")
-    near = Explanation("monitoring", "near", reason="Selectorless", detail="it has no selector", near="jaeger")
-    other = Explanation("default", "none", reason="NoMatch", detail="no detector recognises it")
+@pytest.mark.parametrize(
+    ("explanation", "text"),
+    [
+        pytest.param(
+            Explanation(
+                "a", "up", type="grafana", product="grafana", evidence="label", url="http://up:3000", health_path="/h"
+            ),
+            "a/up is taken for grafana: its label says grafana\n  published at http://up:3000 once it answers GET /h\n",
+            id="a candidate",
+        ),
+        pytest.param(
+            Explanation(
+                "a", "up", type="x", product="y", evidence="port", url="http://up", health_path="/", to_prove=True
+            ),
+            "a/up is taken for x: its port says y\n  published at http://up once it answers GET / and proves to be y\n",
+            id="one that has to be proven",
+        ),
+        pytest.param(
+            Explanation("a", "near", reason="BadAnnotation", detail="it is not valid", near="jaeger"),
+            "a/near is not published: it is not valid [BadAnnotation]\n  nearly taken for jaeger\n",
+            id="a near miss",
+        ),
+        pytest.param(
+            Explanation("a", "typeless", reason="TypeMissing", detail="no type"),
+            "a/typeless is not published: no type [TypeMissing]\n  annotate it with example.org/toolset-type as well\n",
+            id="with advice",
+        ),
+        pytest.param(
+            Explanation("a", "twin", reason="Duplicate", detail="of b", near="jaeger"),
+            "a/twin is not published: of b [Duplicate]\n  nothing is lost: the other one is published\n",
+            id="a twin is no near miss",
+        ),
+        pytest.param(
+            Explanation("a", "out", reason="OptedOut", detail="it opts out"),
+            "a/out is not published: it opts out [OptedOut]\n",
+            id="nothing to add",
+        ),
+    ],
+)
+def test_an_explanation_is_sentences_for_people(explanation: Explanation, text: str) -> None:
+    assert output.explained(explanation, "example.org") == text
 
-    assert output.explained(chosen).startswith("monitoring/up is taken for grafana, on the evidence of its label\n")
-    assert output.explained(near) == (
-        "monitoring/near is not published: it has no selector [Selectorless]\n  it was nearly taken for jaeger\n"
+
+def test_matches_are_a_table_by_detector() -> None:
+    matches = [
+        Match("tempo", "tempo", own=True, services=()),
+        Match("loki", "loki", own=False, services=("a/b", "a/c")),
+    ]
+    assert output.as_matches("x.yaml", matches, services=None) == (
+        "x.yaml is valid; detectors: 1 of your own, 1 built in\n"
     )
-    assert output.explained(other) == "default/none is not published: no detector recognises it [NoMatch]\n"
+    assert output.as_matches("x.yaml", matches, services=3).splitlines()[1:] == [
+        "",
+        "Services looked at: 3",
+        "",
+        "DETECTOR  TYPE   FROM      MATCHES",
+        "tempo     tempo  settings  -",
+        "loki      loki   built in  a/b, a/c",
+    ]
 
 
 def test_explanations_may_be_json_lines() -> None:

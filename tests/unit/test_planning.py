@@ -9,10 +9,11 @@ import yaml
 from fakes.api_server import Answer, ScriptedApiServer, page, status_error
 from toolset.core.verdict import Candidate, Reason, Rejected
 from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError
+from toolset.loading import load
 from toolset.manifests import Manifests
 from toolset.model import ConfigMap, ConfigMapMeta, Key, Service, ServiceMeta, ServicePort, ServiceSpec
 from toolset.planning import Report, plan_cluster, plan_manifests
-from toolset.settings import Settings, load
+from toolset.settings import Settings
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 PROMETHEUS = Key("monitoring", "prometheus")

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import anyio
@@ -11,7 +11,7 @@ from fakes.build import service
 from fakes.config_maps import FakeApplier, FakeConfigMaps
 from fakes.prober import SICK, FakeProber
 from toolset.core.catalogue import BUILT_IN
-from toolset.core.detector import DetectionOptions
+from toolset.core.detection import DetectionOptions
 from toolset.core.findings import Findings
 from toolset.core.health import Health, Outcome, Thresholds
 from toolset.core.plan import Apply
@@ -45,6 +45,7 @@ class Events:
         self.writes: list[tuple[Apply, int]] = []
         self.quiet: list[int] = []
         self.conflicts = 0
+        self.last_words: Mapping[Key, Verdict] = {}
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         self.verdicts.append((key, verdict))
@@ -60,6 +61,9 @@ class Events:
 
     def conflicted(self) -> None:
         self.conflicts += 1
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        self.last_words = verdicts
 
 
 class World:

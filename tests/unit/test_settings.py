@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolset.errors import SettingsError
-from toolset.settings import Duration, Settings, load
+from toolset.loading import load
+from toolset.settings import Duration, Settings
+from toolset.wiring import detectors
 
 
 def settings(
@@ -223,3 +225,71 @@ def test_no_file_leads_to_another_error_than_a_settings_error(text: str) -> None
 def test_a_wrong_value_in_the_environment_is_named_by_its_variable() -> None:
     with pytest.raises(SettingsError, match=r"^environment variable TOOLSET_HEALTH__TIMEOUT: `health.timeout`: "):
         load("", {"TOOLSET_HEALTH__TIMEOUT": "5"}, {})
+
+
+DETECTOR = "discovery: {detectors: [{product: tempo, type: tempo, phrases: [tempo]%s}]}"
+
+
+def test_a_detector_of_ones_own_has_the_schema_of_the_built_in_ones() -> None:
+    found = settings(DETECTOR % ", port: {numbers: [3200]}, check: {path: /ready, statuses: [401]}")
+    (tempo,) = found.discovery.detectors
+    assert (tempo.product, tempo.port.numbers, tempo.check.path) == ("tempo", (3200,), "/ready")
+
+
+def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_ones() -> None:
+    names = [detector.product for detector in detectors(Settings())]
+    text = "discovery: {disabled_detectors: [cortex], detectors: [{product: grafana, type: grafana, phrases: [g]}]}"
+    mine = [detector.product for detector in detectors(settings(text))]
+    assert mine == ["grafana", *(name for name in names if name not in {"grafana", "cortex"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            DETECTOR % ", prot: {}",
+            "unknown setting `discovery.detectors[0].prot`; did you mean `discovery.detectors[0].port`?",
+            id="a name",
+        ),
+        pytest.param(
+            DETECTOR % ", port: {nmes: [a]}",
+            "unknown setting `discovery.detectors[0].port.nmes`; did you mean `discovery.detectors[0].port.names`?",
+            id="a name deeper down",
+        ),
+        pytest.param(
+            DETECTOR % ", port: {names: [3]}",
+            "`discovery.detectors[0].port.names[0]`: Expected `str`, got `int`",
+            id="a value deeper down",
+        ),
+        pytest.param(DETECTOR % ", path: x", "`path`: expected an absolute path without a trailing slash", id="a path"),
+        pytest.param(DETECTOR % ", check: {path: x}", "`check.path`: expected an absolute path", id="a probe path"),
+        pytest.param(
+            DETECTOR % ", known_ports: [{name: a, number: 1}]", "`known_ports` need `check.identity`", id="no proof"
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: kubernetes, phrases: [a]}]}",
+            "`discovery.detectors[0]` (a): `type`: `kubernetes` is taken; choose another word",
+            id="a type that is taken",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b}]}",
+            "(a): it can match nothing; give it `phrases`",
+            id="empty",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b, keys: [x]}, {product: a, type: b, keys: [y]}]}",
+            "`discovery.detectors[1]` (a): there is another one of this product",
+            id="twice",
+        ),
+        pytest.param(
+            "discovery: {disabled_detectors: [cortx]}",
+            "`discovery.disabled_detectors`: no detector is called `cortx`; did you mean `cortex`?",
+            id="an unknown product",
+        ),
+    ],
+)
+def test_a_wrong_detector_is_named_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text)
+    assert str(caught.value).startswith("toolset.yaml: ")
+    assert message in str(caught.value)

@@ -56,7 +56,9 @@ class Metrics:
         self.reflector_failures = self._counter("reflector_failures_total", "Attempts that failed.", "resource")
 
     def _toolset_series(self) -> None:
-        self.services = self._gauge("toolset_services", "Services by verdict: Candidate or a reason.", "verdict")
+        self.services = self._gauge(
+            "toolset_services", "Services by verdict: Published, or the reason why not.", "verdict"
+        )
         self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.")
         self.probes = self._counter("toolset_probes_total", "Health requests by type and outcome.", "type", "outcome")
         self.probe_time = self._histogram(
@@ -78,7 +80,7 @@ class Metrics:
             self.reconciles.labels(controller, result)
         for resource, series in product(RESOURCES, (self.lists, self.watches, self.reflector_failures)):
             series.labels(resource)
-        for verdict in ("Candidate", *(reason.word for reason in Reason)):
+        for verdict in ("Published", *(reason.word for reason in Reason)):
             self.services.labels(verdict)
         for kind, outcome in product(TOOL_TYPES, ("alive", "failed")):
             self.probes.labels(kind, outcome)

@@ -137,12 +137,16 @@ def _connect_detail(error: BaseException) -> str:
 
 async def _judge(response: httpx.Response, candidate: Candidate) -> Outcome:
     """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
-    status = response.status_code
-    if not (200 <= status < 300 or status in candidate.check.statuses):
+    status, check = response.status_code, candidate.check
+    if not (200 <= status < 300 or status in check.statuses):
         return Outcome(alive=False, detail=f"answered {status}")
-    received = 0
+    received, body = 0, bytearray()
     async for chunk in response.aiter_raw():
         received += len(chunk)
+        if check.identity:
+            body += chunk
         if received >= BODY_LIMIT_BYTES:
             break
+    if check.identity.encode() not in body[:BODY_LIMIT_BYTES]:
+        return Outcome(alive=False, detail=f"the answer does not tell of {candidate.product}", stranger=True)
     return Outcome(alive=True)

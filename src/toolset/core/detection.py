@@ -151,6 +151,9 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         if where.host != own_host and not options.external_endpoints:
             detail = f"annotation {options.prefix}/toolset-endpoint must name the Service's own host, {own_host}"
             return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
+        if where.host == own_host and where.port not in {port.port for port in service.ports}:
+            detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
+            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
     return Candidate(
         key=service.key,
         type=detector.type,
@@ -168,6 +171,7 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         health_path=asked.health_path,
         backend=_backend(service, where.declared),
         headless=service.is_headless,
+        asked=asked.switch == "enabled",
     )
 
 

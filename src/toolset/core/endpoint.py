@@ -17,7 +17,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which port of a Service a product answers on.
 
-    The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port there is.
+    The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port at all.
 
     Attributes:
         names: Port names, first wish first; also looked for on the pods' side.

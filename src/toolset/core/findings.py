@@ -84,12 +84,12 @@ class Findings:
 
     def tools(self) -> tuple[Candidate, ...]:
         """Return the healthy candidates, each backend once, best instance of a type first."""
+        return tools_of(self.candidate_verdicts())
+
+    def candidate_verdicts(self) -> Mapping[Key, Verdict]:
+        """Return for each candidate the tool it is or why it is none."""
         kept = self._best_of_each_backend()
-        return tuple(
-            candidate
-            for candidate in instances(self._candidates.values())
-            if kept[_backend(candidate)] is candidate and self._findings[candidate.key].health.up
-        )
+        return {key: self._final(self._findings[key], kept) for key in self._candidates}
 
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
@@ -110,12 +110,19 @@ class Findings:
             return verdict
         winner = kept[_backend(verdict)]
         if winner is not verdict:
-            return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type)
-        if finding.health.up is None:
-            return Rejected(Reason.UNPROBED, type=verdict.type)
-        if not finding.health.up:
-            return Rejected(Reason.UNHEALTHY, finding.health.detail, verdict.type)
-        return verdict
+            return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
+        health = finding.health
+        if health.up:
+            return verdict
+        if health.up is None:
+            return Rejected(Reason.UNPROBED, "", verdict.type, verdict.asked)
+        reason = Reason.IDENTITY_MISMATCH if health.stranger else Reason.UNHEALTHY
+        return Rejected(reason, health.detail, verdict.type, verdict.asked)
+
+
+def tools_of(verdicts: Mapping[Key, Verdict]) -> tuple[Candidate, ...]:
+    """Return the tools among ``verdicts``, in the order in which they are published."""
+    return tuple(instances(verdict for verdict in verdicts.values() if isinstance(verdict, Candidate)))
 
 
 def instances(candidates: Iterable[Candidate]) -> list[Candidate]:

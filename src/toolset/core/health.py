@@ -28,11 +28,13 @@ class Outcome(msgspec.Struct, frozen=True):
         alive: Whether it succeeded.
         detail: A fixed phrase that says why not, with at most a status code in it; never text from the backend.
         assumed: Nobody looked, because probes are off; no further success is waited for.
+        stranger: What answered is something else than the detector took it for.
     """
 
     alive: bool
     detail: str = ""
     assumed: bool = False
+    stranger: bool = False
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -43,12 +45,14 @@ class Health(msgspec.Struct, frozen=True):
         successes: In a row.
         failures: In a row.
         detail: Of the last failed probe.
+        stranger: Whether that probe met something else.
     """
 
     up: bool | None = None
     successes: int = 0
     failures: int = 0
     detail: str = ""
+    stranger: bool = False
 
 
 PUBLISHED: Final = Health(up=True)
@@ -67,7 +71,7 @@ def observe(health: Health, outcome: Outcome, thresholds: Thresholds) -> Health:
         return Health(up=risen, successes=successes)
     failures = health.failures + 1
     stays = health.up is True and failures < thresholds.fall
-    return Health(up=stays, failures=failures, detail=outcome.detail)
+    return Health(up=stays, failures=failures, detail=outcome.detail, stranger=outcome.stranger)
 
 
 def next_look_s(health: Health, interval_s: float) -> float:

@@ -42,13 +42,17 @@ class Index:
 
     def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
         for words, evidence in identity.names:
-            for ending in endings(words):
-                for phrase, rank in self._phrases.get(ending[-1], ()):
-                    if ending[-len(phrase) :] == phrase:
-                        yield evidence, rank
+            for rank in self._called(words):
+                yield evidence, rank
         for key in self._keys.keys() & identity.keys:
             for rank in self._keys[key]:
                 yield Evidence.LABEL, rank
         for port in service.ports:
             for rank in self._ports.get((port.name or "", port.port), ()):
                 yield Evidence.PORT, rank
+
+    def _called(self, words: Words) -> Iterator[int]:
+        for ending in endings(words):
+            for phrase, rank in self._phrases.get(ending[-1], ()):
+                if ending[-len(phrase) :] == phrase:
+                    yield rank

@@ -77,6 +77,7 @@ class Candidate(msgspec.Struct, frozen=True):
         health_path: The custom health path from the annotation; empty when there is none.
         backend: What two Services of one backend have in common; see ``findings``.
         headless: Whether the Service is headless.
+        asked: Whether the Service's owner asked for it to be published.
     """
 
     key: Key
@@ -95,6 +96,7 @@ class Candidate(msgspec.Struct, frozen=True):
     backend: str = ""
     headless: bool = False
     product: str = ""
+    asked: bool = False
 
     @property
     def url(self) -> str:
@@ -116,6 +118,13 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str = ""
     type: str = ""
     asked: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """Why, for people: the reason's sentence with its detail."""
+        if self.reason is Reason.DUPLICATE:
+            return f"{self.reason.value}: {self.detail.removeprefix('of ')}"
+        return f"{self.reason.value} ({self.detail})" if self.detail else self.reason.value
 
 
 Verdict = Candidate | Rejected

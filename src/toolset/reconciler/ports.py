@@ -1,7 +1,7 @@
 """What the passes need of the outside world; adapters fit these by shape."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol
 
 from toolset.core.health import Outcome
 from toolset.core.plan import Apply
@@ -65,3 +65,27 @@ class ReconcileEvents(Protocol):
 
     def conflicted(self) -> None:
         """A write met a newer version."""
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        """The ConfigMap says what is known; ``verdicts`` has the last word on each candidate."""
+
+
+class EventRecorder(Protocol):
+    """Port: tell people, by Kubernetes Events, what changed."""
+
+    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
+        """Note something; never waits, never raises. What comes too often is counted or dropped.
+
+        Args:
+            kind: Whether people have to act.
+            reason: One word, for example ``Unhealthy``.
+            note: A sentence, at most 1 kB.
+            related: The Service that it is about.
+        """
+
+
+class NoEventRecorder:
+    """Tells nobody."""
+
+    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
+        """Ignore it."""

@@ -7,7 +7,7 @@ import msgspec
 from opentelemetry import trace
 
 from toolset.core.dialects import kubernaut
-from toolset.core.findings import Findings
+from toolset.core.findings import Findings, tools_of
 from toolset.core.plan import Apply, Desired, Unchanged, desired, manifest, plan
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
@@ -61,7 +61,8 @@ class TargetReconciler:
             if not self._gate.is_open:
                 return DONE
             with tracer.start_as_current_span("render"):
-                tools = self._findings.tools()
+                verdicts = self._findings.candidate_verdicts()
+                tools = tools_of(verdicts)
                 documents = kubernaut.render(tools, self._options.grafana_key_env)
             with tracer.start_as_current_span("plan"):
                 wanted = desired(documents, len(tools), self._options.prefix)
@@ -69,10 +70,15 @@ class TargetReconciler:
                 decision = plan(key, wanted, cached, self._options.prefix)
             if isinstance(decision, Unchanged):
                 self._events.unchanged(len(tools))
-                return DONE
-            return await self._apply(key, wanted, cached, decision, len(tools))
+            elif not await self._apply(key, wanted, cached, decision):
+                return Result(requeue_after_s=CONFLICT_RETRY_S)
+            else:
+                self._events.published(decision, len(tools))
+            self._events.settled(verdicts)
+            return DONE
 
-    async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply, tools: int) -> Result:
+    async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> bool:
+        """Write ``change``; return whether nobody else wrote meanwhile."""
         with tracer.start_as_current_span("apply", kind=trace.SpanKind.CLIENT):
             try:
                 body = change.manifest
@@ -83,6 +89,5 @@ class TargetReconciler:
                 self._config_maps.overlay(await self._applier.apply(key, body))
             except ConflictError:
                 self._events.conflicted()
-                return Result(requeue_after_s=CONFLICT_RETRY_S)
-        self._events.published(change, tools)
-        return DONE
+                return False
+        return True

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions, detect
+from toolset.core.detector import Detector, KnownPort
+from toolset.core.endpoint import PortWish
 from toolset.core.globs import matches_glob
-from toolset.core.verdict import Candidate, Evidence, Reason, Rejected
+from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.model import Service
 
 OPTIONS = DetectionOptions(BUILT_IN)
@@ -168,12 +170,12 @@ def named(word: str) -> dict[str, str]:
         pytest.param(
             service(
                 "grafana",
-                annotations={"toolset-endpoint": "https://grafana.monitoring.svc.cluster.local/sub"},
+                annotations={"toolset-endpoint": "https://grafana.monitoring.svc.cluster.local:3000/sub"},
                 ports=(("service", 3000),),
             ),
             "grafana",
             Evidence.NAME,
-            "https://grafana.monitoring.svc.cluster.local:443/sub",
+            "https://grafana.monitoring.svc.cluster.local:3000/sub",
             id="the whole URL, on the Service's own host",
         ),
     ],
@@ -359,6 +361,145 @@ def test_the_annotated_type_takes_the_details_of_the_product_that_matches() -> N
     assert (verdict.evidence, verdict.path) == (Evidence.ANNOTATION, "/select/0/prometheus")
 
 
+def test_an_endpoint_on_its_own_host_needs_a_port_that_the_service_has() -> None:
+    url = "http://grafana.monitoring.svc.cluster.local:8081/x"
+    verdict = detect(service("grafana", annotations={"toolset-endpoint": url}), OPTIONS)
+    detail = "annotation kubernaut.io/toolset-endpoint must name a port of the Service"
+    assert verdict == Rejected(Reason.BAD_ANNOTATION, detail, "grafana")
+
+
+@pytest.mark.parametrize(
+    ("options", "annotations", "taken"),
+    [
+        pytest.param(DetectionOptions(BUILT_IN, mode="annotated"), {}, False, id="annotated mode, no annotation"),
+        pytest.param(
+            DetectionOptions(BUILT_IN, mode="annotated"), {"toolset": "enabled"}, True, id="annotated mode, opted in"
+        ),
+        pytest.param(DetectionOptions(BUILT_IN, trusted=("ops-*",)), {}, False, id="outside the trusted namespaces"),
+        pytest.param(
+            DetectionOptions(BUILT_IN, trusted=("ops-*",)), {"toolset": "true"}, True, id="outside, but opted in"
+        ),
+        pytest.param(DetectionOptions(BUILT_IN, trusted=("mon*",)), {}, True, id="in a trusted namespace"),
+    ],
+)
+def test_what_a_service_calls_itself_counts_only_where_the_settings_trust_it(
+    options: DetectionOptions, annotations: dict[str, str], *, taken: bool
+) -> None:
+    verdict = detect(service("grafana", annotations=annotations), options)
+    assert isinstance(verdict, Candidate) is taken
+    assert taken or verdict == Rejected(Reason.NOT_OPTED_IN, type="grafana")
+
+
+def test_a_denial_says_which_rule_speaks_against_it() -> None:
+    seen = service("prod-alertmanager", labels={"app": "prometheus"})
+    detail = "label matched prometheus, but it is called alertmanager"
+    assert detect(seen, OPTIONS) == Rejected(Reason.DENIED, detail, "prometheus")
+    seen = service("x", labels={"app": "mimir", "component": "ingester"})
+    detail = "label matched mimir, but its component label names another part"
+    assert detect(seen, OPTIONS) == Rejected(Reason.DENIED, detail, "prometheus")
+
+
+@pytest.mark.parametrize("annotations", [{"toolset": "enabled"}, {"toolset": "true", "toolset-port": "?"}])
+def test_a_rejected_service_that_asked_to_be_published_is_marked(annotations: dict[str, str]) -> None:
+    verdict = detect(service("shop", annotations=annotations), OPTIONS)
+    assert isinstance(verdict, Rejected)
+    assert verdict.asked
+    taken = detect(service("grafana", annotations={"toolset": "enabled"}), OPTIONS)
+    assert isinstance(taken, Candidate)
+    assert taken.asked
+
+
+@pytest.mark.parametrize(
+    ("seen", "identity"),
+    [
+        pytest.param(service("x", ports=(("web", 9090),)), "Prometheus", id="a port alone has to be proven"),
+        pytest.param(service("prometheus", ports=(("web", 9090),)), "", id="a name has not"),
+    ],
+)
+def test_a_port_alone_has_to_be_proven_by_what_answers(seen: Service, identity: str) -> None:
+    verdict = detect(seen, OPTIONS)
+    assert isinstance(verdict, Candidate)
+    assert verdict.check.identity == identity
+
+
+def test_a_detector_of_the_settings_is_data_and_comes_first() -> None:
+    tempo = Detector(
+        product="tempo",
+        type="tempo",
+        phrases=("tempo",),
+        components=frozenset({"query-frontend"}),
+        beside=(KnownPort("grpc", 9095), KnownPort("http", 3200)),
+        port=PortWish(numbers=(3200,)),
+        check=HealthCheck("/ready"),
+    )
+    options = DetectionOptions((tempo, *BUILT_IN))
+    found = detect(service("tempo", ports=(("http", 3200),)), options)
+    assert isinstance(found, Candidate)
+    assert (found.product, found.type, found.port, found.check.path) == ("tempo", "tempo", 3200, "/ready")
+    assert detect(service("tempo", ports=(("web", 3200),)), options) == Rejected(Reason.NO_MATCH)
+
+
+# The selectors by which HolmesGPT 0.45 itself looks for a Prometheus (its service_discovery.py); the one that leaves
+# out release=kubecost is met without that exception: a kubecost Prometheus answers queries like any other.
+HOLMES_SELECTORS = [
+    "app=kube-prometheus-stack-prometheus",
+    "app=prometheus,component=server",
+    "app=prometheus-server",
+    "app=prometheus-operator-prometheus",
+    "app=rancher-monitoring-prometheus",
+    "app=prometheus-prometheus",
+    "app.kubernetes.io/component=query,app.kubernetes.io/name=thanos",
+    "app.kubernetes.io/name=thanos-query",
+    "app=thanos-query",
+    "app=thanos-querier",
+    "app.kubernetes.io/name=vmsingle",
+    "app.kubernetes.io/name=victoria-metrics-single",
+    "app.kubernetes.io/name=vmselect",
+    "app=vmselect",
+]
+
+
+@pytest.mark.parametrize("selector", HOLMES_SELECTORS)
+def test_what_holmesgpt_selects_is_recognised(selector: str) -> None:
+    labels = dict(pair.split("=") for pair in selector.split(","))
+    verdict = detect(service("x", labels=labels, ports=(("http", 80),)), OPTIONS)
+    assert isinstance(verdict, Candidate)
+    assert (verdict.type, verdict.evidence) == ("prometheus", Evidence.LABEL)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(service("shop", ports=(("web", 80),)), id="web on 80"),
+        pytest.param(service("shop", ports=(("web", 8080),)), id="web on 8080"),
+    ],
+)
+def test_a_port_named_web_alone_makes_no_prometheus(seen: Service) -> None:
+    """Defect of the original: it took any port named `web` for Prometheus."""
+    assert detect(seen, OPTIONS) == Rejected(Reason.NO_MATCH)
+
+
+def test_an_annotation_cannot_name_another_host() -> None:
+    """Defect of the original: it let an annotation name any URL."""
+    verdict = detect(service("grafana", annotations={"toolset-endpoint": "http://169.254.169.254/"}), OPTIONS)
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is Reason.BAD_ANNOTATION
+
+
+@pytest.mark.parametrize("port", [("web", 443), (None, 443), ("web", 8443)])
+def test_a_port_443_is_reached_by_https(port: tuple[str | None, int]) -> None:
+    """Defect of the original: it used http on 443."""
+    verdict = detect(service("x", labels={"app": "grafana"}, ports=(port,)), OPTIONS)
+    assert isinstance(verdict, Candidate)
+    assert verdict.scheme == "https"
+
+
+def test_the_namespaces_of_the_settings_are_kept_to() -> None:
+    """Defect of the original: it ignored its `namespaces` setting."""
+    options = DetectionOptions(BUILT_IN, include=("team-a",))
+    assert detect(service("grafana"), options) == Rejected(Reason.NAMESPACE_EXCLUDED)
+
+
 texts = st.text(max_size=12) | st.sampled_from(
     ["prometheus", "web", "true", "grafana", "app", "jaeger-query", "elasticsearch", "/x", "9090", "http://a/"]
 )
@@ -405,7 +546,9 @@ manifests: st.SearchStrategy[Any] = st.fixed_dictionaries(
 @example(service("x", annotations=ENABLED | {"toolset-endpoint": "http://[::1"}))
 def test_any_service_whatever_has_a_verdict_and_its_own_host(seen: Service) -> None:
     verdict = detect(seen, OPTIONS)
-    assert verdict == detect(seen, OPTIONS)
+    labels = dict(reversed(seen.labels.items()))
+    turned = msgspec.structs.replace(seen, metadata=msgspec.structs.replace(seen.metadata, labels=labels))
+    assert verdict == detect(turned, OPTIONS)
     if isinstance(verdict, Candidate):
         assert verdict.host == f"{seen.metadata.name}.{seen.metadata.namespace}.svc.cluster.local"
         assert 0 < verdict.port < 65536

@@ -8,7 +8,7 @@ from fakes.build import candidate
 from fakes.prober import SICK, WELL
 from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings, instances
-from toolset.core.health import PUBLISHED, Health, Thresholds
+from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 
@@ -43,6 +43,13 @@ def test_a_candidate_that_fails_is_no_tool() -> None:
     findings.probed(PROMETHEUS, SICK)
     assert findings.tools() == ()
     assert findings.verdicts() == {PROMETHEUS.key: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")}
+
+
+def test_what_answers_as_something_else_is_an_identity_mismatch_and_not_unhealthy() -> None:
+    findings = known(PROMETHEUS, healthy=False)
+    findings.probed(PROMETHEUS, Outcome(alive=False, detail="no sign", stranger=True))
+    mismatch = Rejected(Reason.IDENTITY_MISMATCH, "no sign", "prometheus")
+    assert findings.candidate_verdicts() == {PROMETHEUS.key: mismatch}
 
 
 def test_a_tool_is_not_dropped_on_one_failed_probe() -> None:

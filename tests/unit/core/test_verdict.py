@@ -1,7 +1,7 @@
 import pytest
 
 from fakes.build import candidate
-from toolset.core.verdict import Reason
+from toolset.core.verdict import Reason, Rejected
 
 
 def test_a_url_is_made_of_its_parts() -> None:
@@ -24,3 +24,17 @@ def test_every_reason_has_a_sentence_of_its_own() -> None:
     sentences = [reason.value for reason in Reason]
     assert len(set(sentences)) == len(sentences)
     assert all(sentence.strip() for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "sentence"),
+    [
+        pytest.param(Rejected(Reason.OPTED_OUT), "its annotation opts it out", id="the reason"),
+        pytest.param(Rejected(Reason.UNHEALTHY, "answered 503"), "its health check fails (answered 503)", id="detail"),
+        pytest.param(
+            Rejected(Reason.DUPLICATE, "of a/b"), "another Service leads to the same backend: a/b", id="the other"
+        ),
+    ],
+)
+def test_a_rejected_service_says_why_in_one_sentence(rejected: Rejected, sentence: str) -> None:
+    assert rejected.sentence == sentence

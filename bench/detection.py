@@ -1,0 +1,80 @@
+"""What detection costs: 10,000 Services, one in a hundred of them a backend; and one Service of each kind.
+
+Beside it, for scale, what decoding the same Services from JSON costs.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detection import DetectionOptions, detect
+from toolset.model import Service
+
+COUNT: Final = 10_000
+ROUNDS: Final = 9
+
+
+def manifest(number: int, app: str, port: dict[str, object]) -> dict[str, object]:
+    labels = {
+        "app.kubernetes.io/name": app,
+        "app.kubernetes.io/instance": f"{app}-{number}",
+        "app.kubernetes.io/part-of": "shop",
+        "app.kubernetes.io/managed-by": "Helm",
+    }
+    return {
+        "metadata": {"name": f"{app}-{number}", "namespace": f"team-{number % 200}", "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "10.96.0.1",
+            "selector": {name: labels[name] for name in list(labels)[:2]},
+            "ports": [port],
+        },
+    }
+
+
+def application(number: int) -> dict[str, object]:
+    return manifest(number, "checkout", {"name": "http", "port": 8080, "targetPort": 8080})
+
+
+def backend(number: int) -> dict[str, object]:
+    return manifest(number, "prometheus", {"name": "http-web", "port": 9090, "targetPort": "http-web"})
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    taken: list[float] = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - started) * 1000)
+    return statistics.median(taken)
+
+
+def detect_all(services: Iterable[Service], options: DetectionOptions) -> None:
+    for service in services:
+        detect(service, options)
+
+
+def main() -> None:
+    options = DetectionOptions(BUILT_IN)
+    manifests = [backend(number) if number % 100 == 0 else application(number) for number in range(COUNT)]
+    encoded = [msgspec.json.encode(each) for each in manifests]
+    decoder = msgspec.json.Decoder(Service)
+    services = [decoder.decode(each) for each in encoded]
+    apps = [decoder.decode(msgspec.json.encode(application(number))) for number in range(COUNT)]
+    backends = [decoder.decode(msgspec.json.encode(backend(number))) for number in range(COUNT)]
+    decoding = milliseconds(lambda: [decoder.decode(each) for each in encoded])
+    detecting = milliseconds(partial(detect_all, services, options))
+    print(f"decode {COUNT} Services                  {decoding:7.1f} ms")
+    print(f"detect {COUNT} Services, 1 % backends    {detecting:7.1f} ms  {detecting / decoding:4.1f} x decoding")
+    for name, kind in (("an application", apps), ("a backend", backends)):
+        each_us = milliseconds(partial(detect_all, kind, options)) * 1000 / COUNT
+        print(f"detect one Service, {name:18} {each_us:7.1f} us")
+
+
+if __name__ == "__main__":
+    main()

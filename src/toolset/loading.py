@@ -1,0 +1,150 @@
+"""Read settings from file, environment and flags; check every name and value, and say where a wrong one stands.
+
+Precedence: flag, then environment (``TOOLSET_HEALTH__TIMEOUT=5s``), then file, then default.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+import msgspec
+import yaml
+from msgspec import inspect
+
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detector import Detector, fault
+from toolset.errors import SettingsError
+from toolset.settings import Duration, Settings
+
+ENVIRONMENT_PREFIX: Final = "TOOLSET_"
+_NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
+_SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def load(
+    text: str, environment: Mapping[str, str], flags: Mapping[str, object], *, source: str = "settings"
+) -> Settings:
+    """Return the settings of one YAML file, an environment and flags.
+
+    Args:
+        text: The file's content.
+        environment: Variables; those without our prefix are passed over.
+        flags: Values by dotted path, for example ``health.timeout``.
+        source: The file's name, for messages.
+
+    Raises:
+        SettingsError: A key is unknown or a value is wrong; the message names the place and the remedy.
+    """
+    document = _merge(_parse(text, source), source)
+    for name, value in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
+            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            place = f"environment variable {name}"
+            _put(document, path, value if _is_text(path) else _parse(value, place), place)
+    for dotted, flag in flags.items():
+        _put(document, dotted.split("."), flag, "command line")
+    return msgspec.convert(document, Settings, dec_hook=_decode)
+
+
+def _is_text(path: list[str]) -> bool:
+    """Tell whether the setting at ``path`` is text; then `1` and `on` in a variable are just that."""
+    section = _SECTIONS.get(path[0])
+    fields = {field.name: field.type for field in msgspec.structs.fields(section)} if section else {}
+    return isinstance(inspect.type_info(fields.get(path[-1])), inspect.StrType)
+
+
+def _parse(text: str, source: str) -> object:
+    try:
+        return cast("object", yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML lets all out
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"{source}{place}: this is not valid YAML") from error
+
+
+def _merge(document: object, source: str) -> dict[str, object]:
+    """Return a copy of ``document`` in which every name has been checked."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError(f"{source}: expected a mapping of sections such as `health:`")
+    content: dict[str, object] = {}
+    for section, values in cast("dict[object, object]", document).items():
+        _check_name(str(section), _SECTIONS, "", source)
+        if isinstance(values, dict):
+            for name, value in cast("dict[object, object]", values).items():
+                _put(content, [str(section), str(name)], value, source)
+        elif values is not None:
+            _put(content, [str(section)], values, source)
+    return content
+
+
+def _put(document: dict[str, object], path: list[str], value: object, source: str) -> None:
+    """Set one value by path.
+
+    Raises:
+        SettingsError: There is no setting of that name, or the value does not suit it.
+    """
+    _check_name(path[0], _SECTIONS, "", source)
+    if len(path) == 1:
+        raise SettingsError(f"{source}: `{path[0]}` is a section; set one of its settings")
+    fields = {field.name: field.type for field in msgspec.structs.fields(_SECTIONS[path[0]])}
+    _check_name(".".join(path[1:]), fields, f"{path[0]}.", source)
+    place = ".".join(path)
+    _check_names(value, inspect.type_info(fields[path[1]]), place, source)
+    try:
+        converted = msgspec.convert(value, fields[path[1]], dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message, at, inner = str(error).partition(" - at `$")
+        raise SettingsError(f"{source}: `{place}{inner.rstrip('`') if at else ''}`: {message}") from error
+    if place == "discovery.detectors":
+        _check_detectors(converted, source)
+    if place == "discovery.disabled_detectors":
+        _check_products(converted, source)
+    cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
+
+
+def _check_names(value: object, kind: inspect.Type, place: str, source: str) -> None:
+    """Look for unknown names at any depth of ``value``; its types are checked elsewhere."""
+    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        known = {field.encode_name: field.type for field in kind.fields}
+        for name, inner in cast("dict[object, object]", value).items():
+            _check_name(str(name), known, f"{place}.", source)
+            _check_names(inner, known[str(name)], f"{place}.{name}", source)
+    if isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
+        for position, inner in enumerate(cast("list[object]", value)):
+            _check_names(inner, kind.item_type, f"{place}[{position}]", source)
+
+
+def _check_detectors(detectors: Iterable[Detector], source: str) -> None:
+    seen: set[str] = set()
+    for position, detector in enumerate(detectors):
+        problem = fault(detector) or ("there is another one of this product" if detector.product in seen else "")
+        seen.add(detector.product)
+        if problem:
+            raise SettingsError(f"{source}: `discovery.detectors[{position}]` ({detector.product}): {problem}")
+
+
+def _check_products(products: Iterable[str], source: str) -> None:
+    known = [detector.product for detector in BUILT_IN]
+    for product in products:
+        if product not in known:
+            place = "`discovery.disabled_detectors`"
+            raise SettingsError(f"{source}: {place}: no detector is called `{product}`; {_hint(product, known, '')}")
+
+
+def _check_name(name: str, known: Mapping[str, object], parent: str, source: str) -> None:
+    if name in known:
+        return
+    raise SettingsError(f"{source}: unknown setting `{parent}{name}`; {_hint(name, known, parent)}")
+
+
+def _hint(name: str, known: Iterable[str], parent: str) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean `{parent}{near[0]}`?" if near else f"known are {', '.join(sorted(known))}"
+
+
+def _decode(kind: type[object], value: object) -> object:
+    if issubclass(kind, Duration):
+        return kind.parse(value)
+    raise NotImplementedError(kind)  # pragma: no cover - a field of a type that nobody taught to decode

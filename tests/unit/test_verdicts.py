@@ -1,0 +1,125 @@
+import logging
+from typing import Final, Literal, cast
+
+import pytest
+
+from fakes.build import candidate
+from toolset.adapters.metrics import Metrics
+from toolset.core.verdict import Reason, Rejected
+from toolset.model import Key
+from toolset.verdicts import VerdictLog
+
+KEY, SHOP = Key("monitoring", "prometheus"), Key("a", "shop")
+URL: Final = candidate().url
+UNHEALTHY = Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
+
+
+class Told:
+    """What one test heard: log lines, series, and Kubernetes Events."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        log.set_level(logging.DEBUG, "toolset")
+        self._log = log
+        self._metrics = Metrics("1")
+        self.events: list[tuple[str, str, str]] = []
+        self.verdicts = VerdictLog(self._metrics, self)
+
+    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
+        assert related is not None
+        self.events.append((kind, reason, note))
+
+    @property
+    def lines(self) -> list[str]:
+        return [record.getMessage() for record in self._log.records]
+
+    def field(self, name: str) -> object:
+        """Return a field of the last line."""
+        return cast("object", vars(self._log.records[-1]).get(name))
+
+    @property
+    def count(self) -> dict[str, int]:
+        """Services by verdict, where there are any."""
+        lines = self._metrics.expose()[0].decode().splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("toolset_services{")]
+        return {name.split('"')[1]: int(float(value)) for name, value in pairs if float(value)}
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Told:
+    return Told(caplog)
+
+
+def test_a_service_that_is_nothing_is_counted_and_nothing_else(told: Told) -> None:
+    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    assert (told.lines, told.events, told.count) == ([], [], {"NoMatch": 1})
+    told.verdicts.detected(SHOP, None)
+    told.verdicts.detected(Key("a", "never-known"), None)
+    assert (told.lines, told.events, told.count) == ([], [], {})
+
+
+def test_a_tool_is_told_once_it_is_published(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    assert (told.lines, told.field("evidence"), told.events) == (["service recognised"], "label", [])
+    for _ in range(2):
+        told.verdicts.settled({KEY: candidate()})
+    assert told.lines == ["service recognised", "tool published"]
+    assert told.events == [
+        ("Normal", "Published", f"Service monitoring/prometheus is published as prometheus at {URL}")
+    ]
+    assert told.count == {"Published": 1}
+
+
+def test_what_stood_in_the_config_map_at_the_start_is_no_news(told: Told) -> None:
+    told.verdicts.resume({URL})
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    assert (told.lines, told.events, told.count) == (["service recognised"], [], {"Published": 1})
+
+
+def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_silent(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.events, told.count) == ([], {"Unhealthy": 1})
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.lines[-1], told.field("reason")) == ("tool no longer published", "Unhealthy")
+    note = "Service monitoring/prometheus is no longer published: its health check fails (answered 503)"
+    assert told.events[-1] == ("Warning", "Unhealthy", note)
+    assert told.count == {"Unhealthy": 1}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "why"),
+    [
+        pytest.param(None, "Deleted", "it was deleted", id="deleted"),
+        pytest.param(Rejected(Reason.OPTED_OUT), "OptedOut", "its annotation opts it out", id="opted out"),
+    ],
+)
+def test_a_published_service_that_is_taken_away_says_so(
+    told: Told, verdict: Rejected | None, word: str, why: str
+) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, verdict)
+    assert (told.lines[-1], told.field("reason")) == ("service no longer recognised", word)
+    assert told.events[-1] == ("Normal", word, f"Service monitoring/prometheus is no longer published: {why}")
+    assert told.count == ({} if verdict is None else {word: 1})
+
+
+def test_a_service_that_asked_for_it_is_told_why_not(told: Told) -> None:
+    bad = Rejected(Reason.BAD_ANNOTATION, "annotation x must be http or https", asked=True)
+    told.verdicts.detected(KEY, bad)
+    note = "Service monitoring/prometheus is not published: one of its annotations is not valid"
+    assert told.events == [("Warning", "BadAnnotation", f"{note} (annotation x must be http or https)")]
+    told.verdicts.detected(KEY, candidate(asked=True))
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, asked=True)})
+    assert len(told.events) == 1, "that it is not probed yet is no news"
+    told.verdicts.settled({KEY: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus", asked=True)})
+    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+
+
+def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(told: Told) -> None:
+    told.verdicts.detected(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
+    assert (told.lines, told.events) == (["service not usable"], [])
+    assert (told.field("reason"), told.field("detail")) == ("NoUsablePort", "detail")
