@@ -13,7 +13,7 @@ import msgspec
 from toolset.core.annotations import Annotations, BadAnnotation, opted_in, parse
 from toolset.core.detector import Detector
 from toolset.core.endpoint import Endpoint, endpoint
-from toolset.core.globs import matches_any
+from toolset.core.globs import Namespaces
 from toolset.core.identity import identify
 from toolset.core.index import Index
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
@@ -61,20 +61,14 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         return Index(self.detectors)
 
     @cached_property
-    def _namespaces(self) -> dict[str, bool]:
-        return {}
+    def included(self) -> Namespaces:
+        """The namespaces whose Services are looked at."""
+        return Namespaces(self.include, self.exclude)
 
-    def includes(self, namespace: str) -> bool:
-        """Tell whether Services of ``namespace`` are looked at."""
-        known = self._namespaces.get(namespace)
-        if known is None:
-            known = matches_any(namespace, self.include) and not matches_any(namespace, self.exclude)
-            self._namespaces[namespace] = known
-        return known
-
-    def infers(self, namespace: str) -> bool:
-        """Tell whether labels, names and ports count in ``namespace``."""
-        return self.mode == "auto" and matches_any(namespace, self.trusted)
+    @cached_property
+    def inferring(self) -> Namespaces:
+        """The namespaces in which labels, names and ports count."""
+        return Namespaces(self.trusted if self.mode == "auto" else ())
 
 
 def detect(service: Service, options: DetectionOptions) -> Verdict:
@@ -88,7 +82,7 @@ def detect(service: Service, options: DetectionOptions) -> Verdict:
 def _detect(service: Service, options: DetectionOptions) -> Verdict:
     if service.metadata.deletion_timestamp:
         return Rejected(Reason.TERMINATING)
-    if not options.includes(service.metadata.namespace):
+    if service.metadata.namespace not in options.included:
         return Rejected(Reason.NAMESPACE_EXCLUDED)
     asked = parse(service.annotations, options.prefix)
     if isinstance(asked, BadAnnotation):
@@ -104,7 +98,7 @@ def _detect(service: Service, options: DetectionOptions) -> Verdict:
 
 def _refusal(service: Service, asked: Annotations, detector: Detector, options: DetectionOptions) -> Rejected | None:
     """Say what stands against a Service that is recognised."""
-    if asked.switch == "auto" and not options.infers(service.metadata.namespace):
+    if asked.switch == "auto" and service.metadata.namespace not in options.inferring:
         return Rejected(Reason.NOT_OPTED_IN, type=detector.type)
     if service.spec.type == "ExternalName":
         return Rejected(Reason.EXTERNAL_NAME, type=detector.type)

@@ -1,6 +1,23 @@
 """Namespace globs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+
+class Namespaces:
+    """Which namespaces are meant; each name is compared with the globs once."""
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str] = ()) -> None:
+        self._include = include
+        self._exclude = exclude
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, namespace: str) -> bool:
+        """Tell whether ``namespace`` fits one of the globs to include and none of those to exclude."""
+        known = self._known.get(namespace)
+        if known is None:
+            known = matches_any(namespace, self._include) and not matches_any(namespace, self._exclude)
+            self._known[namespace] = known
+        return known
 
 
 def matches_any(text: str, globs: Iterable[str]) -> bool:

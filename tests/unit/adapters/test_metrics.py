@@ -23,7 +23,7 @@ def test_every_series_stands_at_zero_before_anything_happened() -> None:
         assert found[f"toolset_configmap_{name}_total", ()] == 0
     assert found["toolset_probes_total", ("failed", "custom")] == 0
     assert found["reflector_lists_total", ("configmaps",)] == 0
-    for verdict in ("Candidate", *(reason.word for reason in Reason)):
+    for verdict in ("Published", *(reason.word for reason in Reason)):
         assert found["toolset_services", (verdict,)] == 0
 
 

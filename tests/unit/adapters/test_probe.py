@@ -41,6 +41,7 @@ def candidate(
     return Candidate(
         key=Key("monitoring", "prometheus"),
         type="prometheus",
+        product="prometheus",
         evidence=Evidence.LABEL,
         scheme=scheme,
         host=host,
@@ -92,6 +93,25 @@ async def test_the_status_decides(code: int, statuses: tuple[int, ...], *, alive
         outcome = await probe(candidate(port_of(server), check=HealthCheck("/", statuses)))
 
     assert outcome == Outcome(alive=alive, detail="" if alive else f"answered {code}")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "proven"),
+    [
+        pytest.param(b"Prometheus Server is Healthy.\n", 200, True, id="a Prometheus"),
+        pytest.param(b"OK", 200, False, id="an Alertmanager"),
+        pytest.param(b"", 200, False, id="an empty answer"),
+        pytest.param(b"x" * BODY_LIMIT_BYTES + b"Prometheus", 200, False, id="beyond what is read"),
+        pytest.param(b"", 401, False, id="alive behind authentication, whatever it is"),
+    ],
+)
+async def test_weak_evidence_has_to_be_proven_by_the_answer(body: bytes, code: int, *, proven: bool) -> None:
+    check = HealthCheck("/-/healthy", statuses=(401,), identity="Prometheus")
+    async with ScriptedApiServer(Answer(body, code)).serve() as server:
+        outcome = await probe(candidate(port_of(server), check=check))
+
+    stranger = Outcome(alive=False, detail="the answer does not tell of prometheus", stranger=True)
+    assert outcome == (ALIVE if proven else stranger)
 
 
 async def test_a_redirect_is_not_followed() -> None:
