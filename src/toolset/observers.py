@@ -91,6 +91,16 @@ class ReflectorLog:
         self._metrics.watches.labels(self.resource).inc()
         _log.debug("watch ended", extra={"resource": self.resource, "events": events, "took_s": round(took_s, 3)})
 
+    def skipped(self, what: str) -> None:
+        """Log an event that nobody understands."""
+        self._metrics.skipped_events.labels(self.resource).inc()
+        _log.warning("watch event skipped", extra={"resource": self.resource, "what": what[:64]})
+
+    def streaming_given_up(self, error: Exception) -> None:
+        """Log that lists are paged for a while."""
+        self._metrics.streaming_given_up.labels(self.resource).inc()
+        _log.info("lists are paged from now on", extra={"resource": self.resource, "error": _text(error)})
+
     def failed(self, error: ToolsetError, retry_in_s: float) -> None:
         """Log a failed attempt."""
         self.problem = _text(error)
@@ -99,6 +109,53 @@ class ReflectorLog:
             "list or watch failed",
             extra={"resource": self.resource, "error": self.problem, "retry_in_s": round(retry_in_s, 1)},
         )
+
+
+class ElectionLog:
+    """Tells of an election in log and series."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._leads = metrics.leader.labels(name)
+        self._slow = metrics.slow_path.labels(name)
+
+    def started_leading(self, epoch: int) -> None:
+        """Log that this replica leads."""
+        self._leads.set(1)
+        _log.info("leadership taken", extra={"epoch": epoch})
+
+    def stopped_leading(self, epoch: int, *, lost: bool) -> None:
+        """Log that it leads no more."""
+        self._leads.set(0)
+        (_log.warning if lost else _log.info)("leadership ended", extra={"epoch": epoch, "lost": lost})
+
+    def new_leader(self, identity: str) -> None:
+        """Log who leads now."""
+        _log.info("leader seen", extra={"leader": identity or "nobody"})
+
+    def took_slow_path(self) -> None:
+        """Count a renewal that had to read first."""
+        self._slow.inc()
+
+    def failed(self, error: Exception) -> None:
+        """Log a request that failed."""
+        expected = isinstance(error, ToolsetError | TimeoutError)
+        _log.warning("election request failed", exc_info=None if expected else error, extra={"error": _text(error)})
+
+
+class EventMetrics:
+    """Counts Kubernetes Events."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._sent = metrics.events_sent
+        self._dropped = metrics.events_dropped
+
+    def sent(self) -> None:
+        """Count one that the API server has taken."""
+        self._sent.inc()
+
+    def dropped(self, reason: str) -> None:
+        """Count one that nobody will see."""
+        self._dropped.labels(reason).inc()
 
 
 class ReconcileLog:

@@ -145,6 +145,24 @@ class ControllerSettings(_Section, frozen=True):
     retry_cap: Interval = Interval(30)
 
 
+class ElectionSettings(_Section, frozen=True):
+    """How replicas agree on who works.
+
+    Attributes:
+        enabled: Without an election every replica works; then run one only.
+        lease_name: The Lease, in the namespace of the ConfigMap.
+        lease_duration: How long a leadership is valid after its last renewal, and how long standbys wait for one.
+        renew_deadline: How long a leader tries to renew before it gives up.
+        retry_period: Between two renewals.
+    """
+
+    enabled: bool = False
+    lease_name: DnsName = "kubernaut-dynamic-toolset"
+    lease_duration: Interval = Interval(15)
+    renew_deadline: Interval = Interval(10)
+    retry_period: Interval = Interval(2)
+
+
 class KubeSettings(_Section, frozen=True):
     """How the API server is reached.
 
@@ -201,6 +219,7 @@ class Settings(_Section, frozen=True):
     health: HealthSettings = HealthSettings()
     output: OutputSettings = OutputSettings()
     controller: ControllerSettings = ControllerSettings()
+    election: ElectionSettings = ElectionSettings()
     kube: KubeSettings = KubeSettings()
     server: ServerSettings = ServerSettings()
     shutdown: ShutdownSettings = ShutdownSettings()

@@ -64,6 +64,12 @@ class VerdictLog:
             self._settled[key] = word
         self._resumed = ()
 
+    def close(self) -> None:
+        """Forget everything: this replica answers for no Service any more."""
+        for name in self._count:
+            self._metrics.services.labels(name).set(0)
+        self._count.clear()
+
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
         """Note that a Service is no candidate, or none any more."""
         before = self._settled.pop(key, "")

@@ -1,5 +1,7 @@
 """Turn settings into the options and the clients of each part."""
 
+from uuid import uuid4
+
 from toolset import __version__
 from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport
@@ -8,7 +10,9 @@ from toolset.adapters.telemetry import SERVICE_NAME
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
 from toolset.core.detector import Detector
+from toolset.errors import SettingsError
 from toolset.model import Key
+from toolset.runtime.election import ElectorOptions
 from toolset.settings import Settings
 
 
@@ -50,6 +54,31 @@ def detection_options(settings: Settings) -> DetectionOptions:
 def target_key(settings: Settings) -> Key:
     """Return the ConfigMap that is kept."""
     return Key(settings.target.namespace, settings.target.name)
+
+
+def lease_key(settings: Settings) -> Key:
+    """Return the Lease of the election."""
+    return Key(settings.target.namespace, settings.election.lease_name)
+
+
+def elector_options(settings: Settings) -> ElectorOptions:
+    """Return the times of the election.
+
+    Raises:
+        SettingsError: They do not fit together.
+    """
+    election = settings.election
+    try:
+        return ElectorOptions(
+            lease_s=election.lease_duration, renew_s=election.renew_deadline, retry_s=election.retry_period
+        )
+    except ValueError as error:
+        raise SettingsError(f"settings `election`: {error}") from error
+
+
+def identity(host: str) -> str:
+    """Return a name for this process that no other has, even one on the same host."""
+    return f"{host}_{uuid4()}"
 
 
 def prober(settings: Settings) -> HttpProber:

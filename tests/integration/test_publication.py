@@ -155,7 +155,8 @@ def test_of_ten_thousand_services_twenty_match_and_the_eighteen_healthy_ones_are
     first, *later = service.logged("config map written")
     assert (first["tools"], later) == (18, [])
     assert service.status("/readyz") == 200
-    assert service.metric("toolset_services", verdict="Candidate") == 20
+    assert service.metric("toolset_services", verdict="Published") == 18
+    assert service.metric("toolset_services", verdict="Unhealthy") == 2
     assert backends.answers.requests["es.team-a.svc.cluster.local:9200"]
 
 

@@ -11,7 +11,8 @@ from toolset.core.verdict import Reason
 TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
 CONTROLLERS: Final = ("service", "probe", "target")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
-RESOURCES: Final = ("services", "configmaps")
+RESOURCES: Final = ("services", "configmaps", "leases")
+DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _PASS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -24,6 +25,7 @@ class Metrics:
         self._queue_series()
         self._reconcile_series()
         self._reflector_series()
+        self._election_series()
         self._toolset_series()
         self._gauge("toolset_build_info", "Constant 1, labelled by version.", "version").labels(version).set(1)
         self._zero()
@@ -55,6 +57,26 @@ class Metrics:
         self.watches = self._counter("reflector_watches_total", "Watches that ended.", "resource")
         self.reflector_failures = self._counter("reflector_failures_total", "Attempts that failed.", "resource")
 
+        self.skipped_events = self._counter(
+            "reflector_skipped_events_total", "Watch events of an unknown type or kind.", "resource"
+        )
+        self.streaming_given_up = self._counter(
+            "watchlist_fallback_total", "Times that lists were paged because streaming them failed.", "resource"
+        )
+        self._of_reflectors = (
+            self.lists,
+            self.watches,
+            self.reflector_failures,
+            self.skipped_events,
+            self.streaming_given_up,
+        )
+
+    def _election_series(self) -> None:
+        self.leader = self._gauge("leader_election_master_status", "Whether this replica leads.", "name")
+        self.slow_path = self._counter(
+            "leader_election_slowpath_total", "Renewals that had to read the Lease first.", "name"
+        )
+
     def _toolset_series(self) -> None:
         self.services = self._gauge(
             "toolset_services", "Services by verdict: Published, or the reason why not.", "verdict"
@@ -69,6 +91,10 @@ class Metrics:
         )
         self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
         self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
+        self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
+        self.events_dropped = self._counter(
+            "toolset_events_dropped_total", "What was not told by Kubernetes Events, by cause.", "reason"
+        )
         self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
 
     def _zero(self) -> None:
@@ -78,8 +104,10 @@ class Metrics:
                 series.labels(controller)
         for controller, result in product(CONTROLLERS, RESULTS):
             self.reconciles.labels(controller, result)
-        for resource, series in product(RESOURCES, (self.lists, self.watches, self.reflector_failures)):
+        for resource, series in product(RESOURCES, self._of_reflectors):
             series.labels(resource)
+        for reason in DROPS:
+            self.events_dropped.labels(reason)
         for verdict in ("Published", *(reason.word for reason in Reason)):
             self.services.labels(verdict)
         for kind, outcome in product(TOOL_TYPES, ("alive", "failed")):

@@ -16,13 +16,17 @@ Check = Callable[[], str]
 class HealthServer:
     """Answers ``/health``, ``/livez``, ``/ready``, ``/readyz`` and ``/metrics``."""
 
-    def __init__(self, readiness: Sequence[Check], metrics: Callable[[], tuple[bytes, str]]) -> None:
+    def __init__(
+        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: Callable[[], tuple[bytes, str]]
+    ) -> None:
         """Make it.
 
         Args:
+            liveness: All must be silent for the process to be left alone.
             readiness: All must be silent for the replica to be ready.
             metrics: Returns the exposition and its content type.
         """
+        self._liveness = liveness
         self._readiness = readiness
         self._metrics = metrics
         self.port = 0
@@ -66,17 +70,21 @@ class HealthServer:
             raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
 
     async def _live(self, _: web.Request) -> web.Response:
-        return _answer(200, {"status": "ok"})
+        return _judged(self._liveness, "ok", "stuck")
 
     async def _ready(self, _: web.Request) -> web.Response:
-        failing = [problem for check in self._readiness if (problem := check())]
-        if failing:
-            return _answer(503, {"status": "not ready", "failing": failing})
-        return _answer(200, {"status": "ready"})
+        return _judged(self._readiness, "ready", "not ready")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         body, content_type = self._metrics()
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _judged(checks: Sequence[Check], good: str, bad: str) -> web.Response:
+    failing = [problem for check in checks if (problem := check())]
+    if failing:
+        return _answer(503, {"status": bad, "failing": failing})
+    return _answer(200, {"status": good})
 
 
 def _answer(status: int, content: dict[str, object]) -> web.Response:

@@ -35,7 +35,17 @@ class Bookmark(msgspec.Struct, frozen=True, gc=False):
     initial_end: bool = False
 
 
-Event = Applied[V] | Deleted[V] | Bookmark
+class Skipped(msgspec.Struct, frozen=True, gc=False):
+    """Something of a type or kind that nobody knows; it says nothing about the objects.
+
+    Attributes:
+        what: What it was.
+    """
+
+    what: str
+
+
+Event = Applied[V] | Deleted[V] | Bookmark | Skipped
 
 
 class Page(msgspec.Struct, Generic[V], frozen=True):

@@ -8,13 +8,16 @@ What follows which failure:
   missed. The list names the last version seen, so that it cannot go back in time; if the server refuses that
   version, the next list is a consistent one.
 - The first list is streamed (WatchList) where the server can, bounded in time; two failures of that and it is
-  fetched in pages, for an hour.
+  fetched in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older
+  than its first page.
+- An event of an unknown type or kind is counted and skipped.
 
-The version advances only after the store has applied the event.
+The version advances only after the store has applied the event. All reflectors together start at most five watches
+a second, whatever the server does to them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -22,16 +25,20 @@ import msgspec
 
 from toolset.errors import InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.backoff import Backoff
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, ListerWatcher
+from toolset.runtime.backoff import Backoff, TokenBucket
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, ListerWatcher, Skipped
+from toolset.runtime.recovery import Recovery
 from toolset.runtime.store import Store, Stored
 
 V = TypeVar("V", bound=Stored)
 
 SHORT_WATCH_S: Final = 1.0  # client-go: a watch that ends sooner without an event counts as a failure
-MAX_RESUMES: Final = 10
-STREAM_LIST_STRIKES: Final = 2
-STREAM_LIST_PAUSE_S: Final = 3600.0
+NO_VERSION: Final = "the server sent an event without a resource version"
+
+
+def watch_starts() -> TokenBucket:
+    """Return a bound on the rate at which watches are started; all reflectors of a process share one."""
+    return TokenBucket(rate_per_s=5.0, burst=10)
 
 
 class ReflectorObserver(Protocol):
@@ -45,6 +52,26 @@ class ReflectorObserver(Protocol):
 
     def failed(self, error: ToolsetError, retry_in_s: float) -> None:
         """An attempt failed; the next one follows in ``retry_in_s`` seconds."""
+
+
+class WatchObserver(Protocol):
+    """What a reflector tells about a server that is not as it should be."""
+
+    def skipped(self, what: str) -> None:
+        """An event was skipped, because nobody knows its type or its kind."""
+
+    def streaming_given_up(self, error: Exception) -> None:
+        """The server does not stream lists, or fails at it: for the next hour lists are paged."""
+
+
+class NoWatchObserver:
+    """Listens to nothing."""
+
+    def skipped(self, what: str) -> None:
+        """Ignore it."""
+
+    def streaming_given_up(self, error: Exception) -> None:
+        """Ignore it."""
 
 
 class ReflectorOptions(msgspec.Struct, frozen=True):
@@ -72,26 +99,43 @@ class Reflector(Generic[V]):
         *,
         jitter: Callable[[], float],
         options: ReflectorOptions = ReflectorOptions(),
+        starts: TokenBucket | None = None,
+        watch_observer: WatchObserver | None = None,
     ) -> None:
+        """Make a reflector that has listed nothing yet.
+
+        Args:
+            source: The server.
+            store: What to keep equal to it; nobody else writes to it but overlays of own writes.
+            observer: Told of lists, watches and failures.
+            jitter: Returns a number in [0, 1).
+            options: The constants.
+            starts: Shared with the other reflectors of the process; its own when there is none.
+            watch_observer: Told of what the server should not do.
+        """
         self._source = source
         self._store = store
         self._observer = observer
-        self._jitter = jitter
-        self._options = options
-        self._list_reason = "start"  # why the next attempt has to list; empty when it can resume
-        self._version_usable = True
-        self._failures = 0
-        self._failed_at = 0.0
-        self._unreachable = False
-        self._failed_resumes = 0
-        self._strikes = 0
-        self._stream_list_after = 0.0
+        self._watch_observer: WatchObserver = watch_observer or NoWatchObserver()
+        self._starts = starts or watch_starts()
+        self._recovery = Recovery(options.backoff, options.calm_s, jitter)
+        self._stream_list_timeout_s = options.stream_list_timeout_s
         self._heard_at = 0.0
+        self._attempted_at = 0.0
 
     @property
     def heard_at(self) -> float:
         """When the server last answered, on the clock of ``anyio``; 0 before the first time."""
         return self._heard_at
+
+    @property
+    def attempted_at(self) -> float:
+        """When a request was last sent, on the clock of ``anyio``; 0 before the first time.
+
+        While the reflector is well, this or :attr:`heard_at` is never longer ago than a watch may be silent and a
+        delay may last, however sick the server is.
+        """
+        return self._attempted_at
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -99,39 +143,53 @@ class Reflector(Generic[V]):
             try:
                 await self._attempt()
             except ToolsetError as error:
-                delay_s = self._after_failure(error)
+                delay_s = self._recovery.delay_after(error)
                 self._observer.failed(error, delay_s)
                 await anyio.sleep(delay_s)
 
     async def _attempt(self) -> None:
         """List if need be, then follow one watch to its end."""
-        if self._list_reason:
-            if anyio.current_time() >= self._stream_list_after:
+        if self._recovery.list_reason:
+            if self._recovery.may_stream_list:
                 return await self._stream_list()
             await self._paged_list()
+        await self._wait_for_start()
         async with self._source.watch(version=self._store.version, stream_list=False) as stream:
             self._heard_at = anyio.current_time()
             await self._follow(stream, anyio.current_time())
         return None
 
+    async def _wait_for_start(self) -> None:
+        wait_s = self._starts.reserve_s()
+        if wait_s:
+            await anyio.sleep(wait_s)
+        self._attempted_at = anyio.current_time()
+
     async def _stream_list(self) -> None:
         """Take the list from the watch itself, and follow the same stream from there on."""
+        await self._wait_for_start()
         started = anyio.current_time()
         opened = filled = False
         try:
-            with anyio.fail_after(self._options.stream_list_timeout_s) as bound:
+            with anyio.fail_after(self._stream_list_timeout_s) as bound:
                 async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
                     opened, self._heard_at = True, anyio.current_time()
                     objects, version, early = await self._fill(stream)
-                    self._publish(list(objects.values()), version, started)
-                    filled, self._strikes = True, 0
+                    self._publish(objects.values(), version, started, streamed=True)
+                    filled = True
                     bound.deadline = math.inf
+                    del objects  # the store has them now
                     await self._follow(stream, started, early)
         except (TimeoutError, InvalidError, UnavailableError, OutOfSyncError) as error:
             unreachable = isinstance(error, UnavailableError) and not opened
             if filled or unreachable:  # neither says anything against streaming
                 raise
-            self._strike(error)
+            if self._recovery.strike(error):
+                self._watch_observer.streaming_given_up(error)
+            if isinstance(error, TimeoutError):
+                raise UnavailableError("the streamed list did not end in time") from error
+            if not isinstance(error, InvalidError):  # after which the list is paged at once
+                raise
 
     async def _fill(self, stream: EventStream[V]) -> tuple[dict[Key, V], str, Sequence[Event[V]]]:
         """Fold events up to the bookmark that ends the list; nothing is published before it.
@@ -149,45 +207,38 @@ class Reflector(Generic[V]):
                         objects.pop(stored.key, None)
                     case Bookmark(version, initial_end=True):
                         return objects, version, events[position + 1 :]
+                    case Skipped(what):
+                        self._watch_observer.skipped(what)
                     case _:  # a bookmark on the way
                         pass
         raise UnavailableError("the streamed list ended before its last bookmark")
 
-    def _strike(self, error: Exception) -> None:
-        """Judge a streamed list that failed; after enough of that, lists are paged for a while."""
-        if isinstance(error, UnavailableError) and error.throttled:
-            raise error
-        if isinstance(error, OutOfSyncError) and error.version_unusable:
-            raise error
-        self._strikes += STREAM_LIST_STRIKES if isinstance(error, InvalidError) else 1
-        if self._strikes >= STREAM_LIST_STRIKES:
-            self._strikes = 0
-            self._stream_list_after = anyio.current_time() + STREAM_LIST_PAUSE_S
-        if isinstance(error, InvalidError):
-            return
-        if isinstance(error, TimeoutError):
-            raise UnavailableError("the streamed list did not end in time") from error
-        raise error
-
     async def _paged_list(self) -> None:
         started = anyio.current_time()
         version, token, items = self._known_version(), "", list[V]()
+        first_version, in_one_piece = "", False
         while True:
-            page = await self._source.list(version=version, token=token)
+            self._attempted_at = anyio.current_time()
+            try:
+                page = await self._source.list(version=version, token=token)
+            except OutOfSyncError as error:
+                if in_one_piece or not (token and error.version_unusable):
+                    raise
+                version, token, items, in_one_piece = first_version, "", [], True
+                continue
             self._heard_at = anyio.current_time()
             items.extend(page.items)
             if not page.next_token:
                 break
+            first_version = first_version if token else page.version
             version, token = "", page.next_token
-        self._publish(items, page.version, started)
+        self._publish(items, page.version, started, streamed=False)
 
-    def _publish(self, items: Sequence[V], version: str, started: float) -> None:
+    def _publish(self, items: Collection[V], version: str, started: float, *, streamed: bool) -> None:
         if not version:
             raise OutOfSyncError("the server sent a list without a resource version")
         self._store.replace(items, version)
-        reason, self._list_reason = self._list_reason, ""
-        self._version_usable = True
-        self._failed_resumes = 0
+        reason = self._recovery.listed(streamed=streamed)
         self._observer.listed(len(items), anyio.current_time() - started, reason)
 
     async def _follow(self, stream: EventStream[V], started: float, early: Sequence[Event[V]] = ()) -> None:
@@ -196,48 +247,34 @@ class Reflector(Generic[V]):
         try:
             while events or (events := await stream.next()):
                 self._heard_at = anyio.current_time()
-                self._failed_resumes = 0
-                count += len(events)
                 for event in events:
-                    self._handle(event)
+                    if self._handle(event):
+                        count += 1
                 events = ()
         finally:
-            self._observer.watch_ended(count, anyio.current_time() - started)
-        if not count and anyio.current_time() - started < SHORT_WATCH_S:
+            took_s = anyio.current_time() - started
+            if count or took_s >= SHORT_WATCH_S:
+                self._recovery.resumed()
+            self._observer.watch_ended(count, took_s)
+        if not count and took_s < SHORT_WATCH_S:
             raise UnavailableError("the server ended the watch at once")
-        self._failed_resumes = 0
 
-    def _handle(self, event: Event[V]) -> None:
-        if not (event.version if isinstance(event, Bookmark) else event.stored.version):
-            raise OutOfSyncError("the server sent an event without a resource version")
+    def _handle(self, event: Event[V]) -> bool:
+        """Let the store know; return whether it was anything to know."""
         match event:
-            case Applied(stored):
-                self._store.apply(stored)
-            case Deleted(stored):
-                self._store.delete(stored)
+            case Skipped(what):
+                self._watch_observer.skipped(what)
+                return False
+            case Bookmark(version):
+                if not version:
+                    raise OutOfSyncError(NO_VERSION)
+                self._store.bookmark(version)
             case _:
-                self._store.bookmark(event.version)
+                if not event.stored.version:
+                    raise OutOfSyncError(NO_VERSION)
+                change = self._store.apply if isinstance(event, Applied) else self._store.delete
+                change(event.stored)
+        return True
 
     def _known_version(self) -> str:
-        return self._store.version if self._version_usable else ""
-
-    def _after_failure(self, error: ToolsetError) -> float:
-        """Decide how to go on; return the delay before the next attempt, seconds."""
-        now = anyio.current_time()
-        answered = isinstance(error, OutOfSyncError) and self._unreachable
-        self._unreachable = isinstance(error, UnavailableError)
-        if answered or now - self._failed_at > self._options.calm_s:  # the server is back: do not make it wait
-            self._failures = 0
-        self._failed_at = now
-        self._failures += 1
-        floor_s = 0.0
-        if isinstance(error, OutOfSyncError):
-            self._list_reason = "expired" if error.version_unusable else "out of sync"
-            self._version_usable = self._version_usable and not error.version_unusable
-        elif not self._list_reason:
-            self._failed_resumes += 1
-            if self._failed_resumes >= MAX_RESUMES:
-                self._list_reason = "cannot resume"
-        if isinstance(error, UnavailableError):
-            floor_s = error.retry_after_s
-        return max(floor_s, self._options.backoff.delay_s(self._failures, self._jitter))
+        return self._store.version if self._recovery.version_usable else ""

@@ -123,10 +123,8 @@ class Store(Generic[V]):
             clock: Measures that, seconds.
         """
         self._objects: dict[Key, V] = {}
-        self._own: dict[Key, V] = {}  # own writes that the watch has not come to yet
-        self._registrations: tuple[
-            Registration[V], ...
-        ] = ()  # replaced as a whole: handlers may come and go in between
+        # Replaced as a whole, so that handlers may come and go while a change is being told.
+        self._registrations: tuple[Registration[V], ...] = ()
         self._on_handler_error = on_handler_error
         self._on_slow_handler = on_slow_handler
         self._clock = clock
@@ -178,7 +176,6 @@ class Store(Generic[V]):
         An object whose resource version is the same is not told again.
         """
         old, new = self._objects, {stored.key: stored for stored in objects}
-        self._keep_own_writes(new, version)
         self._objects, self._version = new, version
         initial = not self._synced.is_set()
         self._synced.set()
@@ -196,7 +193,7 @@ class Store(Generic[V]):
         if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
             self._objects[key] = stored
             self._tell(self._registrations, Delta(old, stored))
-        self._came_to(key, stored.version)
+        self._version = stored.version
 
     def delete(self, stored: V) -> None:
         """Forget an object the server says is gone, unless a successor has its name already."""
@@ -205,7 +202,7 @@ class Store(Generic[V]):
         if old is not None and old.uid == stored.uid:
             del self._objects[key]
             self._tell(self._registrations, Delta(old, None))
-        self._came_to(key, stored.version)
+        self._version = stored.version
 
     def bookmark(self, version: str) -> None:
         """Note that nothing changed up to ``version``."""
@@ -215,26 +212,14 @@ class Store(Generic[V]):
         """Lay the answer to an own write over the store, so that the next pass does not see stale data.
 
         It is refused when the watch is already past it: then the object may have been deleted since,
-        and must not be resurrected. A list that is older than the write does not undo it.
+        and must not be resurrected.
         """
         if is_newer(stored.version, self._version):
             key = stored.key
             old = self._objects.get(key)
             if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
-                self._objects[key] = self._own[key] = stored
+                self._objects[key] = stored
                 self._tell(self._registrations, Delta(old, stored))
-
-    def _came_to(self, key: Key, version: str) -> None:
-        """Note that the watch has told of ``key`` at ``version``."""
-        self._version = version
-        if self._own and key in self._own and not is_newer(self._own[key].version, version):
-            del self._own[key]
-
-    def _keep_own_writes(self, listed: dict[Key, V], version: str) -> None:
-        """Lay the own writes that a list is too old to show over it, unless the server itself went back in time."""
-        went_back = bool(self._version) and is_newer(self._version, version)
-        self._own = {key: own for key, own in self._own.items() if is_newer(own.version, version) and not went_back}
-        listed.update(self._own)
 
     def _forget(self, registration: Registration[V]) -> None:
         self._registrations = tuple(known for known in self._registrations if known is not registration)

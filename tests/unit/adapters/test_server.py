@@ -24,7 +24,7 @@ def server(*problems: str) -> HealthServer:
     def check(problem: str) -> Check:
         return lambda: problem
 
-    return HealthServer([check(problem) for problem in problems], Metrics("1.2.3").expose)
+    return HealthServer([], [check(problem) for problem in problems], Metrics("1.2.3").expose)
 
 
 @pytest.mark.parametrize("path", ["/health", "/livez"])

@@ -9,6 +9,7 @@ import orjson
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import ConfigMap, Key
+from toolset.runtime.election import Leadership
 
 WRITE_TIMEOUT_S: Final = 10.0
 _DECODER: Final = msgspec.json.Decoder(ConfigMap)
@@ -17,9 +18,26 @@ _DECODER: Final = msgspec.json.Decoder(ConfigMap)
 class KubeApplier:
     """The writer of one ConfigMap."""
 
-    def __init__(self, transport: KubeTransport, field_manager: str) -> None:
+    def __init__(
+        self,
+        transport: KubeTransport,
+        field_manager: str,
+        *,
+        user_agent: str = "",
+        leadership: Leadership | None = None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            transport: An open session.
+            field_manager: Who owns what is applied.
+            user_agent: Names this writer in the API server's audit log; the session's when empty.
+            leadership: Without it nothing is written; ``None`` where there is no election.
+        """
         self._transport = transport
         self._field_manager = field_manager
+        self._headers = {"User-Agent": user_agent} if user_agent else {}
+        self._leadership = leadership
 
     async def apply(self, target: Key, manifest: bytes) -> ConfigMap:
         """Apply ``manifest``; see ``reconciler.Applier``."""
@@ -37,9 +55,18 @@ class KubeApplier:
 
     async def _patch(self, target: Key, body: bytes, content_type: str, params: dict[str, str]) -> ConfigMap:
         path = f"/api/v1/namespaces/{target.namespace}/configmaps/{target.name}"
-        request = Request("PATCH", path, {"fieldManager": self._field_manager, **params}, body, content_type)
+        request = Request(
+            "PATCH",
+            path,
+            {"fieldManager": self._field_manager, **params},
+            body,
+            content_type,
+            self._headers,
+            self._leadership.check if self._leadership else None,
+        )
+        left_s = self._leadership.remaining_s() if self._leadership else WRITE_TIMEOUT_S
         try:
-            answer = await self._transport.send(request, timeout_s=WRITE_TIMEOUT_S)
+            answer = await self._transport.send(request, timeout_s=min(WRITE_TIMEOUT_S, left_s))
             return _DECODER.decode(answer)
         except msgspec.DecodeError as error:
             raise UnavailableError(f"the written ConfigMap could not be decoded: {error}") from error

@@ -25,16 +25,15 @@ from toolset.runtime.correlator import Correlator, Occurrence, Refusal, Series
 from toolset.runtime.workqueue import WorkQueue
 
 NOTE_LIMIT_BYTES: Final = 1024
-INSTANCE_LIMIT: Final = 128
 NAME_LIMIT: Final = 253
-REFUSED_TRIES: Final = 2
-"""A 401 makes the credentials be read again, and an API server that has just started refuses everybody."""
+REFUSED_TRIES: Final = 5
+"""Until the first is given up, 12 s: an API server that has just started refuses everybody for seconds."""
 _WORD: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
-_COMBINED: Final = "with others like it: "
 _CUT: Final = "…"
 
 _log: Final = logging.getLogger("toolset")
 
+Kind = Literal["Normal", "Warning"]
 Lost = Literal["malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug"]
 """Why something was not told: our own mistake, the correlator, too many wait, the API server, the end."""
 
@@ -70,6 +69,7 @@ class EventOptions(msgspec.Struct, frozen=True):
         rate_per_s: Requests a second; client-go's default for a client.
         burst: Requests at once; likewise.
         backoff: Between two tries. Only the leader sends, so it needs no jitter.
+        longest_pause_s: How long at most ``Retry-After`` is obeyed, seconds: others wait behind.
     """
 
     waiting: int = 1000
@@ -79,6 +79,7 @@ class EventOptions(msgspec.Struct, frozen=True):
     rate_per_s: float = 5.0
     burst: int = 10
     backoff: Backoff = Backoff(spread=0.0)
+    longest_pause_s: float = 60.0
 
 
 class KubeEvents:
@@ -106,7 +107,7 @@ class KubeEvents:
             transport: An open session.
             target: The ConfigMap that every Event regards.
             reporter: ``reportingController``.
-            instance: ``reportingInstance``, the pod; the end is what tells pods apart, so a long one loses its front.
+            instance: ``reportingInstance``, the pod; one beyond 128 characters keeps its end, which tells pods apart.
             now: The wall clock.
             target_uid: The uid of the ConfigMap now; empty when there is none.
             observer: Told what became of everything recorded.
@@ -115,7 +116,7 @@ class KubeEvents:
         self._transport = transport
         self._target = target
         self._reporter = reporter
-        self._instance = instance[-INSTANCE_LIMIT:] or reporter
+        self._instance = instance[-128:] or reporter
         self._now = now
         self._target_uid = target_uid
         self._observer = observer or NoEventsObserver()
@@ -125,15 +126,10 @@ class KubeEvents:
         self._waiting: set[Series] = set()
         self._pace = TokenBucket(options.rate_per_s, options.burst)
         self._lost: set[Lost] = set()
+        self._refused = False  # whether the last was given up because of it: the next need not wait as long
 
     def record(
-        self,
-        kind: Literal["Normal", "Warning"],
-        reason: str,
-        note: str,
-        *,
-        related: Key | None = None,
-        action: str = "Publish",
+        self, kind: Kind, reason: str, note: str, *, related: Key | None = None, action: str = "Publish"
     ) -> None:
         """Note something for people; never waits, never raises; what comes too often is counted or dropped.
 
@@ -156,16 +152,11 @@ class KubeEvents:
         series = self._correlator.observe(occurrence, self._now())
         if isinstance(series, Refusal):
             self._drop("limited", series.value)
-        elif series in self._waiting:
-            return
-        elif len(self._waiting) >= self._options.waiting:
+        elif series not in self._waiting and len(self._waiting) >= self._options.waiting:
             self._drop("full")
-        else:
-            self._wait(series)
-
-    def _wait(self, series: Series) -> None:
-        self._waiting.add(series)
-        self._queue.add(series, after_s=self._options.repeats_s if series.told else 0.0)
+        elif series not in self._waiting:
+            self._waiting.add(series)
+            self._queue.add(series, after_s=self._options.repeats_s if series.told else 0.0)
 
     async def run(self) -> None:
         """Send until cancelled; nothing that goes wrong ends it."""
@@ -180,30 +171,38 @@ class KubeEvents:
             self._queue.add(series)
         with anyio.move_on_after(timeout_s):
             await self._queue.wait_idle()
-        for _ in range(len(self._waiting)):
+        while self._waiting:
+            self._waiting.pop()
             self._drop("stopped")
-        self._waiting.clear()
 
     async def _deliver(self, series: Series) -> None:
-        """Send the count of ``series`` until the API server has it, or it is given up."""
+        try:
+            await self._send_patiently(series)
+        except ToolsetError as error:
+            self._refused = isinstance(error, ForbiddenError)
+            self._drop(_cause(error), str(error))
+        except Exception as error:  # noqa: BLE001 - a bug costs one Event, not the process
+            self._drop("bug", "send failed", error)
+        else:
+            self._refused = False
+            if series.told < series.count:  # it happened again meanwhile
+                self._queue.add(series, after_s=self._options.repeats_s)
+                return
+        self._waiting.discard(series)
+
+    async def _send_patiently(self, series: Series) -> None:
         failures = 0
         while series.told < series.count:  # a flush may have queued once more what was being sent
             await anyio.sleep(self._pace.reserve_s())
             try:
                 series.told = await self._send(series)
-                break
             except ToolsetError as error:
                 failures += 1
                 if failures >= self._tries(error):
-                    self._give_up(series, _cause(error), str(error))
-                    return
+                    raise
                 await anyio.sleep(self._delay_s(error, failures))
-            except Exception as error:  # noqa: BLE001 - a bug costs one Event, not the process
-                self._give_up(series, "bug", "send failed", error)
+            else:
                 return
-        self._waiting.discard(series)
-        if series.told < series.count:
-            self._wait(series)
 
     async def _send(self, series: Series) -> int:
         """Return how many of ``series`` the API server knows of now."""
@@ -241,7 +240,7 @@ class KubeEvents:
             "type": occurrence.kind,
             "reason": occurrence.reason,
             "action": occurrence.action,
-            "note": printable(_COMBINED + occurrence.note) if series.combined else occurrence.note,
+            "note": printable(f"with others like it: {occurrence.note}") if series.combined else occurrence.note,
             "regarding": _reference("ConfigMap", self._target) | {"uid": self._target_uid()},
         }
         if occurrence.related is not None:
@@ -255,17 +254,13 @@ class KubeEvents:
         return f"{self._target.name[: NAME_LIMIT - len(unique) - 1].rstrip('.-')}.{unique}"
 
     def _tries(self, error: ToolsetError) -> int:
-        if isinstance(error, TerminalError):
-            return 1
-        return REFUSED_TRIES if isinstance(error, ForbiddenError) else self._options.tries
+        if isinstance(error, ForbiddenError):
+            return 1 if self._refused else REFUSED_TRIES
+        return 1 if isinstance(error, TerminalError) else self._options.tries
 
     def _delay_s(self, error: ToolsetError, failures: int) -> float:
         asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
-        return max(asked_s, self._options.backoff.delay_s(failures, lambda: 0.0))
-
-    def _give_up(self, series: Series, lost: Lost, detail: str, bug: Exception | None = None) -> None:
-        self._waiting.discard(series)
-        self._drop(lost, detail, bug)
+        return max(min(asked_s, self._options.longest_pause_s), self._options.backoff.delay_s(failures, lambda: 0.0))
 
     def _drop(self, lost: Lost, detail: str = "", bug: Exception | None = None) -> None:
         level = logging.DEBUG if lost in self._lost else logging.WARNING

@@ -15,11 +15,12 @@ from toolset.adapters.kube.wire import (
     Modified,
     ObjectList,
     Removed,
+    Sketch,
     error_from,
 )
 from toolset.errors import OutOfSyncError
 from toolset.model import ConfigMap, Key, Service
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page, Skipped
 from toolset.runtime.store import Stored
 
 V = TypeVar("V", bound=Stored)
@@ -28,7 +29,14 @@ PAGE_SIZE: Final = 500
 WATCH_TIMEOUT_S: Final = (300.0, 600.0)
 """The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
 IDLE_S: Final = 120.0
-"""A watch silent for this long is taken for dead: the server sends a bookmark about every minute."""
+"""A watch silent for this long is taken for dead where the server sends bookmarks: about one every minute, seconds."""
+LATE_S: Final = 15.0
+"""A server without bookmarks may be silent until it should have ended the watch, and so long after that, seconds."""
+
+_WITH_OBJECT: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_WITHOUT_OBJECT: Final = frozenset({"BOOKMARK", "ERROR"})
+_HEAD: Final = 80  # bytes of a line within which the API server names the kind
+_SKETCH: Final = msgspec.json.Decoder(Sketch)
 
 
 class Resource(msgspec.Struct, Generic[V], frozen=True):
@@ -36,7 +44,7 @@ class Resource(msgspec.Struct, Generic[V], frozen=True):
 
     Attributes:
         path: Of the collection.
-        kind: The Python type of one object.
+        kind: The Python type of one object, named as the API names it.
         field_selector: Narrows both calls alike; empty for all.
         slim: Drops in place what nobody reads, before an object is stored.
     """
@@ -68,14 +76,32 @@ def config_map(key: Key) -> Resource[ConfigMap]:
 class KubeSource(Generic[V]):
     """The lister-watcher of one resource."""
 
-    def __init__(self, transport: KubeTransport, resource: Resource[V], *, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        transport: KubeTransport,
+        resource: Resource[V],
+        *,
+        jitter: Callable[[], float],
+        idle_s: float = IDLE_S,
+    ) -> None:
+        """Make it.
+
+        Args:
+            transport: The session with the server.
+            resource: What to list and watch.
+            jitter: Returns a number in [0, 1).
+            idle_s: How long a watch may be silent where the server sends bookmarks, seconds.
+        """
         self._transport = transport
         self._resource = resource
         self._jitter = jitter
-        kind = resource.kind
-        self._page = msgspec.json.Decoder(ObjectList[kind])  # type: ignore[valid-type]  # a type chosen at run time
+        self._idle_s = idle_s
+        self._sends_bookmarks = False
+        self._kind = resource.kind.__name__
+        item = resource.kind
+        self._page = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
         self._line = msgspec.json.Decoder(
-            Added[kind] | Modified[kind] | Removed[kind] | Mark | Failure  # type: ignore[valid-type]  # as above
+            Added[item] | Modified[item] | Removed[item] | Mark | Failure  # type: ignore[valid-type]  # as above
         )
 
     async def list(self, *, version: str, token: str) -> Page[V]:
@@ -92,6 +118,8 @@ class KubeSource(Generic[V]):
             page = self._page.decode(body)
         except msgspec.DecodeError as error:
             raise OutOfSyncError(f"the list could not be decoded: {error}") from error
+        if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list
+            raise OutOfSyncError(f"the answer is no list of {self._kind} but of kind {page.kind[:64]!r}")
         items: Sequence[V] = page.items or ()
         for item in items:
             self._resource.slim(item)
@@ -112,8 +140,14 @@ class KubeSource(Generic[V]):
         if stream_list:
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         request = Request("GET", self._resource.path, params)
-        async with self._transport.lines(request, idle_s=min(IDLE_S, timeout_s + 15.0)) as reader:
-            yield KubeStream(reader, self._line, self._resource.slim)
+        idle_s = self._idle_s if self._sends_bookmarks else timeout_s + LATE_S
+        async with self._transport.lines(request, idle_s=idle_s) as reader:
+            yield KubeStream(reader, self._line, self._resource, lambda: self._expect_bookmarks(reader))
+
+    def _expect_bookmarks(self, reader: LineReader) -> None:
+        if not self._sends_bookmarks:
+            self._sends_bookmarks = True
+            reader.allow_silence(self._idle_s)
 
     def _selectors(self) -> dict[str, str]:
         selector = self._resource.field_selector
@@ -127,20 +161,28 @@ class KubeStream(Generic[V]):
         self,
         reader: LineReader,
         decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | Mark | Failure],
-        slim: Callable[[V], None],
+        resource: Resource[V],
+        on_bookmark: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._decoder = decoder
-        self._slim = slim
+        self._slim = resource.slim
+        self._kind = resource.kind.__name__
+        self._mark = f'"kind":"{self._kind}"'.encode()
+        self._on_bookmark = on_bookmark
 
     async def next(self) -> Sequence[Event[V]]:
         """Return the events that have arrived; see ``runtime.reflector.EventStream``."""
         return [self._event(line) for line in await self._reader.next()]
 
     def _event(self, line: bytes) -> Event[V]:
+        if line.find(self._mark, 0, _HEAD) < 0 and (skipped := self._unknown(line)) is not None:
+            return skipped
         try:
             decoded = self._decoder.decode(line)
         except msgspec.DecodeError as error:
+            if (skipped := self._unknown(line)) is not None:
+                return skipped
             raise OutOfSyncError(f"a watch line could not be decoded: {error}") from error
         match decoded:
             case Added(stored) | Modified(stored):
@@ -149,7 +191,23 @@ class KubeStream(Generic[V]):
             case Removed(stored):
                 return Deleted(stored)
             case Mark(marked):
+                self._on_bookmark()
                 ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
                 return Bookmark(marked.metadata.resource_version, initial_end=ended)
             case Failure(status):
                 raise error_from(status, status.code)
+
+    def _unknown(self, line: bytes) -> Skipped | None:
+        """Return what to skip ``line`` as, where it is of an unknown type or of a wrong kind."""
+        try:
+            sketch = _SKETCH.decode(line)
+        except msgspec.DecodeError:
+            return None
+        if sketch.type in _WITHOUT_OBJECT:
+            return None
+        if sketch.type not in _WITH_OBJECT:
+            return Skipped(f"type {sketch.type[:64]}")
+        kind = sketch.object.kind
+        if kind == "Table":
+            raise OutOfSyncError("the server sends tables instead of objects")
+        return Skipped(f"kind {kind[:64]}") if kind not in {"", self._kind} else None

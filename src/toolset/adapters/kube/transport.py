@@ -1,19 +1,24 @@
 """Requests to the API server: bytes in, bytes out, the answer's code mapped to our errors."""
 
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Protocol, Self
 
 import aiohttp
+import anyio
 import msgspec
 
+from toolset.adapters.kube.access import Access
 from toolset.adapters.kube.credentials import Credentials
 from toolset.adapters.kube.wire import error_of
 from toolset.errors import UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 60.0
+BEGIN_TIMEOUT_S: Final = 60.0
+"""How long a stream may take to begin, seconds; the API server answers a watch at once, before its first event."""
+
 STATUS_LIMIT_BYTES: Final = 64 * 1024
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -34,6 +39,8 @@ class Request(msgspec.Struct, frozen=True):
         params: Query parameters.
         body: Empty when there is none.
         content_type: Of the body.
+        headers: Beside those of every request.
+        before_send: Called right before the request is sent; what it raises comes out of the send.
     """
 
     method: str
@@ -41,6 +48,8 @@ class Request(msgspec.Struct, frozen=True):
     params: Mapping[str, str] = {}
     body: bytes = b""
     content_type: str = "application/json"
+    headers: Mapping[str, str] = {}
+    before_send: Callable[[], None] | None = None
 
 
 class Body(Protocol):
@@ -57,9 +66,14 @@ class LineReader:
     A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, set_idle: Callable[[float], None] = lambda _: None) -> None:
         self._body = body
+        self._set_idle = set_idle
         self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
+
+    def allow_silence(self, idle_s: float) -> None:
+        """Let the stream be silent for this long from now on, seconds."""
+        self._set_idle(idle_s)
 
     async def next(self) -> list[bytes]:
         """Return the complete lines that have arrived, at least one; nothing at the end of the body.
@@ -133,20 +147,29 @@ class KubeTransport:
                 raise UnavailableError(f"the answer broke: {_text(error)}") from error
 
     @asynccontextmanager
-    async def lines(self, request: Request, *, idle_s: float) -> AsyncGenerator[LineReader]:
+    async def lines(
+        self, request: Request, *, idle_s: float, begin_s: float = BEGIN_TIMEOUT_S
+    ) -> AsyncGenerator[LineReader]:
         """Open a stream of lines; leaving the block closes the connection.
 
         Args:
             request: What to send.
             idle_s: How long the stream may be silent, seconds.
+            begin_s: How long it may take to begin, seconds.
 
         Raises:
             ToolsetError: As for :meth:`send`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
-        async with self._answer(request, timeout) as response:
+        async with self._answer(request, timeout, begin_s) as response:
+
+            def set_idle(idle_s: float) -> None:
+                if response.connection is not None and response.connection.protocol is not None:
+                    response.connection.protocol.read_timeout = idle_s
+                    response.connection.protocol.start_timeout()  # else it counts from the next byte on
+
             try:
-                yield LineReader(response.content)
+                yield LineReader(response.content, set_idle)
             finally:
                 response.close()
 
@@ -155,30 +178,44 @@ class KubeTransport:
         self,
         request: Request,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
+        begin_s: float | None = None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the transport is used outside its context")
         access = await self._credentials.current()
-        headers = {**access.headers, **({"Content-Type": request.content_type} if request.body else {})}
         try:
-            response = await self._session.request(
-                request.method,
-                access.base_url + request.path,
-                params=dict(request.params),
-                data=request.body or None,
-                headers=headers,
-                ssl=access.tls if access.tls is not None else True,
-                timeout=timeout,
-                allow_redirects=False,
-            )
+            with anyio.fail_after(begin_s):
+                response = await _sent(self._session, access, request, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
         async with response:
             if response.status == 401:
-                self._credentials.refused()
+                self._credentials.refused(access)
             if response.status >= 300:
                 raise await _failure(response)
             yield response
+
+
+async def _sent(
+    session: aiohttp.ClientSession,
+    access: Access,
+    request: Request,
+    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
+) -> aiohttp.ClientResponse:
+    headers = {**request.headers, **access.headers, **({"Content-Type": request.content_type} if request.body else {})}
+    if request.before_send is not None:
+        request.before_send()
+    return await session.request(
+        request.method,
+        access.base_url + request.path,
+        params=dict(request.params),
+        data=request.body or None,
+        headers=headers,
+        ssl=access.tls if access.tls is not None else True,
+        server_hostname=access.server_name or None,
+        timeout=timeout,
+        allow_redirects=False,
+    )
 
 
 async def _failure(response: aiohttp.ClientResponse) -> Exception:

@@ -20,6 +20,19 @@ _INVALID = frozenset({400, 404, 405, 406, 413, 415, 422})
 _TOO_LARGE = "Too large resource version"
 
 
+class SketchObject(msgspec.Struct, frozen=True, gc=False):
+    """The object of a :class:`Sketch`."""
+
+    kind: str = ""
+
+
+class Sketch(msgspec.Struct, frozen=True, gc=False):
+    """What a watch line that nobody expected can still be asked."""
+
+    type: str
+    object: SketchObject = msgspec.field(default_factory=SketchObject)
+
+
 class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """``metadata`` of a list."""
 
@@ -30,6 +43,7 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
 class ObjectList(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list."""
 
+    kind: str = ""
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
     items: tuple[T, ...] | None = None
 

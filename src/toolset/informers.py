@@ -1,0 +1,117 @@
+"""The reflectors and their stores: what this replica sees of the cluster, leader or not."""
+
+import random
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+import anyio
+
+from toolset.adapters.kube.source import IDLE_S, KubeSource, Resource, config_map, services
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.model import Lease, Service
+from toolset.observers import ReflectorLog, handler_failed
+from toolset.runtime.backoff import Backoff
+from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
+from toolset.runtime.store import Delta, Store, Stored
+from toolset.runtime.union import Union
+from toolset.settings import Settings
+from toolset.wiring import target_key
+
+V = TypeVar("V", bound=Stored)
+
+CONTACT_LOST_S: Final = 180.0
+"""Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
+STUCK_AFTER_S: Final = IDLE_S + 90.0
+"""A reflector that neither heard nor tried anything for this long does not turn any more, however sick the server."""
+
+
+class _Synced(Protocol):
+    @property
+    def is_synced(self) -> bool: ...
+
+
+class _Follower(Protocol):
+    """What is asked of a reflector, whatever it follows."""
+
+    @property
+    def heard_at(self) -> float: ...
+    @property
+    def attempted_at(self) -> float: ...
+    async def run(self) -> None: ...
+
+
+class Informers:
+    """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added."""
+
+    def __init__(self, settings: Settings, kube: KubeTransport, metrics: Metrics) -> None:
+        self._kube = kube
+        self._metrics = metrics
+        self._starts = watch_starts()
+        retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
+        self._options = ReflectorOptions(backoff=retries)
+        self._reflectors: list[_Follower] = []
+        self._needed: list[tuple[_Synced, ReflectorLog]] = []
+        prefix = settings.discovery.annotation_prefix
+        stores: dict[str, Store[Service]] = {}
+        for namespace in settings.discovery.watch_namespaces or ("",):
+            store, log = self._follow(services(namespace, prefix), "services")
+            stores[namespace] = store
+            self._needed.append((store, log))
+        self.services: Union[Service] = Union(stores)
+        self.config_maps, log = self._follow(config_map(target_key(settings)), "configmaps")
+        self._needed.append((self.config_maps, log))
+
+    def add(self, resource: Resource[Lease], name: str, handler: Callable[[Delta[Lease]], None]) -> None:
+        """Follow ``resource`` too; readiness does not wait for it."""
+        store, _ = self._follow(resource, name)
+        store.subscribe(handler)
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+        async with anyio.create_task_group() as group:
+            for reflector in self._reflectors:
+                group.start_soon(reflector.run)
+
+    async def wait_synced(self) -> None:
+        """Return once the Services and the ConfigMap have been listed."""
+        await self.services.wait_synced()
+        await self.config_maps.wait_synced()
+
+    def unsynced(self) -> str:
+        """Return what has not been listed yet and why; empty when nothing is missing."""
+        waiting = [
+            f"{log.resource}: {log.problem or 'not listed yet'}" for store, log in self._needed if not store.is_synced
+        ]
+        return "; ".join(waiting)
+
+    def out_of_contact(self) -> str:
+        """Return that the API server has been silent for too long; empty when it has not."""
+        silent_s = anyio.current_time() - min(reflector.heard_at for reflector in self._reflectors)
+        if self.unsynced() or silent_s < CONTACT_LOST_S:
+            return ""
+        return f"no answer from the API server for {silent_s:.0f} s"
+
+    def stuck(self) -> str:
+        """Return that a reflector does not turn any more; empty when all do, however sick the API server is."""
+        now = anyio.current_time()
+        for reflector in self._reflectors:
+            seen_at = max(reflector.heard_at, reflector.attempted_at)
+            if seen_at and now - seen_at > STUCK_AFTER_S:
+                return f"a reflector has made no attempt for {now - seen_at:.0f} s"
+        return ""
+
+    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], ReflectorLog]:
+        store: Store[V] = Store(handler_failed)
+        log = ReflectorLog(self._metrics, name)
+        reflector = Reflector(
+            KubeSource(self._kube, resource, jitter=random.random),
+            store,
+            log,
+            jitter=random.random,
+            options=self._options,
+            starts=self._starts,
+            watch_observer=log,
+        )
+        self._reflectors.append(reflector)
+        return store, log

@@ -1,0 +1,155 @@
+"""The words of an election: its times, the Lease it is about, the leadership that comes of it."""
+
+from typing import Final, Protocol
+
+import anyio
+import msgspec
+
+from toolset.errors import LeadershipLostError
+from toolset.model import Lease, LeaseSpec
+
+
+class ElectorOptions(msgspec.Struct, frozen=True):
+    """The times of an election, seconds; the defaults are client-go's (``tools/leaderelection``).
+
+    Attributes:
+        lease_s: How long a leadership is valid after its last renewal, and how long standbys wait for one.
+        renew_s: How long a leader tries to renew before it gives up.
+        retry_s: Between two renewals, and between two reads of a standby that has no watch.
+        jitter: Those reads wait up to this many times ``retry_s``, so that standbys do not ask in step.
+        release_s: How long giving the Lease back may take.
+
+    Raises:
+        ValueError: The times do not fit together; the message says which.
+    """
+
+    lease_s: float = 15.0
+    renew_s: float = 10.0
+    retry_s: float = 2.0
+    jitter: float = 1.2
+    release_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check that the times fit together."""
+        longest_s = self.retry_s * self.jitter
+        if self.retry_s <= 0.0 or self.release_s <= 0.0 or self.jitter < 1.0:
+            raise ValueError("retry and release must be longer than nothing, and the jitter at least 1")
+        if self.renew_s <= longest_s:
+            raise ValueError(
+                f"a leader must be able to try more than once: renew ({self.renew_s:g} s) must be longer than "
+                f"retry with jitter ({longest_s:g} s)"
+            )
+        if self.lease_s <= self.renew_s + longest_s:
+            raise ValueError(
+                f"a leader that gives up must have ended before another may begin: lease ({self.lease_s:g} s) must be "
+                f"longer than renew and retry with jitter together ({self.renew_s + longest_s:g} s)"
+            )
+
+    @property
+    def request_s(self) -> float:
+        """How long one request may take; while leading the time that is left to renew bounds it too."""
+        return max(1.0, self.renew_s / 2.0)
+
+
+DEFAULT_OPTIONS: Final = ElectorOptions()
+
+
+class LeaseClient(Protocol):
+    """Port: the one Lease. Requests may be cancelled, and may then still have been carried out."""
+
+    async def read(self) -> Lease | None:
+        """Return the Lease as it is now, never from a cache; ``None`` when there is none.
+
+        Raises:
+            ToolsetError: The API server refused or failed.
+        """
+        ...
+
+    async def create(self, spec: LeaseSpec) -> Lease:
+        """Create the Lease; return it.
+
+        Raises:
+            ConflictError: There is one already.
+            ToolsetError: The API server refused or failed.
+        """
+        ...
+
+    async def replace(self, current: Lease, spec: LeaseSpec) -> Lease:
+        """Write ``spec`` over ``current``; return the result, with the same version when nothing changed.
+
+        Raises:
+            ConflictError: The Lease changed since ``current``.
+            InvalidError: There is no Lease.
+            ToolsetError: The API server refused or failed.
+        """
+        ...
+
+
+class ElectionObserver(Protocol):
+    """What an elector tells about itself."""
+
+    def started_leading(self, epoch: int) -> None:
+        """This replica leads."""
+
+    def stopped_leading(self, epoch: int, *, lost: bool) -> None:
+        """Its work has ended; ``lost`` unless it ended by itself, failed or was cancelled."""
+
+    def new_leader(self, identity: str) -> None:
+        """Another holder was seen; empty for none."""
+
+    def took_slow_path(self) -> None:
+        """A renewal had to read the Lease first."""
+
+    def failed(self, error: Exception) -> None:
+        """A request failed; it is tried again."""
+
+
+class NoElectionObserver:
+    """Listens to nothing."""
+
+    def started_leading(self, epoch: int) -> None:
+        """Ignore it."""
+
+    def stopped_leading(self, epoch: int, *, lost: bool) -> None:
+        """Ignore it."""
+
+    def new_leader(self, identity: str) -> None:
+        """Ignore it."""
+
+    def took_slow_path(self) -> None:
+        """Ignore it."""
+
+    def failed(self, error: Exception) -> None:
+        """Ignore it."""
+
+
+class Leadership:
+    """The right to write, for as long as it lasts.
+
+    Attributes:
+        identity: Who leads.
+        epoch: ``leaseTransitions``: one more than that of the leadership before.
+        valid_until: When it ends unless it is renewed, on the clock of ``anyio``.
+        lost: Set when it has ended, for whatever reason.
+    """
+
+    def __init__(self, identity: str, epoch: int, valid_until: float) -> None:
+        self.identity = identity
+        self.epoch = epoch
+        self.valid_until = valid_until
+        self.lost = anyio.Event()
+
+    def remaining_s(self) -> float:
+        """Return how long it is valid from now on without a renewal, seconds; no write may take longer."""
+        return 0.0 if self.lost.is_set() else max(0.0, self.valid_until - anyio.current_time())
+
+    def check(self) -> None:
+        """Make sure that it is valid now; call it in the same step as the send of each write.
+
+        It asks the clock and not the elector, which a stalled event loop has kept from noticing.
+
+        Raises:
+            LeadershipLostError: It has ended.
+        """
+        if not self.remaining_s():
+            raise LeadershipLostError(f"{self.identity} no longer leads (epoch {self.epoch})")

@@ -1,0 +1,289 @@
+"""Elect one leader among replicas through a Lease, and end its work before another one can begin.
+
+Why there are never two:
+
+- A leadership is valid for ``lease_s`` from the moment *before* its last successful write was sent. A standby takes
+  the Lease only when it has seen one and the same version of it for as long as the holder asked for, and it cannot
+  have seen it before it was written. Only the monotonic clock counts; the wall clock is written down for people.
+- Every write is fenced by the version that was read, so of two that try, one fails.
+- A leader that could not renew for ``renew_s`` cancels its work, waits for it to end, and stands by again.
+- A Lease that was deleted says nothing of its holder: who saw it held waits all the same.
+- It is released only when the work has ended.
+
+A machine that was suspended is the one thing a monotonic clock does not see; there the version in every write of the
+work itself has to be the fence.
+
+When a standby asks the API server: at the start, and then when the Lease can be taken. The watch, through
+:meth:`Elector.observe`, tells at once that it was released, and puts off the moment at which it would expire. When
+a read finds what the watch has not told, the watch is not relied on: then it reads every ``retry_s``, with jitter,
+until the watch has caught up.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from typing import Final
+
+import anyio
+import msgspec
+from anyio.lowlevel import checkpoint
+
+from toolset.errors import ConflictError, InvalidError, LeadershipLostError, UnavailableError
+from toolset.model import Lease, LeaseSpec
+from toolset.runtime.election import (
+    DEFAULT_OPTIONS,
+    ElectionObserver,
+    ElectorOptions,
+    Leadership,
+    LeaseClient,
+    NoElectionObserver,
+)
+
+LAST_TRY_S: Final = 1.0
+"""How much time the last attempt to renew is left, seconds: the least that one request may take."""
+RELEASE_RETRY_S: Final = 0.1
+"""Between two attempts to give the Lease back, seconds; arbitrary."""
+
+Lead = Callable[[Leadership], Awaitable[None]]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Elector:
+    """One replica's part in the election; see the module docstring. Use it from one event loop only."""
+
+    def __init__(
+        self,
+        client: LeaseClient,
+        identity: str,
+        *,
+        jitter: Callable[[], float],
+        options: ElectorOptions = DEFAULT_OPTIONS,
+        observer: ElectionObserver | None = None,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        """Make it a standby.
+
+        Args:
+            client: The Lease.
+            identity: Of this process and no other: who finds it in the Lease takes the Lease for its own.
+            jitter: Returns a number in [0, 1).
+            options: The times.
+            observer: Told of what happens.
+            now: The wall clock, only for what is written into the Lease.
+        """
+        self._client = client
+        self._identity = identity
+        self._jitter = jitter
+        self._options = options
+        self._observer: ElectionObserver = observer or NoElectionObserver()
+        self._now = now
+        self._lease: Lease | None = None  # as last seen
+        self._held_until = -math.inf  # until then it is another's, by all that was seen
+        self._watched = False  # whether the watch has told all that was seen
+        self._freed = anyio.Event()  # set when the watch tells that it can be taken
+        self._may_hold = False  # whether a write of ours may have taken it
+        self._acquired = ""
+        self._renewed_at = 0.0
+        self._leadership: Leadership | None = None
+
+    @property
+    def leader(self) -> str:
+        """The holder that was last seen; empty for none."""
+        return self._lease.holder if self._lease is not None else ""
+
+    def healthy(self, *, grace_s: float = 20.0) -> bool:
+        """Tell whether this replica is a standby, leads, or has been over its time for less than ``grace_s`` seconds.
+
+        Else its work does not end, and only the end of the process helps. The default is kube-controller-manager's.
+        """
+        return self._leadership is None or anyio.current_time() < self._leadership.valid_until + grace_s
+
+    def observe(self, lease: Lease | None) -> None:
+        """Take note of what a watch tells; ``None`` when the Lease is gone. It decides nothing: it may be old."""
+        if self._leadership is not None:  # a leader learns from its own writes, and the watch lags behind them
+            return
+        self._see(lease)
+        self._watched = True
+        if self._held_until <= anyio.current_time():
+            self._freed.set()
+
+    async def run(self, lead: Lead) -> None:
+        """Stand by, and run ``lead`` whenever this replica leads, until cancelled or until ``lead`` returns.
+
+        When the Lease is lost ``lead`` is cancelled, and may be called again later; an end with
+        :class:`LeadershipLostError` counts as the same. At the end the Lease is given back, after ``lead`` has ended;
+        until then it is renewed, also while a cancelled ``lead`` winds down.
+
+        Raises:
+            ExceptionGroup: What ``lead`` raised; never an error of a request.
+        """
+        try:
+            while True:
+                leadership = await self._attempt()
+                if leadership is not None and await self._serve(leadership, lead):
+                    return
+                await self._wait()
+        finally:
+            await self._release()
+
+    async def _attempt(self) -> Leadership | None:
+        """Read the Lease and take it if it is free."""
+        self._freed = anyio.Event()
+        try:
+            self._see(await self._read())
+            if anyio.current_time() >= self._held_until:
+                return await self._take()
+        except ConflictError:  # another one was quicker
+            return None
+        except Exception as error:  # noqa: BLE001 - a standby that died of a bug would never lead
+            self._observer.failed(error)
+        return None
+
+    async def _take(self) -> Leadership | None:
+        epoch = (self._lease.spec.lease_transitions or 0) + 1 if self._lease is not None else 0
+        self._acquired = self._stamp()
+        self._may_hold = True
+        await self._write(self._spec(epoch))
+        leadership = Leadership(self._identity, epoch, self._renewed_at + self._options.lease_s)
+        return leadership if leadership.remaining_s() else None  # the event loop stalled
+
+    async def _wait(self) -> None:
+        """Return when the Lease is worth another look."""
+        now = anyio.current_time()
+        retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())
+        if self._held_until <= now:  # it is free, yet could not be taken or kept
+            await anyio.sleep_until(retry_at)
+            return
+        while not self._freed.is_set():
+            due = self._held_until if self._watched else min(self._held_until, retry_at)
+            if due <= anyio.current_time():
+                return
+            with anyio.CancelScope(deadline=due):
+                await self._freed.wait()
+
+    async def _serve(self, leadership: Leadership, lead: Lead) -> bool:
+        """Run ``lead`` while the Lease is renewed; tell whether it ended by itself."""
+        ended = lost = False
+        working, renewing = anyio.CancelScope(), anyio.CancelScope(shield=True)
+        self._leadership = leadership
+        self._observer.started_leading(leadership.epoch)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._keep, leadership, renewing, working)
+                try:
+                    with working:
+                        await checkpoint()  # who was cancelled meanwhile does not begin
+                        await lead(leadership)
+                        ended = True
+                except* LeadershipLostError:
+                    lost = True
+                finally:
+                    renewing.cancel()
+        finally:
+            lost = lost or leadership.lost.is_set()
+            leadership.lost.set()
+            self._leadership = None
+            self._observer.stopped_leading(leadership.epoch, lost=lost)
+        return ended and not lost
+
+    async def _keep(self, leadership: Leadership, renewing: anyio.CancelScope, working: anyio.CancelScope) -> None:
+        """Renew until the Lease is lost, and end the work then."""
+        with renewing:
+            with anyio.CancelScope() as patience:
+                lost = False
+                while not lost:
+                    patience.deadline = self._renewed_at + self._options.renew_s
+                    await anyio.sleep(self._renewal_pause_s())
+                    lost = await self._is_lost(leadership)
+            leadership.lost.set()
+            working.cancel()
+
+    def _renewal_pause_s(self) -> float:
+        """Return how long to wait before the next renewal; the last one in time still gets its chance."""
+        left_s = self._renewed_at + self._options.renew_s - anyio.current_time() - LAST_TRY_S
+        return min(self._options.retry_s, left_s) if left_s > 0.0 else self._options.retry_s
+
+    async def _is_lost(self, leadership: Leadership) -> bool:
+        """Renew; tell whether the Lease turned out to be another's. A renewal that fails says nothing."""
+        try:
+            try:
+                await self._renew(leadership)
+            except (ConflictError, InvalidError):
+                self._observer.took_slow_path()
+                self._see(await self._read())
+                if not _is_ours(self._lease, leadership):
+                    return True
+                await self._renew(leadership)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the Lease can be renewed until its time is over
+            self._observer.failed(error)
+        return False
+
+    async def _renew(self, leadership: Leadership) -> None:
+        await self._write(self._spec(leadership.epoch))
+        leadership.valid_until = self._renewed_at + self._options.lease_s
+
+    async def _release(self) -> None:
+        """Give the Lease back if it may be ours, in a bounded time."""
+        with anyio.move_on_after(self._options.release_s, shield=True):
+            while self._may_hold:
+                try:
+                    await self._give_back()
+                except Exception as error:  # noqa: BLE001 - at worst the Lease expires
+                    self._observer.failed(error)
+                    await anyio.sleep(RELEASE_RETRY_S)
+
+    async def _give_back(self) -> None:
+        self._see(await self._read())  # an interrupted write may have moved the version
+        if self._lease is not None and self._lease.holder == self._identity:
+            await self._write(
+                msgspec.structs.replace(
+                    self._lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=self._stamp()
+                )
+            )
+        self._may_hold = False
+
+    async def _read(self) -> Lease | None:
+        with anyio.fail_after(self._options.request_s):
+            return await self._client.read()
+
+    async def _write(self, spec: LeaseSpec) -> None:
+        """Write ``spec`` over the Lease as last seen, and note when that was sent."""
+        before, sent_at = self._lease, anyio.current_time()
+        with anyio.fail_after(self._options.request_s):
+            written = await (self._client.create(spec) if before is None else self._client.replace(before, spec))
+        if before is not None and written.version == before.version:
+            raise UnavailableError("the write changed nothing, so nobody sees it: the wall clock stands still")
+        self._see(written)
+        self._renewed_at = sent_at
+
+    def _see(self, lease: Lease | None) -> None:
+        """Note the Lease; a version that is seen for the first time is held from now on."""
+        before, self._lease = self._lease, lease
+        if _version(lease) == _version(before):
+            return
+        self._watched = False
+        if lease is not None:
+            held_s = lease.spec.lease_duration_seconds or self._options.lease_s
+            free = lease.holder in {"", self._identity}
+            self._held_until = -math.inf if free else anyio.current_time() + held_s
+        if self.leader != (before.holder if before is not None else ""):
+            self._observer.new_leader(self.leader)
+
+    def _spec(self, epoch: int) -> LeaseSpec:
+        duration_s = math.ceil(self._options.lease_s)
+        return LeaseSpec(self._identity, duration_s, self._acquired, self._stamp(), epoch)
+
+    def _stamp(self) -> str:
+        return self._now().astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _version(lease: Lease | None) -> str:
+    return lease.version if lease is not None else ""
+
+
+def _is_ours(lease: Lease | None, leadership: Leadership) -> bool:
+    """Tell whether ``lease`` stands for this very leadership, and not for an earlier one or a namesake's."""
+    return lease is not None and (lease.holder, lease.spec.lease_transitions) == (leadership.identity, leadership.epoch)

@@ -1,0 +1,196 @@
+"""One term of work: from the moment this replica may write until it may no more.
+
+Every term begins with nothing but the stores and what stands in the ConfigMap, so a replica that takes over knows
+nothing that could be out of date.
+"""
+
+import logging
+import random
+from contextlib import ExitStack
+from typing import Final
+
+import anyio
+
+from toolset.adapters.kube.applier import KubeApplier
+from toolset.adapters.metrics import Metrics
+from toolset.adapters.probe import HttpProber
+from toolset.core.findings import Findings
+from toolset.core.health import Thresholds
+from toolset.core.plan import owned_keys
+from toolset.core.published import published_urls
+from toolset.model import ConfigMap, Key, Service
+from toolset.observers import PassObserver, QueueMetrics, ReconcileLog
+from toolset.reconciler.gate import Gate
+from toolset.reconciler.ports import EventRecorder
+from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.target import TargetOptions, TargetReconciler
+from toolset.runtime.controller import Controller
+from toolset.runtime.debounce import DebounceOptions, Debouncer
+from toolset.runtime.store import Delta, Store
+from toolset.runtime.union import Union
+from toolset.runtime.workqueue import WorkQueue
+from toolset.settings import Settings
+from toolset.verdicts import VerdictLog
+from toolset.wiring import detection_options, target_key
+
+SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
+TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
+LAST_WRITE_S: Final = 5.0
+RESYNC_PRIORITY: Final = -100
+"""Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
+
+_log: Final = logging.getLogger("toolset")
+
+
+class Term:
+    """The queues, the passes and what they found; :meth:`run` works until it is drained or cancelled."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        services: Union[Service],
+        config_maps: Store[ConfigMap],
+        applier: KubeApplier,
+        prober: HttpProber,
+        metrics: Metrics,
+        recorder: EventRecorder,
+    ) -> None:
+        """Build the parts; both stores must be synced.
+
+        Args:
+            settings: The settings.
+            services: The stored Services.
+            config_maps: The stored ConfigMap.
+            applier: What writes it, as long as the term lasts.
+            prober: What asks backends.
+            metrics: The series.
+            recorder: What tells people.
+        """
+        self._settings = settings
+        self._services = services
+        self._config_maps = config_maps
+        self._metrics = metrics
+        self._target = target_key(settings)
+        self._verdicts = VerdictLog(metrics, recorder)
+        self._events = ReconcileLog(metrics, self._verdicts)
+        self._service_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
+        self._probe_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "probe"))
+        self._target_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "target"))
+        self._service_debounce = Debouncer(self._service_queue.add, SERVICE_DEBOUNCE)
+        self._target_debounce = Debouncer(self._target_queue.add, TARGET_DEBOUNCE)
+        self._gate = Gate(on_open=lambda: self._target_queue.add(self._target))
+        findings = Findings(Thresholds(settings.health.rise, settings.health.fall))
+        self._build_controllers(findings, applier, prober)
+
+    def _build_controllers(self, findings: Findings, applier: KubeApplier, prober: HttpProber) -> None:
+        settings = self._settings
+        service_pass = ServiceReconciler(
+            self._services,
+            findings,
+            self._gate,
+            self._events,
+            detection_options(settings),
+            probe=self._probe_queue.add,
+            publish=self._publish,
+        )
+        probe_pass = ProbeReconciler(
+            findings,
+            prober,
+            self._gate,
+            self._events,
+            ProbeOptions(settings.health.enabled, settings.health.interval),
+            publish=self._publish,
+            jitter=random.random,
+        )
+        target_pass = TargetReconciler(
+            findings,
+            self._config_maps,
+            applier,
+            self._gate,
+            self._events,
+            TargetOptions(settings.discovery.annotation_prefix, settings.output.grafana_api_key_env),
+        )
+        self._service_controller = Controller(self._service_queue, service_pass, PassObserver(self._metrics, "service"))
+        self._probe_controller = Controller(
+            self._probe_queue,
+            probe_pass,
+            PassObserver(self._metrics, "probe"),
+            workers=settings.health.concurrency,
+            timeout_s=settings.health.timeout + 5.0,
+        )
+        self._target_controller = Controller(self._target_queue, target_pass, PassObserver(self._metrics, "target"))
+
+    async def run(self) -> None:
+        """Work until :meth:`drain` was called and everything in work is done and published, or until cancelled."""
+        with ExitStack() as at_the_end:
+            at_the_end.callback(self._verdicts.close)
+            for registration in self._services.subscribe(self._on_service):
+                at_the_end.callback(registration.cancel)
+            at_the_end.callback(self._config_maps.subscribe(self._on_config_map).cancel)
+            self._service_debounce.flush()
+            self._begin_gate()
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._service_debounce.run)
+                beside.start_soon(self._target_debounce.run)
+                beside.start_soon(self._open_gate_in_time)
+                beside.start_soon(self._resync)
+                await self._work()
+                beside.cancel_scope.cancel()
+
+    def drain(self) -> None:
+        """Finish what is in work, publish it, and take no more."""
+        self._service_debounce.flush()
+        self._service_queue.shut_down()  # the other queues follow, see _work
+
+    async def _work(self) -> None:
+        """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
+        async with anyio.create_task_group() as publishing:
+            publishing.start_soon(self._target_controller.run)
+            async with anyio.create_task_group() as probing:
+                probing.start_soon(self._probe_controller.run)
+                await self._service_controller.run()
+                self._probe_queue.shut_down()
+            self._target_debounce.flush()
+            with anyio.move_on_after(LAST_WRITE_S):  # a last write that fails is tried again, but not for long
+                await self._target_queue.wait_idle()
+            self._target_queue.shut_down()
+
+    def _begin_gate(self) -> None:
+        current = self._config_maps.get(self._target)
+        owned = owned_keys(current, self._settings.discovery.annotation_prefix)
+        published = published_urls(current, owned)
+        self._verdicts.resume(published)
+        self._gate.begin(self._services.snapshot(), published)
+
+    async def _open_gate_in_time(self) -> None:
+        with anyio.move_on_after(self._settings.health.timeout):
+            await self._gate.wait_opened()
+        if not self._gate.is_open:
+            _log.info("first write no longer waits for slow backends")
+            self._gate.stop_waiting_for_probes()
+
+    async def _resync(self) -> None:
+        """Queue everything again from time to time, from the stores: a safety net, no request."""
+        controller = self._settings.controller
+        passed_s = 0.0
+        while True:
+            await anyio.sleep(controller.reconcile)
+            self._target_queue.add(self._target, priority=RESYNC_PRIORITY)
+            passed_s += controller.reconcile
+            if passed_s >= controller.resync:
+                passed_s = 0.0
+                for key in self._services.snapshot():
+                    self._service_queue.add(key, priority=RESYNC_PRIORITY)
+
+    def _on_service(self, delta: Delta[Service]) -> None:
+        changed = delta.new or delta.old
+        if changed is not None:
+            self._service_debounce.poke(changed.key)
+
+    def _on_config_map(self, _: Delta[ConfigMap]) -> None:
+        self._publish()
+
+    def _publish(self) -> None:
+        if self._gate.is_open:
+            self._target_debounce.poke(self._target)
