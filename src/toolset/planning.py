@@ -54,7 +54,9 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
     target = target_key(settings)
     async with transport(settings, dict(os.environ)) as kube:
         prefix = settings.discovery.annotation_prefix
-        found = await read_all(KubeSource(kube, services("", prefix), jitter=random.random))
+        found: list[Service] = []
+        for namespace in settings.discovery.watch_namespaces or ("",):
+            found += await read_all(KubeSource(kube, services(namespace, prefix), jitter=random.random))
         current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
     return await _report(settings, found, current[0] if current else None, assume_healthy=assume_healthy)
 

@@ -1,5 +1,6 @@
 """The cluster as an admin sees and changes it, and the Services that tests put into it."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -127,8 +128,42 @@ class Cluster:
         return [event for event in events if event["user"]["username"] == USER]
 
     def writes(self) -> list[dict[str, Any]]:
-        """Return the requests of the ServiceAccount that wanted to change something, oldest first."""
-        return [event for event in self.requests() if event["verb"] not in READS]
+        """Return the requests of the ServiceAccount that wanted to change a ConfigMap, oldest first."""
+        return [
+            event
+            for event in self.requests()
+            if event["verb"] not in READS and event["objectRef"]["resource"] == "configmaps"
+        ]
+
+
+class AuditTail:
+    """The audit events of one ConfigMap's writes, read as they come: a long run does not read its log again and again.
+
+    Args:
+        plane: Whose log.
+        name: The ConfigMap's, in the namespace of the service.
+    """
+
+    def __init__(self, plane: ControlPlane, name: str) -> None:
+        self._plane = plane
+        self._name = name
+        self._read_to = 0
+        self.read()
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the writes of everybody since the last call, in the order in which they were answered."""
+        with self._plane.audit_log.open("rb") as log:
+            log.seek(self._read_to)
+            text = log.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read_to += len(whole)
+        lines = (json.loads(line) for line in whole.splitlines() if b'"resource":"configmaps"' in line)
+        return [event for event in lines if event["stage"] == "ResponseComplete" and self._wanted(event)]
+
+    def _wanted(self, event: Mapping[str, Any]) -> bool:
+        about = event["objectRef"]
+        same = (about["namespace"], about.get("name", self._name)) == (NAMESPACE, self._name)
+        return same and event["verb"] not in READS
 
 
 def urls_in(data: Mapping[str, str | None]) -> dict[str, str]:

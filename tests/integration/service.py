@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -104,11 +105,15 @@ class Service(Child):
         """Return the status of a GET."""
         return self._http.get(path).status_code
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """Return the value of one series."""
         families = text_string_to_metric_families(self._http.get("/metrics").text)
         samples = (sample for family in families for sample in family.samples)
         return next(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send a signal, and return at once."""
+        self._process.send_signal(signum)
 
     def terminate(self) -> None:
         """Send SIGTERM, and return at once."""

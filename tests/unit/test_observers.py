@@ -9,7 +9,15 @@ from toolset.adapters.metrics import Metrics
 from toolset.core.plan import Apply
 from toolset.errors import UnavailableError
 from toolset.model import Key
-from toolset.observers import PassObserver, QueueMetrics, ReconcileLog, ReflectorLog, handler_failed
+from toolset.observers import (
+    ElectionLog,
+    EventMetrics,
+    PassObserver,
+    QueueMetrics,
+    ReconcileLog,
+    ReflectorLog,
+    handler_failed,
+)
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.verdicts import VerdictLog
 
@@ -156,3 +164,47 @@ def test_verdicts_reach_the_series(watched: Watched) -> None:
     log.verdict_changed(KEY, candidate())
     log.settled({KEY: candidate()})
     assert watched.values("toolset_services") == {'toolset_services{verdict="Published"}': 1}
+
+
+def test_an_election_is_told_in_log_and_series(watched: Watched) -> None:
+    log = ElectionLog(watched.metrics, "lease")
+    log.new_leader("")
+    assert watched.field("leader") == "nobody"
+    log.started_leading(3)
+    assert watched.values("leader_election_master") == {'leader_election_master_status{name="lease"}': 1}
+    log.took_slow_path()
+    log.stopped_leading(3, lost=True)
+    log.stopped_leading(4, lost=False)
+    assert watched.values("leader_election") == {'leader_election_slowpath_total{name="lease"}': 1}
+    assert watched.lines == [
+        "INFO leader seen",
+        "INFO leadership taken",
+        "WARNING leadership ended",
+        "INFO leadership ended",
+    ]
+
+
+@pytest.mark.parametrize(("error", "traceback"), [(UnavailableError("refused"), False), (KeyError("x"), True)])
+def test_a_request_of_the_election_that_fails_is_one_line(watched: Watched, error: Exception, traceback: bool) -> None:
+    ElectionLog(watched.metrics, "lease").failed(error)
+    assert watched.lines == ["WARNING election request failed"]
+    assert (watched.field("exc_info") is not None) is traceback
+
+
+def test_kubernetes_events_are_counted(watched: Watched) -> None:
+    events = EventMetrics(watched.metrics)
+    events.sent()
+    events.dropped("full")
+    assert watched.values("toolset_events") == {
+        "toolset_events_sent_total": 1,
+        'toolset_events_dropped_total{reason="full"}': 1,
+    }
+
+
+def test_what_a_server_should_not_send_is_counted_and_logged(watched: Watched) -> None:
+    log = ReflectorLog(watched.metrics, "services")
+    log.skipped("kind Table")
+    log.streaming_given_up(UnavailableError("cut"))
+    assert watched.lines == ["WARNING watch event skipped", "INFO lists are paged from now on"]
+    assert watched.values("watchlist_fallback") == {'watchlist_fallback_total{resource="services"}': 1}
+    assert watched.values("reflector_skipped") == {'reflector_skipped_events_total{resource="services"}': 1}

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from toolset.errors import SettingsError
 from toolset.loading import load
+from toolset.runtime.election import ElectorOptions
 from toolset.settings import Duration, Settings
-from toolset.wiring import detectors
+from toolset.wiring import detectors, elector_options, identity
 
 
 def settings(
@@ -293,3 +294,14 @@ def test_a_wrong_detector_is_named_with_its_place(text: str, message: str) -> No
         settings(text)
     assert str(caught.value).startswith("toolset.yaml: ")
     assert message in str(caught.value)
+
+
+def test_the_times_of_an_election_have_to_fit_together() -> None:
+    wrong = settings("election: {lease_duration: 5s}")
+    with pytest.raises(SettingsError, match=r"^settings `election`: "):
+        elector_options(wrong)
+    assert elector_options(Settings()) == ElectorOptions()
+
+
+def test_every_process_has_a_name_of_its_own() -> None:
+    assert identity("pod") != identity("pod")

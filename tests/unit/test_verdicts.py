@@ -123,3 +123,11 @@ def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(told: Told) -
     told.verdicts.detected(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
     assert (told.lines, told.events) == (["service not usable"], [])
     assert (told.field("reason"), told.field("detail")) == ("NoUsablePort", "detail")
+
+
+def test_a_replica_that_works_no_more_counts_nothing(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.close()
+    assert told.count == {}
