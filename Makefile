@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint types cover bench control-plane control-plane-build backends integration e2e image lock clean
+.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends integration e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
 	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends
+
+docs: setup ## Write the reference pages anew
+	$(BIN)/python hack/docs/reference.py
 
 types: setup ## Check types twice: mypy strict, pyright strict
 	$(BIN)/mypy

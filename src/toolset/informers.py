@@ -24,6 +24,7 @@ CONTACT_LOST_S: Final = 180.0
 """Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
 STUCK_AFTER_S: Final = IDLE_S + 90.0
 """A reflector that neither heard nor tried anything for this long does not turn any more, however sick the server."""
+LAG_EVERY_S: Final = 5.0
 
 
 class _Synced(Protocol):
@@ -70,6 +71,7 @@ class Informers:
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
         async with anyio.create_task_group() as group:
+            group.start_soon(self._measure_lag)
             for reflector in self._reflectors:
                 group.start_soon(reflector.run)
 
@@ -101,6 +103,12 @@ class Informers:
                 return f"a reflector has made no attempt for {now - seen_at:.0f} s"
         return ""
 
+    async def _measure_lag(self) -> None:
+        while True:
+            due = anyio.current_time() + LAG_EVERY_S
+            await anyio.sleep_until(due)
+            self._metrics.loop_lag.set(anyio.current_time() - due)
+
     def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], ReflectorLog]:
         store: Store[V] = Store(handler_failed)
         log = ReflectorLog(self._metrics, name)
@@ -113,5 +121,6 @@ class Informers:
             starts=self._starts,
             watch_observer=log,
         )
+        log.watch(lambda: anyio.current_time() - reflector.heard_at, lambda: len(store))
         self._reflectors.append(reflector)
         return store, log

@@ -1,15 +1,18 @@
 """Turn what the parts tell of themselves into log lines and metrics."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from toolset.adapters.metrics import Metrics, type_label
+import anyio
+
+from toolset.adapters.metrics import RESULTS, Metrics, type_label
 from toolset.core.health import Outcome
 from toolset.core.plan import Apply
-from toolset.core.verdict import Candidate, Verdict
-from toolset.errors import ToolsetError
+from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.errors import TerminalError, ToolsetError
 from toolset.model import Key
+from toolset.runtime.reflector import SHORT_WATCH_S
 from toolset.verdicts import VerdictLog, named
 
 _log: Final = logging.getLogger("toolset")
@@ -19,11 +22,24 @@ class QueueMetrics:
     """Measures one work queue."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
         self._depth = metrics.queue_depth.labels(name)
         self._adds = metrics.queue_adds.labels(name)
         self._retries = metrics.queue_retries.labels(name)
         self._wait = metrics.queue_wait.labels(name)
         self._work = metrics.queue_work.labels(name)
+
+    def watch(self, in_work_since: Callable[[], list[float]]) -> None:
+        """Measure what is in work whenever somebody asks; times are on the clock of ``anyio``."""
+
+        def ages() -> list[float]:
+            now = anyio.current_time()
+            return [now - since for since in in_work_since()]
+
+        self._metrics.queue_unfinished.labels(self._name).set_function(lambda: sum(ages()))
+        self._metrics.queue_longest.labels(self._name).set_function(lambda: max(ages(), default=0.0))
+        self._metrics.active_workers.labels(self._name).set_function(lambda: float(len(in_work_since())))
 
     def added(self, depth: int) -> None:
         """Count a key."""
@@ -47,21 +63,29 @@ class QueueMetrics:
 class PassObserver:
     """Counts the passes of one controller; logs those that failed."""
 
-    def __init__(self, metrics: Metrics, controller: str) -> None:
+    def __init__(self, metrics: Metrics, controller: str, workers: int = 1) -> None:
         self._metrics = metrics
         self._controller = controller
         self._time = metrics.reconcile_time.labels(controller)
+        self._results = {result: metrics.reconciles.labels(controller, result) for result in RESULTS}
+        metrics.max_concurrent.labels(controller).set(workers)
 
     def passed(self, key: Key, result: str, took_s: float) -> None:
         """Count a pass."""
         del key
-        self._metrics.reconciles.labels(self._controller, result).inc()
+        self._results[result].inc()
         self._time.observe(took_s)
 
     def failed(self, key: Key, error: Exception, failures: int) -> None:
         """Log a failed pass: a bug with its traceback, the rest in one line."""
-        self._metrics.reconcile_errors.labels(self._controller).inc()
         expected = isinstance(error, ToolsetError | TimeoutError)
+        self._metrics.reconcile_errors.labels(self._controller).inc()
+        if isinstance(error, TerminalError):
+            self._metrics.terminal_errors.labels(self._controller).inc()
+        elif isinstance(error, TimeoutError):
+            self._metrics.reconcile_timeouts.labels(self._controller).inc()
+        elif not expected:
+            self._metrics.panics.labels(self._controller).inc()
         _log.error(
             "reconcile failed",
             exc_info=None if expected else error,
@@ -77,10 +101,18 @@ class ReflectorLog:
         self.resource = resource
         self.problem = ""
 
+    def watch(self, silent_s: Callable[[], float], objects: Callable[[], int]) -> None:
+        """Measure silence and store whenever somebody asks."""
+        self._metrics.last_activity.labels(self.resource).set_function(silent_s)
+        self._metrics.store_objects.labels(self.resource).set_function(lambda: float(objects()))
+
     def listed(self, items: int, took_s: float, reason: str) -> None:
         """Log a complete list."""
         self.problem = ""
         self._metrics.lists.labels(self.resource).inc()
+        self._metrics.relists.labels(self.resource, reason).inc()
+        self._metrics.list_time.labels(self.resource).observe(took_s)
+        self._metrics.list_items.labels(self.resource).observe(items)
         _log.info(
             "list stored",
             extra={"resource": self.resource, "items": items, "took_s": round(took_s, 3), "reason": reason},
@@ -89,6 +121,10 @@ class ReflectorLog:
     def watch_ended(self, events: int, took_s: float) -> None:
         """Count a watch."""
         self._metrics.watches.labels(self.resource).inc()
+        self._metrics.watch_time.labels(self.resource).observe(took_s)
+        self._metrics.watch_items.labels(self.resource).observe(events)
+        if not events and took_s < SHORT_WATCH_S:
+            self._metrics.short_watches.labels(self.resource).inc()
         _log.debug("watch ended", extra={"resource": self.resource, "events": events, "took_s": round(took_s, 3)})
 
     def skipped(self, what: str) -> None:
@@ -161,16 +197,33 @@ class EventMetrics:
 class ReconcileLog:
     """Logs what changed for people, measures the rest."""
 
-    def __init__(self, metrics: Metrics, verdicts: VerdictLog) -> None:
+    def __init__(self, metrics: Metrics, verdicts: VerdictLog, changed_at: Mapping[Key, float]) -> None:
+        """Make it.
+
+        Args:
+            metrics: The series.
+            verdicts: Told of verdicts.
+            changed_at: When the Services that are being looked at changed, on the clock of ``anyio``.
+        """
         self._metrics = metrics
         self._verdicts = verdicts
+        self._changed_at = changed_at
+        self._awaited: dict[Key, float] = {}
+        self._wrote = False
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service."""
+        if key in self._changed_at:
+            self._awaited.setdefault(key, self._changed_at[key])
         self._verdicts.detected(key, verdict)
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
-        """Note the last word on each candidate."""
+        """Note the last word on each candidate, and how long it was in coming."""
+        wrote, self._wrote = self._wrote, False
+        for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
+            changed_at = self._awaited.pop(key)
+            if wrote:
+                self._metrics.event_to_write.observe(anyio.current_time() - changed_at)
         self._verdicts.settled(verdicts)
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
@@ -184,8 +237,8 @@ class ReconcileLog:
 
     def published(self, change: Apply, tools: int) -> None:
         """Log a write."""
+        self._wrote = True
         self._metrics.writes.inc()
-        self._metrics.tools.set(tools)
         if change.drifted:
             self._metrics.drift.inc()
         _log.info(
@@ -199,8 +252,7 @@ class ReconcileLog:
         )
 
     def unchanged(self, tools: int) -> None:
-        """Note how many tools are published."""
-        self._metrics.tools.set(tools)
+        """Nothing to tell."""
 
     def conflicted(self) -> None:
         """Count a conflict."""
@@ -211,6 +263,10 @@ class ReconcileLog:
 def handler_failed(error: Exception) -> None:
     """Log a bug in a store's handler."""
     _log.error("store handler failed", exc_info=error)
+
+
+def _is_open(verdict: Verdict | None) -> bool:
+    return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
 
 
 def _text(error: Exception) -> str:

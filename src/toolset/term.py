@@ -25,7 +25,7 @@ from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.target import TargetOptions, TargetReconciler
-from toolset.runtime.controller import Controller
+from toolset.runtime.controller import Controller, Result
 from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.store import Delta, Store
 from toolset.runtime.union import Union
@@ -73,15 +73,22 @@ class Term:
         self._metrics = metrics
         self._target = target_key(settings)
         self._verdicts = VerdictLog(metrics, recorder)
-        self._events = ReconcileLog(metrics, self._verdicts)
-        self._service_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
-        self._probe_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "probe"))
-        self._target_queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "target"))
+        self._changed_at: dict[Key, float] = {}
+        self._events = ReconcileLog(metrics, self._verdicts, self._changed_at)
+        self._service_queue = self._queue("service")
+        self._probe_queue = self._queue("probe")
+        self._target_queue = self._queue("target")
         self._service_debounce = Debouncer(self._service_queue.add, SERVICE_DEBOUNCE)
         self._target_debounce = Debouncer(self._target_queue.add, TARGET_DEBOUNCE)
         self._gate = Gate(on_open=lambda: self._target_queue.add(self._target))
         findings = Findings(Thresholds(settings.health.rise, settings.health.fall))
         self._build_controllers(findings, applier, prober)
+
+    def _queue(self, name: str) -> WorkQueue[Key]:
+        observer = QueueMetrics(self._metrics, name)
+        queue: WorkQueue[Key] = WorkQueue(observer=observer)
+        observer.watch(queue.in_work_since)
+        return queue
 
     def _build_controllers(self, findings: Findings, applier: KubeApplier, prober: HttpProber) -> None:
         settings = self._settings
@@ -111,11 +118,12 @@ class Term:
             self._events,
             TargetOptions(settings.discovery.annotation_prefix, settings.output.grafana_api_key_env),
         )
-        self._service_controller = Controller(self._service_queue, service_pass, PassObserver(self._metrics, "service"))
+        self._service_pass = service_pass
+        self._service_controller = Controller(self._service_queue, self._detect, PassObserver(self._metrics, "service"))
         self._probe_controller = Controller(
             self._probe_queue,
             probe_pass,
-            PassObserver(self._metrics, "probe"),
+            PassObserver(self._metrics, "probe", settings.health.concurrency),
             workers=settings.health.concurrency,
             timeout_s=settings.health.timeout + 5.0,
         )
@@ -183,10 +191,18 @@ class Term:
                 for key in self._services.snapshot():
                     self._service_queue.add(key, priority=RESYNC_PRIORITY)
 
+    async def _detect(self, key: Key) -> Result:
+        result = await self._service_pass(key)
+        self._changed_at.pop(key, None)
+        return result
+
     def _on_service(self, delta: Delta[Service]) -> None:
         changed = delta.new or delta.old
         if changed is not None:
-            self._service_debounce.poke(changed.key)
+            key = changed.key
+            if self._gate.is_open:
+                self._changed_at.setdefault(key, anyio.current_time())
+            self._service_debounce.poke(key)
 
     def _on_config_map(self, _: Delta[ConfigMap]) -> None:
         self._publish()

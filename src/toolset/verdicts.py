@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from typing import Final
 
-from toolset.adapters.metrics import Metrics
+from toolset.adapters.metrics import TOOL_TYPES, Metrics, type_label
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 from toolset.reconciler.ports import EventRecorder
@@ -63,12 +63,17 @@ class VerdictLog:
                 self._tell(key, verdict, before)
             self._settled[key] = word
         self._resumed = ()
+        published = Counter(type_label(each.type) for each in verdicts.values() if isinstance(each, Candidate))
+        for kind in TOOL_TYPES:
+            self._metrics.tools.labels(kind).set(published[kind])
 
     def close(self) -> None:
         """Forget everything: this replica answers for no Service any more."""
         for name in self._count:
             self._metrics.services.labels(name).set(0)
         self._count.clear()
+        for kind in TOOL_TYPES:
+            self._metrics.tools.labels(kind).set(0)
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
         """Note that a Service is no candidate, or none any more."""

@@ -25,7 +25,7 @@ def allow(cluster: Cluster, namespace: str, role: Mapping[str, object]) -> None:
     name = {"metadata": {"name": ACCOUNT}}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
     for kind, body in (("roles", role), ("rolebindings", {"roleRef": reference, "subjects": [SUBJECT]})):
-        answer = cluster.admin.post(f"{RBAC}/{namespace}/{kind}", json=name | body)
+        answer = cluster.admin.post(f"{RBAC}/{namespace}/{kind}", json={**name, **body})
         assert answer.status_code in {201, 409}, answer.text
 
 

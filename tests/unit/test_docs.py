@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import reference
 from toolset.cli import main
 
 PROJECT = Path(__file__).parents[2]
@@ -33,3 +34,9 @@ def test_an_example_prints_what_the_document_shows(
 
 def test_there_are_examples() -> None:
     assert len(examples()) >= 2
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_a_reference_page_follows_from_the_code(page: str) -> None:
+    written = (PROJECT / "docs" / "reference" / page).read_text("utf-8")
+    assert written == reference.PAGES[page](), f"docs/reference/{page} is stale: run `make docs`"

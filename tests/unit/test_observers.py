@@ -1,13 +1,15 @@
 import logging
 from typing import cast
 
+import anyio
 import pytest
 
 from fakes.build import candidate
 from fakes.prober import SICK, WELL
 from toolset.adapters.metrics import Metrics
 from toolset.core.plan import Apply
-from toolset.errors import UnavailableError
+from toolset.core.verdict import Reason, Rejected
+from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
 from toolset.observers import (
     ElectionLog,
@@ -48,7 +50,7 @@ class Watched:
 
 
 def reconcile_log(watched: Watched) -> ReconcileLog:
-    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()))
+    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), {})
 
 
 @pytest.fixture
@@ -98,6 +100,57 @@ def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
     assert watched.values("controller_runtime_reconcile_errors") == {
         'controller_runtime_reconcile_errors_total{controller="service"}': 1
     }
+    panics = watched.values("controller_runtime_reconcile_panics")
+    assert bool(panics) is traceback
+
+
+@pytest.mark.parametrize(
+    ("error", "series"),
+    [
+        pytest.param(InvalidError("no"), "controller_runtime_terminal_reconcile_errors", id="terminal"),
+        pytest.param(TimeoutError(), "controller_runtime_reconcile_timeouts", id="out of time"),
+    ],
+)
+def test_failures_are_told_apart(watched: Watched, error: Exception, series: str) -> None:
+    PassObserver(watched.metrics, "target").failed(KEY, error, 0)
+    assert watched.values(series) == {f'{series}_total{{controller="target"}}': 1}
+
+
+async def test_what_is_in_work_is_measured_when_somebody_asks(watched: Watched) -> None:
+    since = [anyio.current_time()]
+    QueueMetrics(watched.metrics, "probe").watch(lambda: since)
+    PassObserver(watched.metrics, "probe", workers=32)
+    assert watched.values("controller_runtime_active_workers") == {
+        'controller_runtime_active_workers{controller="probe"}': 1
+    }
+    assert watched.values("controller_runtime_max") == {
+        'controller_runtime_max_concurrent_reconciles{controller="probe"}': 32
+    }
+    since[:] = [anyio.current_time() - 3, anyio.current_time() - 4]
+    assert watched.values("workqueue_longest")['workqueue_longest_running_processor_seconds{name="probe"}'] >= 4
+    assert watched.values("workqueue_unfinished")['workqueue_unfinished_work_seconds{name="probe"}'] >= 7
+
+
+async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched) -> None:
+    changed_at = {KEY: anyio.current_time() - 2}
+    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), changed_at)
+    log.verdict_changed(Key("a", "initial"), candidate())
+    log.verdict_changed(KEY, candidate())
+    log.settled({KEY: Rejected(Reason.UNPROBED)})  # not measured yet: nobody knows whether it lives
+    log.published(Apply(b"", written=("a",), removed=()), 1)
+    log.settled({KEY: candidate()})
+    log.published(Apply(b"", written=("a",), removed=()), 1)
+    log.settled({KEY: candidate()})
+    assert watched.values("toolset_event_to_write_seconds_count") == {"toolset_event_to_write_seconds_count": 1}
+    assert watched.values("toolset_event_to_write_seconds_sum")["toolset_event_to_write_seconds_sum"] >= 2
+
+
+async def test_a_change_that_leads_to_no_write_is_not_measured(watched: Watched) -> None:
+    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), {KEY: anyio.current_time()})
+    log.verdict_changed(KEY, None)
+    log.unchanged(0)
+    log.settled({})
+    assert watched.values("toolset_event_to_write_seconds_count") == {}
 
 
 def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -> None:
@@ -110,11 +163,14 @@ def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -
     assert (watched.field("items"), watched.field("took_s")) == (5, 0.123)
     log.watch_ended(7, 60.0)
     assert watched.lines == ["WARNING list or watch failed", "INFO list stored", "DEBUG watch ended"]
-    assert watched.values("reflector_") == {
-        'reflector_lists_total{resource="services"}': 1,
-        'reflector_watches_total{resource="services"}': 1,
-        'reflector_failures_total{resource="services"}': 1,
-    }
+    log.watch_ended(0, 0.5)
+    for name in ("lists", "failures", "short_watches"):
+        assert watched.values(f"reflector_{name}") == {f'reflector_{name}_total{{resource="services"}}': 1}
+    assert watched.values("reflector_watches") == {'reflector_watches_total{resource="services"}': 2}
+    assert watched.values("reflector_relists") == {'reflector_relists_total{reason="start",resource="services"}': 1}
+    log.watch(lambda: 7.0, lambda: 42)
+    assert watched.values("reflector_last_activity") == {'reflector_last_activity_seconds{resource="services"}': 7}
+    assert watched.values("store_objects") == {'store_objects{resource="services"}': 42}
 
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
@@ -138,13 +194,11 @@ def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
     log.published(Apply(b"", written=("a",), removed=(), drifted=True), 3)
     assert watched.values("toolset_drift") == {"toolset_drift_repaired_total": 1}
     assert watched.values("toolset_configmap_writes") == {"toolset_configmap_writes_total": 2}
-    assert watched.values("toolset_tools") == {"toolset_tools": 3}
 
 
-def test_a_pass_without_a_write_is_silent_but_says_how_many_tools_there_are(watched: Watched) -> None:
+def test_a_pass_without_a_write_is_silent(watched: Watched) -> None:
     reconcile_log(watched).unchanged(4)
     assert watched.lines == []
-    assert watched.values("toolset_tools") == {"toolset_tools": 4}
 
 
 def test_a_conflict_is_counted(watched: Watched) -> None:

@@ -39,8 +39,16 @@ class Told:
     @property
     def count(self) -> dict[str, int]:
         """Services by verdict, where there are any."""
+        return self._values("toolset_services")
+
+    @property
+    def tools(self) -> dict[str, int]:
+        """Tools by type, where there are any."""
+        return self._values("toolset_tools")
+
+    def _values(self, series: str) -> dict[str, int]:
         lines = self._metrics.expose()[0].decode().splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("toolset_services{")]
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(f"{series}{{")]
         return {name.split('"')[1]: int(float(value)) for name, value in pairs if float(value)}
 
 
@@ -129,5 +137,6 @@ def test_a_replica_that_works_no_more_counts_nothing(told: Told) -> None:
     told.verdicts.detected(KEY, candidate())
     told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
     told.verdicts.settled({KEY: candidate()})
+    assert told.tools == {"prometheus": 1}
     told.verdicts.close()
-    assert told.count == {}
+    assert (told.count, told.tools) == ({}, {})

@@ -1,8 +1,13 @@
-"""Every metric series: names, labels and buckets, all set to zero at the start so that rates exist before failures."""
+"""Every metric series: names, labels and buckets, all set to zero at the start so that rates exist before failures.
 
+Names and buckets of the machinery are those of client-go and controller-runtime, so that their dashboards work.
+"""
+
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -12,9 +17,34 @@ TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom
 CONTROLLERS: Final = ("service", "probe", "target")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
 RESOURCES: Final = ("services", "configmaps", "leases")
+LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume")
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
+VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _PASS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # client-go's adapter
+_WRITE_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 30.0, 60.0)
+_ITEMS_BUCKETS: Final = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 50_000.0)
+_WATCH_BUCKETS: Final = (1.0, 10.0, 60.0, 120.0, 300.0, 450.0, 600.0)
+
+
+S = TypeVar("S", Counter, Gauge, Histogram)
+
+
+class Description(msgspec.Struct, frozen=True, order=True):
+    """What one series means.
+
+    Attributes:
+        name: Its name.
+        kind: ``counter``, ``gauge`` or ``histogram``.
+        text: What it measures.
+        labels: Its labels, with the values that are known before anything happens.
+    """
+
+    name: str
+    kind: str
+    text: str
+    labels: Mapping[str, tuple[str, ...]]
 
 
 class Metrics:
@@ -22,109 +52,159 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self._registry = CollectorRegistry()
+        self._described: list[Description] = []
         self._queue_series()
         self._reconcile_series()
         self._reflector_series()
-        self._election_series()
+        self._client_series()
         self._toolset_series()
-        self._gauge("toolset_build_info", "Constant 1, labelled by version.", "version").labels(version).set(1)
-        self._zero()
+        self._publication_series()
+        self._gauge("toolset_build_info", "Constant 1, labelled by version.", version=()).labels(version).set(1)
 
     def _queue_series(self) -> None:
-        self.queue_depth = self._gauge("workqueue_depth", "Keys that wait for a worker.", "name")
-        self.queue_adds = self._counter("workqueue_adds_total", "Keys added.", "name")
-        self.queue_retries = self._counter("workqueue_retries_total", "Keys put off because they failed.", "name")
+        name = {"name": CONTROLLERS}
+        self.queue_depth = self._gauge("workqueue_depth", "Keys that wait for a worker.", **name)
+        self.queue_adds = self._counter("workqueue_adds_total", "Keys added.", **name)
+        self.queue_retries = self._counter("workqueue_retries_total", "Keys put off because they failed.", **name)
         self.queue_wait = self._histogram(
-            "workqueue_queue_duration_seconds", "How long a key waited.", _QUEUE_BUCKETS, "name"
+            "workqueue_queue_duration_seconds", "How long a key waited.", _QUEUE_BUCKETS, **name
         )
         self.queue_work = self._histogram(
-            "workqueue_work_duration_seconds", "How long a pass took.", _QUEUE_BUCKETS, "name"
+            "workqueue_work_duration_seconds", "How long a pass took.", _QUEUE_BUCKETS, **name
+        )
+        self.queue_unfinished = self._gauge(
+            "workqueue_unfinished_work_seconds",
+            "Sum of the ages of the passes in work; large values tell of one that hangs.",
+            **name,
+        )
+        self.queue_longest = self._gauge(
+            "workqueue_longest_running_processor_seconds", "Age of the oldest pass in work.", **name
         )
 
     def _reconcile_series(self) -> None:
+        controller = {"controller": CONTROLLERS}
         self.reconciles = self._counter(
-            "controller_runtime_reconcile_total", "Passes by result.", "controller", "result"
+            "controller_runtime_reconcile_total", "Passes by result.", **controller, result=RESULTS
         )
         self.reconcile_errors = self._counter(
-            "controller_runtime_reconcile_errors_total", "Failed passes.", "controller"
+            "controller_runtime_reconcile_errors_total", "Failed passes.", **controller
+        )
+        self.terminal_errors = self._counter(
+            "controller_runtime_terminal_reconcile_errors_total", "Failed passes that wait for a change.", **controller
+        )
+        self.panics = self._counter("controller_runtime_reconcile_panics_total", "Passes that met a bug.", **controller)
+        self.reconcile_timeouts = self._counter(
+            "controller_runtime_reconcile_timeouts_total", "Passes that ran out of time.", **controller
         )
         self.reconcile_time = self._histogram(
-            "controller_runtime_reconcile_time_seconds", "Length of a pass.", _PASS_BUCKETS, "controller"
+            "controller_runtime_reconcile_time_seconds", "Length of a pass.", _PASS_BUCKETS, **controller
         )
+        self.max_concurrent = self._gauge(
+            "controller_runtime_max_concurrent_reconciles", "Workers of a controller.", **controller
+        )
+        self.active_workers = self._gauge("controller_runtime_active_workers", "Workers that have a key.", **controller)
 
     def _reflector_series(self) -> None:
-        self.lists = self._counter("reflector_lists_total", "Complete lists.", "resource")
-        self.watches = self._counter("reflector_watches_total", "Watches that ended.", "resource")
-        self.reflector_failures = self._counter("reflector_failures_total", "Attempts that failed.", "resource")
-
+        resource = {"resource": RESOURCES}
+        self.lists = self._counter("reflector_lists_total", "Complete lists.", **resource)
+        self.relists = self._counter(
+            "reflector_relists_total", "Complete lists by why.", **resource, reason=LIST_REASONS
+        )
+        self.list_time = self._histogram(
+            "reflector_list_duration_seconds", "Length of a complete list.", _REQUEST_BUCKETS, **resource
+        )
+        self.list_items = self._histogram("reflector_items_per_list", "Objects in a list.", _ITEMS_BUCKETS, **resource)
+        self.watches = self._counter("reflector_watches_total", "Watches that ended.", **resource)
+        self.short_watches = self._counter(
+            "reflector_short_watches_total", "Watches that ended within a second without an event.", **resource
+        )
+        self.watch_time = self._histogram(
+            "reflector_watch_duration_seconds", "Length of a watch.", _WATCH_BUCKETS, **resource
+        )
+        self.watch_items = self._histogram(
+            "reflector_items_per_watch", "Events in a watch.", _ITEMS_BUCKETS, **resource
+        )
+        self.reflector_failures = self._counter("reflector_failures_total", "Attempts that failed.", **resource)
         self.skipped_events = self._counter(
-            "reflector_skipped_events_total", "Watch events of an unknown type or kind.", "resource"
+            "reflector_skipped_events_total", "Watch events of an unknown type or kind.", **resource
         )
         self.streaming_given_up = self._counter(
-            "watchlist_fallback_total", "Times that lists were paged because streaming them failed.", "resource"
+            "watchlist_fallback_total", "Times that lists were paged because streaming them failed.", **resource
         )
-        self._of_reflectors = (
-            self.lists,
-            self.watches,
-            self.reflector_failures,
-            self.skipped_events,
-            self.streaming_given_up,
+        self.last_activity = self._gauge(
+            "reflector_last_activity_seconds", "Time since the API server last answered.", **resource
         )
+        self.store_objects = self._gauge("store_objects", "Objects in a store.", **resource)
 
-    def _election_series(self) -> None:
-        self.leader = self._gauge("leader_election_master_status", "Whether this replica leads.", "name")
-        self.slow_path = self._counter(
-            "leader_election_slowpath_total", "Renewals that had to read the Lease first.", "name"
+    def _client_series(self) -> None:
+        self.requests = self._counter("rest_client_requests_total", "Requests to the API server.", code=(), method=())
+        self.request_time = self._histogram(
+            "rest_client_request_duration_seconds", "Time to the head of an answer.", _REQUEST_BUCKETS, verb=()
         )
+        self.leader = self._gauge("leader_election_master_status", "Whether this replica leads.", name=())
+        self.slow_path = self._counter(
+            "leader_election_slowpath_total", "Renewals that had to read the Lease first.", name=()
+        )
+        self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
 
     def _toolset_series(self) -> None:
+        kind = {"type": TOOL_TYPES}
         self.services = self._gauge(
-            "toolset_services", "Services by verdict: Published, or the reason why not.", "verdict"
+            "toolset_services", "Services by verdict: Published, or the reason why not.", verdict=VERDICTS
         )
-        self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.")
-        self.probes = self._counter("toolset_probes_total", "Health requests by type and outcome.", "type", "outcome")
+        self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.", **kind)
+        self.probes = self._counter(
+            "toolset_probes_total", "Health requests by outcome.", **kind, outcome=("alive", "failed")
+        )
         self.probe_time = self._histogram(
             "toolset_probe_duration_seconds",
             "Length of a health request, with waiting for a slot.",
             _PASS_BUCKETS,
-            "type",
+            **kind,
         )
-        self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
-        self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
         self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
         self.events_dropped = self._counter(
-            "toolset_events_dropped_total", "What was not told by Kubernetes Events, by cause.", "reason"
+            "toolset_events_dropped_total", "What was not told by Kubernetes Events.", reason=DROPS
         )
-        self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
 
-    def _zero(self) -> None:
-        for controller in CONTROLLERS:
-            self.queue_depth.labels(controller)
-            for series in (self.queue_adds, self.queue_retries, self.reconcile_errors):
-                series.labels(controller)
-        for controller, result in product(CONTROLLERS, RESULTS):
-            self.reconciles.labels(controller, result)
-        for resource, series in product(RESOURCES, self._of_reflectors):
-            series.labels(resource)
-        for reason in DROPS:
-            self.events_dropped.labels(reason)
-        for verdict in ("Published", *(reason.word for reason in Reason)):
-            self.services.labels(verdict)
-        for kind, outcome in product(TOOL_TYPES, ("alive", "failed")):
-            self.probes.labels(kind, outcome)
+    def _publication_series(self) -> None:
+        self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
+        self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
+        self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
+        self.event_to_write = self._histogram(
+            "toolset_event_to_write_seconds", "From a change of a Service to the write that it led to.", _WRITE_BUCKETS
+        )
 
     def expose(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
+    def described(self) -> list[Description]:
+        """Return what every series means, by name."""
+        return sorted(self._described)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str, /, **labels: Sequence[str]) -> Counter:
+        return self._zeroed(
+            Counter(name, text, self._note(name, "counter", text, labels), registry=self._registry), labels
+        )
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+    def _gauge(self, name: str, text: str, /, **labels: Sequence[str]) -> Gauge:
+        return self._zeroed(Gauge(name, text, self._note(name, "gauge", text, labels), registry=self._registry), labels)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], /, **labels: Sequence[str]) -> Histogram:
+        names = self._note(name, "histogram", text, labels)
+        return self._zeroed(Histogram(name, text, names, buckets=buckets, registry=self._registry), labels)
+
+    def _note(self, name: str, kind: str, text: str, labels: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        self._described.append(Description(name, kind, text, {label: tuple(known) for label, known in labels.items()}))
+        return tuple(labels)
+
+    @staticmethod
+    def _zeroed(series: S, labels: Mapping[str, Sequence[str]]) -> S:
+        if labels:
+            for values in product(*labels.values()):  # nothing where the values of a label are not known before
+                series.labels(*values)
+        return series
 
 
 def type_label(tool_type: str) -> str:
