@@ -44,8 +44,8 @@ def settings() -> str:
         "# Settings",
         "",
         "One YAML file (`--config FILE` or `TOOLSET_CONFIG`). Every value may also come from an environment variable:",
-        "`health.timeout` from `TOOLSET_HEALTH__TIMEOUT`, written as YAML. A flag beats the environment, which beats the",
-        "file, which beats the default. Durations are written as `5m`, `30s`, `1m30s` or `250ms`.",
+        "`health.timeout` from `TOOLSET_HEALTH__TIMEOUT`, written as YAML. A flag beats the environment, which beats",
+        "the file, which beats the default. Durations are written as `5m`, `30s`, `1m30s` or `250ms`.",
         "`toolset check-config FILE` checks a file.",
     ]
     for section in msgspec.structs.fields(Settings):
