@@ -1,0 +1,131 @@
+"""What 10,000 reconnects of a watch leave behind: the memory of a process before and after, through a real socket.
+
+The server, in a process of its own, ends every watch after one bookmark, as a load balancer with a short patience does.
+"""
+
+import gc
+import multiprocessing
+import sys
+from multiprocessing.connection import Connection
+from typing import Final
+
+import anyio
+from aiohttp import web
+
+from toolset.adapters.kube.access import Access
+from toolset.adapters.kube.source import KubeSource, services
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.errors import ToolsetError
+from toolset.model import Service
+from toolset.runtime.backoff import Backoff, TokenBucket
+from toolset.runtime.reflector import Reflector, ReflectorOptions
+from toolset.runtime.store import Store
+
+RECONNECTS: Final = 10_000
+WARM_UP: Final = 1_000
+LIMIT_MIB: Final = 2.0
+LIST: Final = b'{"metadata": {"resourceVersion": "1"}, "items": []}'
+BOOKMARK: Final = b'{"type": "BOOKMARK", "object": {"kind": "Service", "metadata": {"resourceVersion": "1"}}}\n'
+
+
+class Anonymous:
+    """No credentials at all."""
+
+    def __init__(self, url: str) -> None:
+        self._access = Access(base_url=url, tls=None, headers={})
+
+    async def current(self) -> Access:
+        return self._access
+
+    def refused(self, access: Access) -> None:
+        del access
+
+
+class Count:
+    """Counts watches, and says when there were enough."""
+
+    def __init__(self) -> None:
+        self.watches = 0
+        self.enough = anyio.Event()
+        self.wanted = WARM_UP
+
+    def listed(self, items: int, took_s: float, reason: str) -> None:
+        pass
+
+    def watch_ended(self, events: int, took_s: float) -> None:
+        self.watches += 1
+        if self.watches >= self.wanted:
+            self.enough.set()
+
+    def failed(self, error: ToolsetError, retry_in_s: float) -> None:
+        pass
+
+
+def serve(ready: Connection) -> None:
+    """Be the server."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=BOOKMARK if "watch" in request.query else LIST, content_type="application/json")
+
+    async def run() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/api/v1/services", answer)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ready.send(runner.addresses[0][1])
+        await anyio.sleep_forever()
+
+    anyio.run(run)
+
+
+def memory_mib() -> float:
+    """Return the resident memory of this process."""
+    gc.collect()
+    with open("/proc/self/status", encoding="ascii") as status:
+        line = next(line for line in status if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+async def measure(port: int) -> float:
+    """Return by how much the memory grew over the reconnects, MiB."""
+    count = Count()
+    store: Store[Service] = Store(sys.excepthook)
+    async with KubeTransport(Anonymous(f"http://127.0.0.1:{port}"), "bench") as transport:
+        reflector = Reflector(
+            KubeSource(transport, services("", "kubernaut.io"), jitter=lambda: 0.0),
+            store,
+            count,
+            jitter=lambda: 0.0,
+            options=ReflectorOptions(backoff=Backoff(base_s=1e-6, cap_s=1e-6, spread=0.0)),
+            starts=TokenBucket(rate_per_s=1e9, burst=10**9),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(reflector.run)
+            await count.enough.wait()
+            before = memory_mib()
+            count.wanted, count.enough = WARM_UP + RECONNECTS, anyio.Event()
+            started = anyio.current_time()
+            await count.enough.wait()
+            took_s = anyio.current_time() - started
+            after = memory_mib()
+            group.cancel_scope.cancel()
+    print(f"{RECONNECTS} reconnects in {took_s:.1f} s: {before:.1f} MiB before, {after:.1f} MiB after")
+    return after - before
+
+
+def main() -> None:
+    """Measure, and fail beyond the limit."""
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    try:
+        grown = anyio.run(measure, ours.recv())
+    finally:
+        server.terminate()
+    if grown > LIMIT_MIB:
+        sys.exit(f"the memory grew by {grown:.1f} MiB, more than {LIMIT_MIB:g} MiB")
+
+
+if __name__ == "__main__":
+    main()
