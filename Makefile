@@ -51,8 +51,9 @@ cover: setup ## Report the coverage of the last test run: 95 % overall, 100 % of
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='src/toolset/core/*,src/toolset/runtime/*' --fail-under=100
 
-bench: setup ## Measure detection (comparisons with peers are to come)
+bench: setup ## Measure detection and reconnects (comparisons with peers are to come)
 	$(BIN)/python bench/detection.py
+	$(BIN)/python bench/reconnects.py
 
 control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs Go 1.26; about 6 minutes)
 	@if [ -z "$${KUBEBUILDER_ASSETS:-}" ] && ! command -v go >/dev/null; then \

@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -24,7 +25,8 @@ from toolset.runtime.store import Store
 RECONNECTS: Final = 10_000
 WARM_UP: Final = 1_000
 LIMIT_MIB: Final = 2.0
-LIST: Final = b'{"metadata": {"resourceVersion": "1"}, "items": []}'
+PATIENCE_S: Final = 120.0
+LIST: Final = b'{"kind": "ServiceList", "metadata": {"resourceVersion": "1"}, "items": []}'
 BOOKMARK: Final = b'{"type": "BOOKMARK", "object": {"kind": "Service", "metadata": {"resourceVersion": "1"}}}\n'
 
 
@@ -82,9 +84,8 @@ def serve(ready: Connection) -> None:
 def memory_mib() -> float:
     """Return the resident memory of this process."""
     gc.collect()
-    with open("/proc/self/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 async def measure(port: int) -> float:
@@ -102,11 +103,13 @@ async def measure(port: int) -> float:
         )
         async with anyio.create_task_group() as group:
             group.start_soon(reflector.run)
-            await count.enough.wait()
+            with anyio.fail_after(PATIENCE_S):
+                await count.enough.wait()
             before = memory_mib()
             count.wanted, count.enough = WARM_UP + RECONNECTS, anyio.Event()
             started = anyio.current_time()
-            await count.enough.wait()
+            with anyio.fail_after(PATIENCE_S):
+                await count.enough.wait()
             took_s = anyio.current_time() - started
             after = memory_mib()
             group.cancel_scope.cancel()
