@@ -25,10 +25,17 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """An answer in pieces, and what comes after the last one."""
+    """An answer in pieces, and what comes after the last one.
+
+    Attributes:
+        pieces: What is written, one after the other.
+        end: Whether the server then ends the answer, cuts the connection, or says no more.
+        pause_s: How long it waits after each piece, seconds.
+    """
 
     pieces: Sequence[bytes]
     end: Literal["closed", "cut", "silent"] = "closed"
+    pause_s: float = 0.0
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -72,6 +79,7 @@ class ScriptedApiServer:
     def __init__(self, *script: Answer | Stream) -> None:
         self._script = deque(script)
         self.asked: list[Asked] = []
+        self.under_way = 0
         self.url = ""
 
     @asynccontextmanager
@@ -93,7 +101,11 @@ class ScriptedApiServer:
         self.asked.append(Asked(request.method, request.path, dict(request.query), headers, await request.read()))
         step = self._script.popleft() if self._script else status_error(404, "NotFound", "the script is over")
         if isinstance(step, Stream):
-            return await _play(request, step)
+            self.under_way += 1
+            try:
+                return await _play(request, step)
+            finally:
+                self.under_way -= 1
         return web.Response(body=step.body, status=step.status, headers=step.headers)
 
 
@@ -102,6 +114,7 @@ async def _play(request: web.Request, stream: Stream) -> web.StreamResponse:
     await response.prepare(request)
     for piece in stream.pieces:
         await response.write(piece)
+        await anyio.sleep(stream.pause_s)
     if stream.end == "silent":
         await anyio.sleep(math.inf)
     if stream.end == "cut" and request.transport is not None:
@@ -122,8 +135,9 @@ class FixedCredentials:
         """Return them."""
         return self._access
 
-    def refused(self) -> None:
+    def refused(self, value: Access) -> None:
         """Count."""
+        assert value is self._access
         self.refusals += 1
 
 

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, Page
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, Page, Skipped
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 SILENCE = Pause(math.inf)
 
-Step: TypeAlias = Sequence[Applied[Thing] | Deleted[Thing] | Bookmark] | Pause | ToolsetError
+Step: TypeAlias = Sequence[Applied[Thing] | Deleted[Thing] | Bookmark | Skipped] | Pause | ToolsetError
 Script: TypeAlias = Sequence[Step] | ToolsetError | Pause
 
 
@@ -55,9 +55,12 @@ class ScriptedListerWatcher:
     steps is what happens to the request before there is a stream.
     """
 
-    def __init__(self, *, lists: Iterable[Page[Thing] | Exception] = (), streams: Iterable[Script] = ()) -> None:
+    def __init__(
+        self, *, lists: Iterable[Page[Thing] | Exception | Pause] = (), streams: Iterable[Script] = ()
+    ) -> None:
         self._lists = deque(lists)
         self._streams = deque(streams)
+        self.open_streams = 0
         self.asked: list[Asked] = []
         self.asked_at: list[float] = []
 
@@ -66,6 +69,9 @@ class ScriptedListerWatcher:
         self._note(Asked("list", version, token))
         await checkpoint()
         answer = self._lists.popleft()
+        while isinstance(answer, Pause):
+            await anyio.sleep(answer.seconds)
+            answer = self._lists.popleft()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -80,7 +86,11 @@ class ScriptedListerWatcher:
         if isinstance(script, Pause):
             await anyio.sleep(script.seconds)
             script = ()
-        yield _ScriptedStream(script)
+        self.open_streams += 1
+        try:
+            yield _ScriptedStream(script)
+        finally:
+            self.open_streams -= 1
 
     def _note(self, asked: Asked) -> None:
         self.asked.append(asked)
@@ -168,6 +178,10 @@ class FakeServer:
     def bookmark(self) -> None:
         """Tell every watch how far it has come."""
         self._tell(Bookmark(str(self._version)))
+
+    def send_stranger(self) -> None:
+        """Tell every watch something that nobody knows."""
+        self._tell(Skipped("type STRANGE"))
 
     def compact(self) -> None:
         """Forget how things came to be what they are."""
@@ -290,9 +304,12 @@ class _ServerStream:
     async def next(self) -> Sequence[Event[Thing]]:
         await checkpoint()
         self._collect()
-        while not self._pending and self._left > 0:
-            await self._server.wait_changed()
-            self._collect()
+        with anyio.move_on_after(self._server.idle_s) as patience:
+            while not self._pending and self._left > 0:
+                await self._server.wait_changed()
+                self._collect()
+        if patience.cancelled_caught:
+            raise UnavailableError("the stream fell silent")
         if self._fault is not None and self._left <= 0:
             return await self._fail(self._fault)
         size = int(min(self._server.chunk_size, self._left))

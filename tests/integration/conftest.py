@@ -14,6 +14,7 @@ from controlplane import ControlPlane
 from integration import backends as products
 from integration.backends import Backends
 from integration.cluster import Cluster, Tool
+from integration.faults import FaultProxy
 from integration.service import Service, Start
 
 LARGE_COUNT = 10_000
@@ -92,6 +93,15 @@ def _cluster(plane: ControlPlane) -> Generator[Cluster]:
         cluster = Cluster(plane, admin)
         yield cluster
         cluster.clean()
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane, tmp_path: Path) -> Iterator[FaultProxy]:
+    """Yield a proxy in front of the API server, without a fault yet."""
+    directory = tmp_path / "proxy"
+    directory.mkdir()
+    with FaultProxy(control_plane, directory) as running:
+        yield running
 
 
 @pytest.fixture

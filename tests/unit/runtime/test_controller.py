@@ -207,3 +207,49 @@ async def test_a_cancelled_pass_gives_its_key_back_and_is_not_told() -> None:
         await anyio.sleep(5)
     assert queue.in_work_since() == []
     assert passes.results == []
+
+
+async def test_a_drain_that_is_cut_short_ends_at_once_and_leaves_nobody_waiting() -> None:
+    queue, passes = WorkQueue[str](), Passes()
+    for key in "abc":
+        queue.add(key)
+    tasks = len(anyio.get_running_tasks())
+    started = anyio.current_time()
+    async with running(Controller(queue, slow(3600.0), passes, workers=2).run):
+        await anyio.sleep(5)
+        queue.add("a")
+        queue.shut_down()
+        await anyio.sleep(5)
+    assert anyio.current_time() == started + 10
+    assert queue.in_work_since() == []
+    assert len(anyio.get_running_tasks()) == tasks
+    assert passes.results == []
+
+
+async def test_errors_do_not_start_the_backoff_afresh_and_a_change_in_between_does_not_either() -> None:
+    error = TransientError("again")
+    queue, reconcile = queue_that_retries_after(8.0), Times(*[error] * 4)
+    queue.add("a")
+    async with running(Controller(queue, reconcile, Passes()).run):
+        await anyio.sleep(4)
+        queue.add("a")
+        await anyio.sleep(3600)
+    assert reconcile.called_at == pytest.approx([0.0, 4.0, 20.0, 52.0, 116.0])
+
+
+async def test_workers_whose_every_pass_fails_never_wait_for_each_other() -> None:
+    """A worker puts its key back while others do the same; nobody needs room for that."""
+    queue, passes = WorkQueue[str](), Passes()
+    for number in range(1000):
+        queue.add(str(number))
+    error = UnavailableError("refused")
+
+    async def fail_once(key: str) -> Result:
+        if not queue.failures(key):
+            raise error
+        return DONE
+
+    async with running(Controller(queue, fail_once, passes, workers=4).run):
+        await anyio.sleep(600)
+    assert len(queue) == 0
+    assert sum(result == "success" for _, result in passes.results) == 1000

@@ -1,22 +1,13 @@
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
-from typing import get_args
 
 import anyio
-import msgspec
 import pytest
-from anyio.lowlevel import checkpoint
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fakes.background import running
 from fakes.lister_watcher import (
     SILENCE,
     Asked,
-    FakeServer,
-    Fault,
-    FaultKind,
     Pause,
     Script,
     ScriptedListerWatcher,
@@ -25,9 +16,10 @@ from fakes.lister_watcher import (
 )
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, ListerWatcher, Page
-from toolset.runtime.reflector import Reflector, ReflectorOptions
-from toolset.runtime.store import Delta, Store, is_newer
+from toolset.runtime.backoff import TokenBucket
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, ListerWatcher, Page, Skipped
+from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
+from toolset.runtime.store import Delta, Store
 
 A, B, C = (Key("default", name) for name in "abc")
 REFUSED = UnavailableError("connection refused")
@@ -47,6 +39,8 @@ class Heard:
         self.watches: list[tuple[int, float]] = []
         self.errors: list[ToolsetError] = []
         self.delays_s: list[float] = []
+        self.strangers: list[str] = []
+        self.given_up: list[Exception] = []
 
     def listed(self, items: int, took_s: float, reason: str) -> None:
         self.lists.append((items, reason))
@@ -59,6 +53,12 @@ class Heard:
         self.errors.append(error)
         self.delays_s.append(retry_in_s)
 
+    def skipped(self, what: str) -> None:
+        self.strangers.append(what)
+
+    def streaming_given_up(self, error: Exception) -> None:
+        self.given_up.append(error)
+
 
 class Scene:
     """A reflector with its surroundings; delays have no jitter unless asked for."""
@@ -69,11 +69,20 @@ class Scene:
         *,
         jitter: float = 0.0,
         options: ReflectorOptions = ReflectorOptions(),
+        starts: TokenBucket | None = None,
     ) -> None:
         self.heard = Heard()
         self.handler_errors: list[Exception] = []
         self.store: Store[Thing] = Store(self.handler_errors.append)
-        self.reflector = Reflector(source, self.store, self.heard, jitter=lambda: jitter, options=options)
+        self.reflector = Reflector(
+            source,
+            self.store,
+            self.heard,
+            jitter=lambda: jitter,
+            options=options,
+            starts=starts,
+            watch_observer=self.heard,
+        )
 
     async def run(self, seconds: float) -> None:
         async with running(self.reflector.run):
@@ -158,6 +167,7 @@ async def test_a_server_that_cannot_stream_lists_is_asked_for_pages_at_once() ->
     assert gaps(source) == [0.0, 0.0]
     assert scene.things == {A: Thing("a", "1")}
     assert scene.heard.errors == []
+    assert scene.heard.given_up == [CANNOT_STREAM]
 
 
 async def test_later_pages_are_asked_by_token_alone() -> None:
@@ -184,7 +194,7 @@ async def test_later_pages_are_asked_by_token_alone() -> None:
 
 async def test_a_list_whose_second_page_fails_is_not_published() -> None:
     source = ScriptedListerWatcher(
-        lists=[Page([Thing("a", "1")], "7", "p2"), GONE, Page([Thing("b", "2")], "8")], streams=[CANNOT_STREAM]
+        lists=[Page([Thing("a", "1")], "7", "p2"), BROKEN, Page([Thing("b", "2")], "8")], streams=[CANNOT_STREAM]
     )
     scene = Scene(source)
     async with running(scene.reflector.run):
@@ -210,6 +220,7 @@ async def test_two_failures_of_a_streamed_list_lead_to_pages(failure: Script) ->
     assert [asked.verb for asked in source.asked] == ["stream list", "stream list", "list", "watch"]
     assert gaps(source) == pytest.approx([0.8, 1.6, 0.0])
     assert scene.things == {B: Thing("b", "2")}, "nothing of the half list"
+    assert len(scene.heard.given_up) == 1
 
 
 @pytest.mark.parametrize(
@@ -227,6 +238,7 @@ async def test_what_says_nothing_against_streaming_is_no_strike(failure: Script)
     await scene.run(60)
     assert [asked.verb for asked in source.asked] == ["stream list"] * 5
     assert scene.store.is_synced
+    assert scene.heard.given_up == []
 
 
 @pytest.mark.parametrize(
@@ -502,117 +514,200 @@ async def test_an_error_that_is_nobodys_ends_the_reflector() -> None:
         await scene.reflector.run()
 
 
-class Put(msgspec.Struct, frozen=True):
-    name: str
+async def test_the_version_of_an_object_before_the_end_of_the_list_is_not_resumed_from() -> None:
+    half: Script = [[Applied(Thing("a", "50"))], THROTTLED]
+    source = ScriptedListerWatcher(streams=[half, [EMPTY_LIST, BROKEN], half, [EMPTY_LIST, SILENCE]])
+    scene = Scene(source)
+    await scene.run(60)
+    assert source.asked == [Asked("stream list", version) for version in ("", "", "10", "10")]
 
 
-class Remove(msgspec.Struct, frozen=True):
-    name: str
+async def test_a_token_that_has_expired_leads_to_one_list_in_one_piece_not_older_than_its_first_page() -> None:
+    source = ScriptedListerWatcher(
+        lists=[
+            Page([Thing("a", "1")], "7", "p2"),
+            Page([Thing("b", "2")], "7", "p3"),
+            GONE,
+            Page([Thing("b", "2"), Thing("c", "8")], "9"),
+        ],
+        streams=[CANNOT_STREAM],
+    )
+    scene = Scene(source)
+    await scene.run(60)
+    assert source.asked[1:] == [
+        Asked("list", ""),
+        Asked("list", "", "p2"),
+        Asked("list", "", "p3"),
+        Asked("list", "7"),
+        Asked("watch", "9"),
+    ]
+    assert set(scene.things) == {B, C}, "nothing of the pages before"
+    assert scene.heard.errors == []
 
 
-class Compact(msgspec.Struct, frozen=True):
-    """Forget the versions so far."""
-
-
-class SendBookmark(msgspec.Struct, frozen=True):
-    """Send a bookmark."""
-
-
-Change = Put | Remove | Compact | SendBookmark
-
-
-class Round(msgspec.Struct, frozen=True):
-    """What happens to a server for a while.
-
-    Attributes:
-        interruption: What happens to the open stream.
-        faults: What happens to the requests that follow.
-        meanwhile: What happens to the things between two pages or chunks.
-        changes: What happens to the things at once.
-        pause_s: How long it lasts, seconds.
-    """
-
-    interruption: Fault | None
-    faults: list[Fault]
-    meanwhile: list[Change]
-    changes: list[Change]
-    pause_s: float
-
-
-names = st.sampled_from(["a", "b", "c", "d", "e"])
-changes: st.SearchStrategy[Change] = st.one_of(
-    st.builds(Put, names), st.builds(Put, names), st.builds(Remove, names), st.builds(Compact), st.builds(SendBookmark)
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param([GONE], id="refused as well"),
+        pytest.param([Page([Thing("a", "1")], "8", "p2"), GONE], id="in pages again, which expire again"),
+    ],
 )
-kinds: st.SearchStrategy[FaultKind] = st.sampled_from(get_args(FaultKind))
-faults = st.builds(Fault, kinds, st.integers(0, 6))
-rounds = st.builds(
-    Round,
-    st.none() | faults,
-    st.lists(faults, max_size=3),
-    st.lists(changes, max_size=4),
-    st.lists(changes, max_size=6),
-    st.sampled_from([0.0, 0.5, 3.0, 40.0, 130.0]),
-)
+async def test_a_list_in_one_piece_that_fails_as_well_is_a_failure(then: list[Page[Thing] | Exception]) -> None:
+    source = ScriptedListerWatcher(
+        lists=[Page([Thing("a", "1")], "7", "p2"), GONE, *then, Page([Thing("b", "2")], "9")], streams=[CANNOT_STREAM]
+    )
+    scene = Scene(source)
+    await scene.run(60)
+    assert scene.heard.errors == [GONE]
+    assert source.asked[-2:] == [Asked("list", ""), Asked("watch", "9")]
+    assert scene.things == {B: Thing("b", "2")}
 
 
-def make(server: FakeServer, change: Change) -> None:
-    match change:
-        case Put(name):
-            server.put(name)
-        case Remove(name):
-            server.remove(name)
-        case Compact():
-            server.compact()
-        case SendBookmark():
-            server.bookmark()
+async def test_an_event_that_nobody_knows_is_counted_and_skipped() -> None:
+    source = ScriptedListerWatcher(
+        streams=[
+            [
+                [Applied(Thing("a", "1")), Skipped("type STRANGE"), end_of_list("7")],
+                [Skipped("kind Pod"), Applied(Thing("b", "8"))],
+                SILENCE,
+            ]
+        ]
+    )
+    scene = Scene(source)
+    await scene.run(60)
+    assert set(scene.things) == {A, B}
+    assert len(source.asked) == 1
+    assert scene.heard.strangers == ["type STRANGE", "kind Pod"]
 
 
-async def play(server: FakeServer, part: Round) -> None:
-    server.faults.extend(part.faults)
-    server.meanwhile.extend(partial(make, server, change) for change in part.meanwhile)
-    if part.interruption is not None:
-        server.interrupt(part.interruption)
-    for change in part.changes:
-        make(server, change)
-        await checkpoint()
-    await anyio.sleep(part.pause_s)
+async def test_a_watch_that_brought_only_what_nobody_knows_was_empty() -> None:
+    source = ScriptedListerWatcher(streams=[[EMPTY_LIST], [[Skipped("type STRANGE")]], [SILENCE]])
+    scene = Scene(source)
+    await scene.run(60)
+    assert [str(error) for error in scene.heard.errors] == ["the server ended the watch at once"] * 2
 
 
-class Fold:
-    """A handler that rebuilds the store from what it is told, and checks that nothing goes back in time."""
-
-    def __init__(self) -> None:
-        self.things: dict[Key, Thing] = {}
-
-    def __call__(self, delta: Delta[Thing]) -> None:
-        told = delta.new or delta.old
-        assert told is not None
-        assert self.things.get(told.key) == delta.old
-        if delta.new is None:
-            del self.things[told.key]
-            return
-        assert delta.old is None or is_newer(delta.new.version, delta.old.version)
-        self.things[told.key] = delta.new
+async def test_a_reflector_needs_nobody_who_hears_of_strangers_or_of_streaming() -> None:
+    source = ScriptedListerWatcher(
+        lists=[Page([], "7")], streams=[CANNOT_STREAM, [[Skipped("type STRANGE"), Applied(Thing("a", "8"))], SILENCE]]
+    )
+    scene = Scene(source)
+    async with running(Reflector(source, scene.store, Heard(), jitter=lambda: 0.0).run):
+        await anyio.sleep(60)
+    assert set(scene.things) == {A}
 
 
-@given(
-    script=st.lists(rounds, max_size=20),
-    page_size=st.integers(1, 3),
-    chunk_size=st.integers(1, 8),
-    streams_lists=st.booleans(),
-)
-async def test_after_any_script_of_changes_and_failures_the_store_is_what_the_server_has(
-    script: list[Round], page_size: int, chunk_size: int, *, streams_lists: bool
-) -> None:
-    server = FakeServer(page_size=page_size, chunk_size=chunk_size, streams_lists=streams_lists)
-    scene = Scene(server)
-    fold = Fold()
-    scene.store.subscribe(fold)
+def restless() -> ScriptedListerWatcher:
+    """Return a server that ends every watch after one event."""
+    return ScriptedListerWatcher(
+        streams=[[EMPTY_LIST], *([[Applied(Thing("a", str(number)))]] for number in range(11, 500))]
+    )
+
+
+async def test_all_reflectors_together_start_five_watches_a_second_after_a_burst_of_ten() -> None:
+    starts = watch_starts()
+    sources = [restless(), restless()]
+    scenes = [Scene(source, starts=starts) for source in sources]
+    async with running(scenes[0].reflector.run), running(scenes[1].reflector.run):
+        await anyio.sleep(20.1)
+    assert sum(len(source.asked) for source in sources) == pytest.approx(10 + 5 * 20, abs=2)
+    assert min(len(source.asked) for source in sources) > 40, "neither takes the other's place"
+
+
+async def test_a_reflector_alone_is_bounded_too() -> None:
+    source = restless()
+    await Scene(source).run(20.1)
+    assert len(source.asked) == pytest.approx(10 + 5 * 20, abs=4)
+
+
+async def test_every_internal_error_leads_to_a_list_and_waits_longer_until_it_was_calm_for_a_while() -> None:
+    once: Script = [EMPTY_LIST, BROKEN]
+    source = ScriptedListerWatcher(streams=[once, once, once, [EMPTY_LIST, Pause(121), BROKEN], [EMPTY_LIST, SILENCE]])
+    scene = Scene(source)
+    await scene.run(300)
+    assert [asked.verb for asked in source.asked] == ["stream list"] * 5
+    assert scene.heard.delays_s == pytest.approx([0.8, 1.6, 3.2, 0.8])
+
+
+async def test_watches_that_live_but_fall_silent_are_resumed_for_ever() -> None:
+    silent: Script = [Pause(120), UnavailableError("the watch broke: silence")]
+    source = ScriptedListerWatcher(streams=[[EMPTY_LIST, Pause(120)], *[silent] * 30])
+    scene = Scene(source)
+    await scene.run(3600)
+    assert scene.heard.lists == [(0, "start")]
+    assert len(source.asked) > 28
+
+
+async def test_a_change_that_was_missed_while_down_is_seen_with_the_next_list_and_the_rest_is_not_told_again() -> None:
+    source = ScriptedListerWatcher(
+        streams=[
+            [[Applied(Thing("a", "1")), Applied(Thing("b", "2")), end_of_list("7")], Pause(5), GONE],
+            [[Applied(Thing("a", "1")), Applied(Thing("b", "9")), end_of_list("9")], SILENCE],
+        ]
+    )
+    scene = Scene(source)
+    told: list[Delta[Thing]] = []
+    scene.store.subscribe(told.append)
+    await scene.run(60)
+    assert told[2:] == [Delta(Thing("b", "2"), Thing("b", "9"))]
+
+
+async def test_a_server_may_ask_for_patience_but_not_for_a_day() -> None:
+    source = ScriptedListerWatcher(streams=[UnavailableError("later", retry_after_s=86400.0), [EMPTY_LIST, SILENCE]])
+    await Scene(source).run(120)
+    assert gaps(source) == pytest.approx([60.0])
+
+
+async def test_each_attempt_is_noted_whether_or_not_anybody_answers() -> None:
+    source = ScriptedListerWatcher(
+        lists=[Pause(100), Page([], "7", "p2"), Pause(100), Page([], "7")],
+        streams=[REFUSED, CANNOT_STREAM, [Pause(300), [Bookmark("8")]]],
+    )
+    scene = Scene(source)
+    started = anyio.current_time()
+    assert scene.reflector.attempted_at == 0.0
+    seen: list[float] = []
     async with running(scene.reflector.run):
-        for part in script:
-            await play(server, part)
-        server.faults.clear()
-        await anyio.sleep(600)
-    assert scene.things == server.things
-    assert fold.things == server.things
-    assert scene.handler_errors == []
+        for _ in range(4):
+            await anyio.sleep(90)
+            seen.append(scene.reflector.attempted_at - started)
+    assert seen == pytest.approx([0.8, 100.8, 200.8, 200.8])
+
+
+@pytest.mark.parametrize(
+    ("phase", "source"),
+    [
+        pytest.param("list", ScriptedListerWatcher(lists=[SILENCE], streams=[CANNOT_STREAM]), id="a list"),
+        pytest.param("start", ScriptedListerWatcher(streams=[SILENCE]), id="the start of a watch"),
+        pytest.param("streamed list", ScriptedListerWatcher(streams=[[SILENCE]]), id="a streamed list"),
+        pytest.param("watch", ScriptedListerWatcher(streams=[[EMPTY_LIST, SILENCE]]), id="a watch"),
+        pytest.param("backoff", ScriptedListerWatcher(streams=[REFUSED] * 99), id="a delay"),
+    ],
+)
+async def test_a_reflector_that_is_stopped_ends_at_once_and_leaves_nothing(
+    phase: str, source: ScriptedListerWatcher
+) -> None:
+    tasks = len(anyio.get_running_tasks())
+    started = anyio.current_time()
+    async with running(Scene(source).reflector.run):
+        await anyio.sleep(50)
+        assert source.open_streams == (1 if phase in {"streamed list", "watch"} else 0)
+    assert anyio.current_time() == started + 50
+    assert source.open_streams == 0
+    assert len(anyio.get_running_tasks()) == tasks
+
+
+async def test_a_reflector_that_is_stopped_by_a_handler_tells_the_whole_list_and_then_ends() -> None:
+    source = ScriptedListerWatcher(
+        streams=[[[Applied(Thing("a", "1")), Applied(Thing("b", "2")), end_of_list("7")], SILENCE]]
+    )
+    scene = Scene(source)
+    told: list[Delta[Thing]] = []
+    started = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        scene.store.subscribe(lambda _: group.cancel_scope.cancel())
+        scene.store.subscribe(told.append)
+        group.start_soon(scene.reflector.run)
+    assert anyio.current_time() == started
+    assert source.open_streams == 0
+    assert len(told) == len(scene.things) == 2

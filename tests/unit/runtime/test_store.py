@@ -1,9 +1,11 @@
-import anyio
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import gc
+import weakref
 
-from fakes.background import running
+import anyio
+import msgspec
+import pytest
+
+from fakes.background import Clock, running
 from fakes.lister_watcher import Thing
 from toolset.model import Key
 from toolset.runtime.store import Delta, Store, is_newer
@@ -213,6 +215,135 @@ def test_a_handler_that_fails_stops_neither_the_others_nor_the_store() -> None:
     assert errors == [error, error]
 
 
+def test_a_handler_is_synced_only_after_it_was_told_all_of_the_first_list() -> None:
+    store: Store[Thing] = Store(unexpected)
+    synced: list[bool] = []
+    registration = store.subscribe(lambda _: synced.append(registration.is_synced))
+    assert not registration.is_synced, "there is no list yet"
+    store.replace([Thing("a", "1"), Thing("b", "2")], "2")
+    assert synced == [False, False]
+    assert registration.is_synced
+
+
+def test_a_late_handler_is_synced_once_it_was_told_what_is_there() -> None:
+    listener = Listener().listed("5", Thing("a", "5"))
+    assert listener.store.subscribe(lambda _: None).is_synced
+
+
+async def test_whoever_waits_for_a_handler_goes_on_once_it_was_told_the_first_list() -> None:
+    store: Store[Thing] = Store(unexpected)
+    told: list[Delta[Thing]] = []
+    registration = store.subscribe(told.append)
+    seen: list[int] = []
+
+    async def wait() -> None:
+        await registration.wait_synced()
+        seen.append(len(told))
+
+    async with running(wait):
+        await anyio.sleep(5)
+        assert seen == []
+        store.replace([Thing("a", "1"), Thing("b", "2")], "2")
+        await anyio.sleep(5)
+    assert seen == [2]
+
+
+def test_a_removed_handler_is_not_told_and_the_others_are() -> None:
+    listener = Listener()
+    told: list[Delta[Thing]] = []
+    registration = listener.store.subscribe(told.append)
+    registration.cancel()
+    registration.cancel()
+    listener.store.replace([Thing("a", "1")], "5")
+    assert told == []
+    assert len(listener.deltas) == 1
+
+
+def test_a_handler_removed_while_a_list_is_told_hears_no_more_of_it() -> None:
+    listener = Listener()
+    told: list[Delta[Thing]] = []
+    after: list[Delta[Thing]] = []
+
+    def once(delta: Delta[Thing]) -> None:
+        told.append(delta)
+        registration.cancel()
+
+    registration = listener.store.subscribe(once)
+    listener.store.subscribe(after.append)
+    listener.store.replace([Thing("a", "1"), Thing("b", "2")], "2")
+    assert len(told) == 1
+    assert len(after) == len(listener.deltas) == 2, "and takes nobody with it"
+
+
+def test_a_handler_that_joins_while_a_list_is_told_hears_everything_once() -> None:
+    store: Store[Thing] = Store(unexpected)
+    late: list[Delta[Thing]] = []
+
+    def let_join(_: Delta[Thing]) -> None:
+        if store.get(B) and not late:
+            store.subscribe(late.append)
+
+    store.subscribe(let_join)
+    store.replace([Thing("a", "1"), Thing("b", "2")], "2")
+    store.apply(Thing("a", "3"))
+    assert [delta.new for delta in late] == [Thing("a", "1"), Thing("b", "2"), Thing("a", "3")]
+
+
+@pytest.mark.parametrize(("took_s", "told"), [(0.009, []), (0.25, [0.25])], ids=["quick", "slow"])
+def test_a_handler_that_holds_everything_up_is_told(took_s: float, told: list[float]) -> None:
+    clock, slow = Clock(), list[float]()
+    store: Store[Thing] = Store(unexpected, on_slow_handler=slow.append, clock=clock)
+
+    def work(_: Delta[Thing]) -> None:
+        clock.now += took_s
+
+    store.subscribe(work)
+    store.apply(Thing("a", "1"))
+    assert slow == pytest.approx(told)
+
+
+def test_a_slow_handler_is_nobodys_business_unless_somebody_asks() -> None:
+    clock = Clock()
+    store: Store[Thing] = Store(unexpected, clock=clock)
+
+    def work(_: Delta[Thing]) -> None:
+        clock.now += 5
+
+    store.subscribe(work)
+    store.apply(Thing("a", "1"))
+    assert len(store) == 1
+
+
+class Tracked(msgspec.Struct, frozen=True, weakref=True):
+    """A thing of which a test can tell whether anybody holds it."""
+
+    version: str
+    uid: str = "u1"
+
+    @property
+    def key(self) -> Key:
+        return A
+
+
+@pytest.mark.parametrize("way", ["deleted", "updated", "gone from a list"])
+def test_nothing_is_kept_of_an_object_that_is_gone(way: str) -> None:
+    store: Store[Tracked] = Store(unexpected)
+    store.subscribe(lambda _: None)
+    first = Tracked("1")
+    store.replace([first], "1")
+    trace = weakref.ref(first)
+    del first
+    match way:
+        case "deleted":
+            store.delete(Tracked("2"))
+        case "updated":
+            store.apply(Tracked("2"))
+        case _:
+            store.replace([], "2")
+    gc.collect()
+    assert trace() is None
+
+
 def test_a_snapshot_does_not_show_later_changes() -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     snapshot = listener.store.snapshot()
@@ -232,54 +363,3 @@ def test_a_snapshot_does_not_show_later_changes() -> None:
 )
 def test_versions_are_compared_as_numbers_where_they_are(version: str, than: str, *, expected: bool) -> None:
     assert is_newer(version, than) is expected
-
-
-things = st.builds(Thing, st.sampled_from(["a", "b", "c"]), st.integers(1, 30).map(str), st.sampled_from(["u1", "u2"]))
-changes = st.one_of(
-    st.tuples(st.just("replace"), st.lists(things, max_size=4)),
-    st.tuples(st.sampled_from(["apply", "delete", "overlay"]), st.lists(things, min_size=1, max_size=1)),
-)
-
-
-class Fold:
-    """A handler that rebuilds the store from what it is told."""
-
-    def __init__(self) -> None:
-        self.things: dict[Key, Thing] = {}
-
-    def __call__(self, delta: Delta[Thing]) -> None:
-        told = delta.new or delta.old
-        assert told is not None
-        assert self.things.get(told.key) == delta.old
-        if delta.new is None:
-            del self.things[told.key]
-        else:
-            self.things[told.key] = delta.new
-
-
-def change(store: Store[Thing], verb: str, what: list[Thing]) -> None:
-    match verb:
-        case "replace":
-            store.replace(what, "15")
-        case "apply":
-            store.apply(what[0])
-        case "delete":
-            store.delete(what[0])
-        case _:
-            store.overlay(what[0])
-
-
-@given(before=st.lists(changes, max_size=15), after=st.lists(changes, max_size=15))
-def test_folding_what_any_handler_is_told_gives_the_store(
-    before: list[tuple[str, list[Thing]]], after: list[tuple[str, list[Thing]]]
-) -> None:
-    store: Store[Thing] = Store(unexpected)
-    first, late = Fold(), Fold()
-    store.subscribe(first)
-    for verb, what in before:
-        change(store, verb, what)
-        assert first.things == dict(store.snapshot())
-    store.subscribe(late)
-    for verb, what in after:
-        change(store, verb, what)
-        assert first.things == late.things == dict(store.snapshot())

@@ -1,5 +1,7 @@
+import gc
+import weakref
+
 import anyio
-import msgspec
 import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
@@ -397,134 +399,8 @@ async def test_an_observer_hears_of_a_retry_when_it_is_put_off() -> None:
     assert told.log == [("retried", 0)]
 
 
-class Add(msgspec.Struct, frozen=True):
-    key: str
-    priority: int
-
-
-class AddLater(msgspec.Struct, frozen=True):
-    key: str
-    priority: int
-    after_s: float
-
-
-class Take(msgspec.Struct, frozen=True):
-    """Take the next key, if one is ready."""
-
-
-class GiveBack(msgspec.Struct, frozen=True):
-    """Be done with one of the keys in work."""
-
-    which: int
-
-
-class Wait(msgspec.Struct, frozen=True):
-    seconds: float
-
-
-Action = Add | AddLater | Take | GiveBack | Wait
-
 keys = st.sampled_from(["a", "b", "c"])
 priorities = st.integers(-1, 1)
-actions: st.SearchStrategy[Action] = st.one_of(
-    st.builds(Add, keys, priorities),
-    st.builds(AddLater, keys, priorities, st.sampled_from([0.0, 1.0, 2.0])),
-    st.builds(Take),
-    st.builds(GiveBack, st.integers(0, 2)),
-    st.builds(Wait, st.sampled_from([0.5, 1.0])),
-)
-
-
-class Model:
-    """What a queue promises, with no heap and no timer."""
-
-    def __init__(self) -> None:
-        self._serial = 0
-        self.ready: dict[str, tuple[int, int]] = {}  # rank: lowered priority, order
-        self.again: dict[str, int] = {}  # priority
-        self.later: dict[str, tuple[float, int, int]] = {}  # due, order, priority
-        self.in_work: list[str] = []
-
-    def add(self, key: str, priority: int, now: float, after_s: float = 0.0) -> None:
-        if after_s and key not in self.ready and key not in self.again:
-            self._delay(key, priority, now + after_s)
-            return
-        if key in self.later:
-            priority = max(priority, self.later.pop(key)[2])
-        if key in self.in_work:
-            self.again[key] = max(priority, self.again.get(key, priority))
-        elif key not in self.ready or -priority < self.ready[key][0]:
-            self.ready[key] = (-priority, self._order())
-
-    def take(self, now: float) -> str | None:
-        for key, (due, _, priority) in sorted(self.later.items(), key=lambda item: item[1]):
-            if due <= now:
-                self.add(key, priority, now)
-        if not self.ready:
-            return None
-        key = min(self.ready, key=lambda key: self.ready[key])
-        del self.ready[key]
-        self.in_work.append(key)
-        return key
-
-    def give_back(self, key: str) -> None:
-        self.in_work.remove(key)
-        if key in self.again:
-            self.ready[key] = (-self.again.pop(key), self._order())
-
-    def _delay(self, key: str, priority: int, due: float) -> None:
-        if key not in self.later:
-            self.later[key] = (due, self._order(), priority)
-            return
-        earlier, order, highest = self.later[key]
-        if due < earlier:
-            earlier, order = due, self._order()
-        self.later[key] = (earlier, order, max(priority, highest))
-
-    def _order(self) -> int:
-        self._serial += 1
-        return self._serial
-
-
-async def step(queue: WorkQueue[str], model: Model, action: Action) -> None:
-    now = anyio.current_time()
-    match action:
-        case Add(key, priority):
-            queue.add(key, priority=priority)
-            model.add(key, priority, now)
-        case AddLater(key, priority, after_s):
-            queue.add(key, priority=priority, after_s=after_s)
-            model.add(key, priority, now, after_s)
-        case Take():
-            expected = model.take(now)
-            if expected is not None:
-                assert await queue.get() == expected
-        case GiveBack(which):
-            if which < len(model.in_work):
-                key = model.in_work[which]
-                model.give_back(key)
-                queue.done(key)
-        case Wait(seconds):
-            await anyio.sleep(seconds)
-
-
-@given(script=st.lists(actions, max_size=60))
-async def test_any_sequence_of_calls_does_what_the_promises_say(script: list[Action]) -> None:
-    queue, model = WorkQueue[str](), Model()
-    for action in script:
-        await step(queue, model, action)
-        assert len(queue) == len(model.ready)
-        assert len(queue.in_work_since()) == len(model.in_work)
-    expected = [*model.ready, *model.again, *model.later]
-    for key in list(model.in_work):
-        queue.done(key)
-    await anyio.sleep(10)
-    queue.add("last", priority=-10)
-    rest: list[str] = []
-    while (key := await queue.get()) != "last":
-        rest.append(key)
-        queue.done(key)
-    assert sorted(rest) == sorted(expected)
 
 
 class Crew:
@@ -603,3 +479,118 @@ async def test_the_queue_is_idle_once_no_key_waits_is_delayed_or_is_in_work() ->
             assert idle_at == []
             queue.done(key)
     assert idle_at == pytest.approx([started + 6.0])
+
+
+async def test_everyone_who_waits_for_an_idle_queue_is_told() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    idle: list[int] = []
+
+    async def wait(index: int) -> None:
+        await queue.wait_idle()
+        idle.append(index)
+
+    async with anyio.create_task_group() as group:
+        for index in range(3):
+            group.start_soon(wait, index)
+        await wait_all_tasks_blocked()
+        queue.done(await queue.get())
+    assert sorted(idle) == [0, 1, 2]
+
+
+async def test_a_queue_whose_delayed_keys_are_dropped_is_idle() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", after_s=3600.0)
+    started = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(queue.wait_idle)
+        await wait_all_tasks_blocked()
+        queue.shut_down()
+    assert anyio.current_time() == started
+
+
+async def test_a_queue_that_got_new_work_while_it_was_found_idle_is_not_idle() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    waiting = True
+
+    async def wait() -> None:
+        nonlocal waiting
+        await queue.wait_idle()
+        waiting = False
+
+    async with running(wait):
+        await wait_all_tasks_blocked()
+        queue.done(await queue.get())
+        queue.add("b")
+        await wait_all_tasks_blocked()
+        assert waiting
+
+
+class Tracked:
+    """A key of which a test can tell whether anybody holds it."""
+
+
+@pytest.mark.parametrize("way", ["worked on", "failed and forgotten", "raised", "overtaken", "shut down"])
+async def test_nothing_is_kept_of_a_key_that_needs_no_more_work(way: str) -> None:
+    queue: WorkQueue[Tracked] = WorkQueue()
+    key = Tracked()
+    trace = weakref.ref(key)
+    match way:
+        case "failed and forgotten":
+            queue.add_rate_limited(key)
+            queue.forget(key)
+        case "raised":
+            queue.add(key)
+            queue.add(key, priority=1)
+            queue.add(Tracked(), priority=-1)
+        case "overtaken":
+            queue.add(key, after_s=300.0)
+            queue.add(key)
+        case _:
+            queue.add(key, after_s=300.0 if way == "shut down" else 0.0)
+    if way == "shut down":
+        queue.shut_down()
+    else:
+        queue.done(await queue.get())
+    if way == "raised":
+        queue.done(await queue.get())
+    for _ in range(20 if way == "overtaken" else 0):  # each overtakes a timer of its own
+        other = Tracked()
+        queue.add(other, after_s=300.0)
+        queue.add(other)
+        queue.done(await queue.get())
+        del other
+    del key
+    gc.collect()
+    assert trace() is None
+
+
+async def test_timers_that_were_overtaken_do_not_pile_up_and_the_others_still_ring() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    served = Served(queue)
+    queue.add("patient", after_s=100.0)
+    async with running(served.work):
+        for _ in range(1000):
+            queue.add("busy", after_s=300.0)
+            queue.add("busy")
+            await anyio.sleep(0.01)
+        assert len(queue._timers) < 30
+        await anyio.sleep(3600)
+    assert served.log[-1] == (100.0, "patient")
+
+
+async def test_a_thousand_keys_that_fail_at_once_all_come_back() -> None:
+    queue = WorkQueue[int]()
+    for key in range(1000):
+        queue.add_rate_limited(key)
+    served: list[int] = []
+
+    async def work() -> None:
+        while True:
+            with queue.working(key := await queue.get()):
+                served.append(key)
+
+    async with running(work):
+        await anyio.sleep(600)
+    assert sorted(served) == list(range(1000))

@@ -71,4 +71,5 @@ class Renewal(Generic[T]):
                 raise UnavailableError(f"the credentials were refused and cannot be renewed: {error}") from error
             return self._value
         self._value, self._renew_at = value, started + good_for_s
+        self._forced = False  # whatever was refused meanwhile is the value before
         return value

@@ -29,9 +29,13 @@ PAGE_SIZE: Final = 500
 WATCH_TIMEOUT_S: Final = (300.0, 600.0)
 """The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
 IDLE_S: Final = 120.0
-"""A watch silent for this long is taken for dead where the server sends bookmarks: about one every minute, seconds."""
+"""A watch silent for this long is taken for dead: the server sends a bookmark about every minute, seconds.
+
+It holds from the start, since readiness and liveness count on it; a server without bookmarks costs a new watch every
+two minutes, and no list.
+"""
 LATE_S: Final = 15.0
-"""A server without bookmarks may be silent until it should have ended the watch, and so long after that, seconds."""
+"""A server that should have ended a watch is given so much longer, seconds."""
 
 _WITH_OBJECT: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _WITHOUT_OBJECT: Final = frozenset({"BOOKMARK", "ERROR"})
@@ -90,13 +94,12 @@ class KubeSource(Generic[V]):
             transport: The session with the server.
             resource: What to list and watch.
             jitter: Returns a number in [0, 1).
-            idle_s: How long a watch may be silent where the server sends bookmarks, seconds.
+            idle_s: How long a watch may be silent, seconds.
         """
         self._transport = transport
         self._resource = resource
         self._jitter = jitter
         self._idle_s = idle_s
-        self._sends_bookmarks = False
         self._kind = resource.kind.__name__
         item = resource.kind
         self._page = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
@@ -140,14 +143,8 @@ class KubeSource(Generic[V]):
         if stream_list:
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         request = Request("GET", self._resource.path, params)
-        idle_s = self._idle_s if self._sends_bookmarks else timeout_s + LATE_S
-        async with self._transport.lines(request, idle_s=idle_s) as reader:
-            yield KubeStream(reader, self._line, self._resource, lambda: self._expect_bookmarks(reader))
-
-    def _expect_bookmarks(self, reader: LineReader) -> None:
-        if not self._sends_bookmarks:
-            self._sends_bookmarks = True
-            reader.allow_silence(self._idle_s)
+        async with self._transport.lines(request, idle_s=min(self._idle_s, timeout_s + LATE_S)) as reader:
+            yield KubeStream(reader, self._line, self._resource)
 
     def _selectors(self) -> dict[str, str]:
         selector = self._resource.field_selector
@@ -162,14 +159,12 @@ class KubeStream(Generic[V]):
         reader: LineReader,
         decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | Mark | Failure],
         resource: Resource[V],
-        on_bookmark: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._decoder = decoder
         self._slim = resource.slim
         self._kind = resource.kind.__name__
         self._mark = f'"kind":"{self._kind}"'.encode()
-        self._on_bookmark = on_bookmark
 
     async def next(self) -> Sequence[Event[V]]:
         """Return the events that have arrived; see ``runtime.reflector.EventStream``."""
@@ -191,7 +186,6 @@ class KubeStream(Generic[V]):
             case Removed(stored):
                 return Deleted(stored)
             case Mark(marked):
-                self._on_bookmark()
                 ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
                 return Bookmark(marked.metadata.resource_version, initial_end=ended)
             case Failure(status):

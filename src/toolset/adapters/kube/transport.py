@@ -66,14 +66,9 @@ class LineReader:
     A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
     """
 
-    def __init__(self, body: Body, set_idle: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, body: Body) -> None:
         self._body = body
-        self._set_idle = set_idle
         self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
-
-    def allow_silence(self, idle_s: float) -> None:
-        """Let the stream be silent for this long from now on, seconds."""
-        self._set_idle(idle_s)
 
     async def next(self) -> list[bytes]:
         """Return the complete lines that have arrived, at least one; nothing at the end of the body.
@@ -162,14 +157,8 @@ class KubeTransport:
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
         async with self._answer(request, timeout, begin_s) as response:
-
-            def set_idle(idle_s: float) -> None:
-                if response.connection is not None and response.connection.protocol is not None:
-                    response.connection.protocol.read_timeout = idle_s
-                    response.connection.protocol.start_timeout()  # else it counts from the next byte on
-
             try:
-                yield LineReader(response.content, set_idle)
+                yield LineReader(response.content)
             finally:
                 response.close()
 

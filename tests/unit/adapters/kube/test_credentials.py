@@ -2,6 +2,7 @@ import os
 import sys
 from pathlib import Path
 
+import anyio
 import msgspec
 import orjson
 import pytest
@@ -9,6 +10,7 @@ import trustme
 import yaml
 
 from fakes.api_server import Answer, ScriptedApiServer, status_error
+from fakes.background import Clock
 from fakes.tls import server_tls
 from toolset.adapters.kube.credentials import REREAD_S, Access, InClusterCredentials, KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport, Request
@@ -49,10 +51,15 @@ def mounted(tmp_path: Path, authority: trustme.CA) -> Mounted:
     return Mounted(tmp_path, authority)
 
 
-async def reread(credentials: InClusterCredentials) -> Access:
+async def reread(credentials: InClusterCredentials, clock: Clock) -> Access:
     """Return the access after a minute, which the test does not wait for."""
-    credentials._read_at -= REREAD_S
+    clock.now += REREAD_S
     return await credentials.current()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +73,15 @@ async def test_a_pod_reaches_the_address_it_was_given(tmp_path: Path, mounted: M
 
 
 async def test_a_pods_token_and_authority_work_on_the_wire(
-    tmp_path: Path, mounted: Mounted, authority: trustme.CA
+    tmp_path: Path, clock: Clock, mounted: Mounted, authority: trustme.CA
 ) -> None:
     server = ScriptedApiServer(Answer(), Answer())
     async with server.serve(server_tls(authority)):
-        credentials = InClusterCredentials("127.0.0.1", server.url.rpartition(":")[2], tmp_path)
+        credentials = InClusterCredentials("127.0.0.1", server.url.rpartition(":")[2], tmp_path, clock=clock)
         async with KubeTransport(credentials, "test/1") as transport:
             await transport.send(GET)
             mounted.token("second")
-            credentials._read_at -= REREAD_S
+            clock.now += REREAD_S
             await transport.send(GET)
 
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
@@ -104,7 +111,7 @@ async def test_a_401_reads_the_files_at_once(tmp_path: Path, mounted: Mounted) -
     credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
     await credentials.current()
     mounted.token("second")
-    credentials.refused()
+    credentials.refused(await credentials.current())
 
     assert (await credentials.current()).headers == {"Authorization": "Bearer second"}
 
@@ -121,36 +128,38 @@ async def test_a_401_reads_the_files_at_once(tmp_path: Path, mounted: Mounted) -
     ],
 )
 async def test_a_token_that_cannot_be_used_keeps_the_last_good_one(
-    tmp_path: Path, mounted: Mounted, content: str | bytes | None
+    tmp_path: Path, clock: Clock, mounted: Mounted, content: str | bytes | None
 ) -> None:
-    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path, clock=clock)
     await credentials.current()
     mounted.token(content)
 
-    assert (await reread(credentials)).headers == {"Authorization": "Bearer first"}
+    assert (await reread(credentials, clock)).headers == {"Authorization": "Bearer first"}
 
     mounted.token("third")
-    assert (await reread(credentials)).headers == {"Authorization": "Bearer third"}
+    assert (await reread(credentials, clock)).headers == {"Authorization": "Bearer third"}
 
 
 @pytest.mark.parametrize("content", ["", None, "no certificate", b"\xff"])
 async def test_an_authority_that_cannot_be_used_keeps_the_last_good_one(
-    tmp_path: Path, mounted: Mounted, content: str | bytes | None
+    tmp_path: Path, clock: Clock, mounted: Mounted, content: str | bytes | None
 ) -> None:
-    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path, clock=clock)
     before = await credentials.current()
     mounted.authority(content)
 
-    assert (await reread(credentials)).tls is before.tls
+    assert (await reread(credentials, clock)).tls is before.tls
 
 
-async def test_a_new_authority_makes_a_new_context_and_an_old_one_does_not(tmp_path: Path, mounted: Mounted) -> None:
-    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+async def test_a_new_authority_makes_a_new_context_and_an_old_one_does_not(
+    tmp_path: Path, clock: Clock, mounted: Mounted
+) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path, clock=clock)
     first = (await credentials.current()).tls
-    assert (await reread(credentials)).tls is first
+    assert (await reread(credentials, clock)).tls is first
     mounted.authority(trustme.CA().cert_pem.bytes())
 
-    assert (await reread(credentials)).tls is not first
+    assert (await reread(credentials, clock)).tls is not first
 
 
 @pytest.mark.parametrize("lost", ["token", "authority"])
@@ -161,15 +170,14 @@ async def test_a_pod_without_token_or_authority_is_told(tmp_path: Path, mounted:
         await InClusterCredentials("127.0.0.1", "443", tmp_path).current()
 
 
-def kubeconfig(folder: Path, url: str, user: dict[str, object], cluster: dict[str, object] | None = None) -> str:
+def kubeconfig(folder: Path, url: str, user: dict[str, object] | None, cluster: dict[str, object] | None = None) -> str:
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
-        "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "one"} | ({} if user is None else {"user": "me"})}],
         "clusters": [{"name": "one", "cluster": {"server": url, **(cluster or {})}}],
-        "users": [{"name": "me", "user": user}],
-    }
+    } | ({} if user is None else {"users": [{"name": "me", "user": user}]})
     file = folder / "config"
     file.write_text(yaml.safe_dump(content))
     return str(file)
@@ -330,3 +338,177 @@ async def test_access_has_no_authority_for_plain_http(tmp_path: Path) -> None:
 
     assert (access.base_url, access.tls) == ("http://127.0.0.1:1", None)
     assert orjson.loads(msgspec.json.encode(access.headers)) == {"authorization": "Bearer t"}
+
+
+async def test_a_second_401_to_the_same_access_changes_nothing(tmp_path: Path, clock: Clock, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path, clock=clock)
+    first = await credentials.current()
+    mounted.token("second")
+    credentials.refused(first)
+    second = await credentials.current()
+    mounted.token("third")
+    credentials.refused(first)
+
+    assert await credentials.current() is second
+
+
+async def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "token").write_text("first\n")
+    credentials = KubeconfigCredentials(
+        kubeconfig(tmp_path, "http://127.0.0.1:1", {"tokenFile": "token"}), "", clock=clock
+    )
+    before = await credentials.current()
+    (tmp_path / "token").write_text("second\n")
+
+    assert await credentials.current() is before
+    clock.now += REREAD_S
+    assert [before.headers, (await credentials.current()).headers] == [
+        {"authorization": "Bearer first"},
+        {"authorization": "Bearer second"},
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "a\nb", None], ids=["empty", "newline", "two lines", "missing"])
+async def test_a_token_file_that_cannot_be_used_keeps_the_last_good_token_and_begins_with_an_error(
+    tmp_path: Path, clock: Clock, content: str | None
+) -> None:
+    token = tmp_path / "token"
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", {"tokenFile": "token"})
+    token.write_text("first")
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    before = await credentials.current()
+    token.unlink() if content is None else token.write_text(content)
+    clock.now += REREAD_S
+
+    assert (await credentials.current()).headers == before.headers
+    with pytest.raises(SettingsError, match=r"the user has no credentials that can be sent|No such file|not exist"):
+        await KubeconfigCredentials(file, "").current()
+
+
+async def test_a_kubeconfig_whose_files_stay_the_same_keeps_its_tls_context(
+    tmp_path: Path, clock: Clock, authority: trustme.CA
+) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    file = kubeconfig(tmp_path, "https://127.0.0.1:1", {"token": "t"}, {"certificate-authority": "ca.pem"})
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    first = (await credentials.current()).tls
+    clock.now += REREAD_S
+    second = (await credentials.current()).tls
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    clock.now += REREAD_S
+    third = (await credentials.current()).tls
+
+    assert first is second
+    assert third is not first
+
+
+async def test_a_kubeconfig_may_name_the_server_in_the_certificate(tmp_path: Path, authority: trustme.CA) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trusted: dict[str, object] = {"certificate-authority": "ca.pem"}
+    server = ScriptedApiServer(Answer(b"welcome"))
+    async with server.serve(server_tls(authority, host="api.example.org")):
+        with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+            await ask(KubeconfigCredentials(kubeconfig(tmp_path, server.url, {"token": "t"}, trusted), ""))
+        named = {**trusted, "tls-server-name": "api.example.org"}
+        answer = await ask(KubeconfigCredentials(kubeconfig(tmp_path, server.url, {"token": "t"}, named), ""))
+
+    assert answer == b"welcome"
+
+
+async def test_a_proxy_in_a_kubeconfig_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", {"token": "t"}, {"proxy-url": "http://127.0.0.1:2"})
+
+    with pytest.raises(SettingsError, match="proxy-url is not supported; name a cluster that is reached without a"):
+        await KubeconfigCredentials(file, "").current()
+
+
+EXPIRING_PLUGIN = """
+import datetime, json, pathlib, sys
+runs = pathlib.Path(sys.argv[1])
+runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=%d)
+print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+                  "status": {"token": "run-" + str(len(runs.read_text())),
+                             "expirationTimestamp": end.strftime("%%Y-%%m-%%dT%%H:%%M:%%SZ")}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("lives_s", "good_s", "renewed_s"),
+    [
+        pytest.param(3600, 3500, 3600, id="an hour"),
+        pytest.param(-60, 9, 10, id="ended already"),
+        pytest.param(1, 9, 10, id="a second"),
+    ],
+)
+async def test_an_exec_plugin_runs_again_shortly_before_its_credentials_end(
+    tmp_path: Path, clock: Clock, lives_s: int, good_s: float, renewed_s: float
+) -> None:
+    user = plugin(tmp_path, EXPIRING_PLUGIN % lives_s)
+    credentials = KubeconfigCredentials(kubeconfig(tmp_path, "http://127.0.0.1:1", user), "", clock=clock)
+    first = await credentials.current()
+    clock.now += good_s
+    assert await credentials.current() is first
+    clock.now += renewed_s - good_s
+
+    assert (await credentials.current()).headers == {"authorization": "Bearer run-2"}
+
+
+async def test_an_exec_plugin_without_an_end_is_not_run_again_after_a_minute(tmp_path: Path, clock: Clock) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", plugin(tmp_path, COUNTING_PLUGIN))
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    first = await credentials.current()
+    clock.now += 86400
+
+    assert await credentials.current() is first
+
+
+async def test_requests_that_are_refused_together_run_an_exec_plugin_once(tmp_path: Path, clock: Clock) -> None:
+    server = ScriptedApiServer(Answer(), *[status_error(401)] * 5, *[Answer()] * 5)
+    async with server.serve():
+        file = kubeconfig(tmp_path, server.url, plugin(tmp_path, COUNTING_PLUGIN))
+        credentials = KubeconfigCredentials(file, "", clock=clock)
+        async with KubeTransport(credentials, "test/1") as transport:
+            await transport.send(GET)
+
+            async def refused() -> None:
+                with pytest.raises(ForbiddenError):
+                    await transport.send(GET)
+
+            async def accepted() -> None:
+                await transport.send(GET)
+
+            for act in (refused, accepted):
+                async with anyio.create_task_group() as group:
+                    for _ in range(5):
+                        group.start_soon(act)
+
+    assert (tmp_path / "runs").read_text() == "xx"
+    assert [asked.headers["authorization"] for asked in server.asked[6:]] == ["Bearer run-2"] * 5
+
+
+async def test_an_exec_plugin_that_fails_after_a_401_is_told_as_a_reason_to_try_again(
+    tmp_path: Path, clock: Clock
+) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", plugin(tmp_path, COUNTING_PLUGIN))
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    access = await credentials.current()
+    (tmp_path / "plugin.py").write_text("raise SystemExit(3)")
+    credentials.refused(access)
+
+    with pytest.raises(UnavailableError, match=r"refused and cannot be renewed: .*the exec plugin gave no credentials"):
+        await credentials.current()
+    assert await credentials.current() is access, "until it may run again"
+
+
+async def test_credentials_that_nobody_can_send_are_told_and_nothing_is_sent(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", {"token": "a\nb"})
+
+    with pytest.raises(SettingsError, match="the user has no credentials that can be sent; look at its token"):
+        await KubeconfigCredentials(file, "").current()
+
+
+async def test_a_kubeconfig_without_users_is_anonymous(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", None)
+
+    assert (await KubeconfigCredentials(file, "").current()).headers == {}

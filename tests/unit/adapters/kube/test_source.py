@@ -1,6 +1,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from fakes.api_server import (
@@ -18,7 +19,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.wire import END_OF_LIST
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import ConfigMap, Key, Service
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Skipped
 
 SERVICES = services("", "kubernaut.io")
 
@@ -161,7 +162,8 @@ async def test_the_lines_of_a_watch_become_events() -> None:
     )
 
     assert [type(event) for event in events] == [Applied, Applied, Deleted, Bookmark]
-    versions = [event.version if isinstance(event, Bookmark) else event.stored.version for event in events]
+    objects = [event for event in events if not isinstance(event, Skipped)]
+    versions = [event.version if isinstance(event, Bookmark) else event.stored.version for event in objects]
     assert versions == ["6", "7", "8", "9"]
 
 
@@ -208,10 +210,143 @@ async def test_an_error_in_the_stream_is_raised(content: dict[str, object], expe
         b"\xff\xfe\n",
         b'{"type":"ADDED"}\n',
         b'{"type":"ADDED","object":{"metadata":{"name":1}}}\n',
-        b'{"type":"STRANGE","object":{}}\n',
+        b'{"object":{"kind":"Service"}}\n',
     ],
 )
 async def test_a_line_that_cannot_be_decoded_is_out_of_sync(broken: bytes) -> None:
     async with stream(broken) as opened:
         with pytest.raises(OutOfSyncError, match="a watch line could not be decoded"):
             await opened.next()
+
+
+@pytest.mark.parametrize(
+    ("stranger", "what"),
+    [
+        pytest.param(line("STRANGE", service("a")), "type STRANGE", id="type"),
+        pytest.param(b'{"type":"STRANGE"}\n', "type STRANGE", id="type without an object"),
+        pytest.param(line("x" * 999, {"kind": "Service"}), "type " + "x" * 64, id="long type"),
+        pytest.param(line("ADDED", {**service("a"), "kind": "Pod"}), "kind Pod", id="kind"),
+        pytest.param(line("DELETED", {"kind": "Pod", "spec": {"ports": 1}}), "kind Pod", id="kind of another shape"),
+        pytest.param(line("ADDED", {"kind": "K" * 999}), "kind " + "K" * 64, id="long kind"),
+        pytest.param(
+            line("ADDED", {"kind": "Pod", "metadata": {"ownerReferences": [{"x": "x" * 99, "kind": "Service"}]}}),
+            "kind Pod",
+            id="kind that names the right one elsewhere",
+        ),
+    ],
+)
+async def test_an_event_of_an_unknown_type_or_a_wrong_kind_is_skipped_and_the_next_one_read(
+    stranger: bytes, what: str
+) -> None:
+    events = await events_of(stranger, line("ADDED", service("b", "7")))
+
+    assert events[0] == Skipped(what)
+    assert isinstance(events[1], Applied)
+
+
+async def test_an_object_that_says_its_kind_last_or_not_at_all_is_believed() -> None:
+    silent = {name: value for name, value in service("a").items() if name != "kind"}
+    last = {**silent, "pad": "x" * 200, "kind": "Service"}
+
+    assert [type(event) for event in await events_of(line("ADDED", silent), line("MODIFIED", last))] == [Applied] * 2
+
+
+async def test_a_table_is_refused() -> None:
+    async with stream(line("ADDED", {"kind": "Table", "metadata": {"resourceVersion": "7"}, "rows": []})) as opened:
+        with pytest.raises(OutOfSyncError, match="tables instead of objects"):
+            await opened.next()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"kind": "Table", "metadata": {"resourceVersion": "7"}, "rows": []}', "'Table'"),
+        (b'{"kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": []}', "'PodList'"),
+        (b"{}", "''"),
+    ],
+    ids=["table", "another kind", "none"],
+)
+async def test_an_answer_that_is_no_list_of_the_kind_is_never_taken_for_an_empty_one(body: bytes, kind: str) -> None:
+    async with source(ScriptedApiServer(Answer(body))) as opened:
+        with pytest.raises(OutOfSyncError, match=f"the answer is no list of Service but of kind {kind}"):
+            await opened.list(version="", token="")
+
+
+async def test_a_list_may_say_its_kind_in_full() -> None:
+    body = b'{"kind": "ServiceList", "metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "a"}}]}'
+    async with source(ScriptedApiServer(Answer(body))) as opened:
+        assert len((await opened.list(version="", token="")).items) == 1
+
+
+async def test_an_object_is_slimmed_once_and_a_deleted_one_not_at_all() -> None:
+    slimmed: list[str] = []
+    resource = Resource("/api/v1/services", Service, slim=lambda found: slimmed.append(found.metadata.name))
+    server = ScriptedApiServer(
+        page([service("a")]),
+        Stream([line("ADDED", service("b")) + line("MODIFIED", service("c")) + line("DELETED", service("d"))]),
+    )
+    async with source(server, resource) as opened:
+        await opened.list(version="", token="")
+        async with opened.watch(version="1", stream_list=False) as events:
+            await events.next()
+
+    assert slimmed == ["a", "b", "c"]
+
+
+BOOKMARK = line("BOOKMARK", {"kind": "Service", "metadata": {"resourceVersion": "9"}})
+
+
+@asynccontextmanager
+async def impatient(*streams: Stream) -> AsyncGenerator[KubeSource[Service]]:
+    """Give a source that lets a server be silent for a fifth of a second."""
+    server = ScriptedApiServer(*streams)
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
+        yield KubeSource(transport, SERVICES, jitter=lambda: 0.0, idle_s=0.2)
+
+
+async def test_a_bookmark_breaks_the_silence() -> None:
+    async with (
+        impatient(Stream([BOOKMARK] * 5, pause_s=0.1)) as opened,
+        opened.watch(version="5", stream_list=False) as events,
+    ):
+        marks: list[Event[Service]] = []
+        while batch := await events.next():
+            marks += batch
+
+    assert marks == [Bookmark("9")] * 5
+
+
+async def test_a_watch_that_falls_silent_is_given_up() -> None:
+    async with (
+        impatient(Stream([BOOKMARK], end="silent")) as opened,
+        opened.watch(version="5", stream_list=False) as events,
+    ):
+        assert await events.next() == [Bookmark("9")]
+        with anyio.fail_after(2), pytest.raises(UnavailableError, match="the watch broke: Timeout"):
+            await events.next()
+
+
+async def test_whoever_is_busy_for_longer_than_the_silence_allowed_loses_nothing() -> None:
+    pieces = [BOOKMARK, *(line("ADDED", service(name)) for name in "abcdef")]
+    async with (
+        impatient(Stream(pieces, pause_s=0.1)) as opened,
+        opened.watch(version="5", stream_list=False) as events,
+    ):
+        assert await events.next() == [Bookmark("9")]
+        await anyio.sleep(0.5)
+        rest: list[Event[Service]] = []
+        while batch := await events.next():
+            rest += batch
+
+    assert len(rest) == 6
+
+
+async def test_whoever_is_busy_while_the_stream_falls_silent_is_not_interrupted() -> None:
+    async with (
+        impatient(Stream([BOOKMARK], end="silent")) as opened,
+        opened.watch(version="5", stream_list=False) as events,
+    ):
+        await events.next()
+        await anyio.sleep(0.5)
+        with pytest.raises(UnavailableError, match="the watch broke: Timeout"):
+            await events.next()

@@ -338,6 +338,13 @@ async def test_credentials_hear_of_a_401_and_of_no_other_refusal() -> None:
                 assert credentials.refusals == refusals
 
 
+async def test_a_stream_that_does_not_begin_is_unavailable() -> None:
+    async with raw_server(silence) as port, connected(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(UnavailableError, match="the API server did not answer: TimeoutError"):
+            async with transport.lines(GET, idle_s=3600, begin_s=0.1):
+                pass
+
+
 async def test_a_refused_connection_is_unavailable() -> None:
     async with raw_server(silence) as port:
         pass
