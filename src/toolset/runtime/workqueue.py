@@ -31,7 +31,7 @@ from toolset.runtime.backoff import RetryLimiter
 
 K = TypeVar("K", bound=Hashable)
 
-_NEVER: Final = (math.inf, 0)
+_NEVER: Final = (math.inf, 0, 0)
 _STALE_TIMERS: Final = 16  # so few are not worth looking for
 
 
@@ -89,7 +89,7 @@ class WorkQueue(Generic[K]):
         self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
         self._depth = 0
         self._processing: dict[K, float] = {}
-        self._due: dict[K, tuple[float, int]] = {}
+        self._due: dict[K, tuple[float, int, int]] = {}  # due, priority, serial of its valid timer
         self._timers: list[tuple[float, int, K]] = []
         self._serial = 0
         self._shut_down = False
@@ -120,7 +120,7 @@ class WorkQueue(Generic[K]):
         if after_s > 0.0 and key not in self._dirty:
             self._delay(key, anyio.current_time() + after_s, priority)
             return
-        _, highest = self._due.pop(key, (0.0, priority))
+        _, highest, _ = self._due.pop(key, (0.0, priority, 0))
         priority = max(priority, highest)
         waiting = self._dirty.get(key)
         if waiting is None:
@@ -229,28 +229,30 @@ class WorkQueue(Generic[K]):
         heappush(self._ready, (-waiting.priority, waiting.serial, key))
 
     def _delay(self, key: K, due: float, priority: int) -> None:
-        earlier, highest = self._due.get(key, (math.inf, priority))
-        self._due[key] = (min(due, earlier), max(priority, highest))
+        earlier, highest, serial = self._due.get(key, (math.inf, priority, 0))
         if due < earlier:
-            heappush(self._timers, (due, self._next_serial(), key))
+            serial = self._next_serial()
+            heappush(self._timers, (due, serial, key))
+        self._due[key] = (min(due, earlier), max(priority, highest), serial)
+        if due < earlier:
             if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS:
                 self._drop_stale_timers()
             self._wake()
 
     def _drop_stale_timers(self) -> None:
         """Let go of the keys of timers that were overtaken; a timer may lie minutes ahead."""
-        self._timers = [timer for timer in self._timers if self._due.get(timer[2], _NEVER)[0] == timer[0]]
+        self._timers = [timer for timer in self._timers if self._due.get(timer[2], _NEVER)[2] == timer[1]]
         heapify(self._timers)
 
     def _promote(self, now: float) -> float:
         """Make every key due by ``now`` ready; return when the next one is due."""
         while self._timers:
-            due, _, key = self._timers[0]
+            due, serial, key = self._timers[0]
             if due > now:
                 return due
             heappop(self._timers)
-            earliest, priority = self._due.get(key, _NEVER)
-            if earliest == due:  # else an earlier timer or a plain add has done this one's work
+            _, priority, valid = self._due.get(key, _NEVER)
+            if serial == valid:  # else an earlier timer or a plain add has done this one's work
                 self.add(key, priority=priority)
         return math.inf
 

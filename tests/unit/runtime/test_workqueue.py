@@ -139,6 +139,19 @@ async def test_a_key_delayed_again_after_it_came_out_has_a_new_timer() -> None:
     assert served.log == [(0.0, "a"), (110.0, "a")]
 
 
+async def test_a_timer_that_was_overtaken_gives_a_new_one_for_the_same_moment_no_precedence() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    queue.add("b", after_s=60.0)
+    queue.add("b")
+    queue.done(await queue.get())
+    queue.add("a", after_s=60.0)
+    queue.add("b", after_s=60.0)
+    async with running(served.work):
+        await anyio.sleep(3600)
+    assert served.log == [(60.0, "a"), (60.0, "b")]
+
+
 async def test_a_delay_that_ends_while_the_key_is_in_work_waits_for_the_worker() -> None:
     queue = WorkQueue[str]()
     served = Served(queue)
