@@ -93,7 +93,7 @@ async def _report(
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
         verdicts=dict(findings.verdicts()),
         change=change,
-        manifest=manifest(target, wanted, None),
+        manifest=manifest(target, wanted, None, fenced=False),
         diff=_diff(current, wanted, change),
     )
 

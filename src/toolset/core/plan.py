@@ -18,6 +18,7 @@ LABELS: Final = {
     "app.kubernetes.io/name": "kubernaut-toolset-config",
 }
 OVERRIDES_KEY: Final = "overrides.yaml"
+OLDEST_VERSION: Final = "1"
 OWNED_LIST_LIMIT_BYTES: Final = 128 * 1024
 """Half of what the API server allows for all annotations; a longer list is left out and the field managers decide."""
 
@@ -101,11 +102,18 @@ def plan(target: Key, wanted: Desired, cached: ConfigMap | None, prefix: str) ->
     )
 
 
-def manifest(target: Key, wanted: Desired, cached: ConfigMap | None) -> bytes:
+def manifest(target: Key, wanted: Desired, cached: ConfigMap | None, *, fenced: bool = True) -> bytes:
     """Return the ConfigMap to apply, as JSON.
 
     A cached object fences it: with a stale version the server refuses, and with the uid it does not make anew what
-    somebody deleted meanwhile.
+    somebody deleted meanwhile. Where there is none, the first version that a server ever gave out fences it: the
+    ConfigMap is made if it is still absent, and refused if somebody else has made it.
+
+    Args:
+        target: The ConfigMap.
+        wanted: All that is ours.
+        cached: The ConfigMap as last seen.
+        fenced: Whether it is for writing; without the fence it is for people.
     """
     metadata: dict[str, object] = {
         "name": target.name,
@@ -113,8 +121,10 @@ def manifest(target: Key, wanted: Desired, cached: ConfigMap | None) -> bytes:
         "labels": dict(wanted.labels),
         "annotations": dict(wanted.annotations),
     }
-    if cached is not None:
-        metadata |= {"resourceVersion": cached.version, "uid": cached.uid}
+    if fenced:
+        metadata |= (
+            {"resourceVersion": cached.version, "uid": cached.uid} if cached else {"resourceVersion": OLDEST_VERSION}
+        )
     return _ENCODER.encode({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(wanted.data)})
 
 

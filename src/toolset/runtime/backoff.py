@@ -8,6 +8,8 @@ import msgspec
 
 K = TypeVar("K", bound=Hashable)
 
+RETRY_AFTER_CAP_S: Final = 60.0
+"""How long at most a server's ``Retry-After`` is obeyed, seconds; a mistake in it must not put anything to sleep."""
 _LARGEST_EXPONENT: Final = 64  # 2**64 times any base is beyond every cap, and floats do not overflow
 
 

@@ -6,7 +6,8 @@ from typing import Generic, Protocol, TypeVar
 import anyio
 import msgspec
 
-from toolset.errors import TerminalError, TransientError
+from toolset.errors import TerminalError, TransientError, UnavailableError
+from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.workqueue import ShutDown, WorkQueue
 
 K = TypeVar("K", bound=Hashable)
@@ -109,5 +110,6 @@ class Controller(Generic[K]):
 
     def _retry(self, key: K, error: Exception, outcome: str) -> str:
         self._observer.failed(key, error, self._queue.failures(key))
-        self._queue.add_rate_limited(key)
+        asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+        self._queue.add_rate_limited(key, at_least_s=min(asked_s, RETRY_AFTER_CAP_S))
         return outcome

@@ -6,13 +6,11 @@ from typing import Final
 import anyio
 
 from toolset.errors import InvalidError, OutOfSyncError, ToolsetError, UnavailableError
-from toolset.runtime.backoff import Backoff
+from toolset.runtime.backoff import RETRY_AFTER_CAP_S, Backoff
 
 MAX_RESUMES: Final = 10
 STREAM_LIST_STRIKES: Final = 2
 STREAM_LIST_PAUSE_S: Final = 3600.0
-RETRY_AFTER_CAP_S: Final = 60.0
-"""A server may ask for patience, but not for a silence that looks like a stuck reflector, seconds."""
 
 
 class Recovery:

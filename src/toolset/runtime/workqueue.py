@@ -132,10 +132,15 @@ class WorkQueue(Generic[K]):
             if waiting.serial:
                 self._rank(key, waiting)
 
-    def add_rate_limited(self, key: K) -> None:
-        """Add ``key`` after the delay its failures have earned, counting one more."""
+    def add_rate_limited(self, key: K, *, at_least_s: float = 0.0) -> None:
+        """Add ``key`` after the delay its failures have earned, counting one more.
+
+        Args:
+            key: What failed.
+            at_least_s: A delay that somebody asked for, seconds.
+        """
         self._observer.retried()
-        self.add(key, after_s=self._limiter.delay_s(key))
+        self.add(key, after_s=max(at_least_s, self._limiter.delay_s(key)))
 
     def forget(self, key: K) -> None:
         """Start the backoff of ``key`` afresh; call it after each success."""

@@ -10,6 +10,7 @@ from fakes.config_maps import FakeConfigMaps
 from toolset.core.plan import (
     FIELD_MANAGER,
     LABELS,
+    OLDEST_VERSION,
     OVERRIDES_KEY,
     OWNED_LIST_LIMIT_BYTES,
     Apply,
@@ -60,11 +61,13 @@ class Cluster:
         return change
 
 
-def test_a_config_map_that_is_missing_is_created_without_a_fence() -> None:
+def test_a_config_map_that_is_missing_is_created_under_the_oldest_version() -> None:
     cluster = Cluster()
     change = cluster.publish({P: "1", K: "2"})
     assert (change.written, change.removed, change.by_patch, change.drifted) == ((K, P), (), (), False)
-    assert set(msgspec.json.decode(change.manifest)["metadata"]) == {"name", "namespace", "labels", "annotations"}
+    metadata = msgspec.json.decode(change.manifest)["metadata"]
+    assert set(metadata) == {"name", "namespace", "labels", "annotations", "resourceVersion"}
+    assert metadata["resourceVersion"] == OLDEST_VERSION
     assert cluster.current.entries == {P: "1", K: "2"}
     assert cluster.current.labels == LABELS
     assert cluster.current.annotations == {
@@ -229,6 +232,20 @@ def test_documents_in_another_order_give_the_same_bytes() -> None:
     assert manifest(TARGET, one, None) == manifest(TARGET, other, None)
     assert content_hash({P: "1", G: "2"}) == content_hash({G: "2", P: "1"})
     assert content_hash({P: "1"}) != content_hash({P: "2"})
+
+
+def test_a_config_map_that_is_absent_is_made_only_if_it_still_is() -> None:
+    """A first write that was held up on its way must not undo what another leader has written meanwhile."""
+    cluster = FakeConfigMaps()
+    late = manifest(TARGET, desired({P: "old"}, 1, PREFIX), None)
+    cluster.apply(TARGET, manifest(TARGET, desired({P: "new"}, 1, PREFIX), None))
+    with pytest.raises(ConflictError):
+        cluster.apply(TARGET, late)
+
+
+def test_a_manifest_for_people_has_no_fence() -> None:
+    metadata = msgspec.json.decode(manifest(TARGET, desired({P: "1"}, 1, PREFIX), None, fenced=False))["metadata"]
+    assert "resourceVersion" not in metadata
 
 
 OURS: Final = (P, G, K)

@@ -253,3 +253,19 @@ async def test_workers_whose_every_pass_fails_never_wait_for_each_other() -> Non
         await anyio.sleep(600)
     assert len(queue) == 0
     assert sum(result == "success" for _, result in passes.results) == 1000
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "waited_s"),
+    [
+        pytest.param(2.0, 2.0, id="a while"),
+        pytest.param(0.0, 0.005, id="nothing"),
+        pytest.param(86_400.0, 60.0, id="a day, which must be a mistake"),
+    ],
+)
+async def test_a_server_that_asks_for_patience_is_given_it(asked_s: float, waited_s: float) -> None:
+    queue, reconcile = WorkQueue[str](), Times(UnavailableError("slow down", retry_after_s=asked_s, throttled=True))
+    queue.add("a")
+    async with running(Controller(queue, reconcile, Passes()).run):
+        await anyio.sleep(3600)
+    assert reconcile.called_at == pytest.approx([0.0, waited_s])
