@@ -39,8 +39,8 @@ class Anonymous:
     async def current(self) -> Access:
         return self._access
 
-    def refused(self, access: Access) -> None:
-        del access
+    def refused(self, value: Access) -> None:
+        del value
 
 
 class Count:
@@ -97,6 +97,7 @@ async def measure(port: int) -> float:
     """Return by how much the memory grew over the reconnects, MiB."""
     count = Count()
     store: Store[Service] = Store(fail)
+    before = after = took_s = 0.0
     async with KubeTransport(Anonymous(f"http://127.0.0.1:{port}"), "bench") as transport:
         reflector = Reflector(
             KubeSource(transport, services("", "kubernaut.io"), jitter=lambda: 0.0),
