@@ -290,4 +290,5 @@ def test_an_interrupt_exits_with_130_and_no_traceback(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 _, stderr = process.communicate()
 
-    assert (process.returncode, stderr) == (130, b"")
+    assert process.returncode == 130
+    assert stderr in {b"", b"toolset: waiting for the API server and the backends ...\n"}

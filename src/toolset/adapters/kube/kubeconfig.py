@@ -68,12 +68,12 @@ class Kubeconfig:
         Raises:
             SettingsError: The file is missing or not valid, or gives no credentials.
         """
-        from kubernetes.aio import config  # noqa: PLC0415 - 0.4 s of import, needed for kubeconfigs only
-        from kubernetes.aio.client import Configuration  # noqa: PLC0415 - as above
-
         place = self._path or os.environ.get("KUBECONFIG") or "~/.kube/config"
         if not await anyio.to_thread.run_sync(_exists, place):
             raise SettingsError(f"{place}: there is no such file; name a kubeconfig with --kubeconfig")
+        from kubernetes.aio import config  # noqa: PLC0415 - 0.4 s of import, needed for kubeconfigs only
+        from kubernetes.aio.client import Configuration  # noqa: PLC0415 - as above
+
         loaded = cast("_Loaded", Configuration())
         try:
             with anyio.fail_after(PLUGIN_TIMEOUT_S):
