@@ -5,7 +5,8 @@ The tree; a caller chooses how far up it catches::
     ToolsetError
     ├── SettingsError           a setting, flag or input file is wrong; the user must act
     ├── TerminalError           retrying cannot help until an input changes
-    │   └── InvalidError        400, 404, 422: the API server refuses the request as it is
+    │   └── InvalidError        400, 405, 422: the API server refuses the request as it is
+    │       └── NotFoundError   404: it does not have what the request is about
     └── TransientError          retrying may help
         ├── ForbiddenError      401 or 403: credentials or RBAC
         ├── ConflictError       409: the object changed since it was read
@@ -30,7 +31,11 @@ class TerminalError(ToolsetError):
 
 
 class InvalidError(TerminalError):
-    """The API server refuses the request as it is (400, 404, 405, 422)."""
+    """The API server refuses the request as it is (400, 405, 422)."""
+
+
+class NotFoundError(InvalidError):
+    """The API server does not have what the request is about (404)."""
 
 
 class TransientError(ToolsetError):

@@ -10,7 +10,7 @@ from toolset.adapters.kube.source import IDLE_S, KubeSource, Resource, config_ma
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.model import Lease, Service
-from toolset.observers import ReflectorLog, handler_failed
+from toolset.observers import ReflectorLog, handler_failed, handler_slow
 from toolset.runtime.backoff import Backoff
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
 from toolset.runtime.store import Delta, Store, Stored
@@ -110,7 +110,7 @@ class Informers:
             self._metrics.loop_lag.set(anyio.current_time() - due)
 
     def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], ReflectorLog]:
-        store: Store[V] = Store(handler_failed)
+        store: Store[V] = Store(handler_failed, on_slow_handler=handler_slow)
         log = ReflectorLog(self._metrics, name)
         reflector = Reflector(
             KubeSource(self._kube, resource, jitter=random.random),

@@ -265,6 +265,11 @@ def handler_failed(error: Exception) -> None:
     _log.error("store handler failed", exc_info=error)
 
 
+def handler_slow(took_s: float) -> None:
+    """Log a store's handler that held up the watch."""
+    _log.warning("store handler slow", extra={"took_s": round(took_s, 3)})
+
+
 def _is_open(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
 

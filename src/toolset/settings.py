@@ -135,7 +135,7 @@ class ControllerSettings(_Section, frozen=True):
     Attributes:
         resync: Between two passes over every Service, from the store.
         reconcile: Between two passes over the target, from the store.
-        retry_base: Before a failed list or watch is tried again for the first time; doubled each time, with jitter.
+        retry_base: Before a failed list, watch or write is tried again for the first time; doubled each time.
         retry_cap: The longest such delay, before jitter.
     """
 

@@ -25,6 +25,7 @@ from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.target import TargetOptions, TargetReconciler
+from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import Controller, Result
 from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.store import Delta, Store
@@ -37,6 +38,9 @@ from toolset.wiring import detection_options, target_key
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
 LAST_WRITE_S: Final = 5.0
+WRITE_RETRY_CAP_S: Final = 300.0
+"""The longest delay between attempts to write, seconds; the first is that of a failed list (`controller.retry_base`),
+because a burst of attempts every few milliseconds helps nobody while an API server is in trouble."""
 RESYNC_PRIORITY: Final = -100
 """Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
 
@@ -77,16 +81,17 @@ class Term:
         self._events = ReconcileLog(metrics, self._verdicts, self._changed_at)
         self._service_queue = self._queue("service")
         self._probe_queue = self._queue("probe")
-        self._target_queue = self._queue("target")
+        writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
+        self._target_queue = self._queue("target", RetryLimiter(writes))
         self._service_debounce = Debouncer(self._service_queue.add, SERVICE_DEBOUNCE)
         self._target_debounce = Debouncer(self._target_queue.add, TARGET_DEBOUNCE)
         self._gate = Gate(on_open=lambda: self._target_queue.add(self._target))
         findings = Findings(Thresholds(settings.health.rise, settings.health.fall))
         self._build_controllers(findings, applier, prober)
 
-    def _queue(self, name: str) -> WorkQueue[Key]:
+    def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
-        queue: WorkQueue[Key] = WorkQueue(observer=observer)
+        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer)
         observer.watch(queue.in_work_since)
         return queue
 

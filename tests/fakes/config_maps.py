@@ -186,12 +186,10 @@ class FakeApplier:
         await self._arrive("apply")
         return self._config_maps.apply(target, manifest)
 
-    async def remove(self, current: ConfigMap, keys: Iterable[str]) -> ConfigMap:
-        """Patch ``keys`` away."""
-        keys = list(keys)
-        await self._arrive(f"remove {','.join(keys)}")
-        gone: dict[str, str | None] = dict.fromkeys(keys)
-        return self._config_maps.patch(current.key, gone, fence=current, manager=FIELD_MANAGER)
+    async def patch(self, current: ConfigMap, data: Mapping[str, str | None]) -> ConfigMap:
+        """Write and remove keys."""
+        await self._arrive(f"patch {','.join(sorted(data))}")
+        return self._config_maps.patch(current.key, data, fence=current, manager=FIELD_MANAGER)
 
     async def _arrive(self, request: str) -> None:
         self.requests.append(request)

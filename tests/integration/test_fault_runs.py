@@ -174,6 +174,7 @@ class Run:
             (1, self._sicken),
             (3, self._edit_foreign),
             (3, self._edit_ours),
+            (2, self._take_back),
             (1, self._replace),
             (1, self._delete_config_map),
             (1, self._kill),
@@ -302,6 +303,17 @@ class Run:
         status = self._cluster.admin.patch(TARGET, json=change, headers=MERGE_PATCH).status_code
         assert status in {200, 404, 409}
         return f"edit {key} to {value}: {status}"
+
+    def _take_back(self) -> str:
+        """Change a key of the service and undo it before the service has seen either: it is theirs from then on."""
+        data = self._cluster.data()
+        keys = sorted(key for key in data if key.endswith("-toolset.yaml") and key != KUBERNETES_KEY)
+        if not keys:
+            return "take nothing back"
+        key = keys[0]
+        self._cluster.edit(**{key: "config: {url: 'http://elsewhere'}\n"})
+        self._cluster.edit(**{key: data[key]})
+        return f"edit {key} and take it back"
 
     def _replace(self) -> str:
         """Write the whole ConfigMap back with a note, as ``kubectl replace`` does: all of it is the admin's then."""

@@ -19,6 +19,7 @@ from toolset.observers import (
     ReconcileLog,
     ReflectorLog,
     handler_failed,
+    handler_slow,
 )
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.verdicts import VerdictLog
@@ -211,6 +212,11 @@ def test_a_bug_in_a_handler_is_logged_with_its_traceback(watched: Watched) -> No
     handler_failed(KeyError("x"))
     assert watched.lines == ["ERROR store handler failed"]
     assert watched.field("exc_info") is not None
+
+
+def test_a_handler_that_holds_up_the_watch_is_logged(watched: Watched) -> None:
+    handler_slow(0.01234)
+    assert (watched.lines, watched.field("took_s")) == (["WARNING store handler slow"], 0.012)
 
 
 def test_verdicts_reach_the_series(watched: Watched) -> None:

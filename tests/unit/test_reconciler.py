@@ -477,11 +477,27 @@ async def with_a_key_that_somebody_patched() -> World:
 async def test_an_unwanted_key_with_another_owner_goes_by_a_patch_and_then_the_rest_is_applied() -> None:
     world = await with_a_key_that_somebody_patched()
     assert await world.publish() == DONE
-    assert world.applier.requests == [f"remove {PROMETHEUS}", "apply"]
+    assert world.applier.requests == [f"patch {PROMETHEUS}", "apply"]
     assert set(world.documents) == {KUBERNETES, "notes"}
     assert world.events.writes[-1][0].removed == (PROMETHEUS,)
     assert await world.publish() == DONE
     assert len(world.applier.requests) == 2
+
+
+async def test_a_tool_whose_key_moves_is_never_away_even_if_the_apply_fails() -> None:
+    """The key of the first instance is somebody else's too, so that it goes by patch when the tool moves."""
+    first, second = service("a", annotations={"kubernaut.io/toolset-priority": "1"}), service("b")
+    world = await World(first, second).settled()
+    moved = f"prometheus.{B}-toolset.yaml".replace("/", ".")
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, moved}
+    world.server.patch(TARGET, {moved: "theirs"})
+    world.watch()
+    world.findings.forget(A)
+    world.applier.errors = [None, UnavailableError("cut")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    urls = [document for document in world.documents.values() if "http://b.monitoring" in document]
+    assert len(urls) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What the passes need of the outside world; adapters fit these by shape."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from toolset.core.health import Outcome
@@ -30,8 +30,8 @@ class Applier(Protocol):
         """
         ...
 
-    async def remove(self, current: ConfigMap, keys: Iterable[str]) -> ConfigMap:
-        """Remove data ``keys`` from ``current``; return the result.
+    async def patch(self, current: ConfigMap, data: Mapping[str, str | None]) -> ConfigMap:
+        """Write ``data`` over that of ``current`` in one request, ``None`` removes a key; return the result.
 
         Raises:
             ConflictError: The ConfigMap changed since ``current``.

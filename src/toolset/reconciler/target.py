@@ -83,7 +83,9 @@ class TargetReconciler:
             try:
                 body = change.manifest
                 if cached and change.by_patch:  # first: the apply takes them off our list, and then nobody would
-                    cached = await self._applier.remove(cached, change.by_patch)
+                    # What is written goes with it, so that a tool whose key moves is never away in between.
+                    moved = {key: wanted.data[key] for key in change.written} | dict.fromkeys(change.by_patch)
+                    cached = await self._applier.patch(cached, moved)
                     self._config_maps.overlay(cached)
                     body = manifest(key, wanted, cached)
                 self._config_maps.overlay(await self._applier.apply(key, body))

@@ -1,13 +1,13 @@
 """Write the ConfigMap: server-side apply of our own keys, by force, fenced by version and uid."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 import orjson
 
 from toolset.adapters.kube.transport import KubeTransport, Request
-from toolset.errors import InvalidError, UnavailableError
+from toolset.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from toolset.model import ConfigMap, Key
 from toolset.runtime.election import Leadership
 
@@ -43,15 +43,18 @@ class KubeApplier:
         """Apply ``manifest``; see ``reconciler.Applier``."""
         return await self._patch(target, manifest, "application/apply-patch+yaml", {"force": "true"})
 
-    async def remove(self, current: ConfigMap, keys: Iterable[str]) -> ConfigMap:
-        """Remove data ``keys``; see ``reconciler.Applier``."""
+    async def patch(self, current: ConfigMap, data: Mapping[str, str | None]) -> ConfigMap:
+        """Write and remove data keys in one request; see ``reconciler.Applier``."""
         body = orjson.dumps(
             {
                 "metadata": {"resourceVersion": current.version, "uid": current.uid},
-                "data": dict.fromkeys(keys),
+                "data": dict(data),
             }
         )
-        return await self._patch(current.key, body, "application/merge-patch+json", {})
+        try:
+            return await self._patch(current.key, body, "application/merge-patch+json", {})
+        except NotFoundError as error:
+            raise ConflictError(f"ConfigMap {current.key} was deleted meanwhile") from error
 
     async def _patch(self, target: Key, body: bytes, content_type: str, params: dict[str, str]) -> ConfigMap:
         path = f"/api/v1/namespaces/{target.namespace}/configmaps/{target.name}"
@@ -71,4 +74,4 @@ class KubeApplier:
         except msgspec.DecodeError as error:
             raise UnavailableError(f"the written ConfigMap could not be decoded: {error}") from error
         except InvalidError as error:
-            raise InvalidError(f"ConfigMap {target}: {error}") from error
+            raise type(error)(f"ConfigMap {target}: {error}") from error

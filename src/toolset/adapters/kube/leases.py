@@ -6,7 +6,7 @@ import msgspec
 
 from toolset.adapters.kube.source import Resource
 from toolset.adapters.kube.transport import KubeTransport, Request
-from toolset.errors import InvalidError, UnavailableError
+from toolset.errors import InvalidError, NotFoundError, UnavailableError
 from toolset.model import Key, Lease, LeaseSpec
 
 LEASE_TIMEOUT_S: Final = 10.0
@@ -31,7 +31,7 @@ class KubeLeases:
         """Return the Lease as it is now, from a majority of etcd; ``None`` when there is none."""
         try:
             return await self._send(Request("GET", self._path))
-        except InvalidError:  # 404: no other refusal answers a GET of a fixed path
+        except NotFoundError:
             return None
 
     async def create(self, spec: LeaseSpec) -> Lease:
@@ -61,7 +61,7 @@ class KubeLeases:
         except msgspec.DecodeError as error:
             raise UnavailableError(f"the Lease could not be decoded: {error}") from error
         except InvalidError as error:
-            raise InvalidError(f"Lease {self._key}: {error}") from error
+            raise type(error)(f"Lease {self._key}: {error}") from error
 
 
 def _collection(key: Key) -> str:

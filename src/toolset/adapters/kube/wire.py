@@ -8,6 +8,7 @@ from toolset.errors import (
     ConflictError,
     ForbiddenError,
     InvalidError,
+    NotFoundError,
     OutOfSyncError,
     ToolsetError,
     UnavailableError,
@@ -16,7 +17,7 @@ from toolset.errors import (
 T = TypeVar("T")
 
 END_OF_LIST = "k8s.io/initial-events-end"
-_INVALID = frozenset({400, 404, 405, 406, 413, 415, 422})
+_INVALID = frozenset({400, 405, 406, 413, 415, 422})
 _TOO_LARGE = "Too large resource version"
 
 
@@ -140,6 +141,8 @@ def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> Toolset
         return OutOfSyncError(message, version_unusable=True)
     if code in {0, 500}:  # 0: an ERROR line that says no code
         return OutOfSyncError(message)
+    if code == 404:
+        return NotFoundError(message)
     if code in _INVALID:
         return InvalidError(message)
     return UnavailableError(message, retry_after_s=retry_after_s, throttled=code == 429)

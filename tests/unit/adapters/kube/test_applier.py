@@ -33,19 +33,26 @@ async def test_an_apply_is_forced_and_names_its_manager() -> None:
     assert asked.body == b'{"kind":"ConfigMap"}'
 
 
-async def test_a_removal_is_a_merge_patch_fenced_by_version_and_uid() -> None:
+async def test_what_is_written_and_removed_at_once_is_a_merge_patch_fenced_by_version_and_uid() -> None:
     server = ScriptedApiServer(Answer(orjson.dumps(WRITTEN)))
     current = ConfigMap(ConfigMapMeta(name="tools", namespace="spaces", uid="u1", resource_version="7"))
     async with applier(server) as opened:
-        await opened.remove(current, ["b", "c"])
+        await opened.patch(current, {"a": "1", "b": None})
 
     (asked,) = server.asked
     assert asked.params == {"fieldManager": "me"}
     assert asked.headers["content-type"] == "application/merge-patch+json"
     assert orjson.loads(asked.body) == {
         "metadata": {"resourceVersion": "7", "uid": "u1"},
-        "data": {"b": None, "c": None},
+        "data": {"a": "1", "b": None},
     }
+
+
+async def test_a_config_map_that_was_deleted_before_a_patch_is_a_conflict() -> None:
+    current = ConfigMap(ConfigMapMeta(name="tools", namespace="spaces", uid="u1", resource_version="7"))
+    async with applier(ScriptedApiServer(status_error(404, "NotFound"))) as opened:
+        with pytest.raises(ConflictError, match="deleted meanwhile"):
+            await opened.patch(current, {"a": None})
 
 
 async def test_a_conflict_is_a_conflict() -> None:

@@ -79,7 +79,7 @@ async def ask_everything(transport: KubeTransport) -> None:
                 pass
     applier = KubeApplier(transport, "me")
     await applier.apply(TARGET, b"{}")
-    await applier.remove(ConfigMap(ConfigMapMeta(name="tools", namespace="spaces", resource_version="7")), ["a"])
+    await applier.patch(ConfigMap(ConfigMapMeta(name="tools", namespace="spaces", resource_version="7")), {"a": None})
 
 
 @pytest.mark.parametrize(
