@@ -1,0 +1,47 @@
+"""Tell HolmesGPT over HTTP to read its toolsets again."""
+
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from toolset.errors import InvalidError, UnavailableError
+
+TIMEOUT_S: Final = 30.0
+"""HolmesGPT checks all its toolsets before it answers, which it bounds to 20 s."""
+
+
+class HttpConsumer:
+    """A reader with an endpoint that makes it read anew."""
+
+    def __init__(self, url: str, headers_from: dict[str, str]) -> None:
+        """Make it.
+
+        Args:
+            url: What to POST to.
+            headers_from: By header, the file that holds its value; read each time.
+        """
+        self._url = url
+        self._headers_from = headers_from
+
+    async def tell(self, content_hash: str) -> None:
+        """Ask it to read anew; see ``reconciler.notify.Consumer``."""
+        del content_hash
+        headers = await anyio.to_thread.run_sync(self._headers)
+        try:
+            async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
+                status = (await client.post(self._url, headers=headers)).status_code
+        except (httpx.HTTPError, OSError) as error:
+            raise UnavailableError(f"the reader did not answer: {type(error).__name__}") from error
+        if status >= 500 or status == 429:
+            raise UnavailableError(f"the reader answered {status}")
+        if status >= 300:
+            raise InvalidError(f"the reader answered {status}; check `output.notify.url` and its headers")
+
+    def _headers(self) -> dict[str, str]:
+        try:
+            return {name: Path(file).read_text("utf-8").strip() for name, file in self._headers_from.items()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnavailableError(f"a header of `output.notify.headers_from` cannot be read: {error}") from error

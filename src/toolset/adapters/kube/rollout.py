@@ -1,0 +1,34 @@
+"""Roll a Deployment out anew by an annotation on its pods, so that they start with what is published."""
+
+import orjson
+
+from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.errors import NotFoundError
+from toolset.model import Key
+
+
+class DeploymentConsumer:
+    """A reader that reads at its start only."""
+
+    def __init__(self, transport: KubeTransport, deployment: Key, annotation: str) -> None:
+        """Make it.
+
+        Args:
+            transport: An open session; RBAC has to allow a patch of the Deployment.
+            deployment: Whose pods read the ConfigMap.
+            annotation: The name of the annotation on its pods.
+        """
+        self._transport = transport
+        self._deployment = deployment
+        self._annotation = annotation
+
+    async def tell(self, content_hash: str) -> None:
+        """Put ``content_hash`` on the pod template; see ``reconciler.notify.Consumer``."""
+        place = self._deployment
+        path = f"/apis/apps/v1/namespaces/{place.namespace}/deployments/{place.name}"
+        template = {"metadata": {"annotations": {self._annotation: content_hash}}}
+        body = orjson.dumps({"spec": {"template": template}})
+        try:
+            await self._transport.send(Request("PATCH", path, body=body, content_type="application/merge-patch+json"))
+        except NotFoundError as error:
+            raise NotFoundError(f"Deployment {place}: {error}; check `output.notify.deployment`") from error

@@ -1,0 +1,48 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+
+from fakes.api_server import Answer, ScriptedApiServer, status_error
+from toolset.adapters.kube.access import Access
+from toolset.adapters.kube.rollout import DeploymentConsumer
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.errors import NotFoundError
+from toolset.model import Key
+
+
+class Open:
+    """No credentials."""
+
+    def __init__(self, url: str) -> None:
+        self._access = Access(url, None, {})
+
+    async def current(self) -> Access:
+        return self._access
+
+    def refused(self, value: Access) -> None:
+        del value
+
+
+@asynccontextmanager
+async def consumer(server: ScriptedApiServer) -> AsyncIterator[DeploymentConsumer]:
+    async with server.serve(), KubeTransport(Open(server.url), "test") as transport:
+        yield DeploymentConsumer(transport, Key("holmes", "server"), "kubernaut.io/toolsets-hash")
+
+
+async def test_the_hash_goes_onto_the_pod_template() -> None:
+    server = ScriptedApiServer(Answer(b"{}"))
+    async with consumer(server) as opened:
+        await opened.tell("abc")
+
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("PATCH", "/apis/apps/v1/namespaces/holmes/deployments/server")
+    annotations = {"kubernaut.io/toolsets-hash": "abc"}
+    assert orjson.loads(asked.body) == {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+
+
+async def test_a_deployment_that_is_not_there_is_named_with_the_setting() -> None:
+    async with consumer(ScriptedApiServer(status_error(404, "NotFound"))) as opened:
+        with pytest.raises(NotFoundError, match=r"^Deployment holmes/server: .*check `output.notify.deployment`"):
+            await opened.tell("abc")
