@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detector import Detector, fault
+from toolset.core.reach import AddressRange
 from toolset.errors import SettingsError
 from toolset.settings import Duration, Settings
 
@@ -111,6 +112,9 @@ def _check_names(value: object, kind: inspect.Type, place: str, source: str) -> 
         for name, inner in cast("dict[object, object]", value).items():
             _check_name(str(name), known, f"{place}.", source)
             _check_names(inner, known[str(name)], f"{place}.{name}", source)
+    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        for name, inner in cast("dict[object, object]", value).items():
+            _check_names(inner, kind.value_type, f"{place}.{name}", source)
     if isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
         for position, inner in enumerate(cast("list[object]", value)):
             _check_names(inner, kind.item_type, f"{place}[{position}]", source)
@@ -145,6 +149,6 @@ def _hint(name: str, known: Iterable[str], parent: str) -> str:
 
 
 def _decode(kind: type[object], value: object) -> object:
-    if issubclass(kind, Duration):
+    if issubclass(kind, Duration | AddressRange):
         return kind.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a field of a type that nobody taught to decode

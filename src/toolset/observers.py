@@ -1,19 +1,16 @@
 """Turn what the parts tell of themselves into log lines and metrics."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import anyio
 
-from toolset.adapters.metrics import RESULTS, Metrics, type_label
-from toolset.core.health import Outcome
-from toolset.core.plan import Apply
-from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.adapters.metrics import RESULTS, Metrics
 from toolset.errors import TerminalError, ToolsetError
 from toolset.model import Key
 from toolset.runtime.reflector import SHORT_WATCH_S
-from toolset.verdicts import VerdictLog, named
+from toolset.verdicts import named
 
 _log: Final = logging.getLogger("toolset")
 
@@ -194,72 +191,6 @@ class EventMetrics:
         self._dropped.labels(reason).inc()
 
 
-class ReconcileLog:
-    """Logs what changed for people, measures the rest."""
-
-    def __init__(self, metrics: Metrics, verdicts: VerdictLog, changed_at: Mapping[Key, float]) -> None:
-        """Make it.
-
-        Args:
-            metrics: The series.
-            verdicts: Told of verdicts.
-            changed_at: When the Services that are being looked at changed, on the clock of ``anyio``.
-        """
-        self._metrics = metrics
-        self._verdicts = verdicts
-        self._changed_at = changed_at
-        self._awaited: dict[Key, float] = {}
-        self._wrote = False
-
-    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
-        """Note what detection says of a Service."""
-        if key in self._changed_at:
-            self._awaited.setdefault(key, self._changed_at[key])
-        self._verdicts.detected(key, verdict)
-
-    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
-        """Note the last word on each candidate, and how long it was in coming."""
-        wrote, self._wrote = self._wrote, False
-        for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
-            changed_at = self._awaited.pop(key)
-            if wrote:
-                self._metrics.event_to_write.observe(anyio.current_time() - changed_at)
-        self._verdicts.settled(verdicts)
-
-    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
-        """Measure a probe; log one that failed."""
-        kind = type_label(candidate.type)
-        self._metrics.probes.labels(kind, "alive" if outcome.alive else "failed").inc()
-        self._metrics.probe_time.labels(kind).observe(took_s)
-        if not outcome.alive:
-            extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
-            _log.info("probe failed", extra=extra)
-
-    def published(self, change: Apply, tools: int) -> None:
-        """Log a write."""
-        self._wrote = True
-        self._metrics.writes.inc()
-        if change.drifted:
-            self._metrics.drift.inc()
-        _log.info(
-            "config map written",
-            extra={
-                "tools": tools,
-                "written": list(change.written),
-                "removed": list(change.removed),
-                "drifted": change.drifted,
-            },
-        )
-
-    def unchanged(self, tools: int) -> None:
-        """Nothing to tell."""
-
-    def conflicted(self) -> None:
-        """Count a conflict."""
-        self._metrics.conflicts.inc()
-        _log.info("config map changed meanwhile; trying again with the newer version")
-
-
 def handler_failed(error: Exception) -> None:
     """Log a bug in a store's handler."""
     _log.error("store handler failed", exc_info=error)
@@ -268,10 +199,6 @@ def handler_failed(error: Exception) -> None:
 def handler_slow(took_s: float) -> None:
     """Log a store's handler that held up the watch."""
     _log.warning("store handler slow", extra={"took_s": round(took_s, 3)})
-
-
-def _is_open(verdict: Verdict | None) -> bool:
-    return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
 
 
 def _text(error: Exception) -> str:

@@ -8,6 +8,11 @@ from typing_extensions import override
 
 from toolset.core.detection import Mode
 from toolset.core.detector import Detector
+from toolset.core.dialects.documents import Credentials
+from toolset.core.dialects.holmesgpt import base_toolsets
+from toolset.core.dialects.schema import BaseToolset
+from toolset.core.reach import AddressRange, HeaderName, Reach, ServiceGlob
+from toolset.core.rendering import DIALECTS, Dialect
 
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _UNIT_S: Final = (3600.0, 60.0, 1.0, 0.001)
@@ -16,6 +21,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 DnsName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")]
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
@@ -107,6 +113,16 @@ class HealthSettings(_Section, frozen=True):
         concurrency: Probes in flight at once.
         rise: Successes in a row that make a tool up.
         fall: Failures in a row that make it down.
+        hold: How long removals are held when more than half of the tools, and at least 3, stop answering within one
+            interval; ``0s`` holds nothing.
+        via: ``direct``, or ``apiserver-proxy`` to probe from outside the cluster; that needs the right to ``get``
+            ``services/proxy``.
+        refused_ranges: Address ranges (CIDR) that are never dialled, beside loopback, link-local, metadata, multicast
+            and the like.
+        allow_selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
+        allow_external_name: Globs of ``namespace/name``: Services of type ExternalName that are taken all the same.
+        detectors: By product (or custom type), how its candidates are reached: ``ca_file``, ``insecure_skip_verify``,
+            ``headers_from``, ``services``, ``statuses``.
         connect_to: Dial ``host:port`` at another ``host:port``, as curl's option of that name; for tests.
     """
 
@@ -116,6 +132,12 @@ class HealthSettings(_Section, frozen=True):
     concurrency: Positive = 32
     rise: Positive = 1
     fall: Positive = 3
+    hold: Duration = Duration(120)
+    via: Literal["direct", "apiserver-proxy"] = "direct"
+    refused_ranges: tuple[AddressRange, ...] = ()
+    allow_selectorless: tuple[ServiceGlob, ...] = ()
+    allow_external_name: tuple[ServiceGlob, ...] = ()
+    detectors: dict[str, Reach] = {}
     connect_to: dict[str, str] = {}
 
 
@@ -123,10 +145,56 @@ class OutputSettings(_Section, frozen=True):
     """What is written.
 
     Attributes:
+        dialects: Which documents are written: ``kubernaut``, ``holmesgpt``, ``json``.
         grafana_api_key_env: For ``namespace/name`` of a Grafana, the reader's environment variable with its API key.
+        credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
+            ``api_key``, ``bearer_token``, ``username``, ``password``.
+        variables: Further environment variables of the reader that ``overrides.yaml`` may refer to.
+        base_toolsets: Toolsets of HolmesGPT that are always in its document, with ``enabled`` and ``config``.
+        allow_unsafe_overrides: Whether ``overrides.yaml`` may hold keys with which HolmesGPT runs commands, reads
+            files or talks to other tools.
+        max_per_type: How many tools of one type are published; HolmesGPT checks them one after another within 20 s.
+        max_http_tools: How many tools of types that HolmesGPT reads over HTTP; each is a tool of the language model,
+            which takes 128 in all.
+        limit_kib: The most that our documents take in the ConfigMap, KiB; what does not fit is left out.
+        legacy_keys: Whether keys that an earlier system left in the ConfigMap are kept or removed: ``toolset.json``,
+            and all that one of ``legacy_managers`` wrote.
+        legacy_managers: Field managers that count as an earlier system, as ``managedFields`` names them.
+        instance: Names this installation, so that another one on the same ConfigMap is noticed; when empty, its
+            ServiceAccount does.
     """
 
-    grafana_api_key_env: dict[str, VariableName] = {}
+    dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
+    grafana_api_key_env: dict[ServiceName, VariableName] = {}
+    credentials: dict[ServiceName, Credentials] = {}
+    variables: tuple[VariableName, ...] = ()
+    base_toolsets: Annotated[dict[str, BaseToolset], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=base_toolsets
+    )
+    allow_unsafe_overrides: bool = False
+    max_per_type: Annotated[int, msgspec.Meta(ge=0)] = 500
+    max_http_tools: Annotated[int, msgspec.Meta(ge=0)] = 80
+    limit_kib: Annotated[int, msgspec.Meta(ge=4, le=900)] = 900
+    legacy_keys: Literal["keep", "remove"] = "keep"
+    legacy_managers: tuple[str, ...] = ()
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z")] = ""
+
+
+class NotifySettings(_Section, frozen=True):
+    """Who is told that the ConfigMap has changed.
+
+    Attributes:
+        url: What to POST to, for example HolmesGPT's ``/api/admin/reload/toolsets``; empty tells nobody.
+        headers_from: By header of that request, the file that holds its value; read each time.
+        deployment: ``namespace/name`` of a Deployment to roll out anew by an annotation; empty rolls none out. RBAC has
+            to allow a patch of it.
+        delay: After a write, so that the kubelet has brought the ConfigMap to the pods.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s]+)?\Z")] = ""
+    headers_from: dict[HeaderName, Annotated[str, msgspec.Meta(min_length=1)]] = {}
+    deployment: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?\Z")] = ""
+    delay: Interval = Interval(90)
 
 
 class ControllerSettings(_Section, frozen=True):
@@ -218,6 +286,7 @@ class Settings(_Section, frozen=True):
     discovery: DiscoverySettings = DiscoverySettings()
     health: HealthSettings = HealthSettings()
     output: OutputSettings = OutputSettings()
+    notify: NotifySettings = NotifySettings()
     controller: ControllerSettings = ControllerSettings()
     election: ElectionSettings = ElectionSettings()
     kube: KubeSettings = KubeSettings()

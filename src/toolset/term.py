@@ -14,17 +14,20 @@ import anyio
 from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.probe import HttpProber
+from toolset.core.brake import BrakeOptions
 from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
 from toolset.core.plan import owned_keys
 from toolset.core.published import published_urls
 from toolset.model import ConfigMap, Key, Service
-from toolset.observers import PassObserver, QueueMetrics, ReconcileLog
+from toolset.notifier import Notifier
+from toolset.observers import PassObserver, QueueMetrics
+from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
-from toolset.reconciler.target import TargetOptions, TargetReconciler
+from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import Controller, Result
 from toolset.runtime.debounce import DebounceOptions, Debouncer
@@ -33,7 +36,7 @@ from toolset.runtime.union import Union
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
 from toolset.verdicts import VerdictLog
-from toolset.wiring import detection_options, target_key
+from toolset.wiring import detection_options, target_key, target_options
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
@@ -59,6 +62,7 @@ class Term:
         prober: HttpProber,
         metrics: Metrics,
         recorder: EventRecorder,
+        notifier: Notifier,
     ) -> None:
         """Build the parts; both stores must be synced.
 
@@ -70,15 +74,18 @@ class Term:
             prober: What asks backends.
             metrics: The series.
             recorder: What tells people.
+            notifier: What tells readers of the ConfigMap.
         """
         self._settings = settings
+        self._notifier = notifier
+        metrics.config_map_limit.set(settings.output.limit_kib * 1024)
         self._services = services
         self._config_maps = config_maps
         self._metrics = metrics
         self._target = target_key(settings)
         self._verdicts = VerdictLog(metrics, recorder)
         self._changed_at: dict[Key, float] = {}
-        self._events = ReconcileLog(metrics, self._verdicts, self._changed_at)
+        self._events = ReconcileLog(metrics, self._verdicts, recorder, self._changed_at)
         self._service_queue = self._queue("service")
         self._probe_queue = self._queue("probe")
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
@@ -86,8 +93,9 @@ class Term:
         self._service_debounce = Debouncer(self._service_queue.add, SERVICE_DEBOUNCE)
         self._target_debounce = Debouncer(self._target_queue.add, TARGET_DEBOUNCE)
         self._gate = Gate(on_open=lambda: self._target_queue.add(self._target))
-        findings = Findings(Thresholds(settings.health.rise, settings.health.fall))
-        self._build_controllers(findings, applier, prober)
+        health = settings.health
+        findings = Findings(Thresholds(health.rise, health.fall), BrakeOptions(health.interval, health.hold))
+        self._build_controllers(findings, applier, prober, recorder)
 
     def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
@@ -95,8 +103,10 @@ class Term:
         observer.watch(queue.in_work_since)
         return queue
 
-    def _build_controllers(self, findings: Findings, applier: KubeApplier, prober: HttpProber) -> None:
-        settings = self._settings
+    def _build_controllers(
+        self, findings: Findings, applier: KubeApplier, prober: HttpProber, recorder: EventRecorder
+    ) -> None:
+        settings, health = self._settings, self._settings.health
         service_pass = ServiceReconciler(
             self._services,
             findings,
@@ -111,7 +121,8 @@ class Term:
             prober,
             self._gate,
             self._events,
-            ProbeOptions(settings.health.enabled, settings.health.interval),
+            ProbeOptions(health.enabled, health.interval, health.timeout, health.concurrency, health.fall),
+            probe=self._probe_queue.add,
             publish=self._publish,
             jitter=random.random,
         )
@@ -121,16 +132,17 @@ class Term:
             applier,
             self._gate,
             self._events,
-            TargetOptions(settings.discovery.annotation_prefix, settings.output.grafana_api_key_env),
+            recorder,
+            target_options(settings),
         )
         self._service_pass = service_pass
         self._service_controller = Controller(self._service_queue, self._detect, PassObserver(self._metrics, "service"))
         self._probe_controller = Controller(
             self._probe_queue,
             probe_pass,
-            PassObserver(self._metrics, "probe", settings.health.concurrency),
-            workers=settings.health.concurrency,
-            timeout_s=settings.health.timeout + 5.0,
+            PassObserver(self._metrics, "probe", health.concurrency),
+            workers=health.concurrency,
+            timeout_s=2 * health.timeout + 5.0,  # a probe, a wait for its host, and some time to spare
         )
         self._target_controller = Controller(self._target_queue, target_pass, PassObserver(self._metrics, "target"))
 
@@ -148,6 +160,7 @@ class Term:
                 beside.start_soon(self._target_debounce.run)
                 beside.start_soon(self._open_gate_in_time)
                 beside.start_soon(self._resync)
+                beside.start_soon(self._notifier.run)
                 await self._work()
                 beside.cancel_scope.cancel()
 
@@ -210,6 +223,7 @@ class Term:
             self._service_debounce.poke(key)
 
     def _on_config_map(self, _: Delta[ConfigMap]) -> None:
+        self._notifier.poke()
         self._publish()
 
     def _publish(self) -> None:

@@ -1,27 +1,38 @@
 """Turn settings into the options and the clients of each part."""
 
+import os
 from uuid import uuid4
 
+import msgspec
+
 from toolset import __version__
-from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials
+from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials, service_account
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.adapters.telemetry import SERVICE_NAME
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
 from toolset.core.detector import Detector
+from toolset.core.dialects.documents import Credentials as ReaderCredentials
+from toolset.core.rendering import OutputOptions
 from toolset.errors import SettingsError
 from toolset.model import Key
+from toolset.reconciler.publishing import TargetOptions
 from toolset.runtime.election import ElectorOptions
 from toolset.settings import Settings
 
 
 def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
     """Return where access to the API server comes from: a named kubeconfig, else the pod's, else the usual places."""
-    host = environment.get("KUBERNETES_SERVICE_HOST", "")
-    if settings.kube.kubeconfig or settings.kube.context or not host:
+    if not _is_in_cluster(settings, environment):
         return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
+    host = environment["KUBERNETES_SERVICE_HOST"]
     return InClusterCredentials(host, environment.get("KUBERNETES_SERVICE_PORT", "443"))
+
+
+def _is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
+    named = settings.kube.kubeconfig or settings.kube.context
+    return bool(environment.get("KUBERNETES_SERVICE_HOST")) and not named
 
 
 def transport(settings: Settings, environment: dict[str, str]) -> KubeTransport:
@@ -48,12 +59,49 @@ def detection_options(settings: Settings) -> DetectionOptions:
         exclude=discovery.exclude_namespaces,
         mode=discovery.mode,
         trusted=discovery.trusted_namespaces,
+        selectorless=settings.health.allow_selectorless,
+        external_names=settings.health.allow_external_name,
     )
 
 
 def target_key(settings: Settings) -> Key:
     """Return the ConfigMap that is kept."""
     return Key(settings.target.namespace, settings.target.name)
+
+
+def output_options(settings: Settings) -> OutputOptions:
+    """Return what the settings say about documents."""
+    output = settings.output
+    keys = {name: ReaderCredentials(api_key=variable) for name, variable in output.grafana_api_key_env.items()}
+    return OutputOptions(
+        output.dialects,
+        {**keys, **output.credentials},
+        output.base_toolsets,
+        output.variables,
+        output.allow_unsafe_overrides,
+        output.max_per_type,
+        output.max_http_tools,
+        output.limit_kib * 1024,
+    )
+
+
+def target_options(settings: Settings) -> TargetOptions:
+    """Return what the settings say about publishing."""
+    return TargetOptions(
+        settings.discovery.annotation_prefix,
+        output_options(settings),
+        settings.output.legacy_keys == "remove",
+        settings.output.legacy_managers,
+        settings.output.instance,
+    )
+
+
+def named(settings: Settings, environment: dict[str, str]) -> Settings:
+    """Return ``settings`` with a name for this installation: where they give none, the pod's ServiceAccount."""
+    if settings.output.instance or not _is_in_cluster(settings, environment):
+        return settings
+    output = msgspec.structs.replace(settings.output, instance=service_account())
+    return msgspec.structs.replace(settings, output=output)
 
 
 def lease_key(settings: Settings) -> Key:
@@ -84,4 +132,7 @@ def identity(host: str) -> str:
 def prober(settings: Settings) -> HttpProber:
     """Return the prober that the settings describe."""
     health = settings.health
-    return HttpProber(ProberOptions(health.timeout, health.concurrency, health.connect_to))
+    return HttpProber(
+        ProberOptions(health.timeout, health.concurrency, health.connect_to, health.refused_ranges, health.detectors),
+        api_server=credentials(settings, dict(os.environ)) if health.via == "apiserver-proxy" else None,
+    )

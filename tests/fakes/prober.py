@@ -1,16 +1,17 @@
 """Backends that live or die as the test says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from toolset.core.health import Outcome
+from toolset.core.health import Failure, Outcome
 from toolset.core.verdict import Candidate
 from toolset.model import Key
 
 WELL = Outcome(alive=True)
 SICK = Outcome(alive=False, detail="answered 503")
+HUNG = Outcome(alive=False, detail="no answer within 5 s", failure=Failure.TIMEOUT)
 
 
 class FakeProber:
@@ -19,12 +20,17 @@ class FakeProber:
     Attributes:
         outcomes: What a backend answers from now on; one that is not named is well.
         takes_s: How long each answer takes, seconds.
+        times_s: How long the answers of some backends take instead, seconds.
+        before: Called when a backend is asked.
         asked: Which candidates were probed, in order.
+        asked_at: When each of them was.
     """
 
     def __init__(self, outcomes: Mapping[Key, Outcome] | None = None, *, takes_s: float = 0.0) -> None:
         self.outcomes = dict(outcomes or {})
         self.takes_s = takes_s
+        self.times_s: dict[Key, float] = {}
+        self.before: Callable[[], None] = lambda: None
         self.asked: list[Candidate] = []
         self.asked_at: list[float] = []
 
@@ -32,5 +38,7 @@ class FakeProber:
         """Answer with what stands in ``outcomes`` when the answer is due."""
         self.asked.append(candidate)
         self.asked_at.append(anyio.current_time())
-        await (anyio.sleep(self.takes_s) if self.takes_s else checkpoint())
+        self.before()
+        takes_s = self.times_s.get(candidate.key, self.takes_s)
+        await (anyio.sleep(takes_s) if takes_s else checkpoint())
         return self.outcomes.get(candidate.key, WELL)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -52,14 +53,22 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
 
 
 class Answers:
-    """One HTTP server that is many products: the Host header says which one is asked."""
+    """One HTTP server that is many products: the Host header says which one is asked.
+
+    Attributes:
+        requests: How often each was asked.
+        arrivals: When, on the monotonic clock.
+        takes_s: How long an answer takes, seconds.
+    """
 
     def __init__(self) -> None:
         self._products: dict[str, Mapping[str, Answer]] = {}
         self._failing: dict[str, int] = {}
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), partial(_Handler, self))
+        self.arrivals: list[float] = []
+        self.takes_s = 0.0
+        self._server = _Server((LOOPBACK, 0), partial(_Handler, self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
         self.address = f"{LOOPBACK}:{self._server.server_port}"
@@ -80,17 +89,23 @@ class Answers:
             self._failing[authority] = times
 
     def heal(self) -> None:
-        """Let everything that fails answer again."""
+        """Let everything that fails answer again, and at once."""
         with self._lock:
+            self.takes_s = 0.0
             self._failing.clear()
 
     def answer(self, authority: str, path: str) -> Answer:
         with self._lock:
+            self.arrivals.append(time.monotonic())
             self.requests[authority] += 1
             if left := self._failing.get(authority, 0):
                 self._failing[authority] = left - 1
                 return Answer(503, "text/plain", "no healthy upstream")
             return self._products.get(authority, {}).get(path, Answer(404, "text/plain", "not found"))
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with five, a sixth that comes at once waits a second for its next try
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -100,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         answer = self._answers.answer(self.headers["Host"], self.path)
+        threading.Event().wait(self._answers.takes_s)
         body = answer.body.encode()
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
@@ -138,7 +154,7 @@ class Daemon:
 def prometheus(directory: Path, port: int) -> Daemon:
     """Return a Prometheus that scrapes nothing, not started yet; ``directory`` is made."""
     command = [
-        _binary("prometheus"),
+        binary("prometheus"),
         "--config.file=/dev/null",
         "--storage.tsdb.path={directory}/data",
         "--web.listen-address={address}",
@@ -149,7 +165,7 @@ def prometheus(directory: Path, port: int) -> Daemon:
 def victoria_metrics(directory: Path, port: int) -> Daemon:
     """Return a VictoriaMetrics, not started yet; ``directory`` is made."""
     command = [
-        _binary("victoria-metrics"),
+        binary("victoria-metrics"),
         "-storageDataPath={directory}/data",
         "-httpListenAddr={address}",
         "-memory.allowedBytes=64MB",
@@ -159,7 +175,7 @@ def victoria_metrics(directory: Path, port: int) -> Daemon:
 
 def missing() -> list[str]:
     """Return the real products that this machine does not have."""
-    return [name for name in ("prometheus", "victoria-metrics") if _find(name) is None]
+    return [name for name in ("prometheus", "victoria-metrics", "prometheus-alertmanager") if find(name) is None]
 
 
 class Backends:
@@ -201,12 +217,14 @@ class Backends:
         return tool.backend
 
 
-def _find(name: str) -> str | None:
+def find(name: str) -> str | None:
+    """Return where the program ``name`` is."""
     done = subprocess.run([ROOT / "hack" / "backends", "--where"], stdout=subprocess.PIPE, text=True, check=True)
     return shutil.which(name, path=f"{done.stdout.strip()}{os.pathsep}{os.environ['PATH']}")
 
 
-def _binary(name: str) -> str:
-    found = _find(name)
+def binary(name: str) -> str:
+    """Return where the program ``name`` is, which has to be here."""
+    found = find(name)
     assert found is not None, f"there is no {name}: run hack/backends"
     return found

@@ -11,14 +11,16 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from toolset.core.health import Failure
 from toolset.core.verdict import Reason
 
 TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
-CONTROLLERS: Final = ("service", "probe", "target")
+CONTROLLERS: Final = ("service", "probe", "target", "notify")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
 RESOURCES: Final = ("services", "configmaps", "leases")
 LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume")
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
+OUTCOMES: Final = ("alive", *(failure.value for failure in Failure if failure is not Failure.PUT_OFF))
 VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _PASS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -153,14 +155,16 @@ class Metrics:
             "toolset_services", "Services by verdict: Published, or the reason why not.", verdict=VERDICTS
         )
         self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.", **kind)
-        self.probes = self._counter(
-            "toolset_probes_total", "Health requests by outcome.", **kind, outcome=("alive", "failed")
-        )
+        self.probes = self._counter("toolset_probes_total", "Health requests by outcome.", **kind, outcome=OUTCOMES)
         self.probe_time = self._histogram(
             "toolset_probe_duration_seconds",
             "Length of a health request, with waiting for a slot.",
             _PASS_BUCKETS,
             **kind,
+        )
+        self.held = self._gauge("toolset_removals_held", "Tools that stay published although their probes fail.")
+        self.holds = self._counter(
+            "toolset_removal_holds_total", "Times that removals were held because most tools stopped answering at once."
         )
         self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
         self.events_dropped = self._counter(
@@ -171,6 +175,10 @@ class Metrics:
         self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
         self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
         self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
+        self.config_map_bytes = self._gauge("toolset_configmap_bytes", "Size of our documents in the ConfigMap.")
+        self.config_map_limit = self._gauge("toolset_configmap_limit_bytes", "The most that they may take.")
+        self.overrides_valid = self._gauge("toolset_overrides_valid", "Whether overrides.yaml, if any, is valid.")
+        self.overrides_valid.set(1)
         self.event_to_write = self._histogram(
             "toolset_event_to_write_seconds", "From a change of a Service to the write that it led to.", _WRITE_BUCKETS
         )

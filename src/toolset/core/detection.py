@@ -13,7 +13,7 @@ import msgspec
 from toolset.core.annotations import Annotations, BadAnnotation, opted_in, parse
 from toolset.core.detector import Detector
 from toolset.core.endpoint import Endpoint, endpoint
-from toolset.core.globs import Namespaces
+from toolset.core.globs import Namespaces, matches_any
 from toolset.core.identity import identify
 from toolset.core.index import Index
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
@@ -44,6 +44,8 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         exclude: Namespace globs that are excluded in any case.
         mode: ``annotated`` takes only Services whose annotation opts in.
         trusted: Namespace globs; elsewhere only Services whose annotation opts in are taken.
+        selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
+        external_names: Globs of ``namespace/name``: the same for Services of type ExternalName.
     """
 
     detectors: tuple[Detector, ...]
@@ -54,6 +56,8 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
     exclude: tuple[str, ...] = ()
     mode: Mode = "auto"
     trusted: tuple[str, ...] = ("*",)
+    selectorless: tuple[str, ...] = ()
+    external_names: tuple[str, ...] = ()
 
     @cached_property
     def index(self) -> Index:
@@ -101,8 +105,9 @@ def _refusal(service: Service, asked: Annotations, detector: Detector, options: 
     if asked.switch == "auto" and service.metadata.namespace not in options.inferring:
         return Rejected(Reason.NOT_OPTED_IN, type=detector.type)
     if service.spec.type == "ExternalName":
-        return Rejected(Reason.EXTERNAL_NAME, type=detector.type)
-    if not service.spec.selector:
+        allowed = matches_any(str(service.key), options.external_names)
+        return None if allowed else Rejected(Reason.EXTERNAL_NAME, type=detector.type)
+    if not service.spec.selector and not matches_any(str(service.key), options.selectorless):
         return Rejected(Reason.SELECTORLESS, type=detector.type)
     return None
 
@@ -186,5 +191,7 @@ def _address(service: Service) -> str:
 
 def _backend(service: Service, port: ServicePort) -> str:
     """Name what the Service leads to: two Services with the same answer have the same pods behind them."""
-    selector = ",".join(f"{k}={v}" for k, v in sorted((service.spec.selector or {}).items()))
+    if not service.spec.selector or service.spec.type == "ExternalName":
+        return f"service {service.metadata.name}"  # nobody knows what is behind it
+    selector = ",".join(f"{k}={v}" for k, v in sorted(service.spec.selector.items()))
     return f"{selector}:{port.target_port if port.target_port is not None else port.port}"

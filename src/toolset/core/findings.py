@@ -1,10 +1,13 @@
 """What is known of each Service, and which of them are published, in which order."""
 
+import math
 from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
+from toolset.core.brake import USUAL as USUAL_BRAKE
+from toolset.core.brake import Brake, BrakeOptions, Hold
 from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds, observe
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
@@ -26,8 +29,9 @@ class Findings:
     Every answer depends on its content alone, never on the order in which that came.
     """
 
-    def __init__(self, thresholds: Thresholds = Thresholds()) -> None:
+    def __init__(self, thresholds: Thresholds = Thresholds(), brake: BrakeOptions = USUAL_BRAKE) -> None:
         self._thresholds = thresholds
+        self._brake = Brake(brake)
         self._findings: dict[Key, Finding] = {}
         self._candidates: dict[Key, Candidate] = {}
 
@@ -56,15 +60,23 @@ class Findings:
         self._findings[key] = Finding(verdict, health)
         return True
 
-    def probed(self, candidate: Candidate, outcome: Outcome) -> Health | None:
+    def probed(
+        self, candidate: Candidate, outcome: Outcome, *, began_s: float = -math.inf, now_s: float = -math.inf
+    ) -> Health | None:
         """Note what a probe of ``candidate`` found; return its health.
 
         ``None`` says that the Service changed meanwhile, so that the outcome is of something else.
+
+        Args:
+            candidate: What was probed.
+            outcome: What was found.
+            began_s: When the probe began, on any clock that does not go back.
+            now_s: When it ended, on the same clock.
         """
         known = self._findings.get(candidate.key)
         if known is None or known.verdict != candidate:
             return None
-        health = observe(known.health, outcome, self._thresholds)
+        health = observe(known.health, outcome, self._thresholds, began_s=began_s, now_s=now_s)
         self._findings[candidate.key] = Finding(candidate, health)
         return health
 
@@ -86,10 +98,27 @@ class Findings:
         """Return the healthy candidates, each backend once, best instance of a type first."""
         return tools_of(self.candidate_verdicts())
 
-    def candidate_verdicts(self) -> Mapping[Key, Verdict]:
-        """Return for each candidate the tool it is or why it is none."""
+    def candidate_verdicts(self, held: Container[Key] = ()) -> Mapping[Key, Verdict]:
+        """Return for each candidate the tool it is or why it is none.
+
+        Args:
+            held: Candidates that count as up although they are down.
+        """
         kept = self._best_of_each_backend()
-        return {key: self._final(self._findings[key], kept) for key in self._candidates}
+        return {key: self._final(self._findings[key], kept, held) for key in self._candidates}
+
+    @property
+    def loss_waits(self) -> bool:
+        """Whether a lost tool stays published until more is known of the others."""
+        return self._brake.waits
+
+    def hold(self, now_s: float) -> Hold:
+        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`."""
+        return self._brake.decide(self.healths(), now_s)
+
+    def healths(self) -> Mapping[Key, Health]:
+        """Return the health of each candidate, twins left out."""
+        return {winner.key: self._findings[winner.key].health for winner in self._best_of_each_backend().values()}
 
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
@@ -104,7 +133,9 @@ class Findings:
                 best[_backend(candidate)] = candidate
         return best
 
-    def _final(self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate]) -> Verdict:
+    def _final(
+        self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
+    ) -> Verdict:
         verdict = finding.verdict
         if isinstance(verdict, Rejected):
             return verdict
@@ -112,7 +143,7 @@ class Findings:
         if winner is not verdict:
             return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
         health = finding.health
-        if health.up:
+        if health.up or verdict.key in held:
             return verdict
         if health.up is None:
             return Rejected(Reason.UNPROBED, "", verdict.type, verdict.asked)

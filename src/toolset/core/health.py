@@ -1,5 +1,7 @@
 """When a tool counts as up: thresholds over probe outcomes, as values."""
 
+import math
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -21,6 +23,28 @@ class Thresholds(msgspec.Struct, frozen=True):
     fall: int = 3
 
 
+class Failure(Enum):
+    """What kind of failure a probe met."""
+
+    REFUSED = "refused"
+    """No connection: refused, no route, or no such name."""
+
+    TIMEOUT = "timeout"
+    STATUS = "status"
+    IDENTITY = "identity"
+    TLS = "tls"
+    ADDRESS = "address"
+    """The guard forbids the address."""
+
+    PROTOCOL = "protocol"
+    """What came was no whole HTTP answer within its limits."""
+
+    PUT_OFF = "put_off"
+    """There was no room for it; nothing was found out."""
+
+    OTHER = "failed"
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What one probe found.
 
@@ -29,12 +53,30 @@ class Outcome(msgspec.Struct, frozen=True):
         detail: A fixed phrase that says why not, with at most a status code in it; never text from the backend.
         assumed: Nobody looked, because probes are off; no further success is waited for.
         stranger: What answered is something else than the detector took it for.
+        failure: Of which kind the failure is; says nothing when alive.
+        status: The answer's status code; 0 when there was none.
     """
 
     alive: bool
     detail: str = ""
     assumed: bool = False
     stranger: bool = False
+    failure: Failure = Failure.OTHER
+    status: int = 0
+
+    @property
+    def word(self) -> str:
+        """The one word for metrics and traces: ``alive``, or the kind of failure."""
+        return "alive" if self.alive else self.failure.value
+
+    @property
+    def put_off(self) -> bool:
+        """Whether nothing was found out."""
+        return self.failure is Failure.PUT_OFF
+
+
+PUT_OFF: Final = Outcome(alive=False, detail="there was no room for its probe yet", failure=Failure.PUT_OFF)
+"""No verdict: the backend kept others waiting, or its host was busy; its turn comes again."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -46,6 +88,10 @@ class Health(msgspec.Struct, frozen=True):
         failures: In a row.
         detail: Of the last failed probe.
         stranger: Whether that probe met something else.
+        overdue: Whether a look has begun since and brought nothing yet.
+        looked_s: When the last look that brought something began, on the caller's clock.
+        began_s: When the first of the failures in a row was looked for.
+        fell_s: When it went down after it had been up; ``None`` when it is not down, or never was up.
     """
 
     up: bool | None = None
@@ -53,6 +99,15 @@ class Health(msgspec.Struct, frozen=True):
     failures: int = 0
     detail: str = ""
     stranger: bool = False
+    overdue: bool = False
+    looked_s: float = -math.inf
+    began_s: float = -math.inf
+    fell_s: float | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last look did not confirm that it is well."""
+        return self.overdue or self.failures > 0
 
 
 PUBLISHED: Final = Health(up=True)
@@ -60,18 +115,38 @@ PUBLISHED: Final = Health(up=True)
 never drops a tool on its first failed probe."""
 
 
-def observe(health: Health, outcome: Outcome, thresholds: Thresholds) -> Health:
+def observe(
+    health: Health, outcome: Outcome, thresholds: Thresholds, *, began_s: float = -math.inf, now_s: float = -math.inf
+) -> Health:
     """Return ``health`` after one more outcome.
 
     A candidate that was never up is down from its first failure: it is published after its first success.
+
+    Args:
+        health: What was known.
+        outcome: What the probe found; one that was put off found nothing, and only leaves a doubt.
+        thresholds: How many in a row count.
+        began_s: When the probe began, on any clock that does not go back.
+        now_s: When it ended, on the same clock.
     """
+    if outcome.put_off:
+        return msgspec.structs.replace(health, overdue=True)
     if outcome.alive:
         successes = health.successes + 1
         risen = health.up is True or outcome.assumed or successes >= thresholds.rise
-        return Health(up=risen, successes=successes)
+        return Health(up=risen, successes=successes, looked_s=began_s)
     failures = health.failures + 1
     stays = health.up is True and failures < thresholds.fall
-    return Health(up=stays, failures=failures, detail=outcome.detail, stranger=outcome.stranger)
+    falls = health.up is True and not stays
+    return Health(
+        up=stays,
+        failures=failures,
+        detail=outcome.detail,
+        stranger=outcome.stranger,
+        looked_s=began_s,
+        began_s=health.began_s if health.failures else began_s,
+        fell_s=now_s if falls else health.fell_s,
+    )
 
 
 def next_look_s(health: Health, interval_s: float) -> float:

@@ -32,6 +32,11 @@ class NotifyReconciler:
         self._prefix = prefix
         self._told: dict[int, str] = {}
 
+    def begin(self, key: Key) -> None:
+        """Take it that readers know what the ConfigMap ``key`` holds now."""
+        digest = self._digest(key)
+        self._told = dict.fromkeys(range(len(self._consumers)), digest)
+
     async def __call__(self, key: Key) -> Result:
         """Tell the readers of the ConfigMap ``key``.
 
@@ -39,13 +44,16 @@ class NotifyReconciler:
             ToolsetError: A reader did not take it; those before it did.
         """
         with tracer.start_as_current_span("reconcile", attributes=pass_attributes("notify", key)):
-            current = self._config_maps.get(key)
-            if current is None:
-                return DONE
-            ours = owned_keys(current, self._prefix)
-            digest = content_hash({name: text for name, text in current.entries.items() if name in ours})
+            digest = self._digest(key)
             for number, consumer in enumerate(self._consumers):
-                if self._told.get(number) != digest:
+                if digest and self._told.get(number) != digest:
                     await consumer.tell(digest)
                     self._told[number] = digest
             return DONE
+
+    def _digest(self, key: Key) -> str:
+        current = self._config_maps.get(key)
+        if current is None:
+            return ""
+        ours = owned_keys(current, self._prefix)
+        return content_hash({name: text for name, text in current.entries.items() if name in ours})

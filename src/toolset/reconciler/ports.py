@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+from toolset.core.brake import Hold
 from toolset.core.health import Outcome
 from toolset.core.plan import Apply
+from toolset.core.publication import Publication
 from toolset.core.verdict import Candidate, Verdict
 from toolset.model import ConfigMap, Key
 from toolset.runtime.store import Reader
@@ -14,7 +16,7 @@ class Prober(Protocol):
     """Port: ask a candidate whether it lives."""
 
     async def probe(self, candidate: Candidate) -> Outcome:
-        """Return what one health request found, within the probe timeout. Never raises."""
+        """Return what one health request found, within the probe timeout once there is room for it. Never raises."""
         ...
 
 
@@ -57,6 +59,9 @@ class ReconcileEvents(Protocol):
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         """A health request ended."""
 
+    def composed(self, publication: Publication) -> None:
+        """What is to be published has been composed."""
+
     def published(self, change: Apply, tools: int) -> None:
         """The ConfigMap was written."""
 
@@ -66,6 +71,9 @@ class ReconcileEvents(Protocol):
     def conflicted(self) -> None:
         """A write met a newer version."""
 
+    def held(self, hold: Hold) -> None:
+        """The removal brake has looked at what was lost, and keeps ``hold.keys`` published."""
+
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         """The ConfigMap says what is known; ``verdicts`` has the last word on each candidate."""
 
@@ -73,7 +81,15 @@ class ReconcileEvents(Protocol):
 class EventRecorder(Protocol):
     """Port: tell people, by Kubernetes Events, what changed."""
 
-    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
+    def record(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        note: str,
+        *,
+        related: Key | None = None,
+        action: str = "Publish",
+    ) -> None:
         """Note something; never waits, never raises. What comes too often is counted or dropped.
 
         Args:
@@ -81,11 +97,20 @@ class EventRecorder(Protocol):
             reason: One word, for example ``Unhealthy``.
             note: A sentence, at most 1 kB.
             related: The Service that it is about.
+            action: What was being done, one word.
         """
 
 
 class NoEventRecorder:
     """Tells nobody."""
 
-    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
+    def record(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        note: str,
+        *,
+        related: Key | None = None,
+        action: str = "Publish",
+    ) -> None:
         """Ignore it."""

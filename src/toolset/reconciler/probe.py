@@ -1,19 +1,29 @@
 """The pass over one candidate: ask it whether it lives, and decide when to ask again."""
 
+import math
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 import msgspec
 from opentelemetry import trace
 
+from toolset.core.brake import FEWEST
 from toolset.core.findings import ALIVE, Findings
-from toolset.core.health import Outcome, next_look_s
+from toolset.core.health import SECOND_LOOKS_S, Health, Outcome, next_look_s
 from toolset.core.verdict import Candidate
 from toolset.model import Key
 from toolset.reconciler.gate import Gate
+from toolset.reconciler.lanes import Lanes
 from toolset.reconciler.ports import Prober, ReconcileEvents
-from toolset.reconciler.spans import pass_attributes, probe_attributes, tracer
+from toolset.reconciler.spans import outcome_attributes, pass_attributes, probe_attributes, tracer
 from toolset.runtime.controller import DONE, Result
+
+PATIENCE: Final = 0.2
+"""The share of a probe's time after which a backend counts as slow."""
+
+SWEEP_EVERY_S: Final = sum(SECOND_LOOKS_S)
+"""All tools are looked at out of turn at most so often, however many begin to fail, seconds."""
 
 
 class ProbeOptions(msgspec.Struct, frozen=True):
@@ -22,10 +32,16 @@ class ProbeOptions(msgspec.Struct, frozen=True):
     Attributes:
         enabled: Without probes every candidate counts as healthy.
         interval_s: Time between two looks at a tool that is well, seconds; jittered by a tenth.
+        timeout_s: How long one probe may take, seconds.
+        slots: Probes in flight at once.
+        fall: Failures in a row that make a tool down.
     """
 
     enabled: bool = True
     interval_s: float = 30.0
+    timeout_s: float = 5.0
+    slots: int = 32
+    fall: int = 3
 
 
 class ProbeReconciler:
@@ -39,41 +55,85 @@ class ProbeReconciler:
         events: ReconcileEvents,
         options: ProbeOptions,
         *,
+        probe: Callable[[Key], None],
         publish: Callable[[], None],
         jitter: Callable[[], float],
     ) -> None:
+        """Make it.
+
+        Args:
+            findings: Where healths are kept.
+            prober: What asks backends.
+            gate: Told of candidates that have their first verdict.
+            events: Told of every probe.
+            options: How often to probe.
+            probe: Called with a candidate that is to be looked at now.
+            publish: Called when what is published may have to change.
+            jitter: Returns 0 to 1.
+        """
         self._findings = findings
         self._prober = prober
         self._gate = gate
         self._events = events
         self._options = options
+        self._probe = probe
         self._publish = publish
         self._jitter = jitter
+        self._lanes = Lanes(options.slots, options.timeout_s * PATIENCE, probe)
+        self._swept_s = -math.inf
 
     async def __call__(self, key: Key) -> Result:
         """Probe the candidate ``key`` once and say when to look again; never raises."""
         with tracer.start_as_current_span("reconcile", attributes=pass_attributes("probe", key)):
             candidate = self._findings.candidate(key)
             if candidate is None:
+                self._lanes.forget(key)
                 return DONE
-            before = self._findings.health(key)
+            before, began_s = self._findings.health(key), anyio.current_time()
             outcome = await self._look(candidate)
-            health = self._findings.probed(candidate, outcome)
-            if health is None:  # the Service changed meanwhile, and its own pass has asked for another look
+            now_s = anyio.current_time()
+            health = self._findings.probed(candidate, outcome, began_s=began_s, now_s=now_s)
+            if health is None or outcome.put_off:  # who changed it, or the lanes, will ask for another look
                 return DONE
-            self._gate.settle(key)
-            if health.up != before.up:
-                self._publish()
-            if not self._options.enabled:
-                return DONE
-            wait_s = next_look_s(health, self._options.interval_s)
-            return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
+            return self._conclude(key, before, health)
+
+    def _conclude(self, key: Key, before: Health, health: Health) -> Result:
+        self._gate.settle(key)
+        if health.up != before.up or self._findings.loss_waits:
+            self._publish()
+        if not self._options.enabled:
+            return DONE
+        if before.up and health.failures >= min(len(SECOND_LOOKS_S), self._options.fall):
+            self._look_at_the_others(health)
+        wait_s = next_look_s(health, self._options.interval_s)
+        return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
+
+    def _look_at_the_others(self, failing: Health) -> None:
+        """Find out whether a tool that is about to be lost fails alone, before it is.
+
+        Without this the brake would know only when the others' turn has come, up to an interval later.
+        """
+        if failing.looked_s < self._swept_s + SWEEP_EVERY_S:
+            return
+        healths = self._findings.healths()
+        if sum(1 for health in healths.values() if health.up) < FEWEST - 1:
+            return
+        self._swept_s = failing.looked_s
+        for key, health in healths.items():
+            if health.up and not health.doubtful and health.looked_s < failing.began_s:
+                self._probe(key)
 
     async def _look(self, candidate: Candidate) -> Outcome:
         if not self._options.enabled:
             return ALIVE
+        return await self._lanes.run(candidate.key, lambda: self._ask(candidate))
+
+    async def _ask(self, candidate: Candidate) -> Outcome:
         started = anyio.current_time()
-        with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT, attributes=probe_attributes(candidate)):
+        attributes = probe_attributes(candidate)
+        with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT, attributes=attributes) as span:
             outcome = await self._prober.probe(candidate)
-        self._events.probed(candidate, outcome, anyio.current_time() - started)
+            span.set_attributes(outcome_attributes(outcome))
+            if not outcome.put_off:
+                self._events.probed(candidate, outcome, anyio.current_time() - started)
         return outcome

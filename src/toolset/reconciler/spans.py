@@ -4,6 +4,7 @@ from typing import Final
 
 from opentelemetry import trace
 
+from toolset.core.health import Failure, Outcome
 from toolset.core.verdict import Candidate
 from toolset.model import Key
 
@@ -28,3 +29,13 @@ def probe_attributes(candidate: Candidate) -> dict[str, str | int]:
         "server.address": candidate.host,
         "server.port": candidate.port,
     }
+
+
+def outcome_attributes(outcome: Outcome) -> dict[str, str | int]:
+    """Return how a health request ended, by OpenTelemetry's names for HTTP; no text from the backend."""
+    attributes: dict[str, str | int] = {"toolset.probe.outcome": outcome.word}
+    if outcome.status:
+        attributes["http.response.status_code"] = outcome.status
+    if not outcome.alive:
+        attributes["error.type"] = str(outcome.status) if outcome.failure is Failure.STATUS else outcome.word
+    return attributes

@@ -1,35 +1,25 @@
 """The pass over the target: render what is known, and write only what changed."""
 
-from collections.abc import Mapping
 from typing import Final
 
-import msgspec
+import anyio
 from opentelemetry import trace
 
-from toolset.core.dialects import kubernaut
+from toolset.core.brake import Hold
 from toolset.core.findings import Findings, tools_of
-from toolset.core.plan import Apply, Desired, Unchanged, desired, manifest, plan
+from toolset.core.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler.gate import Gate
-from toolset.reconciler.ports import Applier, ReconcileEvents, Target
+from toolset.reconciler.ports import Applier, EventRecorder, ReconcileEvents, Target
+from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import pass_attributes, tracer
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5
 """A newer version is on its way through the watch, which wakes the pass; this is the safety net, seconds."""
 
-
-class TargetOptions(msgspec.Struct, frozen=True):
-    """What the settings say about publishing.
-
-    Attributes:
-        prefix: The prefix of our annotations.
-        grafana_key_env: For ``namespace/name`` of a Grafana, the reader's variable with its API key.
-    """
-
-    prefix: str = "kubernaut.io"
-    grafana_key_env: Mapping[str, str] = {}
+_NAMED: Final = 5  # names of up to 130 characters in a note of 1 kB
 
 
 class TargetReconciler:
@@ -42,40 +32,65 @@ class TargetReconciler:
         applier: Applier,
         gate: Gate,
         events: ReconcileEvents,
+        recorder: EventRecorder,
         options: TargetOptions,
     ) -> None:
+        """Make it.
+
+        Args:
+            findings: What is known.
+            config_maps: The stored ConfigMap.
+            applier: What writes it.
+            gate: Whether it may be written yet.
+            events: Told of every pass.
+            recorder: Told when removals are held.
+            options: How to publish.
+        """
         self._findings = findings
         self._config_maps = config_maps
         self._applier = applier
         self._gate = gate
         self._events = events
-        self._options = options
+        self._recorder = recorder
+        self._publisher = Publisher(options)
 
     async def __call__(self, key: Key) -> Result:
         """Publish what is known to the ConfigMap ``key``.
 
         Raises:
-            ToolsetError: The API server refused or failed; a conflict is handled here.
+            ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
+                conflict is handled here.
         """
         with tracer.start_as_current_span("reconcile", attributes=pass_attributes("target", key)):
             if not self._gate.is_open:
                 return DONE
+            hold = self._hold()
+            cached = self._config_maps.get(key)
             with tracer.start_as_current_span("render"):
-                verdicts = self._findings.candidate_verdicts()
-                tools = tools_of(verdicts)
-                documents = kubernaut.render(tools, self._options.grafana_key_env)
+                verdicts = self._findings.candidate_verdicts(hold.keys)
+                publication = self._publisher.compose(tools_of(verdicts), cached)
+                self._events.composed(publication)
             with tracer.start_as_current_span("plan"):
-                wanted = desired(documents, len(tools), self._options.prefix)
-                cached = self._config_maps.get(key)
-                decision = plan(key, wanted, cached, self._options.prefix)
+                wanted = self._publisher.wanted(publication)
+                self._publisher.check_rivals(key, wanted, cached)
+                decision = self._publisher.plan(key, wanted, cached)
             if isinstance(decision, Unchanged):
-                self._events.unchanged(len(tools))
+                self._events.unchanged(len(publication.tools))
             elif not await self._apply(key, wanted, cached, decision):
                 return Result(requeue_after_s=CONFLICT_RETRY_S)
             else:
-                self._events.published(decision, len(tools))
-            self._events.settled(verdicts)
-            return DONE
+                self._publisher.wrote(wanted)
+                self._events.published(decision, len(publication.tools))
+            self._events.settled({**verdicts, **publication.rejected})
+            return Result(requeue_after_s=hold.again_s)
+
+    def _hold(self) -> Hold:
+        """Find out which lost tools stay; tell of it."""
+        hold = self._findings.hold(anyio.current_time())
+        self._events.held(hold)
+        if hold.begins:
+            self._recorder.record("Warning", "RemovalsHeld", _held_note(hold), action="Hold")
+        return hold
 
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> bool:
         """Write ``change``; return whether nobody else wrote meanwhile."""
@@ -93,3 +108,13 @@ class TargetReconciler:
                 self._events.conflicted()
                 return False
         return True
+
+
+def _held_note(hold: Hold) -> str:
+    """Say what is held, within the size of an Event's note."""
+    names = [str(key) for key in sorted(hold.keys)]
+    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return (
+        f"most of {hold.known} published tools stopped answering at once, so nothing is removed for "
+        f"{hold.again_s or 0.0:g} s: {shown}"
+    )

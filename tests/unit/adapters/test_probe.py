@@ -3,11 +3,13 @@ import ssl
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 import trustme
 from anyio.abc import SocketStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from fakes.api_server import (
     Answer,
@@ -18,15 +20,27 @@ from fakes.api_server import (
     silence,
 )
 from fakes.tls import server_tls
-from toolset.adapters.probe import BODY_LIMIT_BYTES, HttpProber, ProberOptions
-from toolset.core.health import Outcome
+from toolset.adapters.probe import BODY_LIMIT_BYTES, Guard, HttpProber, ProberOptions, Resolver
+from toolset.core.health import Failure, Outcome
 from toolset.core.verdict import Candidate, Evidence, HealthCheck
 from toolset.model import Key
 
-ALIVE = Outcome(alive=True)
-REFUSED = Outcome(alive=False, detail="connection refused or host not found")
+ALIVE = Outcome(alive=True, status=200)
+REFUSED = Outcome(alive=False, detail="connection refused or host not found", failure=Failure.REFUSED)
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 HOST = "prometheus.monitoring.svc.cluster.local"
+
+
+class Loopback(Guard):
+    """Lets servers of tests be dialled at the address where they are; what it refuses else is tested elsewhere."""
+
+    @override
+    def objection(self, address: str) -> str:
+        return "" if address in {"127.0.0.1", "::1"} else super().objection(address)
+
+
+def timeout(after_s: float) -> Outcome:
+    return Outcome(alive=False, detail=f"no answer within {after_s:g} s", failure=Failure.TIMEOUT)
 
 
 def candidate(
@@ -57,7 +71,7 @@ def port_of(server: ScriptedApiServer) -> int:
 
 
 async def probe(asked: Candidate, options: ProberOptions | None = None) -> Outcome:
-    async with HttpProber(options or ProberOptions(timeout_s=5)) as prober:
+    async with HttpProber(options or ProberOptions(timeout_s=5), guard=Loopback()) as prober:
         return await prober.probe(asked)
 
 
@@ -92,7 +106,10 @@ async def test_the_status_decides(code: int, statuses: tuple[int, ...], *, alive
     async with server.serve():
         outcome = await probe(candidate(port_of(server), check=HealthCheck("/", statuses)))
 
-    assert outcome == Outcome(alive=alive, detail="" if alive else f"answered {code}")
+    if alive:
+        assert outcome == Outcome(alive=True, status=code)
+    else:
+        assert outcome == Outcome(alive=False, detail=f"answered {code}", failure=Failure.STATUS, status=code)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +127,16 @@ async def test_weak_evidence_has_to_be_proven_by_the_answer(body: bytes, code: i
     async with ScriptedApiServer(Answer(body, code)).serve() as server:
         outcome = await probe(candidate(port_of(server), check=check))
 
-    stranger = Outcome(alive=False, detail="the answer does not tell of prometheus", stranger=True)
+    detail = "the answer does not tell of prometheus"
+    stranger = Outcome(alive=False, detail=detail, stranger=True, failure=Failure.IDENTITY, status=code)
     assert outcome == (ALIVE if proven else stranger)
 
 
 async def test_a_redirect_is_not_followed() -> None:
     server = ScriptedApiServer(Answer(b"", 302, {"Location": "/-/healthy"}), Answer())
     async with server.serve():
-        assert await probe(candidate(port_of(server))) == Outcome(alive=False, detail="answered 302")
+        outcome = await probe(candidate(port_of(server)))
+        assert outcome == Outcome(alive=False, detail="answered 302", failure=Failure.STATUS, status=302)
 
     assert len(server.asked) == 1
 
@@ -170,7 +189,7 @@ async def test_a_body_that_drips_for_ever_runs_out_of_time() -> None:
     async with raw_server(talk) as port:
         outcome = await probe(candidate(port), ProberOptions(timeout_s=0.2))
 
-    assert outcome == Outcome(alive=False, detail="no answer within 0.2 s")
+    assert outcome == timeout(0.2)
 
 
 async def test_headers_that_drip_for_ever_run_out_of_time() -> None:
@@ -184,14 +203,14 @@ async def test_headers_that_drip_for_ever_run_out_of_time() -> None:
     async with raw_server(talk) as port:
         outcome = await probe(candidate(port), ProberOptions(timeout_s=0.2))
 
-    assert outcome == Outcome(alive=False, detail="no answer within 0.2 s")
+    assert outcome == timeout(0.2)
 
 
 async def test_a_backend_that_says_nothing_runs_out_of_time() -> None:
     async with raw_server(silence) as port:
         outcome = await probe(candidate(port), ProberOptions(timeout_s=0.1))
 
-    assert outcome == Outcome(alive=False, detail="no answer within 0.1 s")
+    assert outcome == timeout(0.1)
 
 
 async def test_a_refused_connection_is_no_life() -> None:
@@ -205,7 +224,7 @@ async def test_a_backend_that_dies_while_it_answers_is_no_life() -> None:
     async with raw_server(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")) as port:
         outcome = await probe(candidate(port))
 
-    assert outcome == Outcome(alive=False, detail="answer broke: RemoteProtocolError")
+    assert outcome == Outcome(alive=False, detail="it does not speak HTTP", failure=Failure.PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -261,14 +280,23 @@ async def test_connect_to_a_place_that_is_none_makes_no_probe_raise(place: str) 
 
 async def test_a_backend_without_a_cluster_ip_is_reached_by_name() -> None:
     async with ScriptedApiServer(Answer()).serve() as server:
-        assert await probe(candidate(port_of(server), address="", host="localhost")) == ALIVE
+        looked_up: list[str] = []
+
+        def look_up(host: str) -> tuple[str]:
+            looked_up.append(host)
+            return ("127.0.0.1",)
+
+        async with HttpProber(ProberOptions(), guard=Loopback(), resolver=Resolver(look_up)) as prober:
+            assert await prober.probe(candidate(port_of(server), address="")) == ALIVE
+
+    assert looked_up == [HOST]
 
 
 async def test_a_certificate_that_nobody_trusts_is_no_life() -> None:
     async with ScriptedApiServer(Answer()).serve(server_tls(trustme.CA())) as server:
         outcome = await probe(candidate(port_of(server), scheme="https"))
 
-    assert outcome == Outcome(alive=False, detail="TLS failed: the certificate is not trusted")
+    assert outcome == Outcome(alive=False, detail="TLS failed: the certificate is not trusted", failure=Failure.TLS)
 
 
 async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open() -> None:
@@ -280,12 +308,12 @@ async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open
         finally:
             hung_up.set()
 
-    async with raw_server(talk) as port, HttpProber(ProberOptions(0.1)) as prober:
+    async with raw_server(talk) as port, HttpProber(ProberOptions(0.1), guard=Loopback()) as prober:
         outcome = await prober.probe(candidate(port, scheme="https"))
         with anyio.fail_after(5):
             await hung_up.wait()
 
-    assert outcome == Outcome(alive=False, detail="no answer within 0.1 s")
+    assert outcome == timeout(0.1)
 
 
 async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> None:
@@ -296,7 +324,7 @@ async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> Non
     async with raw_server(talk) as port:
         outcome = await probe(candidate(port, scheme="https"))
 
-    assert outcome == Outcome(alive=False, detail="TLS failed")
+    assert outcome == Outcome(alive=False, detail="TLS failed", failure=Failure.TLS)
 
 
 async def test_the_certificate_is_checked_against_the_services_name(
@@ -315,6 +343,12 @@ async def test_the_certificate_is_checked_against_the_services_name(
         assert not (await probe(candidate(port_of(bad), scheme="https"))).alive
 
 
+def prober_of_hosts(count: int, port: int, options: ProberOptions) -> HttpProber:
+    """Return a prober to which ``p0``, ``p1`` and so on are hosts of their own, all at ``port``."""
+    moved = {f"p{number}:{port}": f"127.0.0.1:{port}" for number in range(count)}
+    return HttpProber(msgspec.structs.replace(options, connect_to=moved))
+
+
 async def test_no_more_probes_are_in_flight_than_allowed() -> None:
     in_flight, most = 0, 0
     full, leave = anyio.Event(), anyio.Event()
@@ -331,14 +365,14 @@ async def test_no_more_probes_are_in_flight_than_allowed() -> None:
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(talk) as port, HttpProber(ProberOptions(5, concurrency=3)) as prober:
+    async with raw_server(talk) as port, prober_of_hosts(10, port, ProberOptions(5, concurrency=3)) as prober:
 
-        async def one() -> None:
-            outcomes.append(await prober.probe(candidate(port)))
+        async def one(number: int) -> None:
+            outcomes.append(await prober.probe(candidate(port, host=f"p{number}")))
 
         async with anyio.create_task_group() as group:
-            for _ in range(10):
-                group.start_soon(one)
+            for number in range(10):
+                group.start_soon(one, number)
             await full.wait()
             await anyio.wait_all_tasks_blocked()
             leave.set()
@@ -353,7 +387,7 @@ async def test_time_begins_once_a_slot_is_free() -> None:
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(slow) as port, HttpProber(ProberOptions(1.2, concurrency=1)) as prober:
+    async with raw_server(slow) as port, HttpProber(ProberOptions(1.2, concurrency=1), guard=Loopback()) as prober:
 
         async def one() -> None:
             outcomes.append(await prober.probe(candidate(port)))

@@ -256,3 +256,39 @@ def test_no_backend_is_published_twice(lives: dict[Key, list[Step]]) -> None:
     findings = lived(lives, [key for key, steps in lives.items() for _ in steps])
     backends = [(tool.key.namespace, tool.type, tool.backend) for tool in findings.tools()]
     assert len(set(backends)) == len(backends)
+
+
+def test_a_tool_that_is_held_is_published_although_it_is_down() -> None:
+    findings = known(PROMETHEUS)
+    for _ in range(3):
+        findings.probed(PROMETHEUS, SICK)
+    assert findings.candidate_verdicts()[PROMETHEUS.key] != PROMETHEUS
+    assert findings.candidate_verdicts({PROMETHEUS.key})[PROMETHEUS.key] == PROMETHEUS
+
+
+def test_the_brake_sees_each_backend_once() -> None:
+    tools = [candidate(f"p{number}") for number in range(4)]
+    twin = candidate("twin", backend=tools[0].backend, headless=True)
+    findings = known(*tools, twin)
+    assert set(findings.healths()) == {tool.key for tool in tools}
+    for tool in tools:
+        for now_s in (1.0, 2.0, 4.0):
+            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    hold = findings.hold(4.0)
+    assert (hold.keys, hold.known) == (frozenset(tool.key for tool in tools), 4)
+    assert not findings.loss_waits
+    findings.forget(tools[0].key)
+    findings.forget(twin.key)
+    assert findings.hold(5.0).keys == frozenset(tool.key for tool in tools[1:])
+
+
+def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
+    tools = [candidate(f"p{number}") for number in range(3)]
+    findings = known(*tools)
+    for tool in tools:
+        for now_s in (1.0, 2.0, 4.0):
+            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    assert len(findings.hold(4.0).keys) == 3
+    findings.detected(tools[0].key, candidate("p0", port=9999))
+    findings.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
+    assert findings.hold(5.0).keys == {tools[2].key}

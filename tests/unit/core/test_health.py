@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolset.core.findings import ALIVE
-from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds, next_look_s, observe
+from toolset.core.health import PUBLISHED, PUT_OFF, Failure, Health, Outcome, Thresholds, next_look_s, observe
 
 WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 UNKNOWN = Health()
@@ -104,3 +104,28 @@ def test_a_dead_backend_is_down_within_twenty_seconds_of_its_first_failure() -> 
     first, second = after("+-"), after("+--")
     assert next_look_s(first, 30.0) + next_look_s(second, 30.0) + 3 * 5.0 < 20.0
     assert after("+---").up is False
+
+
+def test_an_outcome_has_one_word() -> None:
+    assert (WELL.word, SICK.word, PUT_OFF.word) == ("alive", "failed", "put_off")
+    assert Outcome(alive=False, failure=Failure.TLS).word == "tls"
+
+
+def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
+    doubted = observe(after("+"), PUT_OFF, Thresholds())
+    assert doubted == Health(up=True, successes=1, overdue=True)
+    assert doubted.doubtful
+    assert not observe(doubted, WELL, Thresholds()).doubtful
+    assert observe(UNKNOWN, PUT_OFF, Thresholds()).up is None
+
+
+def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
+    health = PUBLISHED
+    for began_s in (10.0, 20.0, 30.0, 40.0):
+        health = observe(health, SICK, Thresholds(), began_s=began_s, now_s=began_s + 5.0)
+    assert (health.looked_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
+    assert observe(health, WELL, Thresholds(), began_s=50.0) == Health(up=True, successes=1, looked_s=50.0)
+
+
+def test_what_was_never_up_does_not_fall() -> None:
+    assert after("---").fell_s is None

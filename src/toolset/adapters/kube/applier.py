@@ -51,10 +51,19 @@ class KubeApplier:
                 "data": dict(data),
             }
         )
+        return await self.merge(current.key, body)
+
+    async def merge(self, target: Key, body: bytes) -> ConfigMap:
+        """Apply the JSON merge patch ``body``; return the result.
+
+        Raises:
+            ConflictError: The ConfigMap is no longer what the fence in ``body`` says, or it was deleted.
+            ToolsetError: The API server refused or failed.
+        """
         try:
-            return await self._patch(current.key, body, "application/merge-patch+json", {})
+            return await self._patch(target, body, "application/merge-patch+json", {})
         except NotFoundError as error:
-            raise ConflictError(f"ConfigMap {current.key} was deleted meanwhile") from error
+            raise ConflictError(f"ConfigMap {target} was deleted meanwhile") from error
 
     async def _patch(self, target: Key, body: bytes, content_type: str, params: dict[str, str]) -> ConfigMap:
         path = f"/api/v1/namespaces/{target.namespace}/configmaps/{target.name}"

@@ -1,5 +1,6 @@
 """Who we are to the API server, and how it proves who it is."""
 
+import base64
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,22 @@ from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from toolset.adapters.kube.access import Access
 from toolset.adapters.kube.kubeconfig import REREAD_S, Kubeconfig
 from toolset.adapters.kube.renewal import Renewal
 from toolset.errors import SettingsError
 
-__all__ = ["REREAD_S", "SERVICE_ACCOUNT", "Access", "Credentials", "InClusterCredentials", "KubeconfigCredentials"]
+__all__ = [
+    "REREAD_S",
+    "SERVICE_ACCOUNT",
+    "Access",
+    "Credentials",
+    "InClusterCredentials",
+    "KubeconfigCredentials",
+    "service_account",
+]
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -113,3 +123,20 @@ def _context(authority: bytes) -> ssl.SSLContext | None:
         return ssl.create_default_context(cadata=authority.decode("ascii"))
     except (ssl.SSLError, ValueError):
         return None
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    """What is read of a token."""
+
+    sub: str = ""
+
+
+def service_account(directory: Path = SERVICE_ACCOUNT) -> str:
+    """Return who the mounted token is for, ``system:serviceaccount:NAMESPACE:NAME``; empty when it does not say."""
+    _, _, rest = _content(directory / "token").strip().partition(b".")
+    payload = rest.partition(b".")[0]
+    try:
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)), type=_Claims)
+    except (ValueError, msgspec.DecodeError):
+        return ""
+    return claims.sub

@@ -1,33 +1,19 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import orjson
 import pytest
 
-from fakes.api_server import Answer, ScriptedApiServer, status_error
-from toolset.adapters.kube.access import Access
+from fakes.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
 from toolset.adapters.kube.rollout import DeploymentConsumer
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.errors import NotFoundError
 from toolset.model import Key
 
 
-class Open:
-    """No credentials."""
-
-    def __init__(self, url: str) -> None:
-        self._access = Access(url, None, {})
-
-    async def current(self) -> Access:
-        return self._access
-
-    def refused(self, value: Access) -> None:
-        del value
-
-
 @asynccontextmanager
-async def consumer(server: ScriptedApiServer) -> AsyncIterator[DeploymentConsumer]:
-    async with server.serve(), KubeTransport(Open(server.url), "test") as transport:
+async def consumer(server: ScriptedApiServer) -> AsyncGenerator[DeploymentConsumer]:
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as transport:
         yield DeploymentConsumer(transport, Key("holmes", "server"), "kubernaut.io/toolsets-hash")
 
 

@@ -1,0 +1,151 @@
+"""What a health probe costs: 1,000 backends that answer at once, 32 at a time, each over a connection of its own.
+
+Beside our prober: httpx as it comes, aiohttp, and Go's net/http. The backend is Go's, in a process of its own; Go is
+needed. CPU is that of the asking process alone.
+"""
+
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import anyio
+import httpx
+
+from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.core.verdict import Candidate, Evidence, HealthCheck
+from toolset.model import Key
+
+COUNT: Final = 1_000
+LIMIT: Final = 32
+ROUNDS: Final = 5
+WALL_S: Final = 2.0
+CPU_EACH_MS: Final = 1.5
+SIGN: Final = b"Prometheus"
+PEER: Final = Path(__file__).parent / "peers" / "probes"
+
+Measure = tuple[float, float]
+
+
+@contextmanager
+def peer() -> Generator[Path]:
+    """Give the compiled peer."""
+    with tempfile.TemporaryDirectory() as folder:
+        binary = Path(folder) / "probes"
+        subprocess.run(["go", "build", "-o", binary, "."], cwd=PEER, check=True)  # noqa: S603, S607 - our own
+        yield binary
+
+
+@contextmanager
+def backend(binary: Path) -> Generator[int]:
+    """Give the port of a backend that answers at once."""
+    with subprocess.Popen([binary, "serve"], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def spent_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def candidate(number: int, port: int) -> Candidate:
+    return Candidate(
+        key=Key("monitoring", f"prometheus-{number}"),
+        type="prometheus",
+        product="prometheus",
+        evidence=Evidence.PORT,
+        scheme="http",
+        host=f"prometheus-{number}.monitoring.svc.cluster.local",
+        port=port,
+        path="",
+        check=HealthCheck("/-/healthy", identity=SIGN.decode()),
+    )
+
+
+async def best(ask: Callable[[int], Awaitable[None]], *, limit: int = LIMIT) -> Measure:
+    """Return the least wall time and the least CPU time of several rounds."""
+    rounds: list[Measure] = []
+    for _ in range(ROUNDS):
+        limiter = anyio.CapacityLimiter(limit)
+
+        async def one(number: int, limiter: anyio.CapacityLimiter = limiter) -> None:
+            async with limiter:
+                await ask(number)
+
+        began, cpu = time.perf_counter(), spent_s()
+        async with anyio.create_task_group() as group:
+            for number in range(COUNT):
+                group.start_soon(one, number)
+        rounds.append((time.perf_counter() - began, spent_s() - cpu))
+    return min(wall for wall, _ in rounds), min(cpu for _, cpu in rounds)
+
+
+async def ours(port: int) -> Measure:
+    candidates = [candidate(number, port) for number in range(COUNT)]
+    moved = {f"{each.host}:{each.port}": f"127.0.0.1:{port}" for each in candidates}
+    async with HttpProber(ProberOptions(concurrency=LIMIT, connect_to=moved)) as prober:
+
+        async def ask(number: int) -> None:
+            if not (await prober.probe(candidates[number])).alive:
+                raise RuntimeError("no healthy answer")
+
+        return await best(ask, limit=COUNT)  # it keeps its own limit
+
+
+async def plain_httpx(port: int) -> Measure:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(trust_env=False, timeout=5.0, limits=limits) as client:
+
+        async def ask(_: int) -> None:
+            if SIGN not in (await client.get(f"http://127.0.0.1:{port}/-/healthy")).content:
+                raise RuntimeError("no healthy answer")
+
+        return await best(ask)
+
+
+async def plain_aiohttp(port: int) -> Measure:
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=5.0)) as session:
+
+        async def ask(_: int) -> None:
+            async with session.get(f"http://127.0.0.1:{port}/-/healthy") as answer:
+                if SIGN not in await answer.read():
+                    raise RuntimeError("no healthy answer")
+
+        return await best(ask)
+
+
+def go(binary: Path, port: int) -> Measure:
+    command = [str(binary), "ask", str(port), str(COUNT), str(LIMIT)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()  # noqa: S603
+    rounds = [tuple(map(float, line.split())) for line in lines]
+    return min(wall for wall, _ in rounds), min(cpu for _, cpu in rounds)
+
+
+def show(name: str, measure: Measure) -> None:
+    wall, cpu = measure
+    print(f"{name:34} {wall:6.2f} s   {cpu / COUNT * 1000:6.2f} ms CPU each")
+
+
+def main() -> None:
+    with peer() as binary, backend(binary) as port:
+        mine = anyio.run(ours, port)
+        show("our prober (httpx, own transport)", mine)
+        show("httpx with its own transport", anyio.run(plain_httpx, port))
+        show("aiohttp", anyio.run(plain_aiohttp, port))
+        show("Go net/http", go(binary, port))
+    if mine[0] > WALL_S or mine[1] / COUNT * 1000 > CPU_EACH_MS:
+        raise SystemExit(f"too slow: at most {WALL_S:g} s and {CPU_EACH_MS:g} ms of CPU each are wanted")
+
+
+if __name__ == "__main__":
+    main()

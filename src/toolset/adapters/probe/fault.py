@@ -1,0 +1,25 @@
+"""Why a probe found no life."""
+
+from typing import Final
+
+from toolset.core.health import Failure, Outcome
+
+NO_CONNECTION: Final = "connection refused or host not found"
+
+
+class Fault(Exception):  # noqa: N818 - what is at fault is the backend; it never leaves this package
+    """A probe ended without a judgement.
+
+    Attributes:
+        failure: Of which kind it is.
+        detail: A fixed phrase, never text from the backend.
+    """
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+    def outcome(self) -> Outcome:
+        """Return it as what a probe found."""
+        return Outcome(alive=False, detail=self.detail, failure=self.failure)

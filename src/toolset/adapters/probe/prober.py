@@ -1,0 +1,137 @@
+"""Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
+
+from collections.abc import Mapping
+from typing import Final, Self
+
+import anyio
+import httpx
+import msgspec
+
+from toolset.adapters.probe.fault import Fault
+from toolset.adapters.probe.guard import Guard
+from toolset.adapters.probe.hosts import Hosts
+from toolset.adapters.probe.resolver import Resolver
+from toolset.adapters.probe.transport import Transport
+from toolset.adapters.probe.trust import Trust
+from toolset.adapters.probe.ways import ApiServer, ApiServerProxy, Direct, Way
+from toolset.core.health import PUT_OFF, Failure, Outcome
+from toolset.core.reach import Reach
+from toolset.core.verdict import Candidate
+
+BODY_LIMIT_BYTES: Final = 64 * 1024
+PIECES_LIMIT: Final = 1024
+"""A body in more pieces than this is read no further: each piece costs us far more than its sender."""
+
+PER_HOST: Final = 2
+
+
+class ProberOptions(msgspec.Struct, frozen=True):
+    """The bounds of a probe.
+
+    Attributes:
+        timeout_s: For all of it: DNS, connect, TLS, headers and body, seconds.
+        concurrency: Probes in flight at once.
+        connect_to: Dial ``host:port`` at another ``host:port``.
+        refused_ranges: Address ranges that are not dialled, beside those that never are.
+        reach: By product, how its candidates are reached.
+    """
+
+    timeout_s: float = 5.0
+    concurrency: int = 32
+    connect_to: Mapping[str, str] = {}
+    refused_ranges: tuple[str, ...] = ()
+    reach: Mapping[str, Reach] = {}
+
+
+class HttpProber:
+    """Probes over httpx; use it as an async context manager.
+
+    Redirects are not followed, nothing is decompressed, no proxy variable of the environment counts, and the
+    Service's cluster IP is dialled where it has one, so that DNS cannot lead elsewhere.
+    """
+
+    def __init__(
+        self,
+        options: ProberOptions,
+        *,
+        api_server: ApiServer | None = None,
+        guard: Guard | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            options: The bounds.
+            api_server: Through whose proxy to probe; ``None`` probes directly.
+            guard: Says what must not be dialled; ``None`` for what the options say.
+            resolver: Looks names up; ``None`` for the system's.
+        """
+        self._options = options
+        resolver = resolver or Resolver()
+        self._way: Way = (
+            ApiServerProxy(api_server, resolver)
+            if api_server
+            else Direct(guard or Guard(options.refused_ranges), resolver, options.connect_to)
+        )
+        self._trust = {product: Trust(reach) for product, reach in options.reach.items()}
+        self._usual = Trust(Reach())
+        self._transport = Transport()
+        self._limiter = anyio.CapacityLimiter(options.concurrency)
+        self._hosts = Hosts(PER_HOST)
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close what is open: nothing is, every connection ends with its probe."""
+
+    async def probe(self, candidate: Candidate) -> Outcome:
+        """Return what one request found; never raises. Time begins once a slot is free."""
+        async with self._limiter:
+            outcome = Outcome(
+                alive=False, detail=f"no answer within {self._options.timeout_s:g} s", failure=Failure.TIMEOUT
+            )
+            with anyio.move_on_after(self._options.timeout_s) as deadline:
+                try:
+                    outcome = await self._ask(candidate, deadline)
+                except Fault as fault:
+                    outcome = fault.outcome()
+            return outcome
+
+    async def _ask(self, candidate: Candidate, deadline: anyio.CancelScope) -> Outcome:
+        trust = self._trust.get(candidate.product, self._usual)
+        route = await self._way.route(candidate, trust)
+        async with self._hosts.one_of_few(route.host, deadline, self._options.timeout_s) as came:
+            if not came:
+                return PUT_OFF
+            response = await self._transport.handle_async_request(route.request)
+            try:
+                return await self._judge(response, candidate, trust)
+            finally:
+                await response.aclose()
+
+    async def _judge(self, response: httpx.Response, candidate: Candidate, trust: Trust) -> Outcome:
+        """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
+        status, check = response.status_code, candidate.check
+        well = 200 <= status < 300 or status in trust.statuses(check.statuses)
+        body = await _read(response) if well or self._way.reads_failures else b""
+        if objection := self._way.objection(status, body):
+            return Outcome(alive=False, detail=objection, failure=Failure.OTHER, status=status)
+        if not well:
+            return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
+        if check.identity.encode() not in body:
+            detail = f"the answer does not tell of {candidate.product}"
+            return Outcome(alive=False, detail=detail, stranger=True, failure=Failure.IDENTITY, status=status)
+        return Outcome(alive=True, status=status)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    pieces = 0
+    async for piece in response.aiter_raw():
+        body += piece
+        pieces += 1
+        if len(body) >= BODY_LIMIT_BYTES or pieces >= PIECES_LIMIT:
+            break
+    return bytes(body[:BODY_LIMIT_BYTES])

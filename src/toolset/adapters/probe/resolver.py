@@ -1,0 +1,88 @@
+"""Names to addresses, in threads of their own, so that a DNS that hangs holds nothing else."""
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Final
+
+import anyio
+import anyio.from_thread
+import msgspec
+from anyio.lowlevel import EventLoopToken, current_token
+
+LOOKUPS: Final = 8
+"""Names that are looked up at once; a thread whose DNS hangs stays busy until the system's resolver gives up."""
+
+LookUp = Callable[[str], Sequence[str]]
+
+
+class _Lookup(msgspec.Struct):
+    """One name that is being looked up."""
+
+    done: anyio.Event
+    addresses: Sequence[str] = ()
+
+
+class Resolver:
+    """Looks names up; who asks for the same name at the same time shares one answer."""
+
+    def __init__(self, look_up: LookUp | None = None) -> None:
+        self._look_up: LookUp = look_up or system_addresses
+        self._running: dict[str, _Lookup] = {}
+        self._threads = threading.BoundedSemaphore(LOOKUPS)
+        self._free = anyio.Event()
+
+    async def addresses(self, host: str) -> Sequence[str]:
+        """Return the addresses of ``host``, best first; none when it has none."""
+        if _is_address(host):
+            return (host,)
+        lookup = self._running.get(host)
+        while lookup is None:
+            if self._threads.acquire(blocking=False):
+                lookup = self._running[host] = _Lookup(anyio.Event())
+                # a daemon, and nobody's child: one that hangs must not hold up a probe's end or the process'
+                threading.Thread(
+                    target=self._work, args=(host, lookup, current_token()), name=f"dns {host}"[:64], daemon=True
+                ).start()
+            else:
+                await self._free.wait()
+                lookup = self._running.get(host)
+        await lookup.done.wait()
+        return lookup.addresses
+
+    def _work(self, host: str, lookup: _Lookup, token: EventLoopToken) -> None:
+        try:
+            lookup.addresses = self._look_up(host)
+        except (OSError, ValueError):  # unknown; or no name at all
+            lookup.addresses = ()
+        try:
+            anyio.from_thread.run_sync(self._finish, host, lookup, token=token)
+        except (anyio.RunFinishedError, RuntimeError):  # the process ends, nobody waits any more
+            return
+
+    def _finish(self, host: str, lookup: _Lookup) -> None:
+        self._threads.release()
+        del self._running[host]
+        lookup.done.set()
+        self._free.set()
+        self._free = anyio.Event()
+
+
+def system_addresses(host: str) -> Sequence[str]:
+    """Return the addresses of ``host`` as the system's resolver orders them.
+
+    Raises:
+        OSError: It has none.
+        ValueError: It is no name.
+    """
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

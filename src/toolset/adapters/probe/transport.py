@@ -1,0 +1,199 @@
+"""One HTTP/1.1 request over one connection of its own: httpx' interface, h11's parser, anyio's sockets.
+
+The connection goes to an address that the caller has checked, never to a name; it is closed after the answer, so
+nothing of one backend is left for another.
+"""
+
+import errno
+import math
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import anyio
+import h11
+import httpx
+import msgspec
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
+from typing_extensions import override
+
+from toolset.adapters.probe.fault import NO_CONNECTION, Fault
+from toolset.core.health import Failure
+
+HEAD_LIMIT_BYTES: Final = 16 * 1024
+HEADERS_LIMIT: Final = 100
+READ_BYTES: Final = 16 * 1024
+EYEBALLS_DELAY_S: Final = 0.25
+"""How long one address may keep the next waiting, seconds (RFC 8305)."""
+
+ADDRESSES_TRIED: Final = 4
+_NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
+
+
+class Dial(msgspec.Struct, frozen=True):
+    """Where a request goes; the request's extension ``dial``.
+
+    Attributes:
+        addresses: Checked IP addresses, best first.
+        port: The port.
+        tls: The TLS context; ``None`` for plain HTTP.
+        server_name: What the certificate has to name.
+    """
+
+    addresses: Sequence[str]
+    port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str = ""
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """Sends each request over a connection of its own; no pool, no redirects, no decompression, no proxy."""
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer's head; its body is read by iterating over it, and has to be closed.
+
+        Raises:
+            Fault: There was no such answer.
+        """
+        connection = _Connection(await _connect(request.extensions["dial"]))
+        try:
+            head = await connection.ask(request)
+        except BaseException:
+            await connection.aclose()
+            raise
+        return httpx.Response(head.status_code, headers=list(head.headers), stream=connection)
+
+
+class _Connection(httpx.AsyncByteStream):
+    """One connection, and the body that comes over it."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT_BYTES)
+        self._received = 0
+
+    async def ask(self, request: httpx.Request) -> h11.Response:
+        """Send ``request`` and return the answer's head."""
+        try:
+            head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+            data = self._parser.send(head)
+        except h11.LocalProtocolError as error:
+            raise Fault(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error
+        self._parser.send(h11.EndOfMessage())  # of a GET that is nothing to send
+        try:
+            await self._stream.send(data or b"")
+        except _BROKEN as error:
+            raise Fault(Failure.PROTOCOL, "the connection broke") from error
+        while True:
+            event = await self._next(most=HEAD_LIMIT_BYTES)
+            if isinstance(event, h11.Response):
+                if len(event.headers) > HEADERS_LIMIT:
+                    raise Fault(Failure.PROTOCOL, "it sends too many headers")
+                return event
+            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
+                raise Fault(Failure.PROTOCOL, "it does not speak HTTP")
+
+    @override
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        while isinstance(event := await self._next(), h11.Data):
+            yield bytes(event.data)
+
+    @override
+    async def aclose(self) -> None:
+        """Close the connection without further words."""
+        await anyio.aclose_forcefully(self._stream)
+
+    async def _next(self, most: float = math.inf) -> object:
+        """Return h11's next event; before it no more than about ``most`` bytes are read in all."""
+        try:
+            while (event := self._parser.next_event()) is h11.NEED_DATA:
+                if self._received > most:
+                    raise Fault(Failure.PROTOCOL, "its headers are too long")
+                data = await self._receive()
+                self._received += len(data)
+                self._parser.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            raise Fault(Failure.PROTOCOL, "it does not speak HTTP") from error
+        return event
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._stream.receive(READ_BYTES)
+        except anyio.EndOfStream:
+            return b""
+        except _BROKEN as error:
+            raise Fault(Failure.PROTOCOL, "the connection broke") from error
+
+
+async def _connect(dial: Dial) -> ByteStream:
+    """Return a connection to the first of the addresses that answers."""
+    addresses = dial.addresses[:ADDRESSES_TRIED]
+    try:
+        stream = await (_race(addresses, dial.port) if len(addresses) > 1 else _open(addresses[0], dial.port))
+    except OSError as error:
+        raise Fault(Failure.REFUSED, _reason(error)) from error
+    if dial.tls is None:
+        return stream
+    try:
+        return await TLSStream.wrap(
+            stream, hostname=dial.server_name, ssl_context=dial.tls, server_side=False, standard_compatible=False
+        )
+    except ssl.SSLCertVerificationError as error:
+        await anyio.aclose_forcefully(stream)
+        raise Fault(Failure.TLS, "TLS failed: the certificate is not trusted") from error
+    except (*_BROKEN, anyio.EndOfStream, ValueError) as error:
+        await anyio.aclose_forcefully(stream)
+        raise Fault(Failure.TLS, "TLS failed") from error
+    except BaseException:  # cancelled in the handshake
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def _open(address: str, port: int) -> ByteStream:
+    return await anyio.connect_tcp(address, port)  # an address needs no resolver
+
+
+async def _race(addresses: Sequence[str], port: int) -> ByteStream:
+    """Try one address after the other, each a little later, and keep the first connection.
+
+    Raises:
+        OSError: None of them answers.
+    """
+    winner: list[ByteStream] = []
+    errors: list[OSError] = []
+
+    async def attempt(address: str, over: anyio.Event) -> None:
+        try:
+            winner.append(await _open(address, port))
+            group.cancel_scope.cancel()
+        except OSError as error:
+            errors.append(error)
+        finally:
+            over.set()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                over = anyio.Event()
+                group.start_soon(attempt, address, over)
+                with anyio.move_on_after(EYEBALLS_DELAY_S):
+                    await over.wait()
+        if not winner:
+            raise errors[0]
+        return winner.pop()
+    finally:
+        for loser in winner:
+            await anyio.aclose_forcefully(loser)
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return why there is no connection; anyio says it in the causes of its own error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROUTE:
+            return "there is no route to its address"
+        error = error.__cause__
+    return NO_CONNECTION

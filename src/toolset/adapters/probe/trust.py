@@ -1,0 +1,117 @@
+"""What a detector's candidates need beside their address: whom to trust, and what to say to be let in."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from toolset.adapters.probe.fault import Fault
+from toolset.core.globs import matches_any
+from toolset.core.health import Failure
+from toolset.core.reach import Reach
+from toolset.model import Key
+
+T = TypeVar("T")
+
+HEADER_LIMIT_BYTES: Final = 16 * 1024
+
+
+class Trust:
+    """The TLS context and the headers of one detector; files are read again when they change."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._ca = _Watched(reach.ca_file, lambda: ssl.create_default_context(cafile=reach.ca_file or None))
+        self._headers = {name: _Watched(path, _header(path)) for name, path in reach.headers_from.items()}
+
+    async def tls(self) -> ssl.SSLContext:
+        """Return the TLS context.
+
+        Raises:
+            Fault: The bundle cannot be read, and never could.
+        """
+        try:
+            return await self._ca.value(_checked if not self._reach.insecure_skip_verify else _unchecked)
+        except (OSError, ValueError) as error:  # an SSLError is an OSError
+            raise Fault(Failure.TLS, "the CA bundle of its detector cannot be read") from error
+
+    async def headers(self, key: Key) -> dict[str, str]:
+        """Return the headers for the Service ``key``.
+
+        Raises:
+            Fault: One of their files cannot be read, and never could.
+        """
+        if not self._headers or not matches_any(str(key), self._reach.services):
+            return {}
+        try:
+            return {name: await file.value() for name, file in self._headers.items()}
+        except (OSError, ValueError) as error:
+            raise Fault(Failure.OTHER, "a header file of its detector cannot be read") from error
+
+    def statuses(self, own: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the statuses that mean alive, where the detector itself says ``own``."""
+        return own if self._reach.statuses is None else self._reach.statuses
+
+
+class _Watched(Generic[T]):
+    """What is made of a file, made anew when the file changes; what cannot be read leaves the last good one."""
+
+    def __init__(self, path: str, make: Callable[[], T]) -> None:
+        self._path = path
+        self._make = make
+        self._made: list[T] = []
+        self._version: object = None
+        self._lock = anyio.Lock()
+
+    async def value(self, finish: Callable[[T], T] = lambda made: made) -> T:
+        """Return it.
+
+        Raises:
+            OSError: The file cannot be read, and never could.
+            ValueError: Its content is no good, and never was.
+        """
+        async with self._lock:
+            version = self._look()
+            if not self._made or version != self._version:
+                try:
+                    # in a thread: a bundle takes tens of milliseconds, and a mount may hang
+                    self._made = [finish(await anyio.to_thread.run_sync(self._make))]
+                except (OSError, ValueError):
+                    if not self._made:
+                        raise
+                self._version = version
+            return self._made[0]
+
+    def _look(self) -> object:
+        if not self._path:
+            return None
+        try:
+            found = Path(self._path).stat()
+        except OSError:
+            return "absent"
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _checked(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _unchecked(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return _checked(context)
+
+
+def _header(path: str) -> Callable[[], str]:
+    def read() -> str:
+        with Path(path).open("rb") as file:
+            text = file.read(HEADER_LIMIT_BYTES).decode("latin-1").strip()
+        if not text or any(letter < " " or letter == "\x7f" for letter in text):
+            raise ValueError("no value of a header")
+        return text
+
+    return read

@@ -1,0 +1,57 @@
+"""How the candidates of a detector are reached, as an admin writes it: data, checked when it is read."""
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+ServiceGlob = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9*-]+/[a-z0-9*.-]+$")]
+
+
+class AddressRange(str):
+    """A range of IP addresses in CIDR notation, or one address."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> "AddressRange":
+        """Return the range that ``text`` says.
+
+        Raises:
+            ValueError: It says none.
+        """
+        try:
+            return cls(ipaddress.ip_network(text if isinstance(text, str) else ""))
+        except ValueError:
+            raise ValueError("Expected a range of addresses such as `10.0.0.0/8` or `fd00::/8`") from None
+
+
+class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the candidates of one detector are reached.
+
+    Attributes:
+        ca_file: A PEM bundle that certificates have to come from instead of the system's; read again when it changes.
+        insecure_skip_verify: Whether any certificate will do.
+        headers_from: By header, the file that holds its value; read again when it changes.
+        services: Globs of ``namespace/name``: which Services get those headers; a label or an annotation must not be
+            enough to be handed a credential.
+        statuses: Answers that mean alive beside 200 to 299; ``None`` leaves them to the detector.
+    """
+
+    ca_file: str = ""
+    insecure_skip_verify: bool = False
+    headers_from: dict[HeaderName, Annotated[str, msgspec.Meta(min_length=1)]] = {}
+    services: tuple[ServiceGlob, ...] = ()
+    statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse headers that nobody would get, and contradictions.
+
+        Raises:
+            ValueError: They are such.
+        """
+        if self.headers_from and not self.services:
+            raise ValueError("`headers_from` needs `services`, globs of `namespace/name` that may be sent them")
+        if self.ca_file and self.insecure_skip_verify:
+            raise ValueError("`ca_file` means nothing with `insecure_skip_verify`")

@@ -1,0 +1,123 @@
+"""Turn what the passes tell of themselves into log lines and metrics."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+
+from toolset.adapters.metrics import Metrics, type_label
+from toolset.core.brake import Hold
+from toolset.core.health import Outcome
+from toolset.core.plan import Apply
+from toolset.core.publication import Publication
+from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
+from toolset.model import Key
+from toolset.reconciler.ports import EventRecorder
+from toolset.verdicts import VerdictLog, named
+
+_log: Final = logging.getLogger("toolset")
+
+
+class ReconcileLog:
+    """Logs what changed for people, measures the rest."""
+
+    def __init__(
+        self, metrics: Metrics, verdicts: VerdictLog, recorder: EventRecorder, changed_at: Mapping[Key, float]
+    ) -> None:
+        """Make it.
+
+        Args:
+            metrics: The series.
+            verdicts: Told of verdicts.
+            recorder: What tells people.
+            changed_at: When the Services that are being looked at changed, on the clock of ``anyio``.
+        """
+        self._metrics = metrics
+        self._verdicts = verdicts
+        self._recorder = recorder
+        self._changed_at = changed_at
+        self._awaited: dict[Key, float] = {}
+        self._is_large = False
+        self._overrides_problem = ""
+        self._wrote = False
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        """Note what detection says of a Service."""
+        if key in self._changed_at:
+            self._awaited.setdefault(key, self._changed_at[key])
+        self._verdicts.detected(key, verdict)
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        """Note the last word on each candidate, and how long it was in coming."""
+        wrote, self._wrote = self._wrote, False
+        for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
+            changed_at = self._awaited.pop(key)
+            if wrote:
+                self._metrics.event_to_write.observe(anyio.current_time() - changed_at)
+        self._verdicts.settled(verdicts)
+
+    def held(self, hold: Hold) -> None:
+        """Measure and log removals that are held."""
+        self._metrics.held.set(len(hold.keys))
+        if hold.begins:
+            self._metrics.holds.inc()
+            some = [str(key) for key in sorted(hold.keys)[:10]]
+            extra = {"held": len(hold.keys), "known": hold.known, "hold_s": hold.again_s, "some": some}
+            _log.warning("removals held: most tools stopped answering at once", extra=extra)
+        if hold.ends:
+            _log.warning("removals no longer held")
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        """Measure a probe; log one that failed."""
+        kind = type_label(candidate.type)
+        self._metrics.probes.labels(kind, outcome.word).inc()
+        self._metrics.probe_time.labels(kind).observe(took_s)
+        if not outcome.alive:
+            extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
+            _log.info("probe failed", extra=extra)
+
+    def composed(self, publication: Publication) -> None:
+        """Measure what is to be published; tell of overrides that count for nothing."""
+        self._metrics.config_map_bytes.set(publication.bytes)
+        if publication.is_large and not self._is_large:
+            _log.warning("config map is large", extra={"bytes": publication.bytes})
+        self._is_large = publication.is_large
+        problem = str(publication.error or "")
+        self._metrics.overrides_valid.set(0 if problem else 1)
+        if problem != self._overrides_problem:
+            self._overrides_problem = problem
+            if problem:
+                _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
+                note = f"overrides.yaml is ignored, and what was valid last stays in force: {problem}"
+                self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
+            else:
+                _log.info("overrides valid again")
+
+    def published(self, change: Apply, tools: int) -> None:
+        """Log a write."""
+        self._wrote = True
+        self._metrics.writes.inc()
+        if change.drifted:
+            self._metrics.drift.inc()
+        _log.info(
+            "config map written",
+            extra={
+                "tools": tools,
+                "written": list(change.written),
+                "removed": list(change.removed),
+                "drifted": change.drifted,
+            },
+        )
+
+    def unchanged(self, tools: int) -> None:
+        """Nothing to tell."""
+
+    def conflicted(self) -> None:
+        """Count a conflict."""
+        self._metrics.conflicts.inc()
+        _log.info("config map changed meanwhile; trying again with the newer version")
+
+
+def _is_open(verdict: Verdict | None) -> bool:
+    return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED

@@ -1,0 +1,90 @@
+"""What the ConfigMap should hold: the documents of the tools, under the overrides that were valid last."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from toolset.core.overrides import Overrides
+from toolset.core.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
+from toolset.core.publication import Publication, foreign_bytes, notes, publish, resume
+from toolset.core.rendering import OutputOptions
+from toolset.core.rivals import Rivalry, installed_by, refusal, war
+from toolset.core.verdict import Candidate
+from toolset.errors import TerminalError
+from toolset.model import ConfigMap, Key
+
+
+class TargetOptions(msgspec.Struct, frozen=True):
+    """What the settings say about publishing.
+
+    Attributes:
+        prefix: The prefix of our annotations.
+        output: Which documents, and what may stand in them.
+        removes_legacy: Whether keys that an earlier system left go.
+        legacy_managers: Field managers that count as an earlier system.
+        instance: Names this installation; empty when nobody is to be told from another.
+    """
+
+    prefix: str = "kubernaut.io"
+    output: OutputOptions = OutputOptions()
+    removes_legacy: bool = False
+    legacy_managers: tuple[str, ...] = ()
+    instance: str = ""
+
+
+class Publisher:
+    """Composes what is published, and remembers between two passes which overrides hold and who else writes."""
+
+    def __init__(self, options: TargetOptions) -> None:
+        self._options = options
+        self._overrides: Overrides | None = None
+        self._rivalry = Rivalry()
+
+    def compose(self, tools: Sequence[Candidate], cached: ConfigMap | None) -> Publication:
+        """Return what ``tools`` come to, under the overrides in ``cached``.
+
+        Raises:
+            SettingsError: The settings themselves give a document that is not valid.
+        """
+        options = self._options
+        if self._overrides is None:
+            self._overrides = resume(cached.annotations if cached else {}, options.prefix, options.output)
+        entries = cached.entries if cached else {}
+        publication = publish(
+            tools,
+            options.output,
+            last=self._overrides,
+            text=entries.get(OVERRIDES_KEY),
+            foreign=foreign_bytes(entries, owned_keys(cached, options.prefix)),
+        )
+        self._overrides = publication.overrides
+        return publication
+
+    def wanted(self, publication: Publication) -> Desired:
+        """Return all that is ours on the ConfigMap."""
+        options = self._options
+        return desired(publication.data, len(publication.tools), options.prefix, notes(publication, options.instance))
+
+    def plan(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> Plan:
+        """Decide how to make the ConfigMap ``target`` hold ``wanted``."""
+        options = self._options
+        legacy = legacy_keys(cached, options.legacy_managers) if options.removes_legacy else frozenset[str]()
+        return plan(target, wanted, cached, options.prefix, legacy)
+
+    def check_rivals(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
+        """Make sure that nobody else keeps the ConfigMap ``target``.
+
+        Raises:
+            TerminalError: Another instance of this service does; nothing must be written.
+        """
+        options = self._options
+        if other := installed_by(cached, options.prefix, options.instance):
+            raise TerminalError(refusal(target, options.prefix, options.instance, other))
+        self._rivalry = self._rivalry.looking_at(cached, wanted, options.prefix)
+        if self._rivalry.is_war:
+            self._rivalry = Rivalry()
+            raise TerminalError(war(target))
+
+    def wrote(self, wanted: Desired) -> None:
+        """Take note of an own write."""
+        self._rivalry = self._rivalry.after_write(wanted, self._options.prefix)
