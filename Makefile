@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends integration e2e image lock clean
+.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends consumer integration e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -21,10 +21,10 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 
 setup: $(VENV)/.done ## Make the virtual environment with the locked tools
 
-demo: setup ## Watch the service work on a real API server
-	@$(BIN)/python hack/demo.py
+demo: setup ## Watch the service work on an embedded cluster
+	@$(BIN)/toolset demo --once
 
-test: setup control-plane-build backends ## Run all tests, on a real API server and real backends where they are to be had
+test: setup control-plane-build backends consumer ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=
 
 check: lint types test cover ## All that CI asks for: lint, types, tests, coverage
@@ -38,10 +38,11 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
-	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends
+	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer
 
-docs: setup ## Write the reference pages anew
+docs: setup ## Write the reference pages and the picture of the demo anew
 	$(BIN)/python hack/docs/reference.py
+	$(BIN)/python hack/docs/picture.py
 
 types: setup ## Check types twice: mypy strict, pyright strict
 	$(BIN)/mypy
@@ -51,9 +52,10 @@ cover: setup ## Report the coverage of the last test run: 95 % overall, 100 % of
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='src/toolset/core/*,src/toolset/runtime/*' --fail-under=100
 
-bench: setup ## Measure detection and reconnects (comparisons with peers are to come)
+bench: setup ## Measure detection, reconnects and probes (more comparisons with peers are to come)
 	$(BIN)/python bench/detection.py
 	$(BIN)/python bench/reconnects.py
+	$(BIN)/python bench/probes.py
 
 control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs Go 1.26; about 6 minutes)
 	@if [ -z "$${KUBEBUILDER_ASSETS:-}" ] && ! command -v go >/dev/null; then \
@@ -63,9 +65,12 @@ control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs 
 control-plane: setup control-plane-build ## Start a real API server on loopback, until Ctrl-C
 	$(BIN)/python hack/controlplane/controlplane.py start "$$(mktemp -d)"
 
-backends: ## Fetch Prometheus and VictoriaMetrics for the tests (Debian's packages, unpacked into the cache)
+backends: ## Fetch Prometheus, Alertmanager and VictoriaMetrics for the tests (Debian's packages, unpacked into the cache)
 	@if command -v apt-get >/dev/null; then hack/backends >/dev/null; \
 	else echo "apt-get is missing: tests that need a real Prometheus are skipped"; fi
+
+consumer: ## Make a virtual environment with the real HolmesGPT for the tests, once, in the cache
+	@hack/consumer >/dev/null || echo "HolmesGPT could not be installed: tests that need it are skipped"
 
 integration: setup control-plane-build backends ## Run the tests that need the real API server only
 	$(BIN)/python -m pytest -m integration
@@ -77,6 +82,7 @@ image: ## (to come) Build the container image
 	@echo "image: not there yet; it comes with the Dockerfile" >&2; exit 1
 
 lock: setup ## Pin all dependencies with hashes, anew
+	hack/consumer --lock
 	$(COMPILE) --upgrade -o requirements/run.txt
 	$(COMPILE) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
 

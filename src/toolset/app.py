@@ -25,13 +25,14 @@ from toolset.adapters.telemetry import set_up_traces
 from toolset.core.plan import FIELD_MANAGER
 from toolset.informers import Informers
 from toolset.model import Lease
+from toolset.notifier import Notifier
 from toolset.observers import ElectionLog, EventMetrics
 from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
 from toolset.term import Term
-from toolset.wiring import elector_options, identity, lease_key, prober, target_key, transport
+from toolset.wiring import elector_options, identity, lease_key, named, prober, target_key, transport
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -127,6 +128,7 @@ class App:
             self._prober,
             self._metrics,
             self._recorder,
+            Notifier(self._settings, self._kube, self._informers.config_maps, self._metrics),
         )
         try:
             await self._term.run()
@@ -169,7 +171,7 @@ async def serve(settings: Settings) -> None:
             await kube.check_credentials()
             await stack.enter_async_context(kube)
             health_prober = await stack.enter_async_context(prober(settings))
-            await App(settings, kube, health_prober).run()
+            await App(named(settings, environment), kube, health_prober).run()
     finally:
         flush_traces()
 

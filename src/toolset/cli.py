@@ -38,6 +38,12 @@ _FLAGS: Final = {
 }
 
 
+_DEMO: Final = (
+    "Starts a small API server and sample backends on loopback, runs the real service against them, changes the "
+    "cluster step by step, and shows how the ConfigMap follows."
+)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors do not look like the changes of a plan."""
 
@@ -91,7 +97,7 @@ def _plan(options: argparse.Namespace) -> int:
         case "json":
             text = output.as_json(report)
         case _:
-            text = output.as_table(report, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+            text = output.as_table(report, colour=_colours())
     sys.stdout.write(text)
     sys.stdout.flush()
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
@@ -134,6 +140,32 @@ def _check_config(options: argparse.Namespace) -> int:
     found = checking.matches(settings, services)
     sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))
     return EXIT_UNCHANGED
+
+
+def _purge(options: argparse.Namespace) -> int:
+    from toolset import purging  # noqa: PLC0415 - see the module docstring
+    from toolset.wiring import target_key  # noqa: PLC0415 - as above
+
+    settings = _settings(options)
+    gone = _loop(lambda: _patiently(purging.purge_cluster(settings, dry_run=options.dry_run)))
+    place = f"ConfigMap {target_key(settings)}"
+    if gone is None:
+        sys.stdout.write(f"{place} holds nothing of ours\n")
+        return EXIT_UNCHANGED
+    verb = "would lose" if options.dry_run else "has lost"
+    sys.stdout.write(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
+    return EXIT_CHANGES if options.dry_run else EXIT_UNCHANGED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from toolset import demo  # noqa: PLC0415 - see the module docstring
+
+    _loop(lambda: demo.run(once=options.once, colours=_colours()))
+    return EXIT_UNCHANGED
+
+
+def _colours() -> bool:
+    return "NO_COLOR" not in os.environ and (sys.stdout.isatty() or "FORCE_COLOR" in os.environ)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -226,6 +258,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
     check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
     check.set_defaults(command=_check_config)
+    purge = commands.add_parser(
+        "purge",
+        help="remove from the ConfigMap what the service wrote, and nothing else; stop the service first",
+        parents=[_common()],
+    )
+    purge.add_argument(
+        "--dry-run", action="store_true", help="only say what would go; exit status 2 when something would"
+    )
+    purge.set_defaults(command=_purge)
+    demo = commands.add_parser(
+        "demo", help="watch the service work on an embedded cluster; needs nothing else", description=_DEMO
+    )
+    demo.add_argument("--once", action="store_true", help="end after the story instead of leaving the cluster up")
+    demo.set_defaults(command=_demo)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser

@@ -40,6 +40,9 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines.append("")
     lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
     lines.append("")
+    if report.overrides_error:
+        lines += [f"what overrides.yaml says is ignored: {report.overrides_error}", ""]
+    lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
     else:
@@ -65,6 +68,8 @@ def as_json(report: Report) -> str:
         "removed": report.change.removed if report.change else (),
         "candidates": [_described(report, candidate) for candidate in report.candidates],
         "reasons": _reasons(report),
+        "overridden": {str(key): names for key, names in sorted(report.overridden.items())},
+        "overrides_error": report.overrides_error,
         "diff": report.diff,
     }
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"

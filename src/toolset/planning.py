@@ -3,6 +3,7 @@
 import difflib
 import os
 import random
+from collections.abc import Mapping
 from typing import TypeVar
 
 import anyio
@@ -10,17 +11,17 @@ import msgspec
 
 from toolset.adapters.kube.source import KubeSource, config_map, services
 from toolset.core.detection import detect
-from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import Thresholds
-from toolset.core.plan import Apply, Desired, desired, manifest, plan
+from toolset.core.plan import Apply, Desired, manifest
 from toolset.core.verdict import Candidate, Verdict
 from toolset.manifests import Manifests
 from toolset.model import ConfigMap, Key, Service
+from toolset.reconciler.publishing import Publisher
 from toolset.runtime.listwatch import ListerWatcher
 from toolset.runtime.store import Stored
 from toolset.settings import Settings
-from toolset.wiring import detection_options, prober, target_key, transport
+from toolset.wiring import detection_options, prober, target_key, target_options, transport
 
 V = TypeVar("V", bound=Stored)
 
@@ -35,6 +36,8 @@ class Report(msgspec.Struct, frozen=True):
         change: What would be written; ``None`` when nothing would.
         manifest: The ConfigMap that would be applied, as JSON, without a fence.
         diff: The data as it is against the data as it would be, in unified form.
+        overridden: The fields of a tool that ``overrides.yaml`` sets.
+        overrides_error: What is wrong with ``overrides.yaml``; empty when nothing is.
     """
 
     target: Key
@@ -43,6 +46,8 @@ class Report(msgspec.Struct, frozen=True):
     change: Apply | None
     manifest: bytes
     diff: tuple[str, ...]
+    overridden: Mapping[Key, tuple[str, ...]] = {}
+    overrides_error: str = ""
 
 
 async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
@@ -83,18 +88,21 @@ async def _report(
             findings.probed(candidate, ALIVE)
     else:
         await _probe_all(settings, findings, candidates)
-    tools = findings.tools()
     target = target_key(settings)
-    wanted = desired(kubernaut.render(tools, settings.output.grafana_api_key_env), len(tools), options.prefix)
-    decision = plan(target, wanted, current, options.prefix)
+    publisher = Publisher(target_options(settings))
+    publication = publisher.compose(findings.tools(), current)
+    wanted = publisher.wanted(publication)
+    decision = publisher.plan(target, wanted, current)
     change = decision if isinstance(decision, Apply) else None
     return Report(
         target=target,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
-        verdicts=dict(findings.verdicts()),
+        verdicts={**findings.verdicts(), **publication.rejected},
         change=change,
         manifest=manifest(target, wanted, None, fenced=False),
         diff=_diff(current, wanted, change),
+        overridden=publication.overridden,
+        overrides_error=str(publication.error or ""),
     )
 
 

@@ -16,11 +16,11 @@ from toolset.observers import (
     EventMetrics,
     PassObserver,
     QueueMetrics,
-    ReconcileLog,
     ReflectorLog,
     handler_failed,
     handler_slow,
 )
+from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.verdicts import VerdictLog
 
@@ -51,7 +51,7 @@ class Watched:
 
 
 def reconcile_log(watched: Watched) -> ReconcileLog:
-    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), {})
+    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), {})
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ async def test_what_is_in_work_is_measured_when_somebody_asks(watched: Watched) 
 
 async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched) -> None:
     changed_at = {KEY: anyio.current_time() - 2}
-    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), changed_at)
+    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), changed_at)
     log.verdict_changed(Key("a", "initial"), candidate())
     log.verdict_changed(KEY, candidate())
     log.settled({KEY: Rejected(Reason.UNPROBED)})  # not measured yet: nobody knows whether it lives
@@ -147,7 +147,9 @@ async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched)
 
 
 async def test_a_change_that_leads_to_no_write_is_not_measured(watched: Watched) -> None:
-    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), {KEY: anyio.current_time()})
+    log = ReconcileLog(
+        watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), {KEY: anyio.current_time()}
+    )
     log.verdict_changed(KEY, None)
     log.unchanged(0)
     log.settled({})

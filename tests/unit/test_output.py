@@ -1,3 +1,4 @@
+import msgspec
 import orjson
 import pytest
 import yaml
@@ -29,6 +30,17 @@ VERDICTS: dict[Key, Verdict] = {
 
 def report(change: Apply | None = None, diff: tuple[str, ...] = ()) -> Report:
     return Report(TARGET, (DOWN, UP), VERDICTS, change, b'{"kind": "ConfigMap", "data": {"k": "a\\nb\\n"}}', diff)
+
+
+def overridden(plain: Report) -> Report:
+    """Return ``plain`` with an override in force, and one that is not."""
+    return msgspec.structs.replace(plain, overridden={Key("a", "b"): ("url",)}, overrides_error="line 1, column 1: no")
+
+
+def test_a_table_says_what_overrides_do() -> None:
+    text = output.as_table(overridden(report()), colour=False)
+    assert "what overrides.yaml says is ignored: line 1, column 1: no\n" in text
+    assert "overrides.yaml sets of a/b: url\n" in text
 
 
 def test_a_table_has_candidates_and_near_misses() -> None:
@@ -87,7 +99,7 @@ def test_yaml_is_the_manifest() -> None:
 
 
 def test_json_is_the_whole_report() -> None:
-    content = orjson.loads(output.as_json(report(CHANGE, ("-old",))))
+    content = orjson.loads(output.as_json(overridden(report(CHANGE, ("-old",)))))
 
     down, up = content.pop("candidates")
     assert content == {
@@ -96,6 +108,8 @@ def test_json_is_the_whole_report() -> None:
         "written": ["a.yaml"],
         "removed": ["b.yaml"],
         "reasons": {"NoMatch": 1, "Published": 1, "Selectorless": 1, "Unhealthy": 1},
+        "overridden": {"a/b": ["url"]},
+        "overrides_error": "line 1, column 1: no",
         "diff": ["-old"],
     }
     assert down == {

@@ -1,4 +1,6 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Final
 
 import anyio
@@ -9,19 +11,26 @@ from anyio import wait_all_tasks_blocked
 from fakes.background import running
 from fakes.build import service
 from fakes.config_maps import FakeApplier, FakeConfigMaps
-from fakes.prober import SICK, FakeProber
+from fakes.events import FakeEvents
+from fakes.prober import HUNG, SICK, FakeProber
+from toolset.core.brake import USUAL as USUAL_BRAKE
+from toolset.core.brake import BrakeOptions, Hold
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
+from toolset.core.dialects.documents import Credentials
 from toolset.core.findings import Findings
-from toolset.core.health import Health, Outcome, Thresholds
-from toolset.core.plan import Apply
+from toolset.core.health import PUT_OFF, Health, Outcome, Thresholds
+from toolset.core.plan import Apply, desired, manifest
+from toolset.core.publication import Publication
+from toolset.core.rendering import OutputOptions
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
-from toolset.errors import ConflictError, UnavailableError
+from toolset.errors import ConflictError, TerminalError, UnavailableError
 from toolset.model import ConfigMap, Key, Service
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.publishing import TargetOptions
 from toolset.reconciler.service import ServiceReconciler
-from toolset.reconciler.target import CONFLICT_RETRY_S, TargetOptions, TargetReconciler
+from toolset.reconciler.target import CONFLICT_RETRY_S, TargetReconciler
 from toolset.runtime.controller import DONE, Controller, Result
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
@@ -29,7 +38,7 @@ from toolset.runtime.workqueue import WorkQueue
 TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 A, B = Key("monitoring", "a"), Key("monitoring", "b")
 KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
-PROBES, OPTIONS = ProbeOptions(), TargetOptions()
+PROBES, OPTIONS = ProbeOptions(), TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
 
 
 def unexpected(error: Exception) -> None:
@@ -45,6 +54,7 @@ class Events:
         self.writes: list[tuple[Apply, int]] = []
         self.quiet: list[int] = []
         self.conflicts = 0
+        self.holds: list[Hold] = []
         self.last_words: Mapping[Key, Verdict] = {}
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
@@ -52,6 +62,9 @@ class Events:
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         self.probes.append((candidate.key, outcome.alive, took_s))
+
+    def composed(self, publication: Publication) -> None:
+        self.publication = publication
 
     def published(self, change: Apply, tools: int) -> None:
         self.writes.append((change, tools))
@@ -61,6 +74,9 @@ class Events:
 
     def conflicted(self) -> None:
         self.conflicts += 1
+
+    def held(self, hold: Hold) -> None:
+        self.holds.append(hold)
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         self.last_words = verdicts
@@ -75,14 +91,17 @@ class World:
         probes: ProbeOptions = PROBES,
         thresholds: Thresholds = Thresholds(),
         options: TargetOptions = OPTIONS,
+        brake: BrakeOptions = USUAL_BRAKE,
     ) -> None:
         self.services: Store[Service] = Store(unexpected)
         self.services.replace(services, "1")
         self.server = FakeConfigMaps()
         self.config_maps: Store[ConfigMap] = Store(unexpected)
-        self.findings = Findings(thresholds)
+        self.findings = Findings(thresholds, brake)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
         self.to_probe: list[Key] = []
+        self.probes: WorkQueue[Key] | None = None
+        self.targets: WorkQueue[Key] | None = None
         self.publications = 0
         self.opened = 0
         self.jitter = 0.5
@@ -93,7 +112,7 @@ class World:
             self.gate,
             self.events,
             DetectionOptions(BUILT_IN),
-            probe=self.to_probe.append,
+            probe=self._want_probe,
             publish=self._publish,
         )
         self.probe = ProbeReconciler(
@@ -102,10 +121,14 @@ class World:
             self.gate,
             self.events,
             probes,
+            probe=self._want_probe,
             publish=self._publish,
             jitter=lambda: self.jitter,
         )
-        self._target = TargetReconciler(self.findings, self.config_maps, self.applier, self.gate, self.events, options)
+        self.recorder = FakeEvents()
+        self._target = TargetReconciler(
+            self.findings, self.config_maps, self.applier, self.gate, self.events, self.recorder, options
+        )
 
     def watch(self) -> None:
         """Let the store see everything that happened to the ConfigMap."""
@@ -145,8 +168,34 @@ class World:
         current = self.server.get(TARGET)
         return current.entries if current else {}
 
+    @asynccontextmanager
+    async def working(self, probers: int = 32) -> AsyncGenerator[None]:
+        """Let workers probe and publish inside the block."""
+        self.probes, self.targets = WorkQueue(), WorkQueue()
+        controllers = (
+            Controller(self.probes, self.probe, Silence(), workers=probers),
+            Controller(self.targets, self._target, Silence()),
+        )
+        for key in self.services.snapshot():
+            self.probes.add(key)
+        async with running(controllers[0].run), running(controllers[1].run):
+            yield
+
+    def published(self) -> set[str]:
+        """Return the names of the Services that the ConfigMap has."""
+        hosts = "".join(self.documents.values())
+        return {key.name for key in self.services.snapshot() if f"//{key.name}.{key.namespace}.svc" in hosts}
+
+    def _want_probe(self, key: Key) -> None:
+        if self.probes is not None:
+            self.probes.add(key)
+        else:
+            self.to_probe.append(key)
+
     def _publish(self) -> None:
         self.publications += 1
+        if self.targets is not None:
+            self.targets.add(TARGET, after_s=0.1)
 
     def _on_open(self) -> None:
         self.opened += 1
@@ -395,7 +444,10 @@ async def test_the_answer_to_a_write_is_seen_before_the_watch_brings_it() -> Non
 
 async def test_settings_name_the_variable_of_a_grafana() -> None:
     world = await World(
-        service("a", app="grafana", port=3000), options=TargetOptions("example.com", {"monitoring/a": "KEY"})
+        service("a", app="grafana", port=3000),
+        options=TargetOptions(
+            "example.com", OutputOptions(("kubernaut",), {"monitoring/a": Credentials(api_key="KEY")})
+        ),
     ).settled()
     assert yaml.safe_load(world.documents["grafana-toolset.yaml"])["config"]["apiKey"] == "${KEY}"
     current = world.server.get(TARGET)
@@ -535,6 +587,202 @@ async def test_a_world_that_changes_in_any_order_ends_with_the_same_bytes() -> N
     assert bodies[0] == bodies[1]
 
 
+ALL: Final = [f"p{number}" for number in range(10)]
+
+
+async def well(*names: str) -> World:
+    """Return a world with these tools, all published."""
+    return await World(*(service(name) for name in names)).settled()
+
+
+def fail(world: World, *names: str, outcome: Outcome = SICK, takes_s: float = 0.0) -> None:
+    world.prober.outcomes |= {Key("monitoring", name): outcome for name in names}
+    world.prober.times_s |= {Key("monitoring", name): takes_s for name in names}
+
+
+def heal(world: World, *names: str) -> None:
+    for name in names:
+        del world.prober.outcomes[Key("monitoring", name)]
+        world.prober.times_s.pop(Key("monitoring", name), None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "takes_s"),
+    [
+        pytest.param(SICK, 0.0, id="they answer badly"),
+        pytest.param(HUNG, 5.0, id="they hang"),
+    ],
+)
+@pytest.mark.parametrize("apart_s", [0.0, 3.0], ids=["probed together", "probed one after the other"])
+async def test_when_all_backends_fail_at_once_nothing_is_removed_for_two_minutes_and_then_the_truth_is_told(
+    outcome: Outcome, takes_s: float, apart_s: float
+) -> None:
+    """Defect of the original: it published an empty list when its own network failed."""
+    world = await well(*ALL)
+    async with world.working():
+        assert world.probes is not None
+        for key in world.services.snapshot():
+            await anyio.sleep(apart_s)
+            world.probes.add(key)
+        await anyio.sleep(30)
+        writes = len(world.events.writes)
+        fail(world, *ALL, outcome=outcome, takes_s=takes_s)
+        await anyio.sleep(115)
+        assert len(world.events.writes) == writes
+        assert world.published() == set(ALL)
+        assert sum(hold.begins for hold in world.events.holds) == 1
+        [told] = world.recorder.recorded
+        assert (told.kind, told.reason, told.action) == ("Warning", "RemovalsHeld", "Hold")
+        assert "of 10 published tools stopped answering" in told.note
+        await anyio.sleep(90)
+        assert world.published() == set()
+
+
+async def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_once() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+        assert world.published() == set(ALL)
+        left = {Key("monitoring", name) for name in ALL[:4]}
+        world.services.replace([service(key.name) for key in left], "2")
+        for name in ALL[4:]:
+            await world.detect(Key("monitoring", name))
+        await anyio.sleep(0.2)
+        assert world.published() == set(ALL[:4])
+        assert world.events.holds[-1].keys == left
+
+
+async def test_what_comes_back_during_a_hold_was_never_gone_and_additions_are_not_held() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        writes = len(world.events.writes)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+        heal(world, *ALL)
+        await anyio.sleep(40)
+        assert len(world.events.writes) == writes
+        assert not world.events.holds[-1].keys
+        added = service("new", version="5")
+        world.services.replace([*world.services.snapshot().values(), added], "5")
+        await world.detect(added.key)
+        await anyio.sleep(1)
+        assert "new" in world.published()
+
+
+async def test_one_backend_that_dies_among_many_is_removed_within_seconds() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, "p3")
+        await anyio.sleep(36)  # its turn comes within 31.5 s, and its second looks take 3 s
+        assert world.published() == set(ALL) - {"p3"}
+        assert not any(hold.begins for hold in world.events.holds)
+
+
+async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_the_next_one() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        assert world.probes is not None
+        await anyio.sleep(50)
+        world.prober.asked.clear()
+        fail(world, "p3", "p4")
+        world.probes.add(Key("monitoring", "p3"))
+        await anyio.sleep(1.2)
+        assert {asked.key.name for asked in world.prober.asked} == set(ALL)
+        await anyio.sleep(2.3)
+        assert world.published() == set(ALL) - {"p3"}  # the other one has a look to come
+        await anyio.sleep(1)
+        assert world.published() == set(ALL) - {"p3", "p4"}
+        healthy = [asked for asked in world.prober.asked if asked.key.name not in {"p3", "p4"}]
+        assert len(healthy) <= 2 * (len(ALL) - 2)
+
+
+async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
+    world = await well("a")
+    looks = 0
+
+    def flap() -> None:
+        nonlocal looks
+        looks += 1
+        world.prober.outcomes[A] = SICK if looks % 2 else Outcome(alive=True)
+
+    world.prober.before = flap
+    writes = len(world.events.writes)
+    async with world.working():
+        await anyio.sleep(3600)
+    assert looks > 200
+    assert len(world.events.writes) == writes
+
+
+async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wait_for_them() -> None:
+    hung = [f"a{number:02}" for number in range(20)]  # by their names they come first
+    world = World(*(service(name) for name in [*hung, *ALL]), probes=ProbeOptions(slots=4))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working(probers=4):
+        await anyio.sleep(12)
+        assert {tool.key.name for tool in world.findings.tools()} == set(ALL)
+        await anyio.sleep(60)
+        assert all(world.findings.health(Key("monitoring", name)).up is False for name in hung)
+        assert world.gate_is_open()
+        world.prober.asked.clear()
+        world.prober.asked_at.clear()
+        await anyio.sleep(60)
+        asked = list(zip(world.prober.asked, world.prober.asked_at, strict=True))
+        for name in ALL:
+            looks = [at_s for candidate, at_s in asked if candidate.key.name == name]
+            assert max(later - earlier for earlier, later in pairwise(looks)) < 33  # whatever hangs
+
+
+async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_longer_than_two_timeouts() -> None:
+    hung = [f"a{number:03}" for number in range(100)]
+    healthy = [f"b{number:03}" for number in range(900)]
+    world = World(*(service(name) for name in [*hung, *healthy]))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    world.prober.takes_s = 0.02
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working():
+        await anyio.sleep(10)
+        assert {tool.key.name for tool in world.findings.tools()} == set(healthy)
+
+
+async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
+    world = World(service("a"))
+    world.prober.outcomes = {A: PUT_OFF}
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    assert await world.probe(A) == DONE
+    assert not world.gate_is_open()
+    assert (world.events.probes, world.findings.health(A).overdue) == ([], True)
+    assert world.to_probe == [A]  # there is room in the slow lane
+    world.prober.outcomes.clear()
+    await world.probe_all()
+    assert world.gate_is_open()
+
+
+async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> None:
+    hung = [f"a{number}" for number in range(4)]
+    world = World(*(service(name) for name in hung), probes=ProbeOptions(slots=2))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working(probers=2):
+        await anyio.sleep(3.5)  # one is in the slow lane, the others were put off
+        gone = [Key("monitoring", name) for name in hung[1:3]]
+        for key in gone:
+            world.findings.forget(key)
+        await anyio.sleep(20)
+        assert world.findings.health(Key("monitoring", "a3")).up is False
+
+
 class Silence:
     """Listens to no pass."""
 
@@ -544,3 +792,54 @@ class Silence:
     def failed(self, key: Key, error: Exception, failures: int) -> None:
         """Fail the test."""
         raise AssertionError(key, failures) from error
+
+
+async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_valid() -> None:
+    world = await World(service("a"), service("b")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [monitoring/a]\n"})
+    world.watch()
+    assert await world.publish() == DONE
+    assert [text for text in world.documents.values() if "http://a.monitoring" in text] == []
+    assert world.events.last_words[A] == Rejected(Reason.SUPPRESSED, "overrides.yaml, line 1", "prometheus")
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [\n"})
+    world.watch()
+    assert await world.publish() == DONE
+    assert [text for text in world.documents.values() if "http://a.monitoring" in text] == []
+    assert world.events.publication.error is not None
+    assert world.documents["overrides.yaml"] == "suppress: [\n"
+
+
+async def test_another_installation_on_the_same_config_map_is_refused() -> None:
+    ours = TargetOptions(output=OPTIONS.output, instance="one")
+    world = await World(service("a"), options=ours).settled()
+    other = World(service("b"), options=TargetOptions(output=OPTIONS.output, instance="other"))
+    other.server, other.applier = world.server, FakeApplier(world.server)
+    other.begin()
+    await other.detect_all()
+    await other.probe_all()
+    with pytest.raises(TerminalError, match="is kept by another installation of this service, 'one'"):
+        await other.publish()
+    assert other.applier.requests == []
+
+
+async def test_two_instances_that_overwrite_each_other_stop() -> None:
+    world = await World(service("a")).settled()
+
+    async def fight() -> None:
+        for number in range(4):
+            theirs = desired({PROMETHEUS: f"{number}"}, 1, "kubernaut.io")
+            world.server.apply(TARGET, manifest(TARGET, theirs, world.server.get(TARGET)))
+            world.watch()
+            await world.publish()
+
+    with pytest.raises(TerminalError, match="keeps overwriting"):
+        await fight()
+    world.applier.requests.clear()
+    assert await world.publish() == DONE, "after that it looks again, and goes on where nobody else writes"
+
+
+async def test_keys_of_an_earlier_system_go_where_the_settings_say_so() -> None:
+    world = World(service("a"), options=TargetOptions(output=OPTIONS.output, removes_legacy=True))
+    world.server.patch(TARGET, {"toolset.json": "{}", "notes": "theirs"}, manager="manager")
+    await world.settled()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes"}

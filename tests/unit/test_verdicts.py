@@ -24,8 +24,16 @@ class Told:
         self.events: list[tuple[str, str, str]] = []
         self.verdicts = VerdictLog(self._metrics, self)
 
-    def record(self, kind: Literal["Normal", "Warning"], reason: str, note: str, *, related: Key | None = None) -> None:
-        assert related is not None
+    def record(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        note: str,
+        *,
+        related: Key | None = None,
+        action: str = "Publish",
+    ) -> None:
+        assert (related is not None, action) == (True, "Publish")
         self.events.append((kind, reason, note))
 
     @property

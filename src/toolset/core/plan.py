@@ -4,7 +4,7 @@ Ours is what our field manager owns, or what our own list on the ConfigMap names
 is never written: other keys, labels, annotations, and ``overrides.yaml``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Final, cast
 
@@ -18,9 +18,20 @@ LABELS: Final = {
     "app.kubernetes.io/name": "kubernaut-toolset-config",
 }
 OVERRIDES_KEY: Final = "overrides.yaml"
+ORIGINAL_KEY: Final = "toolset.json"
+"""The one key of the service that this one replaces; it wrote the whole ConfigMap by PUT."""
+HASH: Final = "content-hash"
+OWNED_LIST: Final = "owned-keys"
+TOOLS: Final = "tools"
+INSTANCE: Final = "instance"
+OVERRIDES_ERROR: Final = "overrides-error"
+OVERRIDES_IN_FORCE: Final = "overrides-in-force"
+ANNOTATIONS: Final = (HASH, OWNED_LIST, TOOLS, INSTANCE, OVERRIDES_ERROR, OVERRIDES_IN_FORCE)
+"""Our annotations on the ConfigMap, below the prefix."""
 OLDEST_VERSION: Final = "1"
 OWNED_LIST_LIMIT_BYTES: Final = 128 * 1024
-"""Half of what the API server allows for all annotations; a longer list is left out and the field managers decide."""
+"""Half of what the API server allows for all annotations. What is published stays below it; a longer list would be left
+out, and the field managers would decide."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -58,15 +69,17 @@ class Unchanged(msgspec.Struct, frozen=True):
 Plan = Apply | Unchanged
 
 
-def desired(data: Mapping[str, str], tools: int, prefix: str) -> Desired:
+def desired(data: Mapping[str, str], tools: int, prefix: str, notes: Mapping[str, str] | None = None) -> Desired:
     """Return what the ConfigMap should hold of ours.
 
     Args:
         data: The documents by key.
         tools: How many tools stand in them.
         prefix: The prefix of our annotations.
+        notes: Further ones of our annotations, without the prefix; one that is empty is left out.
     """
-    annotations = {f"{prefix}/content-hash": content_hash(data), f"{prefix}/tools": str(tools)}
+    annotations = {f"{prefix}/{name}": text for name, text in (notes or {}).items() if text}
+    annotations |= {f"{prefix}/{HASH}": content_hash(data), f"{prefix}/{TOOLS}": str(tools)}
     owned = ",".join(sorted(data))
     if len(owned) <= OWNED_LIST_LIMIT_BYTES:
         annotations[_owned_list(prefix)] = owned
@@ -78,7 +91,9 @@ def content_hash(data: Mapping[str, str]) -> str:
     return sha256(_ENCODER.encode(dict(data))).hexdigest()[:16]
 
 
-def plan(target: Key, wanted: Desired, cached: ConfigMap | None, prefix: str) -> Plan:
+def plan(
+    target: Key, wanted: Desired, cached: ConfigMap | None, prefix: str, legacy: Collection[str] = frozenset[str]()
+) -> Plan:
     """Decide how to make the ConfigMap ``target`` hold ``wanted``.
 
     Args:
@@ -86,12 +101,13 @@ def plan(target: Key, wanted: Desired, cached: ConfigMap | None, prefix: str) ->
         wanted: All that is ours.
         cached: The ConfigMap as last seen, or ``None`` when there is none.
         prefix: The prefix of our annotations.
+        legacy: Keys that an earlier system left and that go; see :func:`legacy_keys`.
     """
     entries = cached.entries if cached else {}
     written = tuple(sorted(key for key, text in wanted.data.items() if entries.get(key) != text))
     ours = owned_keys(cached, prefix)
-    removed = tuple(sorted(key for key in ours - wanted.data.keys() if key in entries))
-    if cached and not written and not removed and _holds(cached, wanted):
+    removed = tuple(sorted(key for key in (ours | set(legacy)) - wanted.data.keys() if key in entries))
+    if cached and not written and not removed and _holds(cached, wanted, prefix):
         return Unchanged()
     return Apply(
         manifest=manifest(target, wanted, cached),
@@ -132,39 +148,80 @@ def owned_keys(cached: ConfigMap | None, prefix: str) -> frozenset[str]:
     """Return the data keys that are ours: by field manager or by our list."""
     if cached is None:
         return frozenset()
-    managed = {key for key, managers in _managers(cached).items() if FIELD_MANAGER in managers}
+    managed = {key for key, managers in owners(cached, "data").items() if FIELD_MANAGER in managers}
     listed = cached.annotations.get(_owned_list(prefix), "").split(",")
     return frozenset((managed | set(listed)) - {"", OVERRIDES_KEY})
 
 
-def _owned_list(prefix: str) -> str:
-    return f"{prefix}/owned-keys"
+def legacy_keys(cached: ConfigMap | None, managers: Collection[str]) -> frozenset[str]:
+    """Return the data keys that an earlier system left: its one key, and all that one of ``managers`` wrote.
+
+    A key that anybody owns by server-side apply is not left over: somebody keeps it.
+
+    Args:
+        cached: The ConfigMap.
+        managers: Field managers, as ``managedFields`` names them.
+    """
+    found: set[str] = set()
+    for key, names in owners(cached, "data").items() if cached else ():
+        wrote = {name.removesuffix("/Update") for name in names if name.endswith("/Update")}
+        if len(wrote) == len(names) and (key == ORIGINAL_KEY or wrote <= set(managers)):
+            found.add(key)
+    return frozenset(found - {OVERRIDES_KEY})
 
 
-def _holds(cached: ConfigMap, wanted: Desired) -> bool:
-    return wanted.labels.items() <= cached.labels.items() and wanted.annotations.items() <= cached.annotations.items()
+def owners(cached: ConfigMap, section: str) -> dict[str, set[str]]:
+    """Return who owns each field: our own name where we applied it, else ``manager/operation``.
 
+    What our name updated and did not apply is not ours: a merge patch does that.
 
-def _managers(cached: ConfigMap) -> dict[str, set[str]]:
-    """Return who owns each data key; ours counts only where it was applied, not written as a whole."""
-    owners: dict[str, set[str]] = {}
+    Args:
+        cached: The ConfigMap.
+        section: ``data``, ``annotations`` or ``labels``.
+    """
+    found: dict[str, set[str]] = {}
     for entry in cached.metadata.managed_fields or ():
         applied = entry.manager == FIELD_MANAGER and entry.operation == "Apply"
         name = FIELD_MANAGER if applied else f"{entry.manager}/{entry.operation}"
-        fields = entry.fields.get("f:data")
+        parent = entry.fields if section == "data" else entry.fields.get("f:metadata")
+        fields = cast("dict[str, object]", parent).get(f"f:{section}") if isinstance(parent, dict) else None
         for field in cast("dict[str, object]", fields) if isinstance(fields, dict) else ():
-            owners.setdefault(field.removeprefix("f:"), set()).add(name)
-    return owners
+            if field != ".":  # stands for the map itself
+                found.setdefault(field.removeprefix("f:"), set()).add(name)
+    return found
+
+
+def is_whole(cached: ConfigMap, prefix: str) -> bool:
+    """Tell whether what stands in ``cached`` is, byte for byte, what an instance of this service wrote last."""
+    return f"{prefix}/{HASH}" in cached.annotations and not _drifted(
+        cached, cached.entries, owned_keys(cached, prefix), prefix
+    )
+
+
+def _owned_list(prefix: str) -> str:
+    return f"{prefix}/{OWNED_LIST}"
+
+
+def _holds(cached: ConfigMap, wanted: Desired, prefix: str) -> bool:
+    """Tell whether labels and annotations are as they should be, none of ours left over."""
+    present = (
+        wanted.labels.items() <= cached.labels.items() and wanted.annotations.items() <= cached.annotations.items()
+    )
+    left_over = {f"{prefix}/{name}" for name in ANNOTATIONS} & cached.annotations.keys() - wanted.annotations.keys()
+    if not present or not left_over:
+        return present
+    who = owners(cached, "annotations")
+    return not any(FIELD_MANAGER in who.get(name, ()) for name in left_over)
 
 
 def _shared(cached: ConfigMap | None, key: str) -> bool:
-    return cached is not None and _managers(cached).get(key) != {FIELD_MANAGER}
+    return cached is not None and owners(cached, "data").get(key) != {FIELD_MANAGER}
 
 
 def _drifted(cached: ConfigMap | None, entries: Mapping[str, str], ours: frozenset[str], prefix: str) -> bool:
     """Tell whether what we wrote last is no longer what stands there."""
     if cached is None:
         return False
-    written = cached.annotations.get(f"{prefix}/content-hash")
+    written = cached.annotations.get(f"{prefix}/{HASH}")
     standing = {key: entries[key] for key in ours if key in entries}
     return written is not None and content_hash(standing) != written

@@ -35,6 +35,8 @@ class Reason(Enum):
     UNHEALTHY = "its health check fails"
     IDENTITY_MISMATCH = "what answers there is something else"
     UNPROBED = "its health is not known yet"
+    SUPPRESSED = "an override hides it"
+    OVER_LIMIT = "there are more tools than may be published"
 
     @property
     def word(self) -> str:

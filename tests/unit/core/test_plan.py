@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from fakes.config_maps import FakeConfigMaps
 from toolset.core.plan import (
     FIELD_MANAGER,
+    INSTANCE,
     LABELS,
     OLDEST_VERSION,
+    ORIGINAL_KEY,
+    OVERRIDES_ERROR,
     OVERRIDES_KEY,
     OWNED_LIST_LIMIT_BYTES,
     Apply,
@@ -18,8 +21,11 @@ from toolset.core.plan import (
     Unchanged,
     content_hash,
     desired,
+    is_whole,
+    legacy_keys,
     manifest,
     owned_keys,
+    owners,
     plan,
 )
 from toolset.errors import ConflictError
@@ -46,17 +52,23 @@ class Cluster:
         """Somebody edits data keys, written with ``__`` for a dot."""
         self.config_maps.patch(TARGET, {key.replace("__", "."): value for key, value in data.items()})
 
-    def decide(self, data: Mapping[str, str]) -> Plan:
-        return plan(TARGET, desired(data, len(data), PREFIX), self.config_maps.get(TARGET), PREFIX)
+    def decide(
+        self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, legacy: tuple[str, ...] | None = None
+    ) -> Plan:
+        cached = self.config_maps.get(TARGET)
+        left = frozenset[str]() if legacy is None else legacy_keys(cached, legacy)
+        return plan(TARGET, desired(data, len(data), PREFIX, notes), cached, PREFIX, left)
 
-    def publish(self, data: Mapping[str, str]) -> Apply:
+    def publish(
+        self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, legacy: tuple[str, ...] | None = None
+    ) -> Apply:
         """Make one pass that has to change something."""
-        change = self.decide(data)
+        change = self.decide(data, notes, legacy)
         assert isinstance(change, Apply)
         body = change.manifest
         if change.by_patch:
             self.config_maps.patch(TARGET, dict.fromkeys(change.by_patch), fence=self.current, manager=FIELD_MANAGER)
-            body = manifest(TARGET, desired(data, len(data), PREFIX), self.current)
+            body = manifest(TARGET, desired(data, len(data), PREFIX, notes), self.current)
         self.config_maps.apply(TARGET, body)
         return change
 
@@ -279,3 +291,108 @@ def test_after_any_history_one_pass_gives_what_is_wanted_and_what_is_foreign_and
             foreign = {name: text for name, text in foreign.items() if name not in ours}
     assert cluster.current.entries == foreign | wanted
     assert cluster.decide(wanted) == Unchanged()
+
+
+def test_a_dialect_that_is_switched_off_takes_its_keys_with_it() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", "custom_toolset.yaml": "2"})
+    cluster.edit(notes="mine")
+    cluster.edit(custom_toolset__yaml="edited meanwhile")
+    change = cluster.publish({P: "1"})
+    assert change.removed == ("custom_toolset.yaml",)
+    assert cluster.current.entries == {P: "1", "notes": "mine"}
+
+
+def left_by_the_original(**more: str) -> Cluster:
+    """A ConfigMap that the service before this one wrote by PUT, and that an admin has edited."""
+    cluster = Cluster()
+    cluster.config_maps.patch(TARGET, {ORIGINAL_KEY: '{"tools": []}', **more}, manager="dynamic-toolset")
+    cluster.config_maps.patch(TARGET, {OVERRIDES_KEY: "mine", "notes": "mine"})
+    return cluster
+
+
+def test_a_config_map_of_the_original_is_taken_over_and_its_key_kept() -> None:
+    cluster = left_by_the_original()
+    change = cluster.publish({P: "1"})
+    assert (change.written, change.removed) == ((P,), ())
+    assert cluster.current.entries == {P: "1", ORIGINAL_KEY: '{"tools": []}', OVERRIDES_KEY: "mine", "notes": "mine"}
+    assert cluster.decide({P: "1"}) == Unchanged()
+
+
+def test_a_config_map_of_the_original_is_taken_over_and_its_key_removed() -> None:
+    cluster = left_by_the_original(**{G: "of the original"})
+    change = cluster.publish({P: "1"}, legacy=("dynamic-toolset",))
+    assert (change.removed, change.by_patch) == ((G, ORIGINAL_KEY), (G, ORIGINAL_KEY))
+    assert cluster.current.entries == {P: "1", OVERRIDES_KEY: "mine", "notes": "mine"}
+    assert cluster.decide({P: "1"}, legacy=("dynamic-toolset",)) == Unchanged()
+
+
+def test_the_json_dialect_takes_the_key_of_the_original_over() -> None:
+    cluster = left_by_the_original()
+    cluster.publish({ORIGINAL_KEY: "ours"}, legacy=("dynamic-toolset",))
+    assert cluster.current.entries[ORIGINAL_KEY] == "ours"
+    assert cluster.publish({P: "1"}).removed == (ORIGINAL_KEY,)
+
+
+def test_without_a_named_manager_only_the_key_of_the_original_is_left_over() -> None:
+    assert legacy_keys(left_by_the_original(**{G: "1"}).current, ()) == {ORIGINAL_KEY}
+    assert legacy_keys(None, ("dynamic-toolset",)) == frozenset()
+
+
+def test_what_somebody_else_applies_or_edited_is_not_left_over() -> None:
+    def config_map(*owners: tuple[str, str]) -> ConfigMap:
+        entries = tuple(FieldsEntry(name, operation, {"f:data": {f"f:{G}": {}}}) for name, operation in owners)
+        return ConfigMap(metadata=ConfigMapMeta(managed_fields=entries), data={G: "1"})
+
+    assert legacy_keys(config_map(("old", "Update")), ("old",)) == {G}
+    assert legacy_keys(config_map(("old", "Update"), ("argocd", "Apply")), ("old",)) == frozenset()
+    assert legacy_keys(config_map(("old", "Update"), ("kubectl-edit", "Update")), ("old",)) == frozenset()
+    assert legacy_keys(config_map(("old", "Update"), (FIELD_MANAGER, "Apply")), ("old",)) == frozenset()
+
+
+def test_overrides_are_never_left_over() -> None:
+    cluster = Cluster()
+    cluster.config_maps.patch(TARGET, {OVERRIDES_KEY: "mine"}, manager="old")
+    assert legacy_keys(cluster.current, ("old",)) == frozenset()
+
+
+def test_notes_stand_beside_the_documents_and_an_old_one_goes() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"}, notes={OVERRIDES_ERROR: "wrong", INSTANCE: ""})
+    assert cluster.current.annotations[f"{PREFIX}/{OVERRIDES_ERROR}"] == "wrong"
+    assert f"{PREFIX}/{INSTANCE}" not in cluster.current.annotations
+    change = cluster.publish({P: "1"})
+    assert (change.written, change.removed) == ((), ())
+    assert f"{PREFIX}/{OVERRIDES_ERROR}" not in cluster.current.annotations
+    assert cluster.decide({P: "1"}) == Unchanged()
+
+
+def test_an_old_note_that_somebody_else_owns_too_is_let_go_once() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"}, notes={OVERRIDES_ERROR: "wrong"})
+    cluster.config_maps.patch(TARGET, annotations={f"{PREFIX}/{OVERRIDES_ERROR}": "edited"})
+    assert cluster.decide({P: "1"}) == Unchanged()
+
+
+def test_who_owns_what_is_read_of_every_section() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1"})
+    cluster.config_maps.patch(TARGET, {"notes": "x"}, labels={"team": "a"})
+    assert owners(cluster.current, "data") == {P: {FIELD_MANAGER}, "notes": {"kubectl-edit/Update"}}
+    assert owners(cluster.current, "labels")["team"] == {"kubectl-edit/Update"}
+    assert owners(cluster.current, "annotations")[f"{PREFIX}/tools"] == {FIELD_MANAGER}
+    odd = FieldsEntry("x", "Update", {"f:metadata": "of another form"})
+    whole = FieldsEntry("x", "Update", {"f:data": {".": {}, f"f:{P}": {}}})
+    assert owners(ConfigMap(metadata=ConfigMapMeta(managed_fields=(whole,))), "data") == {P: {"x/Update"}}
+    assert owners(ConfigMap(metadata=ConfigMapMeta(managed_fields=(odd,))), "labels") == {}
+
+
+def test_what_an_instance_wrote_is_whole_until_somebody_edits_it() -> None:
+    cluster = Cluster()
+    assert not is_whole(ConfigMap(), PREFIX)
+    cluster.publish({P: "1"})
+    assert is_whole(cluster.current, PREFIX)
+    cluster.edit(notes="mine")
+    assert is_whole(cluster.current, PREFIX)
+    cluster.edit(**{"prometheus-toolset__yaml": "spoiled"})
+    assert not is_whole(cluster.current, PREFIX)

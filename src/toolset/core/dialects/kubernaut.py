@@ -1,24 +1,63 @@
 """The kubernaut dialect: one small YAML document for each tool, every instance kept.
 
 The first instance of a type has the key ``TYPE-toolset.yaml``; each further one carries its namespace and name, so
-that no instance overwrites another and a single instance keeps the key that readers know.
+that no instance overwrites another and a single instance keeps the key that readers know. What stands before
+``-toolset.yaml`` is the document's name.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, cast
 
-import yaml
+import msgspec
 
+from toolset.core.dialects.documents import Document, Fault, Json, Url, convert_fault, from_struct, merged, to_yaml
+from toolset.core.dialects.texts import Policy, value_fault
 from toolset.core.verdict import Candidate
+from toolset.model import Key
 
-KUBERNETES_KEY: Final = "kubernetes-toolset.yaml"
+SUFFIX: Final = "-toolset.yaml"
+KUBERNETES: Final = "kubernetes"
+KUBERNETES_KEY: Final = f"{KUBERNETES}{SUFFIX}"
 QUERY_TIMEOUT: Final = "30s"
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
+"""What a document may be called; more would not fit a key of a ConfigMap."""
 _EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
     "jaeger": {"query_endpoint": "/api/traces"},
     "elasticsearch": {"health_endpoint": "/_cluster/health"},
     "prometheus": {},
     "grafana": {},
 }
+
+
+class _Config(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}, omit_defaults=True):
+    """What its reader needs to know of a tool; it ignores what it does not know."""
+
+    url: Url
+    timeout: str = ""
+    api_key: str = ""
+    query_endpoint: str = ""
+    health_endpoint: str = ""
+    health_path: str = ""
+    type: str = ""
+
+
+class _Kubernetes(msgspec.Struct, frozen=True):
+    incluster: bool = True
+    namespaces: tuple[str, ...] = ("*",)
+
+
+class _ToolDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    toolset: str
+    enabled: bool
+    config: _Config
+
+
+class _KubernetesDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    toolset: str = KUBERNETES
+    enabled: bool = True
+    config: _Kubernetes = _Kubernetes()
 
 
 def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> dict[str, str]:
@@ -29,25 +68,85 @@ def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> di
         grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
             API key; only settings name one, never a Service.
     """
-    documents = {KUBERNETES_KEY: _document("kubernetes", {"incluster": True, "namespaces": ["*"]})}
-    seen: set[str] = set()
+    return {f"{name}{SUFFIX}": text(document) for name, document in documents(tools, grafana_key_env).items()}
+
+
+def documents(
+    tools: Sequence[Candidate],
+    grafana_key_env: Mapping[str, str],
+    more: Mapping[Key, Document] | None = None,
+) -> dict[str, Document]:
+    """Return the documents by their names, as plain values.
+
+    Args:
+        tools: In the order of ``findings.instances``.
+        grafana_key_env: As in :func:`render`.
+        more: What an admin lays over the ``config`` of a tool, as a merge patch.
+    """
+    found = {KUBERNETES: from_struct(_KubernetesDocument())}
+    for name, tool in names(tools).items():
+        document = _ToolDocument(tool.type, enabled=True, config=_config(tool, grafana_key_env))
+        found[name] = from_struct(document)
+        patch = (more or {}).get(tool.key)
+        if patch:
+            found[name]["config"] = merged(found[name]["config"], dict(patch))
+    return found
+
+
+def names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
+    """Return the tools by the names of their documents."""
+    named: dict[str, Candidate] = {}
     for tool in tools:
-        key = f"{tool.type}.{tool.key.namespace}.{tool.key.name}" if tool.type in seen else tool.type
-        seen.add(tool.type)
-        documents[f"{key}-toolset.yaml"] = _document(tool.type, _config(tool, grafana_key_env))
-    return documents
+        further = tool.type in named
+        named[f"{tool.type}.{tool.key.namespace}.{tool.key.name}" if further else tool.type] = tool
+    return named
 
 
-def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> dict[str, object]:
+def text(document: Document) -> str:
+    """Return a document as YAML."""
+    return _text(msgspec.json.encode(document))
+
+
+def patched(found: Mapping[str, Document], patches: Mapping[str, Json]) -> dict[str, Document]:
+    """Return the documents ``found``, changed by the admin's merge patches.
+
+    A null removes a document and a new name adds one. A patch for a document that is not there, and that would not
+    make a complete one, waits until its tool comes.
+    """
+    result = dict(found)
+    for name, patch in patches.items():
+        if patch is None:
+            result.pop(name, None)
+            continue
+        base: Document = result.get(name, {"toolset": name, "enabled": True})
+        document = merged(base, patch)
+        if isinstance(document, dict) and (name in result or _is_complete(name, document)):
+            result[name] = document
+    return result
+
+
+def fault(name: str, document: Document, policy: Policy) -> Fault | None:
+    """Return why a document must not be written; the path begins with its name."""
+    if NAME.fullmatch(name) is None:
+        return Fault((name,), "a name has at most 200 lower-case letters, digits, dots and -")
+    kind = _KubernetesDocument if name == KUBERNETES else _ToolDocument
+    return convert_fault(document, kind, (name,)) or value_fault(document, policy, (name,))
+
+
+def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> _Config:
     variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
     if variable:  # readers know a Grafana with a key without a timeout
-        return {"url": tool.url, "apiKey": f"${{{variable}}}"}
+        return _Config(tool.url, api_key=f"${{{variable}}}")
     extras = _EXTRAS.get(tool.type, {"health_path": tool.check.path, "type": tool.type})
-    return {"url": tool.url, "timeout": QUERY_TIMEOUT, **extras}
+    return _Config(tool.url, QUERY_TIMEOUT, **extras)
 
 
-def _document(name: str, config: Mapping[str, object]) -> str:
-    content = {"toolset": name, "enabled": True, "config": dict(config)}
-    text = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=2**16)
-    assert isinstance(text, str)  # noqa: S101 - without a stream yaml returns text; its types say Any
-    return text
+def _is_complete(name: str, document: Document) -> bool:
+    config = document.get("config")
+    return name == KUBERNETES or (isinstance(config, dict) and "url" in config)
+
+
+@lru_cache(maxsize=8192)
+def _text(content: bytes) -> str:
+    """Write a document once: of thousands, a pass changes few, and writing one takes a fifth of a millisecond."""
+    return to_yaml(cast("Document", msgspec.json.decode(content)))

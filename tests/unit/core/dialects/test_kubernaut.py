@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.build import candidate
-from toolset.core.dialects.kubernaut import render
+from toolset.core.dialects.documents import Document, Json
+from toolset.core.dialects.kubernaut import documents, fault, patched, render
+from toolset.core.dialects.texts import Policy
 from toolset.core.findings import instances
 from toolset.core.plan import OVERRIDES_KEY
 from toolset.core.verdict import Candidate
@@ -138,3 +140,70 @@ def test_the_order_in_which_tools_came_never_changes_a_byte(tools: list[Candidat
     other = list(tools)
     random.shuffle(other)
     assert list(render(instances(tools), {}).items()) == list(render(instances(other), {}).items())
+
+
+KUBERNAUT_DOCUMENTS: Final = documents([candidate(), candidate("b")], {})
+FIRST: Final[Document] = KUBERNAUT_DOCUMENTS["prometheus"]
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "expected"),
+    [
+        pytest.param("prometheus", None, None, id="null removes"),
+        pytest.param("prometheus", {"enabled": False}, FIRST | {"enabled": False}, id="disabled"),
+        pytest.param(
+            "extra",
+            {"config": {"url": "http://a"}},
+            {"toolset": "extra", "enabled": True, "config": {"url": "http://a"}},
+            id="a new name adds",
+        ),
+        pytest.param("grafana", {"config": {"timeout": "60s"}}, None, id="refining waits"),
+        pytest.param("grafana", "off", None, id="no map"),
+        pytest.param("gone", None, None, id="nothing to remove"),
+    ],
+)
+def test_a_patch_of_a_document(name: str, patch: Json, expected: Json) -> None:
+    assert patched(KUBERNAUT_DOCUMENTS, {name: patch}).get(name) == expected
+
+
+def test_the_kubernetes_document_can_be_changed() -> None:
+    found = patched(KUBERNAUT_DOCUMENTS, {"kubernetes": {"config": {"namespaces": ["a"]}}})["kubernetes"]
+    assert found["config"] == {"incluster": True, "namespaces": ["a"]}
+    assert fault("kubernetes", found, Policy()) is None
+    removed = patched({}, {"kubernetes": {"enabled": False}})
+    assert removed == {"kubernetes": {"toolset": "kubernetes", "enabled": False}}
+
+
+def test_what_is_laid_over_one_tool_stands_in_its_document_alone() -> None:
+    found = documents([candidate(), candidate("b")], {}, {candidate("b").key: {"timeout": "60s", "more": 1}})
+    assert found["prometheus"] == FIRST
+    assert found["prometheus.monitoring.b"]["config"] == {
+        "url": "http://b.monitoring.svc.cluster.local:9090",
+        "timeout": "60s",
+        "more": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        pytest.param("Upper", FIRST, id="name"),
+        pytest.param("a", FIRST | {"more": 1}, id="unknown key"),
+        pytest.param("a", FIRST | {"enabled": "yes"}, id="type"),
+        pytest.param("a", FIRST | {"config": {}}, id="no URL"),
+        pytest.param("a", FIRST | {"config": {"url": "http://user:password@a"}}, id="user in the URL"),
+        pytest.param("a", FIRST | {"config": {"url": "http://a", "x": "${HOME}"}}, id="variable of nobody"),
+        pytest.param("a", FIRST | {"config": {"url": "http://a", "x": None}}, id="null"),
+        pytest.param("kubernetes", FIRST | {"config": {"namespaces": 1}}, id="kubernetes"),
+    ],
+)
+def test_a_document_that_its_reader_could_not_use_is_refused(name: str, document: Document) -> None:
+    problem = fault(name, document, Policy())
+    assert problem is not None
+    assert problem.path[0] == name
+
+
+@given(tools)
+def test_every_document_is_accepted_by_its_own_check(found: list[Candidate]) -> None:
+    for name, document in documents(instances(found), {}).items():
+        assert fault(name, document, Policy()) is None

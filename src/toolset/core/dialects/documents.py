@@ -1,0 +1,119 @@
+"""What every dialect is made of: values in the shape of JSON, their YAML, and RFC 7386 merge patches."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, TypeAlias, cast
+
+import msgspec
+import yaml
+from typing_extensions import override
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Document: TypeAlias = dict[str, Json]
+Path: TypeAlias = tuple[str, ...]
+
+URL_PATTERN: Final = (
+    r"^https?://([A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,512})?\Z"
+)
+"""No user, no query, no fragment, nothing that a template or a shell could read."""
+Url: TypeAlias = Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
+VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z"
+Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=VARIABLE_PATTERN)]
+
+_AT: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a document must not be written.
+
+    Attributes:
+        path: Where in the document.
+        message: Why, for people, without the path.
+    """
+
+    path: Path
+    message: str
+
+    @override
+    def __str__(self) -> str:
+        place = " > ".join(self.path)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The names of a reader's environment variables; the values are in its Secrets and never here.
+
+    Attributes:
+        api_key: Holds an API key; for Grafana and Elasticsearch.
+        bearer_token: Holds a bearer token; for every type but Elasticsearch.
+        username: Holds a user name; together with ``password``, for every type but Prometheus.
+        password: Holds a password.
+    """
+
+    api_key: Variable | None = None
+    bearer_token: Variable | None = None
+    username: Variable | None = None
+    password: Variable | None = None
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that are named."""
+        named = (self.api_key, self.bearer_token, self.username, self.password)
+        return frozenset(name for name in named if name)
+
+
+def to_yaml(document: Mapping[str, Json]) -> str:
+    """Return ``document`` as YAML, in its own order, without aliases."""
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=2**16, default_flow_style=False)
+    assert isinstance(text, str)  # noqa: S101 - without a stream yaml returns text; its types say Any
+    return text
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes out what is there twice, because readers may refuse aliases."""
+
+    @override
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def from_struct(value: msgspec.Struct) -> Document:
+    """Return a typed document as plain values, its tuples as lists."""
+    return cast("Document", msgspec.json.decode(msgspec.json.encode(value)))
+
+
+def convert_fault(value: Json, kind: object, path: Path = ()) -> Fault | None:
+    """Return why ``value`` is not of the type ``kind``; ``None`` when it is."""
+    try:
+        msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `$")
+        inner = tuple(name or position for name, position in _AT.findall(at.rstrip("`")))
+        return Fault((*path, *inner), message)
+    return None
+
+
+def merged(target: Json, patch: Json) -> Json:
+    """Return ``target`` changed by the merge patch ``patch`` (RFC 7386); neither is changed itself."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
+    """Yield every value in ``node`` that holds no other, an empty map or list too, with its path."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from leaves(value, (*path, name))
+    elif isinstance(node, list) and node:
+        for position, value in enumerate(node):
+            yield from leaves(value, (*path, str(position)))
+    else:
+        yield path, node

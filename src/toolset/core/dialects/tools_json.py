@@ -1,0 +1,75 @@
+"""The json dialect: one list of all tools, as the service that this one replaces wrote it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from toolset.core.dialects.documents import Document, Fault, Url, convert_fault
+from toolset.core.verdict import Candidate
+
+DOCUMENT_KEY: Final = "toolset.json"
+_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "prometheus": "Metrics and alerts (Prometheus query API)",
+    "grafana": "Dashboards (Grafana API)",
+    "jaeger": "Distributed traces (Jaeger query API)",
+    "elasticsearch": "Logs and documents (Elasticsearch API)",
+}
+_CUSTOM: Final = "HTTP API of a service in the cluster"
+
+
+class JsonTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tool; ``metadata`` holds texts only."""
+
+    name: str
+    type: str
+    endpoint: Url
+    description: str
+    namespace: str
+    metadata: dict[str, str]
+
+
+class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The document."""
+
+    tools: tuple[JsonTool, ...]
+
+
+def document(tools: Sequence[Candidate]) -> ToolList:
+    """Return the document.
+
+    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot.
+
+    Args:
+        tools: In the order of ``findings.instances``.
+    """
+    taken: set[str] = set()
+    entries: list[JsonTool] = []
+    for tool in tools:
+        name = tool.key.name if tool.key.name not in taken else f"{tool.key.name}.{tool.key.namespace}"
+        taken.add(name)
+        entries.append(
+            JsonTool(
+                name=name,
+                type=tool.type,
+                endpoint=tool.url,
+                description=_DESCRIPTIONS.get(tool.type, _CUSTOM),
+                namespace=tool.key.namespace,
+                metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": tool.check.path},
+            )
+        )
+    return ToolList(tuple(entries))
+
+
+def text(content: Document) -> str:
+    """Return the document as JSON, one line for each field, so that people can read a diff."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+
+
+def fault(content: Document) -> Fault | None:
+    """Return why the document must not be written; ``None`` when all is well."""
+    problem = convert_fault(content, ToolList)
+    if problem is None:
+        names = [tool.name for tool in msgspec.convert(content, ToolList).tools]
+        return Fault(("tools",), "two tools have the same name") if len(set(names)) != len(names) else None
+    return problem

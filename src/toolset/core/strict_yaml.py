@@ -1,0 +1,141 @@
+"""Read YAML that people write so that a mistake never passes for something else, and remember where each part stands.
+
+Refused is what surprises: a key that is there twice, aliases and anchors, tags, several documents, keys that are no
+text, values that JSON does not know, such as dates.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, cast
+
+import msgspec
+import yaml
+
+from toolset.core.dialects.documents import Json, Path
+
+DEPTH_LIMIT: Final = 32
+INTEGER_LIMIT: Final = 2**53
+_STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A place in a text; both count from 1."""
+
+    line: int
+    column: int
+
+
+class StrictYaml(msgspec.Struct, frozen=True):
+    """What a text says.
+
+    Attributes:
+        value: Its content.
+        marks: Where each part stands, by its path; of a map's entry, where its key begins.
+    """
+
+    value: Json
+    marks: Mapping[Path, Mark]
+
+
+class YamlFault(msgspec.Struct, frozen=True):
+    """Why a text is refused, and where."""
+
+    message: str
+    mark: Mark
+
+
+class _RefusedError(Exception):
+    def __init__(self, message: str, mark: object) -> None:
+        super().__init__(message)
+        self.fault = YamlFault(message, _mark(mark))
+
+
+def parse(text: str) -> StrictYaml | YamlFault:
+    """Return what ``text`` says, or why it is refused."""
+    try:
+        _check_events(text)
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        marks: dict[Path, Mark] = {}
+        return StrictYaml(None if node is None else _value(node, (), marks), marks)
+    except _RefusedError as refused:
+        return refused.fault
+    except yaml.MarkedYAMLError as error:
+        return YamlFault(f"this is not valid YAML: {error.problem}", _mark(error.problem_mark))
+    except UnicodeEncodeError:
+        return YamlFault("it is not valid Unicode", Mark(1, 1))
+    except yaml.reader.ReaderError as error:  # about one character, and without a mark
+        before = text[: error.position]
+        return YamlFault("it holds control characters", Mark(before.count("\n") + 1, 1))
+
+
+def _check_events(text: str) -> None:
+    """Look at the text without building anything, so that no depth and no alias can do harm."""
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
+        if problem := _event_problem(event, documents, depth):
+            raise _RefusedError(problem, event.start_mark)
+
+
+def _event_problem(event: yaml.Event, documents: int, depth: int) -> str:
+    if documents > 1:
+        return "expected one document, there is another"
+    if depth > DEPTH_LIMIT:
+        return f"it is nested more than {DEPTH_LIMIT} deep"
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "anchors and aliases are not allowed; write it out"
+    return "tags are not allowed" if getattr(event, "tag", None) else ""
+
+
+def _value(node: yaml.Node, path: Path, marks: dict[Path, Mark]) -> Json:
+    marks.setdefault(path, _mark(node.start_mark))
+    if isinstance(node, yaml.MappingNode):
+        return _map(node, path, marks)
+    if isinstance(node, yaml.SequenceNode):
+        items = cast("list[yaml.Node]", node.value)
+        return [_value(item, (*path, str(position)), marks) for position, item in enumerate(items)]
+    return _scalar(cast("yaml.ScalarNode", node))
+
+
+def _map(node: yaml.MappingNode, path: Path, marks: dict[Path, Mark]) -> Json:
+    content: dict[str, Json] = {}
+    for key, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+        if not isinstance(key, yaml.ScalarNode) or key.tag != _STR:
+            raise _RefusedError("a key must be text; put it into quotes", key.start_mark)
+        name = str(key.value)
+        if name in content:
+            raise _RefusedError(f"the key `{name[:64]}` is there twice", key.start_mark)
+        marks[*path, name] = _mark(key.start_mark)
+        content[name] = _value(value, (*path, name), marks)
+    return content
+
+
+def _scalar(node: yaml.ScalarNode) -> Json:
+    text = str(node.value)
+    if node.tag == _STR:
+        return text
+    if node.tag == _NULL:
+        return None
+    if node.tag in {_BOOL, _INT, _FLOAT}:
+        value = _number(text)
+        if value is not None:
+            return value
+    raise _RefusedError(
+        f"`{text[:64]}` is read as a {node.tag.rpartition(':')[2]}; put it into quotes", node.start_mark
+    )
+
+
+def _number(text: str) -> bool | int | float | None:
+    """Return the truth value or number that ``text`` is; ``None`` when JSON knows no such number."""
+    value = cast("object", yaml.load(text, Loader=yaml.CSafeLoader))
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) <= INTEGER_LIMIT:
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _mark(mark: object) -> Mark:
+    line, column = getattr(mark, "line", 0), getattr(mark, "column", 0)
+    return Mark(line + 1, column + 1)

@@ -1,0 +1,50 @@
+"""Tell the readers that the settings name whenever the ConfigMap has changed, once its new state has reached them."""
+
+import anyio
+
+from toolset.adapters.consumer import HttpConsumer
+from toolset.adapters.kube.rollout import DeploymentConsumer
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.model import ConfigMap, Key
+from toolset.observers import PassObserver, QueueMetrics
+from toolset.reconciler.notify import Consumer, NotifyReconciler
+from toolset.runtime.controller import Controller
+from toolset.runtime.debounce import DebounceOptions, Debouncer
+from toolset.runtime.store import Store
+from toolset.runtime.workqueue import WorkQueue
+from toolset.settings import Settings
+from toolset.wiring import target_key
+
+
+class Notifier:
+    """A queue of its own, so that a reader that hangs or fails never delays a write."""
+
+    def __init__(
+        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], metrics: Metrics
+    ) -> None:
+        notify, prefix = settings.notify, settings.discovery.annotation_prefix
+        consumers: list[Consumer] = []
+        if notify.url:
+            consumers.append(HttpConsumer(notify.url, notify.headers_from))
+        if notify.deployment:
+            namespace, _, name = notify.deployment.partition("/")
+            consumers.append(DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash"))
+        self._target = target_key(settings)
+        self._pass = NotifyReconciler(config_maps, consumers, prefix)
+        self._has_readers = bool(consumers)
+        queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "notify"))
+        self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
+        self._controller = Controller(queue, self._pass, PassObserver(metrics, "notify"))
+
+    def poke(self) -> None:
+        """Say that the ConfigMap may have changed."""
+        if self._has_readers:
+            self._debounce.poke(self._target)
+
+    async def run(self) -> None:
+        """Tell readers until cancelled; what stands in the ConfigMap now is no news to them."""
+        self._pass.begin(self._target)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._debounce.run)
+            group.start_soon(self._controller.run)

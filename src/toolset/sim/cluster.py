@@ -1,0 +1,99 @@
+"""A whole cluster in the process: its API server, and what an admin does to it."""
+
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import orjson
+
+from toolset.sim.kinds import KINDS, Kind
+from toolset.sim.patches import MERGE
+from toolset.sim.server import BOOKMARK_S, ApiServer
+from toolset.sim.statuses import Object
+from toolset.sim.store import LOG_SIZE, Store
+
+ADMIN = "kubectl-edit"
+
+
+class EmbeddedCluster:
+    """A cluster on a loopback port; use it as an async context manager.
+
+    What :meth:`create` and the others do is done at once, as if by an admin, and watches hear of it.
+
+    Attributes:
+        url: Of the API server.
+        store: The objects.
+        server: The API server.
+    """
+
+    def __init__(self, *, log_size: int = LOG_SIZE, bookmark_s: float = BOOKMARK_S) -> None:
+        """Make a cluster that has the namespaces and the one Service of every cluster.
+
+        Args:
+            log_size: How many changes watches can go back.
+            bookmark_s: How long a watch is silent before a bookmark, seconds.
+        """
+        self.url = ""
+        self.store = Store(log_size)
+        self.server = ApiServer(self.store, bookmark_s=bookmark_s)
+        self._stack = AsyncExitStack()
+        for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+            self.create("Namespace", {"metadata": {"name": name}}, manager="kube-apiserver")
+        ports = [{"name": "https", "port": 443, "targetPort": 6443}]
+        first = {"metadata": {"name": "kubernetes", "namespace": "default"}, "spec": {"ports": ports}}
+        self.create("Service", first, manager="kube-apiserver")
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self.url = await self._stack.enter_async_context(self.server.serve())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening; open watches are cut."""
+        await self._stack.aclose()
+
+    def kubeconfig(self, namespace: str = "default") -> str:
+        """Return a kubeconfig for this cluster; there is nobody to prove who they are to."""
+        config: Object = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "embedded", "cluster": {"server": self.url}}],
+            "users": [{"name": "embedded", "user": {}}],
+            "contexts": [
+                {"name": "embedded", "context": {"cluster": "embedded", "user": "embedded", "namespace": namespace}}
+            ],
+            "current-context": "embedded",
+        }
+        return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()  # JSON is YAML
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """Return an object; ``None`` when there is none."""
+        return self.store.get(_kind(kind), namespace, name)
+
+    def create(self, kind: str, content: Object, *, manager: str = ADMIN) -> Object:
+        """Create an object; return it.
+
+        Raises:
+            Refused: As the API server would refuse it.
+        """
+        namespace = content["metadata"].get("namespace", "")
+        return self.server.writer.create(_kind(kind), namespace, content, manager)
+
+    def patch(self, kind: str, namespace: str, name: str, change: Any, *, manager: str = ADMIN) -> Object:
+        """Change an object by a JSON merge patch; return it.
+
+        Raises:
+            Refused: As the API server would refuse it.
+        """
+        return self.server.writer.patch(_kind(kind), namespace, name, change, MERGE, manager)
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object; a Namespace goes with all that is in it.
+
+        Raises:
+            Refused: As the API server would refuse it.
+        """
+        self.server.writer.delete(_kind(kind), namespace, name, {})
+
+
+def _kind(name: str) -> Kind:
+    return next(each for each in KINDS if each.name == name)

@@ -1,0 +1,104 @@
+import pytest
+
+from toolset.core.dialects.documents import Document, Json
+from toolset.core.dialects.texts import (
+    TEXT_LIMIT,
+    UNSAFE_KEYS,
+    Policy,
+    references,
+    text_fault,
+    unsafe_fault,
+    value_fault,
+)
+
+KNOWN = Policy(frozenset({"TOKEN"}))
+UNSAFE = Policy(unsafe=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "plain",
+        "http://a.b:9090/c",
+        "two\nlines and\ta tab",
+        "{{ env.TOKEN }}",
+        "Bearer {{ env.TOKEN }}",
+        "${TOKEN}",
+        'tags={"error":"true"}&x=1',
+        "größe 100 %, 5 $",
+        "a" * TEXT_LIMIT,
+    ],
+)
+def test_a_text_that_means_itself_is_fine(text: str) -> None:
+    assert text_fault(text, KNOWN) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("a" * (TEXT_LIMIT + 1), "at most", id="too long"),
+        pytest.param("a\x00", "control", id="control"),
+        pytest.param("a\x1b[31m", "control", id="terminal"),
+        pytest.param("a\u202eb", "control", id="direction"),
+        pytest.param("a\u2028b", "control", id="line separator"),
+        pytest.param("postgres://user:word@host/db", "user name", id="user in a URL"),
+        pytest.param("see FILE:///etc/passwd", "file://", id="file"),
+        pytest.param("{{ env.OTHER }}", "OTHER", id="variable of nobody"),
+        pytest.param("${HOME}", "HOME", id="variable of a shell"),
+        pytest.param("{{env.TOKEN}}", "template", id="written otherwise"),
+        pytest.param("{{ env.TOKEN | upper }}", "template", id="filter"),
+        pytest.param("{{ request_context.headers }}", "template", id="request"),
+        pytest.param("{% raw %}", "template", id="statement"),
+        pytest.param("{# note #}", "template", id="comment"),
+        pytest.param("${TOKEN:-x}", "template", id="default"),
+        pytest.param("a }} b", "template", id="end alone"),
+        pytest.param("{{{ env.TOKEN }}}", "template", id="nested"),
+    ],
+)
+def test_a_text_that_could_mean_more_is_refused(text: str, why: str) -> None:
+    assert why in text_fault(text, KNOWN)
+
+
+def test_settings_may_allow_files_and_nothing_else() -> None:
+    assert text_fault("file:///etc/prompt.txt", UNSAFE) == ""
+    assert text_fault("{{ x }}", UNSAFE) != ""
+
+
+@pytest.mark.parametrize("key", sorted(UNSAFE_KEYS))
+def test_an_unsafe_key_is_found_at_any_depth(key: str) -> None:
+    patch: Document = {"config": {"a": [{key: []}]}}
+    problem = unsafe_fault(patch, KNOWN, ("toolsets", "x"))
+    assert problem is not None
+    assert problem.path == ("toolsets", "x", "config", "a", "0", key)
+    assert unsafe_fault(patch, UNSAFE) is None
+
+
+@pytest.mark.parametrize("value", [("type", "mcp"), ("type", "custom"), ("mode", "stdio")])
+def test_a_value_that_starts_something_is_found(value: tuple[str, str]) -> None:
+    assert unsafe_fault({"a": {value[0]: value[1]}}, KNOWN) is not None
+    assert unsafe_fault({"a": {value[0]: "http"}}, KNOWN) is None
+    assert unsafe_fault({}, KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "path"),
+    [
+        pytest.param({"a": None}, ("a",), id="null"),
+        pytest.param({"a": ["x", "${B}"]}, ("a", "1"), id="text"),
+        pytest.param({"a": {"b\x00": 1}}, (), id="key"),
+        pytest.param({"{{ env.TOKEN }}": 1}, (), id="reference as a key"),
+    ],
+)
+def test_a_value_that_must_not_be_there_is_found(node: Json, path: tuple[str, ...]) -> None:
+    problem = value_fault(node, KNOWN)
+    assert problem is not None
+    assert problem.path == path
+
+
+def test_a_merge_patch_may_hold_nulls() -> None:
+    assert value_fault({"a": None, "b": 1.5}, KNOWN, nulls=True) is None
+
+
+def test_references_are_found() -> None:
+    assert references({"a": ["{{ env.A }} ${B}", 1], "b": "C"}) == {"A", "B"}

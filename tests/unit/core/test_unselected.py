@@ -1,0 +1,82 @@
+"""Services that lead nowhere a selector says, where the settings allow them."""
+
+import msgspec
+import pytest
+
+from fakes.build import service
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detection import DetectionOptions, detect
+from toolset.core.verdict import Candidate, Reason, Rejected
+from toolset.model import Service
+
+
+def without_selector(name: str = "prometheus", *, external: bool = False) -> Service:
+    made = service(name)
+    spec = msgspec.structs.replace(made.spec, selector=None)
+    if external:
+        spec = msgspec.structs.replace(made.spec, type="ExternalName", external_name="example.org", cluster_ip=None)
+    return msgspec.structs.replace(made, spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("seen", "options", "reason"),
+    [
+        pytest.param(without_selector(), DetectionOptions(BUILT_IN), Reason.SELECTORLESS, id="no selector"),
+        pytest.param(
+            without_selector(external=True), DetectionOptions(BUILT_IN), Reason.EXTERNAL_NAME, id="an external name"
+        ),
+        pytest.param(
+            without_selector(),
+            DetectionOptions(BUILT_IN, selectorless=("other/*", "*/thanos"), external_names=("*/*",)),
+            Reason.SELECTORLESS,
+            id="another one is allowed",
+        ),
+        pytest.param(
+            without_selector(external=True),
+            DetectionOptions(BUILT_IN, selectorless=("*/*",)),
+            Reason.EXTERNAL_NAME,
+            id="an external name is not meant by those without a selector",
+        ),
+    ],
+)
+def test_a_service_that_could_lead_anywhere_is_refused(
+    seen: Service, options: DetectionOptions, reason: Reason
+) -> None:
+    assert detect(seen, options) == Rejected(reason, type="prometheus")
+
+
+@pytest.mark.parametrize("glob", ["monitoring/prometheus", "monitoring/*", "*/prom*"])
+@pytest.mark.parametrize("external", [False, True], ids=["no selector", "an external name"])
+def test_settings_allow_one_by_its_name(glob: str, *, external: bool) -> None:
+    options = DetectionOptions(
+        BUILT_IN, selectorless=() if external else (glob,), external_names=(glob,) if external else ()
+    )
+    found = detect(without_selector(external=external), options)
+    assert isinstance(found, Candidate)
+    assert found.address == ("" if external else "10.0.0.1")
+    assert found.host == "prometheus.monitoring.svc.cluster.local"
+
+
+def test_two_of_them_are_not_taken_for_the_same_backend() -> None:
+    options = DetectionOptions(BUILT_IN, selectorless=("*/*",))
+    one, other = (detect(without_selector(name), options) for name in ("prometheus", "other-prometheus"))
+    assert isinstance(one, Candidate)
+    assert isinstance(other, Candidate)
+    assert one.backend != other.backend
+
+
+@pytest.mark.parametrize(
+    ("addresses", "dialled"),
+    [
+        pytest.param(("fd00:10:96::7",), "fd00:10:96::7", id="IPv6 only"),
+        pytest.param(("fd00:10:96::7", "10.96.0.7"), "fd00:10:96::7", id="dual-stack, IPv6 first"),
+        pytest.param(("10.96.0.7", "fd00:10:96::7"), "10.96.0.7", id="dual-stack, IPv4 first"),
+        pytest.param(("None",), "", id="headless"),
+    ],
+)
+def test_the_first_cluster_ip_is_dialled_whatever_its_family(addresses: tuple[str, ...], dialled: str) -> None:
+    made = service()
+    spec = msgspec.structs.replace(made.spec, cluster_ip=addresses[0], cluster_ips=addresses)
+    found = detect(msgspec.structs.replace(made, spec=spec), DetectionOptions(BUILT_IN))
+    assert isinstance(found, Candidate)
+    assert found.address == dialled

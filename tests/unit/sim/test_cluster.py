@@ -1,0 +1,118 @@
+"""The cluster and the backends over HTTP."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import httpx
+import pytest
+
+from toolset.sim import Backends, EmbeddedCluster
+from toolset.sim.statuses import Object
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[EmbeddedCluster]:
+    async with EmbeddedCluster(bookmark_s=0.05) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(cluster: EmbeddedCluster) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=cluster.url, trust_env=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def backends() -> AsyncIterator[Backends]:
+    async with Backends() as running:
+        yield running
+
+
+async def test_a_watch_tells_what_an_admin_does_and_that_it_lives(
+    cluster: EmbeddedCluster, client: httpx.AsyncClient
+) -> None:
+    query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": str(cluster.store.version)}
+    with anyio.fail_after(5):
+        async with client.stream("GET", "/api/v1/configmaps", params=query) as answer:
+            lines = answer.aiter_lines()
+            assert '"BOOKMARK"' in await anext(lines)
+            cluster.create("ConfigMap", {"metadata": {"name": "x", "namespace": "default"}})
+            while '"BOOKMARK"' in (line := await anext(lines)):
+                pass
+            assert '"ADDED"' in line
+
+
+async def test_a_watch_ends_when_its_time_is_over(client: httpx.AsyncClient) -> None:
+    with anyio.fail_after(5):
+        answer = await client.get("/api/v1/namespaces", params={"watch": "1", "timeoutSeconds": "1"})
+    assert answer.text.count('"ADDED"') == 4
+
+
+async def test_a_review_says_no_to_what_is_denied(cluster: EmbeddedCluster, client: httpx.AsyncClient) -> None:
+    cluster.server.denied.add(("create", "leases"))
+
+    async def allowed(verb: str, resource: str) -> bool:
+        review = {"spec": {"resourceAttributes": {"verb": verb, "resource": resource}}}
+        answer = await client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
+        status: Object = answer.json()["status"]
+        return bool(status["allowed"])
+
+    assert not await allowed("create", "leases")
+    assert await allowed("create", "configmaps")
+
+
+async def test_an_admin_can_get_create_patch_and_delete(cluster: EmbeddedCluster) -> None:
+    cluster.create("ConfigMap", {"metadata": {"name": "x", "namespace": "default"}, "data": {"a": "1"}})
+    cluster.patch("ConfigMap", "default", "x", {"data": {"b": "2"}})
+    content = cluster.get("ConfigMap", "default", "x")
+    assert content is not None
+    assert content["data"] == {"a": "1", "b": "2"}
+    cluster.delete("ConfigMap", "default", "x")
+    assert cluster.get("ConfigMap", "default", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("product", "path", "identity"),
+    [
+        ("prometheus", "/-/healthy", "Prometheus"),
+        ("grafana", "/api/health", '"database"'),
+        ("jaeger", "/", "Jaeger UI"),
+        ("elasticsearch", "/_cluster/health", '"cluster_name"'),
+    ],
+)
+async def test_backends_answer_as_products_do(backends: Backends, product: str, path: str, identity: str) -> None:
+    backends.put("a.svc:80", product)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # one of them
+    answer = await ask(backends, "a.svc:80", path)
+    assert answer.status_code == 200
+    assert identity in answer.text
+    assert backends.connect_to() == {"a.svc:80": backends.address}
+
+
+async def test_backends_fail_redirect_and_heal_one_by_one(backends: Backends) -> None:
+    for authority in ("a.svc:80", "b.svc:80"):
+        backends.put(authority, "prometheus")
+    backends.fail("a.svc:80")
+    assert (await ask(backends, "a.svc:80", "/-/healthy")).status_code == 503
+    assert (await ask(backends, "b.svc:80", "/-/healthy")).status_code == 200
+    backends.redirect("a.svc:80", "/login")
+    assert (await ask(backends, "a.svc:80", "/-/healthy")).headers["Location"] == "/login"
+    backends.heal("a.svc:80")
+    assert (await ask(backends, "a.svc:80", "/-/healthy")).status_code == 200
+    assert (await ask(backends, "nobody:80", "/")).status_code == 404
+
+
+async def test_a_backend_can_hang(backends: Backends) -> None:
+    backends.put("a.svc:80", "prometheus")
+    backends.hang("a.svc:80")
+    with pytest.raises(httpx.ReadTimeout):
+        await ask(backends, "a.svc:80", "/-/healthy", timeout_s=0.1)
+
+
+async def ask(backends: Backends, authority: str, path: str, timeout_s: float = 5.0) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client:
+        return await client.get(f"http://{backends.address}{path}", headers={"Host": authority})

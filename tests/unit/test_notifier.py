@@ -1,0 +1,60 @@
+import anyio
+import pytest
+
+from fakes.api_server import Answer, FixedCredentials, ScriptedApiServer
+from fakes.background import running
+from fakes.config_maps import FakeConfigMaps
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.core.plan import desired, manifest
+from toolset.loading import load
+from toolset.model import ConfigMap, Key
+from toolset.notifier import Notifier
+from toolset.runtime.store import Store
+
+TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
+
+
+def unexpected(error: Exception) -> None:
+    raise error
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> None:
+    server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}"), Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
+    store: Store[ConfigMap] = Store(unexpected)
+
+    def publish(text: str) -> None:
+        wanted = desired({"kubernetes-toolset.yaml": text}, 0, "kubernaut.io")
+        current = maps.apply(TARGET, manifest(TARGET, wanted, maps.get(TARGET)))
+        store.replace([current], current.version)
+
+    publish("before the start")
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
+        text = f"notify: {{url: '{server.url}/reload', deployment: holmes/server, delay: 50ms}}"
+        notifier = Notifier(load(text, {}, {}), kube, store, Metrics("1"))
+        async with running(notifier.run):
+            await anyio.wait_all_tasks_blocked()
+            publish("new")
+            notifier.poke()
+            with anyio.fail_after(5):
+                while len(server.asked) < 2:  # noqa: ASYNC110 - a real server tells nobody whom it heard
+                    await anyio.sleep(0.01)
+    assert [(asked.method, asked.path) for asked in server.asked] == [
+        ("POST", "/reload"),
+        ("PATCH", "/apis/apps/v1/namespaces/holmes/deployments/server"),
+    ]
+
+
+async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
+    store: Store[ConfigMap] = Store(unexpected)
+    notifier = Notifier(
+        load("", {}, {}), KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test"), store, Metrics("1")
+    )
+    notifier.poke()
+    async with running(notifier.run):
+        await anyio.wait_all_tasks_blocked()
