@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends consumer integration e2e image lock clean
+.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends consumer manifests integration e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -24,7 +24,7 @@ setup: $(VENV)/.done ## Make the virtual environment with the locked tools
 demo: setup ## Watch the service work on an embedded cluster
 	@$(BIN)/toolset demo --once
 
-test: setup control-plane-build backends consumer ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
+test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=
 
 check: lint types test cover ## All that CI asks for: lint, types, tests, coverage
@@ -38,7 +38,7 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
-	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer
+	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build
 
 docs: setup ## Write the reference pages and the picture of the demo anew
 	$(BIN)/python hack/docs/reference.py
@@ -72,7 +72,11 @@ backends: ## Fetch Prometheus, Alertmanager and VictoriaMetrics for the tests (D
 consumer: ## Make a virtual environment with the real HolmesGPT for the tests, once, in the cache
 	@hack/consumer >/dev/null || echo "HolmesGPT could not be installed: tests that need it are skipped"
 
-integration: setup control-plane-build backends ## Run the tests that need the real API server only
+manifests: ## Fetch promtool and what validates the manifests for the tests, once, in the cache
+	@if command -v apt-get >/dev/null; then hack/manifests/build >/dev/null; \
+	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
+
+integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only
 	$(BIN)/python -m pytest -m integration
 
 e2e: ## (to come) Run the image in a cluster
@@ -83,6 +87,7 @@ image: ## (to come) Build the container image
 
 lock: setup ## Pin all dependencies with hashes, anew
 	hack/consumer --lock
+	hack/manifests/build --lock
 	$(COMPILE) --upgrade -o requirements/run.txt
 	$(COMPILE) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
 

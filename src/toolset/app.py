@@ -26,7 +26,7 @@ from toolset.core.plan import FIELD_MANAGER
 from toolset.informers import Informers
 from toolset.model import Lease
 from toolset.notifier import Notifier
-from toolset.observers import ElectionLog, EventMetrics
+from toolset.observers import ClientMetrics, ElectionLog, EventMetrics
 from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
@@ -42,12 +42,12 @@ _log: Final = logging.getLogger("toolset")
 class App:
     """Every part of the service, built and connected; :meth:`run` starts and stops them."""
 
-    def __init__(self, settings: Settings, kube: KubeTransport, health_prober: HttpProber) -> None:
+    def __init__(self, settings: Settings, kube: KubeTransport, health_prober: HttpProber, metrics: Metrics) -> None:
         self._settings = settings
         self._kube = kube
         self._prober = health_prober
         self._identity = identity(socket.gethostname())
-        self._metrics = Metrics(__version__)
+        self._metrics = metrics
         self._informers = Informers(settings, kube, self._metrics)
         self._recorder = KubeEvents(
             kube,
@@ -167,11 +167,12 @@ async def serve(settings: Settings) -> None:
     flush_traces = set_up_traces(environment, __version__, socket.gethostname())
     try:
         async with AsyncExitStack() as stack:
-            kube = transport(settings, environment)
+            metrics = Metrics(__version__)
+            kube = transport(settings, environment, ClientMetrics(metrics).answered)
             await kube.check_credentials()
             await stack.enter_async_context(kube)
             health_prober = await stack.enter_async_context(prober(settings))
-            await App(named(settings, environment), kube, health_prober).run()
+            await App(named(settings, environment), kube, health_prober, metrics).run()
     finally:
         flush_traces()
 

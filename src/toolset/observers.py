@@ -175,6 +175,18 @@ class ElectionLog:
         _log.warning("election request failed", exc_info=None if expected else error, extra={"error": _text(error)})
 
 
+class ClientMetrics:
+    """Counts requests to the API server."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def answered(self, method: str, code: int, took_s: float) -> None:
+        """Count one answer, and measure how long its head took."""
+        self._metrics.requests.labels(str(code), method).inc()
+        self._metrics.request_time.labels(method).observe(took_s)
+
+
 class EventMetrics:
     """Counts Kubernetes Events."""
 

@@ -72,6 +72,9 @@ class VerdictLog:
         for name in self._count:
             self._metrics.services.labels(name).set(0)
         self._count.clear()
+        self._metrics.held.set(0)
+        self._metrics.config_map_bytes.set(0)
+        self._metrics.overrides_valid.set(1)
         for kind in TOOL_TYPES:
             self._metrics.tools.labels(kind).set(0)
 

@@ -1,6 +1,7 @@
 """Turn settings into the options and the clients of each part."""
 
 import os
+from collections.abc import Callable
 from uuid import uuid4
 
 import msgspec
@@ -35,9 +36,13 @@ def _is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
     return bool(environment.get("KUBERNETES_SERVICE_HOST")) and not named
 
 
-def transport(settings: Settings, environment: dict[str, str]) -> KubeTransport:
-    """Return a session with the API server, not opened yet."""
-    return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}")
+def transport(
+    settings: Settings,
+    environment: dict[str, str],
+    on_answer: Callable[[str, int, float], None] = lambda _method, _code, _took_s: None,
+) -> KubeTransport:
+    """Return a session with the API server, not opened yet; ``on_answer`` hears of each answer."""
+    return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}", on_answer)
 
 
 def detectors(settings: Settings) -> tuple[Detector, ...]:

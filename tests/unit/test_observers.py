@@ -12,6 +12,7 @@ from toolset.core.verdict import Reason, Rejected
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
 from toolset.observers import (
+    ClientMetrics,
     ElectionLog,
     EventMetrics,
     PassObserver,
@@ -251,6 +252,14 @@ def test_a_request_of_the_election_that_fails_is_one_line(watched: Watched, erro
     ElectionLog(watched.metrics, "lease").failed(error)
     assert watched.lines == ["WARNING election request failed"]
     assert (watched.field("exc_info") is not None) is traceback
+
+
+def test_requests_to_the_api_server_are_counted_by_code_and_method(watched: Watched) -> None:
+    ClientMetrics(watched.metrics).answered("GET", 403, 0.25)
+    assert watched.values("rest_client_requests") == {'rest_client_requests_total{code="403",method="GET"}': 1}
+    assert watched.values("rest_client_request_duration_seconds_sum") == {
+        'rest_client_request_duration_seconds_sum{verb="GET"}': 0.25
+    }
 
 
 def test_kubernetes_events_are_counted(watched: Watched) -> None:

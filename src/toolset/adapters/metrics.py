@@ -8,7 +8,7 @@ from itertools import product
 from typing import Final, TypeVar
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from toolset.core.health import Failure
@@ -61,6 +61,7 @@ class Metrics:
         self._client_series()
         self._toolset_series()
         self._publication_series()
+        ProcessCollector(registry=self._registry)
         self._gauge("toolset_build_info", "Constant 1, labelled by version.", version=()).labels(version).set(1)
 
     def _queue_series(self) -> None:

@@ -98,8 +98,21 @@ class LineReader:
 class KubeTransport:
     """One session with the API server; use it as an async context manager."""
 
-    def __init__(self, credentials: Credentials, user_agent: str) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        user_agent: str,
+        on_answer: Callable[[str, int, float], None] = lambda _method, _code, _took_s: None,
+    ) -> None:
+        """Make it.
+
+        Args:
+            credentials: Who we are.
+            user_agent: What we call ourselves.
+            on_answer: Told of each answer: its method, its code, and the seconds until its head was there.
+        """
         self._credentials = credentials
+        self._on_answer = on_answer
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -172,11 +185,13 @@ class KubeTransport:
         if self._session is None:
             raise RuntimeError("the transport is used outside its context")
         access = await self._credentials.current()
+        started = anyio.current_time()
         try:
             with anyio.fail_after(begin_s):
                 response = await _sent(self._session, access, request, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
+        self._on_answer(request.method, response.status, anyio.current_time() - started)
         async with response:
             if response.status == 401:
                 self._credentials.refused(access)
