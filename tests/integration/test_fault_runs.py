@@ -48,6 +48,7 @@ SETTINGS: Final = {
     "CONTROLLER__RETRY_BASE": "100ms",
     "CONTROLLER__RETRY_CAP": "1s",
     "HEALTH__INTERVAL": "300ms",
+    "OUTPUT__DIALECTS": "[kubernaut]",
     "ELECTION__ENABLED": str(REPLICAS > 1).lower(),
     "ELECTION__LEASE_DURATION": "3s",
     "ELECTION__RENEW_DEADLINE": "2s",

@@ -26,6 +26,7 @@ SETTINGS: Final = {
     "CONTROLLER__RETRY_BASE": "100ms",
     "CONTROLLER__RETRY_CAP": "1s",
     "HEALTH__INTERVAL": "300ms",
+    "OUTPUT__DIALECTS": "[kubernaut]",
 }
 LONGEST_RETRY_S: Final = 2.0
 """Twice the cap above, since jitter adds up to the whole of a delay."""
