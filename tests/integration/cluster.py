@@ -162,7 +162,7 @@ class AuditTail:
 
     def _wanted(self, event: Mapping[str, Any]) -> bool:
         about = event["objectRef"]
-        same = (about["namespace"], about.get("name", self._name)) == (NAMESPACE, self._name)
+        same = (about.get("namespace"), about.get("name", self._name)) == (NAMESPACE, self._name)
         return same and event["verb"] not in READS
 
 
