@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,12 @@ def backends_that_mean_harm(inside: Netns) -> Iterator[None]:
         process.kill()
 
 
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
 def tools() -> list[Tool]:
     """Return the candidates, kinds mixed, in the order of their names."""
     kinds = [kind for kind, count in MEAN.items() for _ in range(count)]
@@ -69,15 +76,17 @@ def delete_all(cluster: Cluster, gone: list[Tool]) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("backends_that_mean_harm")
 def test_a_thousand_candidates_of_which_many_mean_harm_cost_neither_time_nor_memory_nor_safety(
-    cluster: Cluster, inside: Netns, tmp_path: Path
+    cluster: Cluster, inside: Netns, tmp_path: Path, stack: ExitStack
 ) -> None:
     wanted = tools()
+    stack.callback(delete_all, cluster, wanted)
     create_all(cluster, wanted)
     healthy = {tool.url for tool in wanted if tool.port == hostile.HEALTHY}
     inside.run("ip", "address", "add", f"{hostile.METADATA}/32", "dev", "lo")
-    trap = inside.listener(hostile.METADATA, 80)
+    settings = {"HEALTH__INTERVAL": "5s", "OUTPUT__MAX_PER_TYPE": "0"}
+    service = Confined(inside, cluster.kubeconfig(), tmp_path / "service", **settings)
+    trap = stack.enter_context(inside.listener(hostile.METADATA, 80))
     trap.settimeout(0)
-    service = Confined(inside, cluster.kubeconfig(), tmp_path / "service", HEALTH__INTERVAL="5s")
     try:
         before_kib, files = service.memory_kib("VmRSS"), service.open_files()
         eventually(lambda: healthy <= set(urls_in(cluster.data()).values()), within_s=2 * TIMEOUT_S)
@@ -93,10 +102,9 @@ def test_a_thousand_candidates_of_which_many_mean_harm_cost_neither_time_nor_mem
     assert set(urls_in(cluster.data()).values()) >= healthy
     assert most_kib - before_kib < GROWTH_LIMIT_KIB
     assert [address for address in service.dialled() if not address.startswith(("10.", "127.0.0.1"))] == []
-    with trap, pytest.raises(BlockingIOError):
+    with pytest.raises(BlockingIOError):
         trap.accept()
     assert service.bugs() == []
-    delete_all(cluster, wanted)
 
 
 def bad_ports() -> set[int]:
