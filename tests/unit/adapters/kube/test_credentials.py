@@ -12,7 +12,13 @@ import yaml
 from fakes.api_server import Answer, ScriptedApiServer, status_error
 from fakes.background import Clock
 from fakes.tls import server_tls
-from toolset.adapters.kube.credentials import REREAD_S, Access, InClusterCredentials, KubeconfigCredentials
+from toolset.adapters.kube.credentials import (
+    REREAD_S,
+    Access,
+    InClusterCredentials,
+    KubeconfigCredentials,
+    service_account,
+)
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import ForbiddenError, SettingsError, UnavailableError
 
@@ -512,3 +518,22 @@ async def test_a_kubeconfig_without_users_is_anonymous(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path, "http://127.0.0.1:1", None)
 
     assert (await KubeconfigCredentials(file, "").current()).headers == {}
+
+
+@pytest.mark.parametrize(
+    ("token", "subject"),
+    [
+        pytest.param(
+            b"e30.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0.x\n", "system:serviceaccount:a:b", id="a token"
+        ),
+        pytest.param(b"opaque", "", id="no JWT"),
+        pytest.param(b"a.!!!.c", "", id="a JWT that is broken"),
+    ],
+)
+def test_a_mounted_token_says_whose_it_is(tmp_path: Path, token: bytes, subject: str) -> None:
+    (tmp_path / "token").write_bytes(token)
+    assert service_account(tmp_path) == subject
+
+
+def test_without_a_token_nobody_is_named(tmp_path: Path) -> None:
+    assert service_account(tmp_path) == ""
