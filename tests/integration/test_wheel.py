@@ -28,7 +28,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = directory.glob("*.whl")
     run(sys.executable, "-m", "venv", directory / "venv")
     python = directory / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement=requirements/run.txt")
+    run(
+        python, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--requirement=requirements/run.txt"
+    )
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
     run(python, "-m", "pip", "check")
     return python.parent
