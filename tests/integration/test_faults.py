@@ -22,21 +22,14 @@ from integration.service import Service, Start, eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
-SETTINGS: Final = {
-    "CONTROLLER__RETRY_BASE": "100ms",
-    "CONTROLLER__RETRY_CAP": "1s",
-    "HEALTH__INTERVAL": "300ms",
-    "OUTPUT__DIALECTS": "[kubernaut]",
-}
-LONGEST_RETRY_S: Final = 2.0
-"""Twice the cap above, since jitter adds up to the whole of a delay."""
-RIGHT_WITHIN_S: Final = 10.0 + LONGEST_RETRY_S
+SETTINGS: Final = {"HEALTH__INTERVAL": "300ms", "OUTPUT__DIALECTS": "[kubernaut]"}
+"""The delays between retries are those that are shipped."""
 HELD_S: Final = 2.5
+LONGEST_RETRY_S: Final = 6.4
+"""The third delay, which is the last to begin within HELD_S: 0.8 s, twice doubled, and as much again by jitter."""
+RIGHT_WITHIN_S: Final = 10.0 + LONGEST_RETRY_S
 START_UP_S: Final = 2.0
 REQUESTS_A_SECOND: Final = 10
-BURST: Final = 2 * REQUESTS_A_SECOND
-"""In one second, since a write is tried again after 5 ms, a watch after 100 ms, then after twice that, and so on; and
-aiohttp makes a GET twice whose connection ends before an answer."""
 
 
 def grafana(name: str, priority: int) -> Tool:
@@ -53,11 +46,6 @@ LATE: Final = grafana("late", 4)
 EVERY: Final = (*STEADY, LEAVING, MORTAL, COMING, LATE)
 BEFORE: Final = (*STEADY, LEAVING, MORTAL)
 AFTER: Final = (*STEADY, COMING)
-
-
-def is_patient(times: list[float]) -> bool:
-    """Tell whether there is no loop: at most 10 requests a second, but for the first steps of a backoff."""
-    return busiest(times) <= BURST and busiest(times, within_s=3.0) <= 3 * REQUESTS_A_SECOND
 
 
 class Scene:
@@ -100,7 +88,7 @@ class Scene:
         published = {tool.url for tool in STEADY}
         assert all(published <= urls_of(data) for event in written if (data := applied(event)) is not None)
         assert (omissions(written, published), losses(written, published)) == ([], [])
-        assert is_patient(self.proxy.attempts(self._began))
+        assert busiest(self.proxy.attempts(self._began)) <= REQUESTS_A_SECOND
 
     def asked(self, kind: faults.Kind) -> int:
         """Return how many requests of a kind there were."""
@@ -191,7 +179,7 @@ def test_refused_connections_are_tried_again_with_patience(scene: Scene) -> None
     failures = [*scene.service.logged("list or watch failed"), *scene.service.logged("reconcile failed")]
     times = [datetime.fromisoformat(line["time"]).timestamp() for line in failures]
     assert len(times) >= 4
-    assert is_patient(times)
+    assert busiest(times) <= REQUESTS_A_SECOND
 
 
 # --- Answers

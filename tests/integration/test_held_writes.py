@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +9,12 @@ import pytest
 
 from controlplane import ControlPlane
 from integration import faults
-from integration.backends import Backends
 from integration.cluster import TARGET, AuditTail, Cluster, expected_urls
 from integration.demands import losses, omissions, rivals
-from integration.faults import FaultProxy, busiest
+from integration.faults import FaultProxy
 from integration.service import Start, eventually, settles
 from integration.test_fault_runs import LEASE
-from integration.test_faults import AFTER, BEFORE, COMING, EVERY, LEAVING, MORTAL, SETTINGS, STEADY
+from integration.test_faults import EVERY, SETTINGS, STEADY
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -27,7 +25,6 @@ QUICK: Final = {
     "ELECTION__RENEW_DEADLINE": "2s",
     "ELECTION__RETRY_PERIOD": "500ms",
 }
-REQUESTS_A_SECOND: Final = 10
 
 
 def patches(proxy: FaultProxy, since: float) -> int:
@@ -46,49 +43,6 @@ def test_a_throttled_write_waits_as_long_as_it_is_told(cluster: Cluster, proxy: 
     threading.Event().wait(1.5)
 
     assert patches(proxy, began) == 1
-
-
-def refusing(proxy: FaultProxy, cluster: Cluster) -> None:
-    del cluster
-    proxy.refuse()
-
-
-def unavailable(proxy: FaultProxy, cluster: Cluster) -> None:
-    del cluster
-    proxy.answer(faults.UNAVAILABLE, cut=True)
-
-
-def killed(proxy: FaultProxy, cluster: Cluster) -> None:
-    del proxy
-    cluster.plane.kill_apiserver()
-
-
-@pytest.mark.parametrize("begin", [unavailable, refusing, killed])
-def test_with_the_delays_that_ship_no_second_of_a_fault_sees_more_than_ten_requests(
-    cluster: Cluster,
-    proxy: FaultProxy,
-    start: Start,
-    backends: Backends,
-    begin: Callable[[FaultProxy, Cluster], None],
-) -> None:
-    cluster.create(*BEFORE)
-    access = proxy.kubeconfig(cluster.kubeconfig())
-    start(cluster, EVERY, KUBE__KUBECONFIG=access, HEALTH__INTERVAL="300ms")
-    settles(cluster.urls, expected_urls("grafana", BEFORE), within_s=10)
-    began = time.monotonic()
-    backends.answers.fail(MORTAL.authority)
-    cluster.create(COMING)
-    cluster.delete(LEAVING)
-    begin(proxy, cluster)
-    try:
-        threading.Event().wait(2.5)
-    finally:
-        proxy.heal()
-        if begin is killed:
-            cluster.plane.start_apiserver()
-    settles(cluster.urls, expected_urls("grafana", AFTER), within_s=40)
-
-    assert busiest(proxy.attempts(began)) <= REQUESTS_A_SECOND
 
 
 def test_a_tool_whose_key_changes_is_never_missing_in_between(cluster: Cluster, start: Start) -> None:

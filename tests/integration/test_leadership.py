@@ -2,6 +2,7 @@
 
 import re
 import signal
+import threading
 import time
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SERVICE_ACCOUNT}"
 WRITER: Final = re.compile(r"\((?P<identity>[^;]+); epoch (?P<epoch>[0-9]+)\)")
+ASLEEP_S: Final = 30.0
 BOARDS: Final = tuple(
     Tool(
         "grafana below /a and /b",
@@ -96,10 +98,12 @@ def test_a_leader_that_stops_cleanly_is_followed_within_three_seconds(pair: Pair
 
 def test_a_leader_that_slept_writes_nothing_before_it_holds_the_lease_anew(pair: Pair) -> None:
     first = pair.writers()[-1]
+    wakes_at = time.monotonic() + ASLEEP_S
     pair.leader.send(signal.SIGSTOP)
     pair.publishes_the_second_within(18)
     second = pair.writers()[-1]
     assert second[0] == first[0] + 1
+    threading.Event().wait(wakes_at - time.monotonic())
 
     pair.leader.send(signal.SIGCONT)
     pair.cluster.create(BOARDS[2])
