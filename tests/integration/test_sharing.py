@@ -1,20 +1,21 @@
 """One ConfigMap, many hands: people who edit it all the time, an earlier system, and more tools than fit."""
 
-import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
 import pytest
 
-from integration.cluster import CONFIG_MAPS, KUBERNETES_KEY, TARGET, Cluster, Tool, expected_urls
+from integration.cluster import CONFIG_MAPS, KUBERNETES_KEY, NAMESPACE, TARGET, Cluster, Tool, expected_urls
 from integration.service import Start, settles
 
 pytestmark = [pytest.mark.integration]
 
 EDITS: Final = 100
 EDITS_A_SECOND: Final = 20
+HANDS: Final = 3
 BOARDS: Final = tuple(
     Tool(
         "nothing",
@@ -30,19 +31,20 @@ BOARDS: Final = tuple(
 
 
 class Editors:
-    """People who edit the ConfigMap twenty times a second, while Services come and go."""
+    """People who edit the ConfigMap with kubectl twenty times a second, while Services come and go."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._chance = random.Random(7)  # noqa: S311 - reproducible, not secret
+        self._began = time.monotonic()
         self.foreign: dict[str, str] = {}
         self.present: list[Tool] = []
 
-    def edit(self) -> None:
-        """Edit keys of theirs, the overrides, and keys of the service."""
-        for number in range(EDITS):
-            self._chance.choice((self._note, self._override, self._tamper))(number)
-            threading.Event().wait(1 / EDITS_A_SECOND)
+    def edit(self, hand: int) -> None:
+        """Make every third edit: one hand edits keys of theirs, one the overrides, one keys of the service."""
+        change = (self._note, self._override, self._tamper)[hand]
+        for number in range(hand, EDITS, HANDS):
+            threading.Event().wait(max(0.0, self._began + number / EDITS_A_SECOND - time.monotonic()))
+            change(number)
 
     def churn(self) -> None:
         """Let a hundred Services come, and every third one go again."""
@@ -61,10 +63,15 @@ class Editors:
 
     def _put(self, key: str, text: str) -> None:
         self.foreign[key] = text
-        self._cluster.edit(**{key: text})
+        self._patch(key, text)
 
     def _tamper(self, number: int) -> None:
-        self._cluster.edit(**{KUBERNETES_KEY: self._chance.choice((None, f"oops {number}"))})
+        self._patch(KUBERNETES_KEY, f"oops {number}" if number % 2 else None)
+
+    def _patch(self, key: str, text: str | None) -> None:
+        patch = msgspec.json.encode({"data": {key: text}}).decode()
+        target = ("configmap", TARGET.rpartition("/")[2])
+        self._cluster.plane.kubectl(f"--namespace={NAMESPACE}", "patch", *target, "--type=merge", f"--patch={patch}")
 
 
 @pytest.mark.timeout(90)
@@ -73,8 +80,8 @@ def test_a_hundred_edits_while_a_hundred_services_come_and_go_lose_nothing(clust
     settles(lambda: KUBERNETES_KEY in cluster.data(), expected=True, within_s=10)
     before = len(cluster.writes())
     editors = Editors(cluster)
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(editors.edit), pool.submit(editors.churn)]:
+    with ThreadPoolExecutor(HANDS + 1) as pool:
+        for done in [pool.submit(editors.churn), *(pool.submit(editors.edit, hand) for hand in range(HANDS))]:
             done.result()
 
     settles(cluster.urls, expected_urls("grafana", editors.present), within_s=5)
@@ -118,6 +125,7 @@ def test_of_thousands_of_tools_as_many_are_published_as_fit_and_no_request_is_re
         "type": "prometheus",
         "phrases": [f"app-{number:05}" for number in range(0, 10_000, 2)],
     }
+    before = len(large_cluster.requests())
     service = start(
         large_cluster,
         (),
@@ -132,4 +140,7 @@ def test_of_thousands_of_tools_as_many_are_published_as_fit_and_no_request_is_re
     data = large_cluster.data()
     assert sum(len(key) + len(text) for key, text in data.items()) < 900 * 1024
     assert len([key for key in data if key.startswith("prometheus")]) == published
+    made = large_cluster.requests()[before:]
+    assert {event["objectRef"]["resource"] for event in made} >= {"services", "configmaps"}
+    assert [event for event in made if event["responseStatus"]["code"] >= 400] == []
     assert [event["responseStatus"]["code"] for event in large_cluster.writes()[-1:]] == [201]
