@@ -1,6 +1,5 @@
 """What we publish, loaded by the real HolmesGPT as its server does, against backends that answer."""
 
-import os
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from consumer.answers import Backend, Server
 from consumer.holmes import DEFAULTS, Call, Holmes, Loaded
 from fakes.build import candidate
 from integration.backends import missing, prometheus, victoria_metrics
+from lacking import lack
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.dialects.schema import BaseToolset
@@ -356,11 +356,9 @@ READS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {
 }
 
 
-@pytest.mark.skipif(
-    bool(missing()) and "CI" not in os.environ,
-    reason=f"there is no {' and no '.join(missing())}; `make backends` fetches them",
-)
 def test_a_real_prometheus_and_a_real_victoria_metrics_answer_a_query(holmes: Holmes, tmp_path: Path) -> None:
+    if absent := missing():
+        lack(f"there is no {' and no '.join(absent)}; `make backends` fetches them")
     port = controlplane.free_ports()
     daemons = (prometheus(tmp_path / "p", port), victoria_metrics(tmp_path / "v", port + 1))
     tools = [candidate("prometheus"), candidate("vmsingle", port=8428)]

@@ -11,7 +11,8 @@ import pytest
 
 import controlplane
 from controlplane import ControlPlane
-from deploy.manifests import PROJECT, kubectl, missing
+from deploy.manifests import PROJECT, kubectl
+from lacking import lack
 
 SCRIPT = PROJECT / "hack" / "manifests" / "build"
 
@@ -20,7 +21,7 @@ SCRIPT = PROJECT / "hack" / "manifests" / "build"
 def kustomize() -> None:
     """See to it that there is something that kustomizes."""
     if shutil.which(kubectl()) is None:
-        missing("there is no kubectl: run `make control-plane-build` once (8 minutes)")
+        lack("there is no kubectl: run `make control-plane-build` once (8 minutes)")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def tools() -> Path:
     done = subprocess.run([str(SCRIPT), "--where"], stdout=subprocess.PIPE, text=True, check=True)
     folder = Path(done.stdout.strip())
     if not (folder / ".done").exists():
-        missing("what checks the manifests is not there: run hack/manifests/build once (a minute)")
+        lack("what checks the manifests is not there: run hack/manifests/build once (a minute)")
     return folder
 
 
@@ -37,7 +38,7 @@ def tools() -> Path:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Yield a control plane with nothing applied."""
     if (assets := controlplane.assets()) is None:
-        missing("kube-apiserver and etcd are not built: run `make control-plane-build` once (8 minutes)")
+        lack("kube-apiserver and etcd are not built: run `make control-plane-build` once (8 minutes)")
     with ControlPlane(assets, tmp_path_factory.mktemp("control-plane")) as running:
         yield running
 

@@ -6,9 +6,8 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import pytest
 import yaml
 
 import controlplane
@@ -23,13 +22,6 @@ TARGET: Final = "kubernaut-toolset-config"
 OPERATOR: Final = "monitoring.coreos.com/v1"
 
 Manifest = dict[str, Any]
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip the test; fail it in CI."""
-    if os.getenv("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def kubectl() -> str:

@@ -12,12 +12,13 @@ import yaml
 
 import controlplane
 from controlplane import ControlPlane
-from deploy.manifests import NAME, NAMESPACE, missing, rendered, with_components
+from deploy.manifests import NAME, NAMESPACE, rendered, with_components
 from deploy.test_alerts import RULE
 from deploy.test_dashboard import FOREIGN, expressions
 from integration.backends import Daemon, binary, find
 from integration.cluster import Cluster, Tool
 from integration.service import Service, eventually, settles
+from lacking import lack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -48,7 +49,7 @@ def cluster(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
 def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Yield a Prometheus that scrapes the service, which has found this very Prometheus."""
     if find("prometheus") is None:
-        missing("there is no Prometheus here: run hack/backends once (5 seconds)")
+        lack("there is no Prometheus here: run hack/backends once (5 seconds)")
     folder = tmp_path_factory.mktemp("scraping")
     command = [
         *(binary("prometheus"), f"--config.file={folder}/config.yaml"),

@@ -1,6 +1,5 @@
 """A real API server, real backends and the service itself for every test of this folder that asks for them."""
 
-import os
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from integration.backends import Backends
 from integration.cluster import Cluster, Tool
 from integration.faults import FaultProxy
 from integration.service import Service, Start
+from lacking import lack
 
 LARGE_COUNT = 10_000
 
@@ -33,12 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """Return the folder that has kube-apiserver and etcd."""
-    if (found := controlplane.assets()) is not None:
-        return found
-    reason = "kube-apiserver and etcd are not built: run `make control-plane-build` once (8 minutes)"
-    if os.getenv("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if (found := controlplane.assets()) is None:
+        lack("kube-apiserver and etcd are not built: run `make control-plane-build` once (8 minutes)")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +62,7 @@ def large_control_plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) 
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Yield real and imitated backends that all answer."""
     if missing := products.missing():
-        reason = f"there is no {' and no '.join(missing)} here: run hack/backends once (5 seconds)"
-        if os.getenv("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lack(f"there is no {' and no '.join(missing)} here: run hack/backends once (5 seconds)")
     with Backends(tmp_path_factory.mktemp("backends")) as running:
         yield running
 

@@ -19,6 +19,7 @@ from integration import netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Names, Netns
 from integration.service import eventually, settles
+from lacking import lack
 
 pytestmark = pytest.mark.integration
 
@@ -30,9 +31,9 @@ Run = Callable[..., Confined]
 @pytest.fixture
 def inside(cluster: Cluster) -> Iterator[Netns]:
     if reason := netns.missing():
-        pytest.skip(reason)
+        lack(reason)
     if absent := products.missing():
-        pytest.skip(f"there is no {absent[0]} here: run hack/backends once")
+        lack(f"there is no {absent[0]} here: run hack/backends once")
     with netns.namespace(cluster.plane.url) as made:
         yield made
 

@@ -15,6 +15,7 @@ from integration import hostile, netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Netns
 from integration.service import eventually
+from lacking import lack
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +29,7 @@ SLOTS: Final = 32
 @pytest.fixture
 def inside(cluster: Cluster) -> Iterator[Netns]:
     if reason := netns.missing():
-        pytest.skip(reason)
+        lack(reason)
     with netns.namespace(cluster.plane.url) as made:
         yield made
 

@@ -1,7 +1,6 @@
 """The training corpus: real Services with the right answer, kept beside the project and never copied into it."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lacking import lack
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions, detect
 from toolset.core.detector import Detector
@@ -48,10 +48,7 @@ class Case(msgspec.Struct):
 @pytest.fixture(scope="module")
 def corpus() -> list[Case]:
     if not CORPUS.exists():
-        message = "the labelled corpus of Services is missing: put it beside the checkout, as shared/corpus/train.jsonl"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lack("the labelled corpus of Services is missing: put it beside the checkout, as shared/corpus/train.jsonl")
     lines: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").splitlines()]
     return [case for case in msgspec.convert(lines, list[Case]) if not case.ambiguous]
 
