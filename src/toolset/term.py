@@ -136,7 +136,9 @@ class Term:
             target_options(settings),
         )
         self._service_pass = service_pass
-        self._service_controller = Controller(self._service_queue, self._detect, PassObserver(self._metrics, "service"))
+        self._service_controller = Controller(
+            self._service_queue, self._detect, PassObserver(self._metrics, "service"), timeout_s=None
+        )
         self._probe_controller = Controller(
             self._probe_queue,
             probe_pass,

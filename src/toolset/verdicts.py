@@ -3,9 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Container, Mapping
+from functools import partial
 from typing import Final
 
-from toolset.adapters.metrics import TOOL_TYPES, Metrics, type_label
+from toolset.adapters.metrics import TOOL_TYPES, VERDICTS, Metrics, type_label
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 from toolset.reconciler.ports import EventRecorder
@@ -27,6 +28,8 @@ class VerdictLog:
         self._detected: dict[Key, str] = {}
         self._settled: dict[Key, str] = {}
         self._count: Counter[str] = Counter()
+        for word in VERDICTS:  # read when somebody asks: cheaper than to set a series for each change
+            metrics.services.labels(word).set_function(partial(self._count.__getitem__, word))
         self._resumed: Container[str] = ()
 
     def resume(self, urls: Container[str]) -> None:
@@ -69,8 +72,6 @@ class VerdictLog:
 
     def close(self) -> None:
         """Forget everything: this replica answers for no Service any more."""
-        for name in self._count:
-            self._metrics.services.labels(name).set(0)
         self._count.clear()
         self._metrics.held.set(0)
         self._metrics.config_map_bytes.set(0)
@@ -108,7 +109,6 @@ class VerdictLog:
         for name, step in ((before, -1), (word, 1)):
             if name:
                 self._count[name] += step
-                self._metrics.services.labels(name).set(self._count[name])
 
 
 def named(key: Key) -> dict[str, str]:

@@ -169,9 +169,10 @@ class WorkQueue(Generic[K]):
         else:
             await checkpoint()
         while True:
-            next_due = self._promote(anyio.current_time())
+            now = anyio.current_time()
+            next_due = self._promote(now)
             if self._depth:
-                return self._take()
+                return self._take(now)
             if self._shut_down:
                 raise ShutDown
             if self._changed is None:
@@ -179,14 +180,16 @@ class WorkQueue(Generic[K]):
             with anyio.CancelScope(deadline=next_due):
                 await self._changed.wait()
 
-    def done(self, key: K) -> None:
-        """Give ``key`` back; it comes out again if it was added meanwhile."""
-        self._observer.finished(anyio.current_time() - self._processing.pop(key))
+    def done(self, key: K) -> float:
+        """Give ``key`` back; it comes out again if it was added meanwhile. Return how long it was out, seconds."""
+        worked_s = anyio.current_time() - self._processing.pop(key)
+        self._observer.finished(worked_s)
         waiting = self._dirty.get(key)
         if waiting is not None:
             self._push(key, waiting)
         else:
             self._tell_if_idle()
+        return worked_s
 
     async def wait_idle(self) -> None:
         """Return once no key waits, is delayed, or is with a worker."""
@@ -219,7 +222,7 @@ class WorkQueue(Generic[K]):
         self._wake()
         self._tell_if_idle()
 
-    def _take(self) -> K:
+    def _take(self, now: float) -> K:
         while True:
             _, serial, key = heappop(self._ready)
             waiting = self._dirty.get(key)
@@ -227,7 +230,6 @@ class WorkQueue(Generic[K]):
                 break  # else the key was raised: a fresher entry stands elsewhere in the heap
         del self._dirty[key]
         self._depth -= 1
-        now = anyio.current_time()
         self._processing[key] = now
         self._observer.taken(self._depth, now - waiting.since)
         return key

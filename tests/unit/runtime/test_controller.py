@@ -143,6 +143,20 @@ async def test_a_pass_that_takes_too_long_is_cancelled_and_retried() -> None:
     assert [type(error) for _, error, _ in passes.failures] == [TimeoutError]
 
 
+async def test_without_a_bound_a_pass_takes_as_long_as_it_takes() -> None:
+    queue, passes = WorkQueue[str](), Passes()
+    queue.add("a")
+
+    async def dawdle(_: str) -> Result:
+        await anyio.sleep(3600)
+        return DONE
+
+    async with running(Controller(queue, dawdle, passes, timeout_s=None).run):
+        await anyio.sleep(3601)
+    assert passes.results == [("a", "success")]
+    assert passes.took_s == pytest.approx([3600.0])
+
+
 async def test_a_key_that_fails_holds_no_other_key_up() -> None:
     queue, served = WorkQueue[str](), list[tuple[float, str]]()
     started = anyio.current_time()

@@ -396,6 +396,14 @@ async def test_an_observer_hears_of_depth_waiting_and_working() -> None:
     ]
 
 
+async def test_who_gives_a_key_back_learns_how_long_it_was_out() -> None:
+    queue = WorkQueue[str]()
+    queue.add("a")
+    key = await queue.get()
+    await anyio.sleep(4)
+    assert queue.done(key) == pytest.approx(4.0)
+
+
 async def test_an_observer_hears_of_a_key_added_twice_or_raised_only_once() -> None:
     told = Told()
     queue = WorkQueue[str](observer=told)
