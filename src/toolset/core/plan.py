@@ -13,6 +13,8 @@ import msgspec
 from toolset.model import ConfigMap, Key
 
 FIELD_MANAGER: Final = "kubernaut-dynamic-toolset"
+PATCHER: Final = f"{FIELD_MANAGER}/Update"
+"""Who owns what our merge patches write, as :func:`owners` names it; an apply alone does not remove it."""
 LABELS: Final = {
     "app.kubernetes.io/managed-by": FIELD_MANAGER,
     "app.kubernetes.io/name": "kubernaut-toolset-config",
@@ -145,10 +147,15 @@ def manifest(target: Key, wanted: Desired, cached: ConfigMap | None, *, fenced: 
 
 
 def owned_keys(cached: ConfigMap | None, prefix: str) -> frozenset[str]:
-    """Return the data keys that are ours: by field manager or by our list."""
+    """Return the data keys that are ours: by field manager or by our list.
+
+    What our name patched is ours as well: a process that ends between the patch and the apply which follows it leaves
+    keys behind that no list names yet.
+    """
     if cached is None:
         return frozenset()
-    managed = {key for key, managers in owners(cached, "data").items() if FIELD_MANAGER in managers}
+    ours = {FIELD_MANAGER, PATCHER}
+    managed = {key for key, managers in owners(cached, "data").items() if ours & managers}
     listed = cached.annotations.get(_owned_list(prefix), "").split(",")
     return frozenset((managed | set(listed)) - {"", OVERRIDES_KEY})
 
@@ -172,8 +179,6 @@ def legacy_keys(cached: ConfigMap | None, managers: Collection[str]) -> frozense
 
 def owners(cached: ConfigMap, section: str) -> dict[str, set[str]]:
     """Return who owns each field: our own name where we applied it, else ``manager/operation``.
-
-    What our name updated and did not apply is not ours: a merge patch does that.
 
     Args:
         cached: The ConfigMap.

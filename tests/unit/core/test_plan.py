@@ -67,10 +67,15 @@ class Cluster:
         assert isinstance(change, Apply)
         body = change.manifest
         if change.by_patch:
-            self.config_maps.patch(TARGET, dict.fromkeys(change.by_patch), fence=self.current, manager=FIELD_MANAGER)
+            self.patch(data, change)
             body = manifest(TARGET, desired(data, len(data), PREFIX, notes), self.current)
         self.config_maps.apply(TARGET, body)
         return change
+
+    def patch(self, data: Mapping[str, str], change: Apply) -> None:
+        """Make the first request of a pass that needs two."""
+        moved = {key: data[key] for key in change.written} | dict.fromkeys(change.by_patch)
+        self.config_maps.patch(TARGET, moved, fence=self.current, manager=FIELD_MANAGER)
 
 
 def test_a_config_map_that_is_missing_is_created_under_the_oldest_version() -> None:
@@ -219,17 +224,30 @@ def test_a_list_that_is_too_long_is_left_out() -> None:
     assert "kubernaut.io/owned-keys" in desired({name[1:]: ""}, 1, PREFIX).annotations
 
 
-def test_only_what_we_applied_counts_as_ours_and_not_what_our_name_updated() -> None:
+def test_what_we_applied_or_patched_counts_as_ours() -> None:
     def managed(operation: str, fields: dict[str, object]) -> ConfigMap:
         entry = FieldsEntry(FIELD_MANAGER, operation, fields)
         return ConfigMap(metadata=ConfigMapMeta(managed_fields=(entry,)), data={P: "1"})
 
     assert owned_keys(managed("Apply", {"f:data": {f"f:{P}": {}}}), PREFIX) == {P}
-    assert owned_keys(managed("Update", {"f:data": {f"f:{P}": {}}}), PREFIX) == frozenset()
+    assert owned_keys(managed("Update", {"f:data": {f"f:{P}": {}}}), PREFIX) == {P}
     assert owned_keys(managed("Apply", {"f:data": "of another form"}), PREFIX) == frozenset()
     assert owned_keys(managed("Apply", {}), PREFIX) == frozenset()
     assert owned_keys(ConfigMap(), PREFIX) == frozenset()
     assert owned_keys(None, PREFIX) == frozenset()
+
+
+def test_what_a_crash_between_patch_and_apply_left_behind_goes_with_the_next_pass() -> None:
+    cluster = Cluster()
+    cluster.publish({P: "1", G: "1"})
+    cluster.edit(**{"grafana-toolset__yaml": "edited"})
+    change = cluster.decide({P: "1", K: "1"})
+    assert isinstance(change, Apply)
+    assert change.by_patch == (G,)
+    cluster.patch({P: "1", K: "1"}, change)  # and no apply
+
+    assert cluster.publish({P: "1"}).removed == (K,)
+    assert cluster.current.entries == {P: "1"}
 
 
 def test_a_listed_key_that_is_not_there_any_more_needs_no_removal() -> None:
@@ -264,31 +282,40 @@ OURS: Final = (P, G, K)
 THEIRS: Final = (OVERRIDES_KEY, "notes", "jaeger-toolset.yaml")
 documents = st.dictionaries(st.sampled_from(OURS), st.sampled_from(["", "1", "2"]), min_size=1)
 edits = st.tuples(st.sampled_from(OURS + THEIRS), st.none() | st.sampled_from(["1", "2", "theirs"]))
-happenings = st.lists(documents | edits | st.just("deleted"), max_size=12)
+crashes = st.tuples(st.just("crashed"), documents)
+happenings = st.lists(documents | edits | crashes | st.just("deleted"), max_size=12)
 
 
 @given(happenings, documents)
 def test_after_any_history_one_pass_gives_what_is_wanted_and_what_is_foreign_and_a_second_does_nothing(
-    history: list[dict[str, str] | tuple[str, str | None] | str], wanted: dict[str, str]
+    history: list[dict[str, str] | tuple[str, str | dict[str, str] | None] | str], wanted: dict[str, str]
 ) -> None:
     cluster, foreign, ours = Cluster(), dict[str, str](), set[str]()
     for happening in [*history, wanted]:
-        if isinstance(happening, str):
-            cluster.config_maps.delete(TARGET)
-            foreign, ours = {}, set[str]()
-        elif isinstance(happening, tuple):
-            key, value = happening
-            cluster.config_maps.patch(TARGET, {key: value})
-            if key not in ours:
-                foreign = {name: text for name, text in foreign.items() if name != key}
-                foreign |= {} if value is None else {key: value}
-        elif isinstance(change := cluster.decide(happening), Apply):
-            assert not {*change.written, *change.removed} & set(foreign) - set(happening)
-            assert OVERRIDES_KEY not in {*change.written, *change.removed, *change.by_patch}
-            assert set(change.by_patch) <= set(change.removed)
-            cluster.publish(happening)
-            ours = set(happening)
-            foreign = {name: text for name, text in foreign.items() if name not in ours}
+        match happening:
+            case str():
+                cluster.config_maps.delete(TARGET)
+                foreign, ours = {}, set[str]()
+            case ("crashed", dict(data)):
+                change = cluster.decide(data)
+                if isinstance(change, Apply) and change.by_patch:
+                    cluster.patch(data, change)
+                    ours |= set(change.written)
+            case (str(key), value):
+                assert not isinstance(value, dict)
+                cluster.config_maps.patch(TARGET, {key: value})
+                if key not in ours:
+                    foreign = {name: text for name, text in foreign.items() if name != key}
+                    foreign |= {} if value is None else {key: value}
+            case data:
+                change = cluster.decide(data)
+                if isinstance(change, Apply):
+                    assert not {*change.written, *change.removed} & set(foreign) - set(data)
+                    assert OVERRIDES_KEY not in {*change.written, *change.removed, *change.by_patch}
+                    assert set(change.by_patch) <= set(change.removed)
+                    cluster.publish(data)
+                    ours = set(data)
+        foreign = {name: text for name, text in foreign.items() if name not in ours}
     assert cluster.current.entries == foreign | wanted
     assert cluster.decide(wanted) == Unchanged()
 
