@@ -118,6 +118,10 @@ class App:
     async def _serve_term(self, leadership: Leadership | None) -> None:
         if self._stopping:
             return
+        if (
+            leadership and leadership.stood_by
+        ):  # what its watches have missed may be published: its write must not undo it
+            await self._informers.refresh()
         epoch = leadership.epoch if leadership else 0
         writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {epoch})"
         self._term = Term(

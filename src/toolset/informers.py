@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 import anyio
+import msgspec
 
 from toolset.adapters.kube.source import IDLE_S, KubeSource, Resource, config_map, services
 from toolset.adapters.kube.transport import KubeTransport
@@ -40,6 +41,15 @@ class _Follower(Protocol):
     @property
     def attempted_at(self) -> float: ...
     async def run(self) -> None: ...
+    async def refresh(self) -> None: ...
+
+
+class _Needed(msgspec.Struct, frozen=True):
+    """What readiness and a new leader's first write wait for."""
+
+    store: _Synced
+    log: ReflectorLog
+    reflector: _Follower
 
 
 class Informers:
@@ -52,16 +62,15 @@ class Informers:
         retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
         self._options = ReflectorOptions(backoff=retries)
         self._reflectors: list[_Follower] = []
-        self._needed: list[tuple[_Synced, ReflectorLog]] = []
+        self._needed: list[_Needed] = []
         prefix = settings.discovery.annotation_prefix
         stores: dict[str, Store[Service]] = {}
         for namespace in settings.discovery.watch_namespaces or ("",):
-            store, log = self._follow(services(namespace, prefix), "services")
-            stores[namespace] = store
-            self._needed.append((store, log))
+            stores[namespace], needed = self._follow(services(namespace, prefix), "services")
+            self._needed.append(needed)
         self.services: Union[Service] = Union(stores)
-        self.config_maps, log = self._follow(config_map(target_key(settings)), "configmaps")
-        self._needed.append((self.config_maps, log))
+        self.config_maps, needed = self._follow(config_map(target_key(settings)), "configmaps")
+        self._needed.append(needed)
 
     def add(self, resource: Resource[Lease], name: str, handler: Callable[[Delta[Lease]], None]) -> None:
         """Follow ``resource`` too; readiness does not wait for it."""
@@ -80,12 +89,16 @@ class Informers:
         await self.services.wait_synced()
         await self.config_maps.wait_synced()
 
+    async def refresh(self) -> None:
+        """List the Services and the ConfigMap again; return once that is done, however long the API server takes."""
+        async with anyio.create_task_group() as group:
+            for needed in self._needed:
+                group.start_soon(needed.reflector.refresh)
+
     def unsynced(self) -> str:
         """Return what has not been listed yet and why; empty when nothing is missing."""
-        waiting = [
-            f"{log.resource}: {log.problem or 'not listed yet'}" for store, log in self._needed if not store.is_synced
-        ]
-        return "; ".join(waiting)
+        waiting = (needed.log for needed in self._needed if not needed.store.is_synced)
+        return "; ".join(f"{log.resource}: {log.problem or 'not listed yet'}" for log in waiting)
 
     def out_of_contact(self) -> str:
         """Return that the API server has been silent for too long; empty when it has not."""
@@ -109,7 +122,7 @@ class Informers:
             await anyio.sleep_until(due)
             self._metrics.loop_lag.set(anyio.current_time() - due)
 
-    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], ReflectorLog]:
+    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], _Needed]:
         store: Store[V] = Store(handler_failed, on_slow_handler=handler_slow)
         log = ReflectorLog(self._metrics, name)
         reflector = Reflector(
@@ -123,4 +136,4 @@ class Informers:
         )
         log.watch(lambda: anyio.current_time() - reflector.heard_at, lambda: len(store))
         self._reflectors.append(reflector)
-        return store, log
+        return store, _Needed(store, log, reflector)

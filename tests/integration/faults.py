@@ -110,6 +110,8 @@ class _Connection:
         self.came_at = time.monotonic()
         self.kind: Kind | None = None
         self.reset = False
+        self.path = ""
+        self.stalled = False
         self.answering: TLSStream | None = None  # once the answer to what was asked last has begun
 
     async def close(self) -> None:
@@ -186,6 +188,10 @@ class FaultProxy:
         """Forward nothing any more in either direction, and close nothing; new connections hang as well."""
         self._change(frozen=frozenset(kinds) or EVERY)
 
+    def stall(self, part: str) -> None:
+        """Forward no answer any more to who asked for a path with ``part`` in it, for good; new ones are served."""
+        self._portal.call(self._stall, part)
+
     def delay(self, by_s: float, *kinds: Kind) -> None:
         """Forward every piece of an answer ``by_s`` seconds late."""
         self._change(late=frozenset(kinds) or EVERY, late_by_s=by_s)
@@ -234,6 +240,10 @@ class FaultProxy:
             if kinds == EVERY or connection.kind in kinds:
                 connection.reset = reset
                 connection.scope.cancel()
+
+    def _stall(self, part: str) -> None:
+        for connection in self._connections:
+            connection.stalled = connection.stalled or part in connection.path
 
     async def _fail_watches(self, reply: Reply) -> None:
         line = b'{"type":"ERROR","object":%b}\n' % reply.body
@@ -317,7 +327,7 @@ class FaultProxy:
     def _note(self, connection: _Connection, request: Seen) -> None:
         if connection.kind is None:
             self.silent.remove(connection.came_at)
-        connection.kind, connection.answering = request.kind, None
+        connection.kind, connection.path, connection.answering = request.kind, request.path, None
         self.requests.append(request)
 
     async def _connect(self) -> TLSStream:
@@ -333,6 +343,8 @@ class FaultProxy:
         try:
             while True:
                 piece = await server.receive()
+                if connection.stalled:
+                    await anyio.sleep_forever()
                 kind = connection.kind or "list"
                 if kind in self._faults.late:
                     await anyio.sleep(self._faults.late_by_s)

@@ -1,5 +1,6 @@
 """What a write meets on its way: an API server that asks for patience, a network that holds it up, a key that moves."""
 
+import signal
 import threading
 import time
 from pathlib import Path
@@ -88,3 +89,26 @@ def test_a_creation_that_was_held_up_in_the_network_is_refused_once_another_lead
     assert rivals(events, elected=True) == []
     taken = [event for event in events if event["responseStatus"]["code"] < 300]
     assert omissions(taken, {tool.url for tool in STEADY}) == []
+
+
+@pytest.mark.parametrize("part", ["/services?", "/configmaps?", "watch=1"])
+def test_a_standby_whose_view_is_old_looks_anew_before_it_writes_as_the_next_leader(
+    cluster: Cluster, control_plane: ControlPlane, start: Start, tmp_path: Path, part: str
+) -> None:
+    cluster.admin.delete(LEASE)
+    cluster.create(STEADY[0])
+    with FaultProxy(control_plane, tmp_path) as proxy:
+        first = start(cluster, EVERY, **SETTINGS, **QUICK)
+        settles(cluster.urls, expected_urls("grafana", STEADY[:1]), within_s=10)
+        second = start(cluster, EVERY, KUBE__KUBECONFIG=proxy.kubeconfig(cluster.kubeconfig()), **SETTINGS, **QUICK)
+        eventually(lambda: second.logged("leader seen"), within_s=10)
+        proxy.stall(part)
+        cluster.create(STEADY[1])
+        settles(cluster.urls, expected_urls("grafana", STEADY), within_s=10)
+        audit = AuditTail(cluster.plane, NAME)
+
+        first.end(signal.SIGKILL)
+        cluster.delete(STEADY[0])
+        settles(cluster.urls, expected_urls("grafana", STEADY[1:]), within_s=15)
+
+    assert losses(audit.read(), {STEADY[1].url}) == []

@@ -130,13 +130,15 @@ class Leadership:
         identity: Who leads.
         epoch: ``leaseTransitions``: one more than that of the leadership before.
         valid_until: When it ends unless it is renewed, on the clock of ``anyio``.
+        stood_by: Whether the replica stood by before: what it knows of the cluster may be old.
         lost: Set when it has ended, for whatever reason.
     """
 
-    def __init__(self, identity: str, epoch: int, valid_until: float) -> None:
+    def __init__(self, identity: str, epoch: int, valid_until: float, *, stood_by: bool = False) -> None:
         self.identity = identity
         self.epoch = epoch
         self.valid_until = valid_until
+        self.stood_by = stood_by
         self.lost = anyio.Event()
 
     def remaining_s(self) -> float:

@@ -84,6 +84,7 @@ class Elector:
         self._held_until = -math.inf  # until then it is another's, by all that was seen
         self._watched = False  # whether the watch has told all that was seen
         self._freed = anyio.Event()  # set when the watch tells that it can be taken
+        self._stood_by = False
         self._may_hold = False  # whether a write of ours may have taken it
         self._acquired = ""
         self._renewed_at = 0.0
@@ -147,11 +148,13 @@ class Elector:
         self._acquired = self._stamp()
         self._may_hold = True
         await self._write(self._spec(epoch))
-        leadership = Leadership(self._identity, epoch, self._renewed_at + self._options.lease_s)
+        valid_until = self._renewed_at + self._options.lease_s
+        leadership = Leadership(self._identity, epoch, valid_until, stood_by=self._stood_by)
         return leadership if leadership.remaining_s() else None  # the event loop stalled
 
     async def _wait(self) -> None:
         """Return when the Lease is worth another look."""
+        self._stood_by = True
         now = anyio.current_time()
         retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())
         if self._held_until <= now:  # it is free, yet could not be taken or kept

@@ -35,25 +35,40 @@ class Recovery:
         self._failed_resumes = 0
         self._strikes = 0
         self._stream_list_after = 0.0
+        self._begun = self._stored = self._demanded = 0  # numbers of lists
 
     @property
     def list_reason(self) -> str:
         """Why the next attempt has to list; empty when it can resume."""
-        return self._list_reason
+        return self._list_reason or ("" if self.is_met(self._demanded) else "refresh")
 
     @property
     def version_usable(self) -> bool:
         """Whether the next list may name the last version seen."""
-        return self._version_usable
+        return self._version_usable and self.is_met(self._demanded)
 
     @property
     def may_stream_list(self) -> bool:
         """Whether the next list may be streamed."""
         return anyio.current_time() >= self._stream_list_after
 
+    def demand(self) -> int:
+        """Ask for a consistent list that begins after this call; return what :meth:`is_met` takes."""
+        self._demanded = self._begun + 1
+        return self._demanded
+
+    def is_met(self, demand: int) -> bool:
+        """Tell whether a list that was demanded is complete."""
+        return self._stored >= demand
+
+    def begins_list(self) -> None:
+        """Note that a list begins."""
+        self._begun += 1
+
     def listed(self, *, streamed: bool) -> str:
         """Note a complete list; return why it was made."""
-        reason, self._list_reason = self._list_reason, ""
+        reason, self._list_reason = self.list_reason, ""
+        self._stored = self._begun
         self._version_usable = True
         self._failed_resumes = 0
         if streamed:

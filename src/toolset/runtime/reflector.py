@@ -12,6 +12,8 @@ What follows which failure:
   than its first page.
 - An event of an unknown type or kind is counted and skipped.
 
+Whoever needs to know how things are *now*, and not as the watch last told, calls :meth:`Reflector.refresh`.
+
 The version advances only after the store has applied the event. All reflectors together start at most five watches
 a second, whatever the server does to them.
 """
@@ -122,6 +124,8 @@ class Reflector(Generic[V]):
         self._stream_list_timeout_s = options.stream_list_timeout_s
         self._heard_at = 0.0
         self._attempted_at = 0.0
+        self._listed = anyio.Event()
+        self._attempting: anyio.CancelScope | None = None
 
     @property
     def heard_at(self) -> float:
@@ -140,16 +144,30 @@ class Reflector(Generic[V]):
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            try:
-                await self._attempt()
-            except ToolsetError as error:
-                delay_s = self._recovery.delay_after(error)
-                self._observer.failed(error, delay_s)
-                await anyio.sleep(delay_s)
+            with anyio.CancelScope() as self._attempting:
+                try:
+                    await self._attempt()
+                except ToolsetError as error:
+                    delay_s = self._recovery.delay_after(error)
+                    self._observer.failed(error, delay_s)
+                    await anyio.sleep(delay_s)
+
+    async def refresh(self) -> None:
+        """List again, and return once the store holds what the server had at some moment after this call.
+
+        An open watch is given up for it: it may be one that is silent for ever. :meth:`run` must be running; while the
+        server cannot be listed this does not return.
+        """
+        demand = self._recovery.demand()
+        if self._attempting is not None:
+            self._attempting.cancel()
+        while not self._recovery.is_met(demand):
+            await self._listed.wait()
 
     async def _attempt(self) -> None:
         """List if need be, then follow one watch to its end."""
         if self._recovery.list_reason:
+            self._recovery.begins_list()
             if self._recovery.may_stream_list:
                 return await self._stream_list()
             await self._paged_list()
@@ -239,6 +257,8 @@ class Reflector(Generic[V]):
             raise OutOfSyncError("the server sent a list without a resource version")
         self._store.replace(items, version)
         reason = self._recovery.listed(streamed=streamed)
+        self._listed.set()
+        self._listed = anyio.Event()
         self._observer.listed(len(items), anyio.current_time() - started, reason)
 
     async def _follow(self, stream: EventStream[V], started: float, early: Sequence[Event[V]] = ()) -> None:

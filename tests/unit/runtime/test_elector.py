@@ -432,8 +432,8 @@ async def test_a_leader_that_lost_the_lease_stands_by_and_may_lead_again(*, watc
             second.scope.cancel()
             await anyio.sleep(3)
             assert (first.is_leading(), second.is_leading()) == (True, False)
-    assert [leadership.epoch for leadership in first.led] == [0, 2]
-    assert [leadership.epoch for leadership in second.led] == [1]
+    assert [(leadership.epoch, leadership.stood_by) for leadership in first.led] == [(0, False), (2, True)]
+    assert [(leadership.epoch, leadership.stood_by) for leadership in second.led] == [(1, True)]
 
 
 async def test_a_leader_cut_off_for_a_while_leads_again_when_nobody_else_did() -> None:

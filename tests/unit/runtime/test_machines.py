@@ -363,6 +363,7 @@ class ReflectorMachine(Machine):
         self.fold = ForwardFold()
         self.store.subscribe(self.fold)
         self.reflector = Reflector(self.server, self.store, Ignored(), jitter=lambda: 0.0)
+        self.refreshes = 0
         self.loop.start(self.reflector.run)
 
     @rule(what=st.lists(changes, max_size=6), interruption=st.none() | faults)
@@ -389,11 +390,26 @@ class ReflectorMachine(Machine):
         self.loop.pass_time(seconds)
 
     @rule()
+    def refresh(self) -> None:
+        """Ask for what the server has now; see that it has come before the end."""
+
+        async def ask() -> None:
+            before = dict(self.server.things)
+            await self.reflector.refresh()
+            seen = self.store.snapshot()
+            assert all(int(seen[key].version) >= int(each.version) for key, each in before.items() if key in seen)
+            self.refreshes -= 1
+
+        self.refreshes += 1
+        self.loop.start(ask)
+
+    @rule()
     def settle(self) -> None:
         self.server.faults.clear()
         self.loop.pass_time(600.0)
         assert dict(self.store.snapshot()) == self.server.things
         assert self.fold.things == self.server.things
+        assert self.refreshes == 0
 
     @invariant()
     def folding_what_was_told_gives_the_store(self) -> None:

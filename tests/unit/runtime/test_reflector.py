@@ -71,6 +71,7 @@ class Scene:
         options: ReflectorOptions = ReflectorOptions(),
         starts: TokenBucket | None = None,
     ) -> None:
+        self.began = anyio.current_time()
         self.heard = Heard()
         self.handler_errors: list[Exception] = []
         self.store: Store[Thing] = Store(self.handler_errors.append)
@@ -711,3 +712,75 @@ async def test_a_reflector_that_is_stopped_by_a_handler_tells_the_whole_list_and
     assert anyio.current_time() == started
     assert source.open_streams == 0
     assert len(told) == len(scene.things) == 2
+
+
+async def test_a_refresh_gives_up_a_silent_watch_and_returns_once_a_consistent_list_is_stored() -> None:
+    source = ScriptedListerWatcher(
+        streams=[
+            [[Applied(Thing("a", "1")), end_of_list("7")], SILENCE],
+            [Pause(2), [Applied(Thing("b", "8")), end_of_list("9")], SILENCE],
+        ]
+    )
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(10)
+        began = anyio.current_time()
+        await scene.reflector.refresh()
+        assert anyio.current_time() - began == pytest.approx(2.0)
+        assert scene.things == {B: Thing("b", "8")}
+    assert source.asked == [Asked("stream list", ""), Asked("stream list", "")]
+    assert [reason for _, reason in scene.heard.lists] == ["start", "refresh"]
+
+
+async def test_a_refresh_does_not_wait_for_a_backoff_to_end() -> None:
+    source = ScriptedListerWatcher(
+        streams=[[[end_of_list("7")]], *[REFUSED] * 3, [[Applied(Thing("a", "8")), end_of_list("9")], SILENCE]]
+    )
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(7)  # the next attempt would be at 12 s
+        began = anyio.current_time()
+        await scene.reflector.refresh()
+        assert anyio.current_time() == began
+        assert scene.things == {A: Thing("a", "8")}
+
+
+async def test_a_refresh_is_not_met_by_a_list_that_began_before_it() -> None:
+    source = ScriptedListerWatcher(
+        streams=[
+            [Pause(5), [end_of_list("7")], SILENCE],
+            [Pause(3), [Applied(Thing("a", "8")), end_of_list("9")], SILENCE],
+        ]
+    )
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(5)  # the first list is there in this very step
+        await scene.reflector.refresh()
+        assert scene.things == {A: Thing("a", "8")}
+        assert anyio.current_time() == pytest.approx(scene.began + 8.0)
+
+
+async def test_a_refresh_outlasts_failures_and_serves_all_who_wait_for_it() -> None:
+    page = Page((Thing("a", "8"),), "9", "")
+    source = ScriptedListerWatcher(streams=[[[end_of_list("7")], SILENCE], CANNOT_STREAM], lists=[BROKEN, page])
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(scene.reflector.refresh)
+            group.start_soon(scene.reflector.refresh)
+    assert scene.things == {A: Thing("a", "8")}
+    assert source.asked[2:] == [Asked("list", ""), Asked("list", ""), Asked("watch", "9")]
+
+
+async def test_after_a_refresh_the_watch_is_resumed_as_ever() -> None:
+    source = ScriptedListerWatcher(
+        streams=[[[end_of_list("7")], SILENCE], [[end_of_list("9")], Pause(2)], [[Applied(Thing("a", "10"))], SILENCE]]
+    )
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(1)
+        await scene.reflector.refresh()
+        await anyio.sleep(5)
+    assert source.asked[-1] == Asked("watch", "9")
+    assert scene.things == {A: Thing("a", "10")}
