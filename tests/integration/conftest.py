@@ -5,17 +5,23 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import controlplane
 from controlplane import ControlPlane
 from integration import backends as products
 from integration.backends import Backends
 from integration.cluster import Cluster, Tool
+from integration.exchange_table import EXCEPTIONS, TABLE
+from integration.exchanges import Side
 from integration.faults import FaultProxy
 from integration.service import Service, Start
+from integration.signatures import Signature, noted
 from lacking import lack
+from toolset.sim import EmbeddedCluster
 
 LARGE_COUNT = 10_000
 
@@ -44,6 +50,19 @@ def control_plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with ControlPlane(assets, tmp_path_factory.mktemp("control-plane")) as plane:
         plane.apply_base()
         yield plane
+
+
+@pytest.fixture(scope="session")
+def answered() -> set[Signature]:
+    """Return what the differential table asks, and how the embedded server answers: as the real one does."""
+    with noted() as found, start_blocking_portal("asyncio") as portal:
+        running = portal.wrap_async_context_manager(EmbeddedCluster())
+        with running as cluster, httpx.Client(base_url=cluster.url, trust_env=False) as client:
+            side = Side(client, EXCEPTIONS, cluster.store.compact, watch_s=0)
+            for case in (case for cases in TABLE.values() for case in cases):
+                side.prepare()
+                side.play(case)
+    return found
 
 
 @pytest.fixture(scope="session")

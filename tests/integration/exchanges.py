@@ -5,12 +5,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import httpx
 import msgspec
 
-from toolset.sim.statuses import is_list, is_map
+from toolset.sim.statuses import is_map
 
 NAMESPACE: Final = "differential"
 TYPES: Final = {
@@ -18,7 +18,6 @@ TYPES: Final = {
     "merge": "application/merge-patch+json",
     "apply": "application/apply-patch+yaml",
     "strategic": "application/strategic-merge-patch+json",
-    "operations": "application/json-patch+json",
 }
 _ANY: Final = "*"
 _FREE: Final = frozenset({"creationTimestamp", "deletionTimestamp", "clusterIP", "continue", "serverAddress"})
@@ -31,8 +30,8 @@ class Step(msgspec.Struct, frozen=True):
     Attributes:
         method: The HTTP method; ``WATCH`` reads a watch to its end, ``COMPACT`` lets the server forget.
         path: Below the collection's.
-        body: JSON, or text as it is; strings of the form ``$NAME.FIELD.FIELD`` are looked up in what was saved.
-        sent_as: The content type, a name in TYPES or as it is.
+        body: JSON; strings of the form ``$NAME.FIELD.FIELD`` are looked up in what was saved.
+        sent_as: The content type, a name in TYPES.
         params: The query; looked up likewise.
         save: Under which name the answer is remembered.
         agent: Who asks.
@@ -66,23 +65,28 @@ class Exception_(msgspec.Struct, frozen=True):  # noqa: N801 - it is not an erro
 
     Attributes:
         reason: Why they may.
-        field: A field that is not compared.
+        fields: Fields that are not compared.
         text: What is not compared in texts; its first group stays.
         bookmarks: Whether bookmarks are left out that end no list.
+        content: Whether of bookmarks only ``metadata`` is compared.
     """
 
     reason: str
-    field: str = ""
+    fields: Sequence[str] = ()
     text: str = ""
     bookmarks: bool = False
+    content: bool = False
 
 
 class Side:
     """One of the two API servers, and what it answered."""
 
-    def __init__(self, client: httpx.Client, exceptions: Iterable[Exception_], compact: Callable[[], object]) -> None:
+    def __init__(
+        self, client: httpx.Client, exceptions: Iterable[Exception_], compact: Callable[[], object], *, watch_s: int = 1
+    ) -> None:
         """Make it; ``compact`` lets the server forget all versions but the current one."""
         self._client = client
+        self._watch_s = watch_s
         self._compact = compact
         self._exceptions = tuple(exceptions)
         self._saved: dict[str, Any] = {}
@@ -123,7 +127,7 @@ class Side:
         return {"asked": f"{step.method} {step.path}", "status": answer.status_code, **headers, "body": content}
 
     def _watch(self, case: Case, step: Step) -> list[object]:
-        params = {"watch": "1", "timeoutSeconds": "1", **self._filled(step.params)}
+        params = {"watch": "1", "timeoutSeconds": str(self._watch_s), **self._filled(step.params)}
         with self._client.stream("GET", self._path(case, step), params=params, headers=_headers(step)) as answer:
             if answer.status_code != 200:
                 answer.read()
@@ -132,7 +136,12 @@ class Side:
             doing.start()
             events = [json.loads(line) for line in answer.iter_lines()]
             doing.join()
-        return [{"watched": sorted(params)}, *(each for each in events if self._counts(each))]
+        return [{"watched": sorted(params)}, *(self._told(each) for each in events if self._counts(each))]
+
+    def _told(self, event: dict[str, Any]) -> dict[str, Any]:
+        if event["type"] == "BOOKMARK" and any(each.content for each in self._exceptions):
+            return {"type": "BOOKMARK", "metadata": event["object"]["metadata"]}
+        return event
 
     def _counts(self, event: Mapping[str, Any]) -> bool:
         metadata = event["object"]["metadata"]
@@ -151,14 +160,13 @@ class Side:
     def _content(self, step: Step) -> dict[str, Any]:
         if step.body is None:
             return {"headers": _headers(step)}
-        sent = step.body if isinstance(step.body, str) else json.dumps(self._filled(step.body))
-        kind = TYPES.get(step.sent_as, step.sent_as)
-        return {"content": sent, "headers": {**_headers(step), "Content-Type": kind}}
+        sent = json.dumps(self._filled(step.body))
+        return {"content": sent, "headers": {**_headers(step), "Content-Type": TYPES[step.sent_as]}}
 
     def _filled(self, value: Any) -> Any:
         if is_map(value):
             return {name: self._filled(each) for name, each in value.items()}
-        if is_list(value):
+        if isinstance(value, list):
             return [self._filled(each) for each in value]
         if isinstance(value, str) and value.startswith("$"):
             found: Any = self._saved
@@ -173,7 +181,7 @@ class Comparable:
 
     def __init__(self, exceptions: Iterable[Exception_]) -> None:
         listed = tuple(exceptions)
-        self._fields = frozenset(each.field for each in listed if each.field)
+        self._fields = frozenset(name for each in listed for name in each.fields)
         self._texts = [re.compile(each.text) for each in listed if each.text]
         self._uids: dict[str, str] = {}
         self._versions: dict[str, str] = {}
@@ -181,7 +189,7 @@ class Comparable:
     def of(self, value: Any) -> Any:
         if is_map(value):
             return {name: self._field(name, each, value) for name, each in value.items() if name not in self._fields}
-        if is_list(value):
+        if isinstance(value, list):
             return [self.of(each) for each in value]
         return self._text(value) if isinstance(value, str) else value
 
@@ -196,9 +204,10 @@ class Comparable:
             return f"{of['generateName']}{_ANY}"
         if name == "resourceVersion":
             return self._versions.setdefault(value, f"version {len(self._versions) + 1}") if "uid" in of else _ANY
-        if name == "managedFields" and is_list(value):
-            return _entries(value)
-        if name == "causes" and is_list(value):  # the real server asks the managers in no order
+        if name == "managedFields" and isinstance(value, list):
+            entries = [{field: self.of(each) for field, each in entry.items() if field != "time"} for entry in value]
+            return sorted(entries, key=lambda each: (each["operation"], each["manager"]))
+        if name == "causes" and isinstance(value, list):  # the real server asks the managers in no order
             return sorted((self.of(each) for each in value), key=lambda each: (each.get("field"), each["message"]))
         return self.of(value)
 
@@ -222,11 +231,6 @@ def together(case: Case, *sides: Side) -> list[list[object]]:
         return list(pool.map(play, sides))
 
 
-def _entries(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    entries = [{field: each for field, each in entry.items() if field != "time"} for entry in value]
-    return sorted(entries, key=lambda each: (each["operation"], each["manager"]))
-
-
 def _is_ours(content: Mapping[str, Any]) -> bool:
     return NAMESPACE in {content["metadata"].get("namespace"), content["metadata"]["name"]}
 
@@ -240,63 +244,3 @@ def _content(answer: httpx.Response) -> Any:
         return answer.json()
     except json.JSONDecodeError:
         return answer.text
-
-
-Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
-
-
-class Signature(msgspec.Struct, frozen=True, order=True):
-    """What kind of request something was; equal ones are answered by the same rules.
-
-    Attributes:
-        verb: As the audit log names it.
-        resource: With its group and its subresource.
-        content_type: Of the body of a patch, a name in TYPES.
-        params: The names of the query parameters.
-    """
-
-    verb: str
-    resource: str
-    content_type: str
-    params: tuple[str, ...]
-
-
-def signature_of(event: Mapping[str, Any]) -> Signature:
-    """Return the signature of a request in an audit log.
-
-    The log does not tell content types. Of the patches, only an apply may say ``force``, and the service always does.
-    """
-    about = event["objectRef"]
-    resource = ".".join(each for each in (about["resource"], about.get("apiGroup", "")) if each)
-    if about.get("subresource"):
-        resource += f"/{about['subresource']}"
-    params = tuple(sorted(httpx.URL(event["requestURI"]).params.keys()))
-    content_type = ("apply" if "force" in params else "merge") if event["verb"] == "patch" else ""
-    return Signature(event["verb"], resource, content_type, params)
-
-
-def signatures_in(cases: Iterable[Case]) -> set[Signature]:
-    """Return the signatures of all requests in a table."""
-    found: set[Signature] = set()
-    for case in cases:
-        for step in case.steps:
-            found |= {_signature(case, each) for each in (step, *step.during) if not each.root}
-    return found
-
-
-def _signature(case: Case, step: Step) -> Signature:
-    group, plural = re.fullmatch(r"/(?:api|apis/([^/]+))/v1(?:/namespaces/[^/]+)?/(\w+)", case.collection).groups()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # every collection fits
-    named = bool(step.path)
-    verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "WATCH": "watch"}
-    verb = verbs.get(step.method, "get" if named else "list")
-    verb = "deletecollection" if verb == "delete" and not named else verb
-    watched = {"watch", "timeoutSeconds"} if step.method == "WATCH" else set[str]()
-    content_type = step.sent_as if verb == "patch" else ""
-    return Signature(
-        verb, f"{plural}.{group}" if group else plural, content_type, tuple(sorted({*step.params, *watched}))
-    )
-
-
-def uncovered(audit: Iterable[Mapping[str, Any]], cases: Iterable[Case]) -> list[Signature]:
-    """Return the kinds of requests in an audit log that no case of a table sends."""
-    return sorted({signature_of(event) for event in audit if "objectRef" in event} - signatures_in(cases))

@@ -1,12 +1,11 @@
 """A whole cluster in the process: its API server, and what an admin does to it."""
 
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
-from toolset.sim.kinds import KINDS, Kind
-from toolset.sim.patches import MERGE
+from toolset.sim.kinds import KINDS, Place
 from toolset.sim.server import BOOKMARK_S, ApiServer
 from toolset.sim.statuses import Object
 from toolset.sim.store import LOG_SIZE, Store
@@ -67,7 +66,7 @@ class EmbeddedCluster:
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """Return an object; ``None`` when there is none."""
-        return self.store.get(_kind(kind), namespace, name)
+        return self.store.get(_place(kind, namespace, name))
 
     def create(self, kind: str, content: Object, *, manager: str = ADMIN) -> Object:
         """Create an object; return it.
@@ -75,16 +74,15 @@ class EmbeddedCluster:
         Raises:
             Refused: As the API server would refuse it.
         """
-        namespace = content["metadata"].get("namespace", "")
-        return self.server.writer.create(_kind(kind), namespace, content, manager)
+        return self.server.writer.create(_place(kind, content["metadata"].get("namespace", "")), content, manager)
 
-    def patch(self, kind: str, namespace: str, name: str, change: Any, *, manager: str = ADMIN) -> Object:
+    def patch(self, kind: str, namespace: str, name: str, change: Object, *, manager: str = ADMIN) -> Object:
         """Change an object by a JSON merge patch; return it.
 
         Raises:
             Refused: As the API server would refuse it.
         """
-        return self.server.writer.patch(_kind(kind), namespace, name, change, MERGE, manager)
+        return self.server.writer.patch(_place(kind, namespace, name), change, manager)
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         """Delete an object; a Namespace goes with all that is in it.
@@ -92,8 +90,8 @@ class EmbeddedCluster:
         Raises:
             Refused: As the API server would refuse it.
         """
-        self.server.writer.delete(_kind(kind), namespace, name, {})
+        self.server.writer.delete(_place(kind, namespace, name))
 
 
-def _kind(name: str) -> Kind:
-    return next(each for each in KINDS if each.name == name)
+def _place(kind: str, namespace: str, name: str = "") -> Place:
+    return Place(next(each for each in KINDS if each.name == kind), namespace, name)

@@ -1,65 +1,47 @@
-"""What a client asks before it asks for objects: groups, resources, the version, and what kubectl needs of OpenAPI.
+"""What kubectl asks before it asks for objects: groups with their resources, and what it needs of OpenAPI.
 
-kubectl looks in OpenAPI whether a kind's patch knows ``fieldValidation``, and then leaves checking to the server; merge
-keys it takes from its own types where OpenAPI tells none.
+Where OpenAPI says that a kind's patch knows ``fieldValidation``, it leaves checking to the server.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
-from toolset.sim.kinds import KINDS, REVIEW, VERBS, Kind
+from toolset.sim.kinds import KINDS, REVIEW, Kind
 from toolset.sim.statuses import Object
 
-_VERSION: Final[Object] = {"major": "1", "minor": "37", "gitVersion": "v1.37.0+embedded", "platform": "python"}
-GROUPS: Final = ("", "coordination.k8s.io", "events.k8s.io", "authorization.k8s.io")
-
-
-def documents(address: str) -> dict[str, Object]:
-    """Return what there is by path; ``address`` is where the server listens."""
-    reach = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
-    groups = [_group(each) for each in GROUPS if each]
-    paths = {_prefix(each)[1:]: {"serverRelativeURL": f"/openapi/v3{_prefix(each)}"} for each in GROUPS}
-    found: dict[str, Object] = {
-        "/version": _VERSION,
-        "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": reach},
-        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
-        "/openapi/v3": {"paths": paths},
-    }
-    found |= {f"/apis/{each['name']}": {"kind": "APIGroup", "apiVersion": "v1", **each} for each in groups}
-    for group in GROUPS:
-        kinds = [kind for kind in (*KINDS, REVIEW) if kind.group == group]
-        version = {"apiVersion": "v1", "groupVersion": f"{group}/v1"} if group else {"groupVersion": "v1"}
-        resources = [_resource(kind) for kind in kinds]
-        found[_prefix(group)] = {"kind": "APIResourceList", **version, "resources": resources}
-        found[f"/openapi/v3{_prefix(group)}"] = _openapi(kinds)
-    return found
-
-
-def _prefix(group: str) -> str:
-    return f"/apis/{group}/v1" if group else "/api/v1"
-
-
-def _group(group: str) -> Object:
-    version = {"groupVersion": f"{group}/v1", "version": "v1"}
-    return {"name": group, "versions": [version], "preferredVersion": version}
+DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_VERBS: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
 
 
 def _resource(kind: Kind) -> Object:
-    names = {"name": kind.plural, "singularName": kind.name.lower(), "namespaced": kind.namespaced, "kind": kind.name}
-    verbs = [each for each in VERBS if each != "deletecollection" or kind.namespaced]
     return {
-        **names,
-        "verbs": ["create"] if kind is REVIEW else verbs,
+        "resource": kind.plural,
+        "responseKind": {"group": "", "version": "", "kind": kind.name},  # those of the list
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.name.lower(),
+        "verbs": ["create"] if kind is REVIEW else _VERBS,
         **({"shortNames": [kind.short]} if kind.short else {}),
     }
 
 
-def _openapi(kinds: Iterable[Kind]) -> Object:
+def _groups(*names: str) -> Object:
+    items: list[Object] = []
+    for group in names:
+        resources = [_resource(kind) for kind in KINDS if kind.group == group]
+        items.append({"metadata": {"name": group}, "versions": [{"version": "v1", "resources": resources}]})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
+
+def _patch(kind: Kind) -> Object:
     checked: Object = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
-    paths: Object = {}
-    for kind in kinds:
-        inside = "/namespaces/{namespace}" if kind.namespaced else ""
-        of = {"group": kind.group, "version": "v1", "kind": kind.name}
-        patch = {"parameters": [checked], "x-kubernetes-group-version-kind": of, "responses": {}}
-        paths[f"{_prefix(kind.group)}{inside}/{kind.plural}/{{name}}"] = {"patch": patch}
-    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.37"}, "paths": paths}
+    of = {"group": kind.group, "version": "v1", "kind": kind.name}
+    return {"patch": {"parameters": [checked], "x-kubernetes-group-version-kind": of}}
+
+
+DOCUMENTS: Final[dict[str, Object]] = {
+    "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.0+embedded"},
+    "/api": _groups(""),
+    "/apis": _groups(*{kind.group: None for kind in KINDS if kind.group}),
+    "/openapi/v3": {"paths": {kind.prefix[1:]: {"serverRelativeURL": "/openapi/v3/all"} for kind in KINDS}},
+    "/openapi/v3/all": {"openapi": "3.0.0", "paths": {f"{kind.prefix}/{kind.plural}": _patch(kind) for kind in KINDS}},
+}
+"""What there is by path."""

@@ -1,139 +1,118 @@
 """Who owns which field: ``metadata.managedFields``, written by updates and by server-side apply.
 
-The rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+The rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/. A list is owned as one.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-import orjson
+from toolset.sim.kinds import Kind
+from toolset.sim.shapes import with_defaults
+from toolset.sim.statuses import Object, Refused, is_map
 
-from toolset.sim.shapes import Path, Shape, merged, walk, without
-from toolset.sim.statuses import Object, conflicts
-
+Path: TypeAlias = tuple[str, ...]
 Owner: TypeAlias = tuple[str, str]
 """The manager, and ``Apply`` or ``Update``."""
 Owners: TypeAlias = dict[Owner, frozenset[Path]]
 
-_BARE: Final = frozenset({("f:apiVersion",), ("f:kind",), ("f:metadata",), ("f:spec",)})
-_SYSTEM: Final = frozenset({"name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"})
-_NOBODYS: Final = _BARE | {("f:metadata", f"f:{name}") for name in _SYSTEM}
+_ATOMIC: Final = frozenset({("spec", "selector"), ("regarding",), ("related",)})
+_BARE: Final = frozenset({(), ("apiVersion",), ("kind",), ("spec",)})
 
 
-def owners(content: Object) -> Owners:
-    """Return who owns what in an object."""
-    entries: list[Object] = content["metadata"].get("managedFields", [])
-    return {
-        (each["manager"], each["operation"]): frozenset(_paths(each.get("fieldsV1", {})))
-        for each in entries
-        if "manager" in each
-    }
-
-
-def updated(shape: Shape, live: Object, new: Object, manager: str) -> Owners:
-    """Return who owns what after ``manager`` has written ``new`` over ``live``."""
-    written, removed = _difference(shape, live, new)
+def updated(known: Owners, live: Object, new: Object, manager: str) -> Owners:
+    """Return who owns what after ``manager`` has written ``new`` over ``live``; ``known`` tells who did before."""
+    written, removed = _difference(live, new)
+    left = {owner: fields - removed - written for owner, fields in known.items()}
     mine = (manager, "Update")
-    known = owners(new) or owners(live)
-    if not known and "uid" in live["metadata"]:
-        return {}  # nobody began to keep the books
-    left = {owner: fields - removed - (written if owner != mine else frozenset()) for owner, fields in known.items()}
-    left[mine] = left.get(mine, frozenset()) | written
-    return left
+    return {**left, mine: known.get(mine, frozenset()) - removed | written}
 
 
-def applied(shape: Shape, live: Object, config: Object, manager: str, *, force: bool) -> tuple[Object, Owners]:
+def applied(
+    known: Owners, kind: Kind, live: Object, config: Object, manager: str, *, force: bool
+) -> tuple[Object, Owners]:
     """Return what becomes of ``live`` when ``manager`` applies ``config``, and who owns what then.
 
     Raises:
         Refused: Others own what would change, and ``force`` is not set.
     """
     mine = (manager, "Apply")
-    known = owners(live)
-    if not known and "uid" in live["metadata"]:
-        known = {("before-first-apply", "Update"): _difference(shape, {}, live)[0]}
-    wanted = frozenset(path for path, _, owned in walk(shape, config) if owned and not _is_nobodys(path))
-    held = frozenset[Path]().union(wanted, *(fields for owner, fields in known.items() if owner != mine))
-    dropped = {path for path in known.get(mine, ()) if not any(each[: len(path)] == path for each in held)}
-    new: Object = without(shape, merged(shape, live, config), dropped)
-    written, removed = _difference(shape, live, new)
     others = {owner: fields for owner, fields in known.items() if owner != mine}
-    taken = {owner: fields & written for owner, fields in others.items() if fields & written}
-    if taken and not force:
-        version = live["apiVersion"]
-        raise conflicts({_shown(owner, version): _texts(fields) for owner, fields in taken.items()})
-    left = {owner: fields - written - removed for owner, fields in others.items()}
-    return new, {**left, mine: wanted}
+    wanted = _fields(config)
+    parents = {path[:-1] for path in wanted}
+    named = frozenset(path for path in wanted if _is_owned(path) and path not in parents)
+    held = {part for fields in (named, *others.values()) for path in fields for part in _prefixes(path)}
+    dropped = known.get(mine, frozenset()) - held
+    left = {path: each for path, each in {**_fields(live), **wanted}.items() if dropped.isdisjoint(_prefixes(path))}
+    new = with_defaults(kind, _built(left))
+    written, removed = _difference(live, new)
+    if (taken := [(owner, path) for owner in others for path in others[owner] & written]) and not force:
+        raise _conflict(kind, sorted(taken))
+    return new, {**{owner: fields - written - removed for owner, fields in others.items()}, mine: named}
 
 
-def entries(known: Owners, before: Iterable[Mapping[str, Any]], version: str, now: str) -> list[Object]:
-    """Return ``known`` as ``managedFields`` has it; who owns the same as before keeps the time."""
-    times = {(each.get("manager"), each.get("operation")): each for each in before}
-    result: list[Object] = []
-    for owner in sorted(known, key=lambda each: (each[1], each[0])):
-        if not known[owner]:
-            continue
-        fields, old = _tree(known[owner]), times.get(owner, {})
-        entry = {"manager": owner[0], "operation": owner[1], "apiVersion": version}
-        entry["time"] = old.get("time", now) if old.get("fieldsV1") == fields else now
-        result.append({**entry, "fieldsType": "FieldsV1", "fieldsV1": fields})
-    return result
+def entries(known: Owners, version: str) -> list[Object]:
+    """Return ``known`` as ``managedFields`` has it."""
+    entry = {"apiVersion": version, "fieldsType": "FieldsV1"}
+    return [
+        {"manager": manager, "operation": operation, **entry, "fieldsV1": _tree(paths)}
+        for (manager, operation), paths in sorted(known.items())
+        if paths
+    ]
 
 
-def _difference(shape: Shape, old: Object, new: Object) -> tuple[frozenset[Path], frozenset[Path]]:
+def _fields(value: Any, at: Path = ()) -> dict[Path, Any]:
+    """Return what is at each path, parents first; what has parts is an empty map there."""
+    if not is_map(value) or at in _ATOMIC:
+        return {at: value}
+    fields: dict[Path, Any] = {at: {}}
+    for name, each in value.items():
+        fields |= _fields(each, (*at, name))
+    return fields
+
+
+def _built(fields: Mapping[Path, Any]) -> Object:
+    """Return the object that was taken apart by :func:`_fields`."""
+    made: dict[Path, Any] = {(): {}}
+    for path, value in fields.items():
+        if path:
+            made[path] = made[path[:-1]][path[-1]] = {} if value == {} else value
+    return dict(made[()])
+
+
+def _difference(before: Object, after: Object) -> tuple[frozenset[Path], frozenset[Path]]:
     """Return the paths that were added or changed, and those that were removed."""
-    before = {path: value for path, value, _ in walk(shape, old) if not _is_nobodys(path)}
-    after = {path: value for path, value, _ in walk(shape, new) if not _is_nobodys(path)}
-    written = {path for path, value in after.items() if path not in before or before[path] != value}
-    return frozenset(written), frozenset(before.keys() - after.keys())
+    old, new = _fields(before), _fields(after)
+    written = {path for path in new if path not in old or old[path] != new[path]}
+    return frozenset(filter(_is_owned, written)), frozenset(filter(_is_owned, old.keys() - new.keys()))
 
 
-def _is_nobodys(path: Path) -> bool:
-    return path in _NOBODYS or path[0] == "f:status"
+def _is_owned(path: Path) -> bool:
+    if path[:1] == ("metadata",):
+        return path[1:2] in {("labels",), ("annotations",)}
+    return path not in _BARE and path[0] != "status"
 
 
-def _paths(tree: Mapping[str, Any], at: Path = ()) -> Iterable[Path]:
-    for step, below in tree.items():
-        if step == ".":
-            yield at
-        elif not below:
-            yield (*at, step)
-        else:
-            yield from _paths(below, (*at, step))
+def _prefixes(path: Path) -> Iterator[Path]:
+    return (path[: length + 1] for length in range(len(path)))
 
 
 def _tree(paths: Iterable[Path]) -> Object:
     tree: Object = {}
-    for path in sorted(paths):
-        place = tree
-        for step in path:
-            place = place.setdefault(step, {})
-        place["."] = {}
-    return _pruned(tree)
+    for path in sorted(sorted(paths), key=len, reverse=True):
+        at = tree
+        for name in path:
+            at = at.setdefault(f"f:{name}", {})
+        if at:  # longer paths came first
+            at["."] = {}
+    return tree
 
 
-def _pruned(tree: Object) -> Object:
-    """Return the tree without the mark of an owned path where nothing is below it."""
-    return {} if tree.keys() == {"."} else {step: _pruned(below) for step, below in tree.items()}
-
-
-def _shown(owner: Owner, version: str) -> str:
-    return f'"{owner[0]}" using {version}' if owner[1] == "Update" else f'"{owner[0]}"'
-
-
-def _texts(fields: Iterable[Path]) -> list[str]:
-    """Return the paths as people read them; at each level what has no parts comes first."""
-    return [
-        _text(path) for path in sorted(fields, key=lambda path: [*((1, step) for step in path[:-1]), (0, path[-1])])
+def _conflict(kind: Kind, taken: Iterable[tuple[Owner, Path]]) -> Refused:
+    told = [
+        (f'conflict with "{manager}"{f" using {kind.version}" if operation == "Update" else ""}', f".{'.'.join(path)}")
+        for (manager, operation), path in taken
     ]
-
-
-def _text(path: Path) -> str:
-    return "".join(f"[{_keys(step[2:])}]" if step[0] in "kv" else f".{step[2:]}" for step in path)
-
-
-def _keys(step: str) -> str:
-    if not re.match(r"\{", step):
-        return f"={step}"
-    return ",".join(f"{name}={orjson.dumps(value).decode()}" for name, value in orjson.loads(step).items())
+    text = f"Apply failed with {len(told)} conflict{'s' if len(told) > 1 else ''}: "
+    text += "\n".join(f"{conflict}: {field}" for conflict, field in told)
+    causes = [{"reason": "FieldManagerConflict", "message": conflict, "field": field} for conflict, field in told]
+    return Refused(409, "Conflict", text, {"causes": causes})

@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from toolset.sim import Backends, EmbeddedCluster
-from toolset.sim.statuses import Object
 
 
 @pytest.fixture
@@ -53,17 +52,39 @@ async def test_a_watch_ends_when_its_time_is_over(client: httpx.AsyncClient) -> 
     assert answer.text.count('"ADDED"') == 4
 
 
-async def test_a_review_says_no_to_what_is_denied(cluster: EmbeddedCluster, client: httpx.AsyncClient) -> None:
-    cluster.server.denied.add(("create", "leases"))
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
-    async def allowed(verb: str, resource: str) -> bool:
-        review = {"spec": {"resourceAttributes": {"verb": verb, "resource": resource}}}
-        answer = await client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
-        status: Object = answer.json()["status"]
-        return bool(status["allowed"])
 
-    assert not await allowed("create", "leases")
-    assert await allowed("create", "configmaps")
+async def test_everything_is_allowed(client: httpx.AsyncClient) -> None:
+    review = {"spec": {"resourceAttributes": {"verb": "create", "resource": "leases"}}}
+    answer = await client.post(REVIEWS, json=review)
+    assert (answer.status_code, answer.json()["status"]) == (201, {"allowed": True})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "code"),
+    [
+        ("GET", "/api/v1/pods", None, 404),
+        ("PUT", "/api/v1/namespaces", {}, 405),
+        ("POST", "/api/v1/namespaces", [], 400),
+        ("POST", "/api/v1/namespaces", {"metadata": {}}, 400),
+        ("POST", "/api/v1/namespaces/default/services", {"metadata": {"name": "a"}, "spec": {"ports": [{}]}}, 400),
+        ("GET", "/api/v1/services?labelSelector=a", None, 400),
+        ("GET", "/api/v1/services?fieldSelector=spec.type=x", None, 400),
+        ("GET", "/api/v1/services?limit=x", None, 400),
+        ("GET", "/api/v1/services?watch=1&resourceVersion=x", None, 400),
+    ],
+)
+async def test_what_is_not_understood_is_refused_with_a_status(
+    client: httpx.AsyncClient, method: str, path: str, content: object, code: int
+) -> None:
+    answer = await client.request(method, path, json=content)
+    assert (answer.status_code, answer.json()["code"], answer.json()["kind"]) == (code, code, "Status")
+
+
+async def test_a_body_of_another_type_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/v1/namespaces", content=b"k8s", headers={"Content-Type": "application/x"})
+    assert answer.json()["reason"] == "UnsupportedMediaType"
 
 
 async def test_an_admin_can_get_create_patch_and_delete(cluster: EmbeddedCluster) -> None:
