@@ -1,4 +1,4 @@
-"""ConfigMaps as the embedded API server keeps them, without a socket: for tests in virtual time or in no loop at all."""
+"""ConfigMaps as the embedded API server keeps them, but without a socket: for tests in virtual time or in no loop."""
 
 from collections.abc import Callable, Mapping
 

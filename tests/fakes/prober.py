@@ -9,8 +9,8 @@ from toolset.core.health import Failure, Outcome
 from toolset.core.verdict import Candidate
 from toolset.model import Key
 
-WELL = Outcome(alive=True)
-SICK = Outcome(alive=False, detail="answered 503")
+WELL = Outcome(alive=True, status=200)
+SICK = Outcome(alive=False, detail="answered 503", failure=Failure.STATUS, status=503)
 HUNG = Outcome(alive=False, detail="no answer within 5 s", failure=Failure.TIMEOUT)
 
 

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import httpx
 import msgspec
@@ -166,7 +166,7 @@ class Side:
     def _filled(self, value: Any) -> Any:
         if is_map(value):
             return {name: self._filled(each) for name, each in value.items()}
-        if isinstance(value, list):
+        if _is_list(value):
             return [self._filled(each) for each in value]
         if isinstance(value, str) and value.startswith("$"):
             found: Any = self._saved
@@ -189,7 +189,7 @@ class Comparable:
     def of(self, value: Any) -> Any:
         if is_map(value):
             return {name: self._field(name, each, value) for name, each in value.items() if name not in self._fields}
-        if isinstance(value, list):
+        if _is_list(value):
             return [self.of(each) for each in value]
         return self._text(value) if isinstance(value, str) else value
 
@@ -204,10 +204,10 @@ class Comparable:
             return f"{of['generateName']}{_ANY}"
         if name == "resourceVersion":
             return self._versions.setdefault(value, f"version {len(self._versions) + 1}") if "uid" in of else _ANY
-        if name == "managedFields" and isinstance(value, list):
+        if name == "managedFields" and _is_list(value):
             entries = [{field: self.of(each) for field, each in entry.items() if field != "time"} for entry in value]
             return sorted(entries, key=lambda each: (each["operation"], each["manager"]))
-        if name == "causes" and isinstance(value, list):  # the real server asks the managers in no order
+        if name == "causes" and _is_list(value):  # the real server asks the managers in no order
             return sorted((self.of(each) for each in value), key=lambda each: (each.get("field"), each["message"]))
         return self.of(value)
 
@@ -229,6 +229,10 @@ def together(case: Case, *sides: Side) -> list[list[object]]:
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(play, sides))
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _is_ours(content: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What kinds of requests were made: read off an audit log, or noted by the embedded API server as it answers."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -75,7 +75,7 @@ def of_request(request: web.Request, code: int) -> Signature:
 
 
 @contextmanager
-def noted() -> Iterator[set[Signature]]:
+def noted() -> Generator[set[Signature]]:
     """Give the signatures of all that embedded API servers are asked inside the block."""
     found: set[Signature] = set()
     answer = ApiServer._handle

@@ -1,16 +1,18 @@
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 import yaml
 
-from fakes.api_server import ScriptedApiServer, page
 from toolset.cli import main
 from toolset.errors import SettingsError
 from toolset.explaining import explain_service
 from toolset.loading import load
 from toolset.model import Key
 from toolset.settings import Settings
+from toolset.sim import EmbeddedCluster
 
 CLUSTER = """
 apiVersion: v1
@@ -101,30 +103,23 @@ def test_a_mistake_gets_one_sentence(arguments: list[str], sentence: str, capsys
     assert told.count("\n") == 1
 
 
-def settings(folder: Path, url: str) -> Settings:
-    """Return settings for the cluster at ``url``."""
-    file = folder / "config"
-    content = {
-        "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    file.write_text(yaml.safe_dump(content), "utf-8")
-    return load("", {}, {"kube.kubeconfig": str(file)})
+@pytest.fixture
+async def asked(tmp_path: Path) -> AsyncIterator[Settings]:
+    """Give settings for an embedded cluster that holds the first two Services of the file."""
+    async with EmbeddedCluster() as running:
+        running.create("Namespace", {"metadata": {"name": "monitoring"}})
+        for each in yaml.safe_load(CLUSTER)["items"][:2]:
+            running.create("Service", each)
+        file = tmp_path / "config"
+        await anyio.Path(file).write_text(running.kubeconfig(), "utf-8")
+        yield load("", {}, {"kube.kubeconfig": str(file)})
 
 
-async def test_a_service_of_the_cluster_is_explained_beside_its_twins(tmp_path: Path) -> None:
-    items = yaml.safe_load(CLUSTER)["items"][:2]
-    server = ScriptedApiServer(page(items))
-    async with server.serve():
-        explained = await explain_service(settings(tmp_path, server.url), Key("monitoring", "prometheus-operated"))
+async def test_a_service_of_the_cluster_is_explained_beside_its_twins(asked: Settings) -> None:
+    explained = await explain_service(asked, Key("monitoring", "prometheus-operated"))
     assert (explained.reason, explained.near) == ("Duplicate", "prometheus")
-    assert [request.path for request in server.asked] == ["/api/v1/namespaces/monitoring/services"]
 
 
-async def test_a_service_that_is_not_there_gets_one_sentence(tmp_path: Path) -> None:
-    server = ScriptedApiServer(page([]))
-    async with server.serve():
-        with pytest.raises(SettingsError, match="there is no Service monitoring/nothing; `kubectl get services"):
-            await explain_service(settings(tmp_path, server.url), Key("monitoring", "nothing"))
+async def test_a_service_that_is_not_there_gets_one_sentence(asked: Settings) -> None:
+    with pytest.raises(SettingsError, match="there is no Service monitoring/nothing; `kubectl get services"):
+        await explain_service(asked, Key("monitoring", "nothing"))

@@ -186,7 +186,7 @@ def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) ->
     assert (watched.field("type"), watched.field("detail")) == ("loki", "answered 503")
     found = watched.values("toolset_probe")
     assert found['toolset_probes_total{outcome="alive",type="custom"}'] == 1
-    assert found['toolset_probes_total{outcome="failed",type="custom"}'] == 1
+    assert found['toolset_probes_total{outcome="status",type="custom"}'] == 1
     assert found['toolset_probe_duration_seconds_sum{type="custom"}'] == 1.0
 
 

@@ -1,19 +1,20 @@
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 import pytest
-import yaml
 
 from fakes.api_server import Answer, ScriptedApiServer, page, status_error
+from toolset.adapters.kube import source
 from toolset.core.verdict import Candidate, Reason, Rejected
-from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError
+from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError, ToolsetError
 from toolset.loading import load
 from toolset.manifests import Manifests
 from toolset.model import ConfigMap, ConfigMapMeta, Key, Service, ServiceMeta, ServicePort, ServiceSpec
 from toolset.planning import Report, plan_cluster, plan_manifests
 from toolset.settings import Settings
+from toolset.sim import EmbeddedCluster
+from toolset.sim.cluster import kubeconfig
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 PROMETHEUS = Key("monitoring", "prometheus")
@@ -121,59 +122,49 @@ async def test_candidates_are_probed(code: int, *, published: bool) -> None:
     assert published or verdict == Rejected(Reason.UNHEALTHY, f"answered {code}", "prometheus")
 
 
-@asynccontextmanager
-async def cluster(folder: Path, server: ScriptedApiServer) -> AsyncGenerator[Settings]:
-    """Give settings whose kubeconfig leads to ``server``."""
-    async with server.serve():
-        content = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-        }
-        file = folder / "config"
-        file.write_text(yaml.safe_dump(content))
-        yield settings(kube__kubeconfig=str(file))
+def reaching(folder: Path, url: str) -> Settings:
+    """Return settings whose kubeconfig leads to ``url``."""
+    file = folder / "config"
+    file.write_text(kubeconfig(url))
+    return settings(kube__kubeconfig=str(file))
 
 
-def raw(name: str) -> dict[str, object]:
-    return {
-        "metadata": {"name": name, "namespace": "monitoring"},
-        "spec": {"selector": {"a": "b"}, "ports": [{"port": 9090}]},
-    }
+@pytest.mark.parametrize("current", [None, {"foreign": "x"}], ids=["no ConfigMap", "a ConfigMap of somebody else"])
+async def test_a_cluster_is_listed_page_by_page_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, current: dict[str, str] | None
+) -> None:
+    monkeypatch.setattr(source, "PAGE_SIZE", 1)
+    async with EmbeddedCluster() as cluster:
+        for namespace in ("monitoring", TARGET.namespace):
+            cluster.create("Namespace", {"metadata": {"name": namespace}})
+        for name in ("prometheus-server", "prometheus"):
+            spec = {"selector": {"app": name}, "ports": [{"port": 9090}]}
+            cluster.create("Service", {"metadata": {"name": name, "namespace": "monitoring"}, "spec": spec})
+        if current is not None:
+            metadata = {"name": TARGET.name, "namespace": TARGET.namespace}
+            cluster.create("ConfigMap", {"metadata": metadata, "data": current})
+        version = cluster.store.version
+        report = await plan_cluster(reaching(tmp_path, cluster.url), assume_healthy=True)
 
-
-async def test_a_cluster_is_listed_page_by_page_and_not_written(tmp_path: Path) -> None:
-    current = {"metadata": {"name": TARGET.name, "namespace": TARGET.namespace}, "data": {"foreign": "x"}}
-    server = ScriptedApiServer(page([raw("prometheus-server")], token="t"), page([raw("prometheus")]), page([current]))
-    async with cluster(tmp_path, server) as asked:
-        report = await plan_cluster(asked, assume_healthy=True)
-
+        assert cluster.store.version == version
     assert [found.key.name for found in report.candidates] == ["prometheus", "prometheus-server"]
     assert report.change is not None
     assert report.change.removed == ()
-    assert [request.method for request in server.asked] == ["GET"] * 3
-    assert server.asked[2].params["fieldSelector"] == f"metadata.name={TARGET.name}"
 
 
-async def test_a_cluster_without_the_config_map_would_get_one(tmp_path: Path) -> None:
-    async with cluster(tmp_path, ScriptedApiServer(page([]), page([]))) as asked:
-        report = await plan_cluster(asked, assume_healthy=True)
-
-    assert report.change is not None
-
-
-async def test_a_cluster_that_refuses_is_an_error(tmp_path: Path) -> None:
-    async with cluster(tmp_path, ScriptedApiServer(status_error(403, "Forbidden"))) as asked:
-        with pytest.raises(ForbiddenError):
-            await plan_cluster(asked, assume_healthy=True)
-
-
-async def test_a_list_that_expires_half_way_is_an_error(tmp_path: Path) -> None:
-    server = ScriptedApiServer(page([], token="t"), status_error(410, "Expired"))
-    async with cluster(tmp_path, server) as asked:
-        with pytest.raises(OutOfSyncError):
-            await plan_cluster(asked, assume_healthy=True)
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        pytest.param([status_error(403, "Forbidden")], ForbiddenError, id="refuses"),
+        pytest.param([page([], token="t"), status_error(410, "Expired")], OutOfSyncError, id="forgets half way"),
+    ],
+)
+async def test_a_cluster_that_does_not_answer_is_an_error(
+    tmp_path: Path, answers: list[Answer], error: type[ToolsetError]
+) -> None:
+    async with ScriptedApiServer(*answers).serve() as server:
+        with pytest.raises(error):
+            await plan_cluster(reaching(tmp_path, server.url), assume_healthy=True)
 
 
 async def test_a_cluster_without_credentials_is_a_settings_error() -> None:

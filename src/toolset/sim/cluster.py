@@ -51,18 +51,8 @@ class EmbeddedCluster:
         await self._stack.aclose()
 
     def kubeconfig(self, namespace: str = "default") -> str:
-        """Return a kubeconfig for this cluster; there is nobody to prove who they are to."""
-        config: Object = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "embedded", "cluster": {"server": self.url}}],
-            "users": [{"name": "embedded", "user": {}}],
-            "contexts": [
-                {"name": "embedded", "context": {"cluster": "embedded", "user": "embedded", "namespace": namespace}}
-            ],
-            "current-context": "embedded",
-        }
-        return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()  # JSON is YAML
+        """Return a kubeconfig for this cluster."""
+        return kubeconfig(self.url, namespace)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """Return an object; ``None`` when there is none."""
@@ -91,6 +81,20 @@ class EmbeddedCluster:
             Refused: As the API server would refuse it.
         """
         self.server.writer.delete(_place(kind, namespace, name))
+
+
+def kubeconfig(url: str, namespace: str = "default") -> str:
+    """Return a kubeconfig for the API server at ``url``; there is nobody to prove who they are to."""
+    context = {"cluster": "embedded", "user": "embedded", "namespace": namespace}
+    config: Object = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "embedded", "cluster": {"server": url}}],
+        "users": [{"name": "embedded", "user": {}}],
+        "contexts": [{"name": "embedded", "context": context}],
+        "current-context": "embedded",
+    }
+    return orjson.dumps(config, option=orjson.OPT_INDENT_2).decode()  # JSON is YAML
 
 
 def _place(kind: str, namespace: str, name: str = "") -> Place:

@@ -1,4 +1,4 @@
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
@@ -9,9 +9,9 @@ from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.errors import ConflictError, InvalidError, UnavailableError
 from toolset.model import ConfigMap, ConfigMapMeta, Key
+from toolset.sim import EmbeddedCluster
 
 TARGET = Key("spaces", "tools")
-WRITTEN = {"metadata": {"namespace": "spaces", "name": "tools", "resourceVersion": "8"}, "data": {"a": "1"}}
 
 
 @asynccontextmanager
@@ -20,32 +20,41 @@ async def applier(server: ScriptedApiServer) -> AsyncGenerator[KubeApplier]:
         yield KubeApplier(transport, "me")
 
 
-async def test_an_apply_is_forced_and_names_its_manager() -> None:
-    server = ScriptedApiServer(Answer(orjson.dumps(WRITTEN)))
-    async with applier(server) as opened:
-        written = await opened.apply(TARGET, b'{"kind":"ConfigMap"}')
-
-    assert (written.key, written.version, written.entries) == (TARGET, "8", {"a": "1"})
-    (asked,) = server.asked
-    assert (asked.method, asked.path) == ("PATCH", "/api/v1/namespaces/spaces/configmaps/tools")
-    assert asked.params == {"fieldManager": "me", "force": "true"}
-    assert asked.headers["content-type"] == "application/apply-patch+yaml"
-    assert asked.body == b'{"kind":"ConfigMap"}'
+@pytest.fixture
+async def embedded() -> AsyncIterator[EmbeddedCluster]:
+    async with EmbeddedCluster() as running:
+        running.create("Namespace", {"metadata": {"name": TARGET.namespace}})
+        metadata = {"namespace": TARGET.namespace, "name": TARGET.name}
+        running.create("ConfigMap", {"metadata": metadata, "data": {"a": "theirs", "b": "theirs"}})
+        yield running
 
 
-async def test_what_is_written_and_removed_at_once_is_a_merge_patch_fenced_by_version_and_uid() -> None:
-    server = ScriptedApiServer(Answer(orjson.dumps(WRITTEN)))
-    current = ConfigMap(ConfigMapMeta(name="tools", namespace="spaces", uid="u1", resource_version="7"))
-    async with applier(server) as opened:
-        await opened.patch(current, {"a": "1", "b": None})
+@pytest.fixture
+async def opened(embedded: EmbeddedCluster) -> AsyncIterator[KubeApplier]:
+    async with KubeTransport(FixedCredentials(embedded.url), "test/1") as transport:
+        yield KubeApplier(transport, "me")
 
-    (asked,) = server.asked
-    assert asked.params == {"fieldManager": "me"}
-    assert asked.headers["content-type"] == "application/merge-patch+json"
-    assert orjson.loads(asked.body) == {
-        "metadata": {"resourceVersion": "7", "uid": "u1"},
-        "data": {"a": "1", "b": None},
-    }
+
+async def test_an_apply_takes_by_force_what_it_names_and_names_its_manager(opened: KubeApplier) -> None:
+    metadata = {"namespace": TARGET.namespace, "name": TARGET.name}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "1"}}
+    written = await opened.apply(TARGET, orjson.dumps(body))
+
+    assert (written.key, written.entries) == (TARGET, {"a": "1", "b": "theirs"})
+    managers = {each.manager: each.fields.get("f:data") for each in written.metadata.managed_fields or ()}
+    assert managers == {"me": {"f:a": {}}, "kubectl-edit": {".": {}, "f:b": {}}}
+
+
+async def test_what_is_written_and_removed_at_once_is_fenced_by_version_and_uid(
+    opened: KubeApplier, embedded: EmbeddedCluster
+) -> None:
+    metadata = embedded.patch("ConfigMap", TARGET.namespace, TARGET.name, {"data": {"c": "theirs"}})["metadata"]
+    current = ConfigMap(
+        ConfigMapMeta(TARGET.name, TARGET.namespace, metadata["uid"], resource_version=metadata["resourceVersion"])
+    )
+    assert (await opened.patch(current, {"a": "1", "b": None})).entries == {"a": "1", "c": "theirs"}
+    with pytest.raises(ConflictError, match="the object has been modified"):
+        await opened.patch(current, {"a": "2"})
 
 
 async def test_a_config_map_that_was_deleted_before_a_patch_is_a_conflict() -> None:

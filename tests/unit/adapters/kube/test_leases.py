@@ -1,18 +1,17 @@
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-import orjson
 import pytest
 
-from fakes.api_server import Answer, FixedCredentials, ScriptedApiServer, page, status_error
+from fakes.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
 from toolset.adapters.kube.leases import KubeLeases, lease
 from toolset.adapters.kube.source import KubeSource
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
 from toolset.model import Key, Lease, LeaseMeta, LeaseSpec
+from toolset.sim import EmbeddedCluster
 
 KEY = Key("spaces", "lead")
-COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/spaces/leases"
 SPEC = LeaseSpec("a", 15, "2025-01-01T00:00:00.000001Z", "2025-01-01T00:00:02.000002Z", 3)
 SPEC_ON_THE_WIRE = {
     "holderIdentity": "a",
@@ -22,14 +21,7 @@ SPEC_ON_THE_WIRE = {
     "leaseTransitions": 3,
 }
 STORED = Lease(LeaseMeta("lead", "spaces", "u1", "7"), SPEC)
-ANSWER = Answer(
-    orjson.dumps(
-        {
-            "metadata": {"namespace": "spaces", "name": "lead", "uid": "u1", "resourceVersion": "7"},
-            "spec": SPEC_ON_THE_WIRE | {"strategy": "OldestEmulationVersion"},
-        }
-    )
-)
+RELEASED = LeaseSpec("", 1, "2025-01-01T00:00:00.000001Z", "2025-01-01T00:00:05.000000Z", 3)
 
 
 @asynccontextmanager
@@ -38,53 +30,53 @@ async def leases(server: ScriptedApiServer) -> AsyncGenerator[KubeLeases]:
         yield KubeLeases(transport, KEY)
 
 
-async def test_the_lease_is_read_by_its_name_and_from_no_cache() -> None:
-    server = ScriptedApiServer(ANSWER)
-    async with leases(server) as opened:
-        assert await opened.read() == STORED
-
-    (asked,) = server.asked
-    assert (asked.method, asked.path, asked.params) == ("GET", f"{COLLECTION}/lead", {})
+@pytest.fixture
+async def embedded() -> AsyncIterator[EmbeddedCluster]:
+    async with EmbeddedCluster() as running:
+        running.create("Namespace", {"metadata": {"name": KEY.namespace}})
+        yield running
 
 
-async def test_a_lease_that_is_not_found_is_none() -> None:
-    async with leases(ScriptedApiServer(status_error(404, "NotFound"))) as opened:
-        assert await opened.read() is None
+@pytest.fixture
+async def client(embedded: EmbeddedCluster) -> AsyncIterator[KubeLeases]:
+    async with KubeTransport(FixedCredentials(embedded.url), "test/1") as transport:
+        yield KubeLeases(transport, KEY)
 
 
-async def test_a_lease_without_spec_has_no_holder() -> None:
-    async with leases(ScriptedApiServer(Answer(b'{"metadata": {"resourceVersion": "1"}}'))) as opened:
-        read = await opened.read()
+async def test_a_lease_is_none_until_it_is_created_and_then_what_was_written(
+    client: KubeLeases, embedded: EmbeddedCluster
+) -> None:
+    assert await client.read() is None
+    created = await client.create(SPEC)
+    assert created.spec == SPEC
+    assert await client.read() == created
+    stored = embedded.get("Lease", KEY.namespace, KEY.name)
+    assert stored is not None
+    assert stored["spec"] == SPEC_ON_THE_WIRE
 
+
+async def test_a_lease_without_spec_has_no_holder(client: KubeLeases, embedded: EmbeddedCluster) -> None:
+    embedded.create("Lease", {"metadata": {"name": KEY.name, "namespace": KEY.namespace}})
+    read = await client.read()
     assert read is not None
     assert (read.holder, read.spec) == ("", LeaseSpec())
 
 
-async def test_it_is_created_with_its_name() -> None:
-    server = ScriptedApiServer(ANSWER)
-    async with leases(server) as opened:
-        assert await opened.create(SPEC) == STORED
+async def test_a_write_is_fenced_and_leaves_what_others_keep_in_the_lease(
+    client: KubeLeases, embedded: EmbeddedCluster
+) -> None:
+    created = await client.create(SPEC)
+    kept = {"metadata": {"labels": {"team": "a"}}, "spec": {"strategy": "OldestEmulationVersion"}}
+    embedded.patch("Lease", KEY.namespace, KEY.name, kept)
+    with pytest.raises(ConflictError):
+        await client.replace(created, RELEASED)
 
-    (asked,) = server.asked
-    assert (asked.method, asked.path) == ("POST", COLLECTION)
-    assert asked.headers["content-type"] == "application/json"
-    assert orjson.loads(asked.body) == {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": "lead", "namespace": "spaces"},
-        "spec": SPEC_ON_THE_WIRE,
-    }
-
-
-async def test_a_write_is_a_merge_patch_fenced_by_version_and_uid() -> None:
-    server = ScriptedApiServer(ANSWER)
-    async with leases(server) as opened:
-        assert await opened.replace(STORED, SPEC) == STORED
-
-    (asked,) = server.asked
-    assert (asked.method, asked.path) == ("PATCH", f"{COLLECTION}/lead")
-    assert asked.headers["content-type"] == "application/merge-patch+json"
-    assert orjson.loads(asked.body) == {"metadata": {"resourceVersion": "7", "uid": "u1"}, "spec": SPEC_ON_THE_WIRE}
+    current = await client.read()
+    assert current is not None
+    assert (await client.replace(current, RELEASED)).spec == RELEASED
+    stored = embedded.get("Lease", KEY.namespace, KEY.name)
+    assert stored is not None
+    assert (stored["metadata"]["labels"], stored["spec"]["strategy"]) == ({"team": "a"}, "OldestEmulationVersion")
 
 
 @pytest.mark.parametrize(
@@ -117,12 +109,9 @@ async def test_an_answer_that_is_no_lease_is_unavailable() -> None:
             await opened.read()
 
 
-async def test_a_list_of_the_lease_names_it() -> None:
-    server = ScriptedApiServer(page([orjson.loads(ANSWER.body)]))
-    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
+async def test_a_list_of_the_lease_holds_it_alone(client: KubeLeases, embedded: EmbeddedCluster) -> None:
+    created = await client.create(SPEC)
+    embedded.create("Lease", {"metadata": {"name": "another", "namespace": KEY.namespace}})
+    async with KubeTransport(FixedCredentials(embedded.url), "test/1") as transport:
         source: KubeSource[Lease] = KubeSource(transport, lease(KEY), jitter=lambda: 0.0)
-        listed = await source.list(version="", token="")
-
-    assert list(listed.items) == [STORED]
-    assert server.asked[0].path == COLLECTION
-    assert server.asked[0].params["fieldSelector"] == "metadata.name=lead"
+        assert list((await source.list(version="", token="")).items) == [created]
