@@ -13,17 +13,26 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 # A lock is complete: with --no-deps pip resolves nothing, and a newer release of an extra cannot disturb it.
-$(VENV)/.done: requirements/dev.txt pyproject.toml
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: name one with make PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
+	@echo "Installing what the service needs into $(VENV), once (half a minute)"
+	@$(PIP) --require-hashes -r requirements/run.txt
 	@touch $@
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
 
 setup: $(VENV)/.done ## Make the virtual environment with the locked tools
 
-demo: setup ## Watch the service work on an embedded cluster
-	@$(BIN)/toolset demo --once
+demo: $(VENV)/.run ## Watch the service work on an embedded cluster; needs only what running needs
+	@PYTHONPATH=src $(BIN)/python -m toolset demo --once
 
 test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=
@@ -39,7 +48,7 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
-	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build
+	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build hack/newcomer
 
 docs: setup ## Write the reference pages and the picture of the demo anew
 	$(BIN)/python hack/docs/reference.py
