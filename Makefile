@@ -17,7 +17,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: name one with make PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
 	@echo "Installing what the service needs into $(VENV), once (half a minute)"
@@ -31,8 +31,8 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 
 setup: $(VENV)/.done ## Make the virtual environment with the locked tools
 
-demo: $(VENV)/.run ## Watch the service work on an embedded cluster; needs only what running needs
-	@PYTHONPATH=src $(BIN)/python -m toolset demo --once
+demo: $(VENV)/.run ## Watch the service work on an embedded cluster (STAY=1 leaves it up for kubectl)
+	@PYTHONPATH=src $(BIN)/python -m toolset demo $(if $(STAY),,--once)
 
 test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=

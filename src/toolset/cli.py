@@ -5,6 +5,7 @@ Everything heavy is imported by the command that needs it, so that help and vers
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -160,6 +161,7 @@ def _purge(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from toolset import demo  # noqa: PLC0415 - see the module docstring
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the service would outlive us
     _loop(lambda: demo.run(once=options.once, colours=_colours()))
     return EXIT_UNCHANGED
 

@@ -1,15 +1,23 @@
 """The demo and what stands on the embedded cluster: real requests over a loopback socket, nothing else needed."""
 
-from collections.abc import AsyncIterator
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 
 import picture
 from toolset import cli
-from toolset.sim.cluster import EmbeddedCluster
+from toolset.demo import stage, story
+from toolset.errors import UnavailableError
+from toolset.sim import EmbeddedCluster
 
 NAMESPACE, NAME = "kubernaut-system", "kubernaut-toolset-config"
 PROMETHEUS = {
@@ -39,6 +47,63 @@ async def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def command(*arguments: str) -> int:
     """Run the program in a thread, as it runs an event loop of its own."""
     return await anyio.to_thread.run_sync(cli.main, arguments)
+
+
+@pytest.mark.timeout(90)
+def test_the_demo_leaves_the_cluster_up_until_it_is_told_to_end() -> None:
+    with demo() as running:
+        assert running.stdout is not None
+        said: list[str] = []
+        while not (said and said[-1].startswith("   log of the service")):
+            said.append(running.stdout.readline())
+            assert said[-1], said
+        urls = re.findall(r"http://127\.0\.0\.1:\d+\S*", said[-2])
+        folder = Path(said[-1].split()[-1]).parent
+        answers = [
+            httpx.get(url.rstrip(","), trust_env=False).status_code for url in (f"{urls[0].rstrip(',')}/api", *urls[1:])
+        ]
+        assert answers == [200, 200, 200]
+        assert str(folder / "kubeconfig") in "".join(said)
+        running.terminate()
+        assert running.wait(20) == 0
+    assert not folder.exists()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(urls[1], trust_env=False)
+
+
+def test_a_demo_that_is_ended_early_takes_the_service_along() -> None:
+    with demo() as running:
+        assert running.stdout is not None
+        while not running.stdout.readline().startswith("3."):
+            pass
+        running.terminate()
+        assert running.wait(20) == 130
+
+
+async def test_a_service_that_ends_ends_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UnavailableError, match=r"^the service ended with exit code 1: no word$"):
+        await story.run(once=True, colours=False)
+
+
+async def test_a_config_map_that_does_not_follow_ends_the_story_and_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "PATIENCE_S", 0.02)
+    with pytest.raises(UnavailableError, match=r"^the ConfigMap did not follow within 0.02 s: it holds \[\]$"):
+        await story.run(once=True, colours=False)
+
+
+@contextmanager
+def demo() -> Generator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "toolset", "demo"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 @pytest.mark.timeout(90)

@@ -1,0 +1,64 @@
+"""The Services of the demo, and what is behind each of them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from toolset.sim.backends import Product
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One Service.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        labels: Its labels, and its selector.
+        port: Name and number of its one port.
+        backend: What answers there; ``None`` when nothing does.
+        target_port: Where its pods listen; the number of its port when 0.
+        headless: Whether it has no address of its own.
+    """
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    port: tuple[str, int]
+    backend: Product | None = None
+    target_port: int = 0
+    headless: bool = False
+
+    @property
+    def authority(self) -> str:
+        """What its backend is asked as."""
+        return f"{self.name}.{self.namespace}.svc.cluster.local:{self.port[1]}"
+
+    def manifest(self) -> dict[str, object]:
+        """Return it as it is applied."""
+        name, number = self.port
+        ports = [{"name": name, "port": number, "targetPort": self.target_port or number}]
+        spec: dict[str, object] = {"selector": dict(self.labels), "ports": ports}
+        if self.headless:
+            spec["clusterIP"] = "None"
+        metadata = {"namespace": self.namespace, "name": self.name, "labels": dict(self.labels)}
+        return {"metadata": metadata, "spec": spec}
+
+
+_PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/component": "server"}
+GRAFANA: Final = Sample(
+    "monitoring", "grafana", {"app.kubernetes.io/name": "grafana"}, ("service", 80), "grafana", target_port=3000
+)
+FIRST: Final = (
+    Sample("monitoring", "prometheus-server", _PROMETHEUS, ("http", 80), "prometheus", target_port=9090),
+    Sample("monitoring", "prometheus-operated", _PROMETHEUS, ("web", 9090), "prometheus", headless=True),
+    GRAFANA,
+    Sample("logging", "elasticsearch", {"app": "elasticsearch"}, ("http", 9200), "elasticsearch"),
+    Sample("monitoring", "alertmanager", {"app.kubernetes.io/name": "alertmanager"}, ("http", 9093)),
+    Sample("tracing", "jaeger-collector", {"app": "jaeger"}, ("otlp-grpc", 4317)),
+    Sample("shop", "checkout", {"app": "checkout"}, ("web", 8080)),
+)
+"""What the cluster has at the beginning: in every real one Services stand beside each other that look alike."""
+JAEGER: Final = Sample("tracing", "jaeger-query", {"app": "jaeger-query"}, ("query", 16686), "jaeger")
+SECOND: Final = Sample("team-b", "prometheus", {"app": "prometheus"}, ("web", 9090), "prometheus")
+EVERY: Final = (*FIRST, JAEGER, SECOND)
