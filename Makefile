@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs types cover bench control-plane control-plane-build backends consumer manifests integration e2e image lock clean
+.PHONY: help setup demo newcomer test check fmt lint docs types cover bench control-plane control-plane-build backends consumer manifests integration e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ setup: $(VENV)/.done ## Make the virtual environment with the locked tools
 
 demo: $(VENV)/.run ## Watch the service work on an embedded cluster (STAY=1 leaves it up for kubectl)
 	@PYTHONPATH=src $(BIN)/python -m toolset demo $(if $(STAY),,--once)
+
+newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root, debootstrap; 2 minutes)
+	hack/newcomer
 
 test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=
