@@ -7,13 +7,13 @@ from typing import Final
 import msgspec
 
 from toolset import model
-from toolset.sim.kinds import CONFIG_MAP, LEASE, NAMESPACE, SERVICE, Kind
+from toolset.sim.kinds import LEASE, NAMESPACE, SERVICE, Kind
 from toolset.sim.patches import merged
 from toolset.sim.statuses import Object
 
 _ADDRESSES: Final = ipaddress.ip_network("10.96.0.0/12")
 _next: Final = count(1)
-_MODELS: Final[dict[Kind, type]] = {SERVICE: model.Service, CONFIG_MAP: model.ConfigMap, LEASE: model.Lease}
+_MODELS: Final[dict[Kind, type]] = {SERVICE: model.Service, LEASE: model.Lease}
 _GIVEN: Final[dict[Kind, Object]] = {
     NAMESPACE: {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}},
     SERVICE: {"status": {"loadBalancer": {}}},
@@ -29,7 +29,7 @@ def read(kind: Kind, body: Object) -> Object:
     """
     told = {"kind": kind.name, "apiVersion": kind.version}
     content: Object = {**told, **merged({}, body), **told}
-    msgspec.convert(content, _MODELS.get(kind, dict))
+    msgspec.convert(content, _MODELS.get(kind, model.ConfigMap))
     return content
 
 

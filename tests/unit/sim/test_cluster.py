@@ -71,6 +71,7 @@ async def test_everything_is_allowed(client: httpx.AsyncClient) -> None:
         ("POST", "/api/v1/namespaces", "{", 400),
         ("POST", "/api/v1/namespaces", "[]", 400),
         ("POST", "/api/v1/namespaces", "{}", 400),
+        ("POST", "/api/v1/namespaces", '{"metadata": "a"}', 400),
         ("POST", "/api/v1/namespaces/default/services", '{"metadata": {"name": "a"}, "spec": {"ports": [{}]}}', 400),
         ("GET", "/api/v1/services?labelSelector=a", "", 400),
         ("GET", "/api/v1/services?fieldSelector=spec.type=x", "", 400),

@@ -44,6 +44,12 @@ def test_a_strategic_patch_changes_fields_of_a_port_and_leaves_the_others() -> N
     assert live["spec"]["ports"][0]["name"] == "a"
 
 
+def test_an_order_of_anything_else_is_no_field() -> None:
+    assert merged({"metadata": {}}, {"metadata": {"$setElementOrder/finalizers": ["a"]}}, strategic=True) == {
+        "metadata": {}
+    }
+
+
 def test_data_by_the_name_of_ports_is_only_text() -> None:
     result: Object = merged({"data": {"ports": "1"}}, {"data": {"ports": "2"}}, strategic=True)
     assert result == {"data": {"ports": "2"}}
