@@ -167,7 +167,7 @@ async def run(*, once: bool, colours: bool) -> None:
         UnavailableError: The service did not do what the story says.
     """
     screen = Screen(colours=colours)
-    screen.text(*INTRODUCTION)
+    screen.text("", *INTRODUCTION)
     with tempfile.TemporaryDirectory(prefix="toolset-demo-") as folder:
         async with EmbeddedCluster() as cluster, Backends() as backends:
             stage = Stage(cluster, backends, Path(folder))
@@ -185,16 +185,17 @@ async def run(*, once: bool, colours: bool) -> None:
 async def _stay(stage: Stage, screen: Screen) -> None:
     """Leave the cluster up until Ctrl-C or SIGTERM."""
     screen.title("The cluster stays up until Ctrl-C. Try it in another terminal")
-    screen.text(
-        f"   export KUBECONFIG={stage.kubeconfig}",
-        "   kubectl get services -A",
-        f"   kubectl get configmap {NAME} -o yaml",
-        f"   kubectl get configmap {NAME} -o yaml --watch",
-        "   kubectl annotate service grafana -n monitoring kubernaut.io/toolset=disabled",
-        "   kubectl delete service jaeger-query -n tracing",
-        f"   kubectl edit configmap {NAME}",
-        "   kubectl get events.events.k8s.io -o custom-columns=REASON:.reason,NOTE:.note",
-    )
+    commands = {
+        f"export KUBECONFIG={stage.kubeconfig}": "",
+        "kubectl get services -A": "",
+        f"kubectl get configmap {NAME} -o yaml --watch": "what the agents read; it follows what you do below",
+        "kubectl annotate service grafana -n monitoring kubernaut.io/toolset=disabled": "Grafana goes at once",
+        "kubectl delete service jaeger-query -n tracing": "so does Jaeger",
+        f"kubectl edit configmap {NAME}": "your keys stay, the service's own are put back",
+        "kubectl get events.events.k8s.io -o custom-columns=REASON:.reason,NOTE:.note": "what became of each Service",
+    }
+    width = max(map(len, commands))
+    screen.text(*(f"   {command:{width}} {told and f'# {told}'}".rstrip() for command, told in commands.items()))
     screen.quiet(
         f"   API server {stage.cluster.url}, metrics {stage.url}/metrics, readiness {stage.url}/readyz",
         f"   log of the service {stage.log}",
