@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names: list[str] = getattr(item, "fixturenames", [])
         if "large_control_plane" in names:
             item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
-        elif "assets" in names:
+        elif "assets" in names or "answered" in names:
             item.add_marker(pytest.mark.timeout(60))
 
 
