@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test check fmt lint docs types cover bench control-plane control-plane-build backends consumer manifests integration e2e image lock clean
+.PHONY: help setup demo newcomer test check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -51,7 +51,7 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
-	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build hack/newcomer
+	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build hack/newcomer bench/peers/build
 
 docs: setup ## Write the reference pages and the picture of the demo anew
 	$(BIN)/python hack/docs/reference.py
@@ -65,10 +65,12 @@ cover: setup ## Report the coverage of the last test run: 95 % overall, 100 % of
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='src/toolset/core/*,src/toolset/runtime/*' --fail-under=100
 
-bench: setup ## Measure detection, reconnects and probes (more comparisons with peers are to come)
-	$(BIN)/python bench/detection.py
-	$(BIN)/python bench/reconnects.py
-	$(BIN)/python bench/probes.py
+bench: setup control-plane-build ## Measure beside client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
+	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py
+	@for each in detection reconnects probes; do PYTHONPATH=hack/controlplane $(BIN)/python bench/$$each.py; done
+
+bench-docs: setup control-plane-build ## The same, and write docs/benchmarks.md and its charts anew
+	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py --write
 
 control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs Go 1.26; about 6 minutes)
 	@if [ -z "$${KUBEBUILDER_ASSETS:-}" ] && ! command -v go >/dev/null; then \
@@ -101,6 +103,7 @@ image: ## (to come) Build the container image
 lock: setup ## Pin all dependencies with hashes, anew
 	hack/consumer --lock
 	hack/manifests/build --lock
+	bench/peers/build --lock
 	$(COMPILE) --upgrade -o requirements/run.txt
 	$(COMPILE) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
 

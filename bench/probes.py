@@ -6,10 +6,8 @@ needed. CPU is that of the asking process alone.
 
 import resource
 import subprocess
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ import httpx
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.core.verdict import Candidate, Evidence, HealthCheck
 from toolset.model import Key
+from world import backend, peers
 
 COUNT: Final = 1_000
 LIMIT: Final = 32
@@ -27,29 +26,8 @@ ROUNDS: Final = 5
 WALL_S: Final = 2.0
 CPU_EACH_MS: Final = 1.5
 SIGN: Final = b"Prometheus"
-PEER: Final = Path(__file__).parent / "peers" / "probes"
 
 Measure = tuple[float, float]
-
-
-@contextmanager
-def peer() -> Generator[Path]:
-    """Give the compiled peer."""
-    with tempfile.TemporaryDirectory() as folder:
-        binary = Path(folder) / "probes"
-        subprocess.run(["go", "build", "-o", binary, "."], cwd=PEER, check=True)  # noqa: S603, S607 - our own
-        yield binary
-
-
-@contextmanager
-def backend(binary: Path) -> Generator[int]:
-    """Give the port of a backend that answers at once."""
-    with subprocess.Popen([binary, "serve"], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
-        try:
-            assert process.stdout is not None  # noqa: S101 - it is a pipe
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 def spent_s() -> float:
@@ -137,7 +115,8 @@ def show(name: str, measure: Measure) -> None:
 
 
 def main() -> None:
-    with peer() as binary, backend(binary) as port:
+    binary = peers() / "probes"
+    with backend(binary) as port:
         mine = anyio.run(ours, port)
         show("our prober (httpx, own transport)", mine)
         show("httpx with its own transport", anyio.run(plain_httpx, port))

@@ -1,6 +1,6 @@
 // The peer of bench/probes.py: a backend that answers at once, and Go's net/http asking it.
 //
-//	probes serve             prints the port it listens on, and answers until it is killed
+//	probes serve [DELAY]     prints the port it listens on, and answers, after a delay such as 500ms, until it is killed
 //	probes ask PORT N LIMIT  asks N times, LIMIT at once, each over a connection of its own;
 //	                         prints the seconds and the CPU seconds that took
 package main
@@ -22,23 +22,31 @@ import (
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "serve" {
-		serve()
+		serve(0)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		delay, err := time.ParseDuration(os.Args[2])
+		if err != nil {
+			log.Fatal(err)
+		}
+		serve(delay)
 	}
 	if len(os.Args) != 5 || os.Args[1] != "ask" {
-		log.Fatal("usage: probes serve | probes ask PORT N LIMIT")
+		log.Fatal("usage: probes serve [DELAY] | probes ask PORT N LIMIT")
 	}
 	count, _ := strconv.Atoi(os.Args[3])
 	limit, _ := strconv.Atoi(os.Args[4])
 	ask("http://127.0.0.1:"+os.Args[2]+"/-/healthy", count, limit)
 }
 
-func serve() {
+func serve(delay time.Duration) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
 	log.Fatal(http.Serve(listener, http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+		time.Sleep(delay)
 		_, _ = io.WriteString(answer, "Prometheus Server is Healthy.\n")
 	})))
 }

@@ -1,0 +1,127 @@
+"""Run the benchmarks, all or those named, and print what they found; with --write put it into docs/ too.
+
+CI_FULL=1 measures the cache of 50,000 Services as well; to make those takes 10 minutes, once.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import changes
+import idle
+import noise
+import queues
+import starts
+import synced
+import takeover
+import tools
+from figures import Table
+from world import ROOT, World, backend, peers, world
+
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+CHARTS: Final = ROOT / "docs" / "charts"
+MARKS: Final = ("<!-- figures: written by make bench-docs -->", "<!-- end of figures -->")
+
+
+@contextmanager
+def _furnished() -> Generator[tuple[World, int, int]]:
+    """Give a world with backends, and the ports where they answer at once and after half a second."""
+    with world(tools.SERVICES) as place:
+        program = place.built / "probes"
+        with backend(program) as quick, backend(program, "500ms") as slow:
+            tools.furnish(place)
+            yield place, quick, slow
+
+
+def _synced() -> Iterable[Table]:
+    for count in (1_000, 10_000, *((50_000,) if os.getenv("CI_FULL") == "1" else ())):
+        with world(count) as place:
+            yield synced.table(count + 1, synced.measure(place, count + 1))  # the API server makes one itself
+
+
+def _starts() -> Iterable[Table]:
+    with _furnished() as (place, quick, slow):
+        yield starts.table(starts.measure(place, {"answer at once": quick, "take 0.5 s each": slow}))
+
+
+def _changes() -> Iterable[Table]:
+    with _furnished() as (place, quick, _), changes.collectors() as endpoints:
+        yield changes.table([changes.measure(place, quick, name, endpoint) for name, endpoint in endpoints.items()])
+
+
+def _takeover() -> Iterable[Table]:
+    with _furnished() as (place, quick, _):
+        yield takeover.table(takeover.measure(place, quick))
+
+
+def _idle() -> Iterable[Table]:
+    with _furnished() as (place, quick, _):
+        yield idle.measure(place, quick)
+
+
+def _noise() -> Iterable[Table]:
+    yield noise.measure(peers() / "run/bin/python")
+
+
+def _queues() -> Iterable[Table]:
+    yield queues.measure()
+
+
+GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
+    "synced": _synced,
+    "starts": _starts,
+    "changes": _changes,
+    "takeover": _takeover,
+    "noise": _noise,
+    "idle": _idle,
+    "queues": _queues,
+}
+
+
+def machine() -> str:
+    """Return what the benchmarks run on."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
+    command = ["go", "env", "GOVERSION"]
+    go = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # noqa: S603 - our own
+    return f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, CPython {platform.python_version()}, {go}"
+
+
+def write(tables: Iterable[Table]) -> None:
+    """Put the figures between their marks in the page, and draw the charts."""
+    begin, end = MARKS
+    before, _, rest = PAGE.read_text("utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    parts = [f"Measured on {machine()}.\n", *(table.markdown() for table in tables)]
+    PAGE.write_text(f"{before}{begin}\n\n{chr(10).join(parts)}\n{end}{after}", "utf-8")
+    command = [peers() / "bench/bin/python", ROOT / "bench" / "peers" / "charts.py", CHARTS]
+    for table in tables:
+        if table.drawn:
+            subprocess.run(command, input=msgspec.json.encode(table.drawn), check=True)  # noqa: S603 - our own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; default: all")
+    parser.add_argument("--write", action="store_true", help="put what was found into docs/ too")
+    options = parser.parse_args()
+    if unknown := set(options.groups) - set(GROUPS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}: choose from {', '.join(GROUPS)}")
+    found: list[Table] = []
+    for name in options.groups or GROUPS:
+        for table in GROUPS[name]():
+            print(table.markdown(), flush=True)
+            found.append(table)
+    if options.write:
+        write(found)
+
+
+if __name__ == "__main__":
+    main()
