@@ -10,6 +10,9 @@ SECOND_LOOKS_S: Final = (1.0, 2.0)
 """How soon to look again after the first and the second failure in a row, seconds: a dead backend is gone within
 seconds (HolmesGPT gives a toolset 20 s in all), and a blip is not."""
 
+DOUBLINGS: Final = 16
+"""No interval is longer than a second doubled so often: 18 hours."""
+
 
 class Thresholds(msgspec.Struct, frozen=True):
     """How many outcomes in a row change the state.
@@ -150,7 +153,14 @@ def observe(
 
 
 def next_look_s(health: Health, interval_s: float) -> float:
-    """Return when to probe next, seconds from now."""
-    if 0 < health.failures <= len(SECOND_LOOKS_S) and health.up:
+    """Return when to probe next, seconds from now.
+
+    A candidate that was never up may have been created a moment ago: its pods still start, or its nodes have not
+    heard of it yet, which takes kube-proxy longer than us. So the wait doubles, from a second up to the interval.
+    """
+    if health.up and 0 < health.failures <= len(SECOND_LOOKS_S):
         return min(interval_s, SECOND_LOOKS_S[health.failures - 1])
+    never_up = health.failures > 0 and not health.up and health.fell_s is None
+    if never_up and not health.stranger:
+        return min(interval_s, 2.0 ** min(health.failures - 1, DOUBLINGS))
     return interval_s

@@ -84,12 +84,32 @@ def test_the_state_depends_on_the_last_outcomes_in_a_row(outcomes: str, rise: in
         pytest.param("+-", 1.0, id="the first failure"),
         pytest.param("+--", 2.0, id="the second failure"),
         pytest.param("+---", 30.0, id="one that is down"),
-        pytest.param("-", 30.0, id="one that was never up"),
         pytest.param("", 30.0, id="one that was never seen"),
     ],
 )
 def test_a_tool_that_begins_to_fail_is_looked_at_again_soon(outcomes: str, seconds: float) -> None:
     assert next_look_s(after(outcomes), 30.0) == seconds
+
+
+def test_a_candidate_that_was_never_up_is_looked_at_after_twice_the_time_each() -> None:
+    looks = [next_look_s(after("-" * failures), 30.0) for failures in range(1, 8)]
+    assert looks == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_the_wait_for_one_that_was_never_up_stays_a_number_however_often_it_failed() -> None:
+    assert next_look_s(Health(up=False, failures=10_000), 3600.0) == 3600.0
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        pytest.param(Health(up=False, failures=1, stranger=True), id="something else answered"),
+        pytest.param(Health(up=False, successes=1), id="it begins to answer"),
+        pytest.param(Health(up=False, failures=4, fell_s=10.0), id="it went down"),
+    ],
+)
+def test_other_candidates_that_are_down_wait_for_the_interval(health: Health) -> None:
+    assert next_look_s(health, 30.0) == 30.0
 
 
 def test_a_tool_that_is_up_in_spite_of_many_failures_waits_for_the_interval() -> None:
