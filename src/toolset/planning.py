@@ -13,11 +13,11 @@ from toolset.adapters.kube.source import KubeSource, config_map, services
 from toolset.core.detection import detect
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import Thresholds
-from toolset.core.plan import Apply, Desired, manifest
+from toolset.core.plan import INSTANCE, Apply, Desired, manifest
 from toolset.core.verdict import Candidate, Verdict
 from toolset.manifests import Manifests
 from toolset.model import ConfigMap, Key, Service
-from toolset.reconciler.publishing import Publisher
+from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.listwatch import ListerWatcher
 from toolset.runtime.store import Stored
 from toolset.settings import Settings
@@ -89,7 +89,7 @@ async def _report(
     else:
         await _probe_all(settings, findings, candidates)
     target = target_key(settings)
-    publisher = Publisher(target_options(settings))
+    publisher = Publisher(_as_kept(target_options(settings), current))
     publication = publisher.compose(findings.tools(), current)
     wanted = publisher.wanted(publication)
     decision = publisher.plan(target, wanted, current)
@@ -104,6 +104,14 @@ async def _report(
         overridden=publication.overridden,
         overrides_error=str(publication.error or ""),
     )
+
+
+def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:
+    """Return ``options`` as the installation that keeps ``current`` has them: only its own pods know its name."""
+    if options.instance or current is None:
+        return options
+    keeper = current.annotations.get(f"{options.prefix}/{INSTANCE}", "")
+    return msgspec.structs.replace(options, instance=keeper)
 
 
 async def _probe_all(settings: Settings, findings: Findings, candidates: list[Candidate]) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import orjson
@@ -6,11 +6,12 @@ import pytest
 
 from fakes.api_server import Answer, ScriptedApiServer, page, status_error
 from toolset.adapters.kube import source
+from toolset.core.plan import FIELD_MANAGER
 from toolset.core.verdict import Candidate, Reason, Rejected
 from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError, ToolsetError
 from toolset.loading import load
 from toolset.manifests import Manifests
-from toolset.model import ConfigMap, ConfigMapMeta, Key, Service, ServiceMeta, ServicePort, ServiceSpec
+from toolset.model import ConfigMap, ConfigMapMeta, FieldsEntry, Key, Service, ServiceMeta, ServicePort, ServiceSpec
 from toolset.planning import Report, plan_cluster, plan_manifests
 from toolset.settings import Settings
 from toolset.sim import EmbeddedCluster
@@ -47,15 +48,22 @@ def live(report: Report, data: Mapping[str, str] | None = None) -> ConfigMap:
     """Return what the ConfigMap is once ``report`` has been applied, or the same with other data."""
     applied = orjson.loads(report.manifest)
     metadata = applied["metadata"]
+    ours: dict[str, object] = {f"f:{part}": _fields(metadata[part]) for part in ("annotations", "labels")}
+    fields: dict[str, object] = {"f:data": _fields(applied["data"]), "f:metadata": ours}
     return ConfigMap(
         ConfigMapMeta(
             name=metadata["name"],
             namespace=metadata["namespace"],
             labels=metadata["labels"],
             annotations=metadata["annotations"],
+            managed_fields=(FieldsEntry(FIELD_MANAGER, "Apply", fields),),
         ),
         dict(applied["data"]) if data is None else dict(data),
     )
+
+
+def _fields(names: Iterable[str]) -> dict[str, object]:
+    return {f"f:{name}": {} for name in names}
 
 
 async def test_a_service_becomes_an_entry() -> None:
@@ -72,6 +80,14 @@ async def test_a_service_becomes_an_entry() -> None:
 
 async def test_what_has_been_applied_needs_no_change() -> None:
     first = await planned(service())
+
+    report = await planned(service(), current=live(first))
+
+    assert (report.change, report.diff) == (None, ())
+
+
+async def test_what_an_installation_has_applied_needs_no_change_from_elsewhere() -> None:
+    first = await planned(service(), asked=settings(output__instance="system:serviceaccount:a:b"))
 
     report = await planned(service(), current=live(first))
 
