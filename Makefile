@@ -4,10 +4,10 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration e2e image lock clean
+.PHONY: help setup demo newcomer test check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -46,12 +46,13 @@ fmt: setup ## Format the code
 	$(BIN)/ruff check --quiet --fix-only .
 	$(BIN)/ruff format .
 
-lint: setup ## Check format, lint, import floors, dependencies, scripts
+lint: setup ## Check format, lint, import floors, dependencies, scripts, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports | tail -n 8
 	$(BIN)/deptry src
-	$(BIN)/shellcheck .ci/run hack/controlplane/build hack/backends hack/consumer hack/manifests/build hack/newcomer bench/peers/build
+	$(BIN)/shellcheck --external-sources $$(grep -rlE '^#!/usr/bin/env bash|^# shellcheck shell=bash' .ci bench hack)
+	$(BIN)/hadolint Dockerfile hack/cluster/Dockerfile
 
 docs: setup ## Write the reference pages and the picture of the demo anew
 	$(BIN)/python hack/docs/reference.py
@@ -94,18 +95,25 @@ manifests: ## Fetch promtool and what validates the manifests for the tests, onc
 integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only
 	$(BIN)/python -m pytest -m integration
 
-e2e: ## (to come) Run the image in a cluster
-	@echo "e2e: not there yet; it comes with the image and the cluster" >&2; exit 1
+cluster: setup ## Run the service and sample backends on a real one-node cluster (root, Debian, Go 1.26; hack/cluster/down ends it)
+	hack/cluster/up
+	hack/cluster/load
+	hack/cluster/deploy
 
-image: ## (to come) Build the container image
-	@echo "image: not there yet; it comes with the Dockerfile" >&2; exit 1
+e2e: setup ## Run the image's tests on a real one-node cluster of its own, and see to it that nothing is left of it
+	hack/cluster/e2e
+
+image: ## Build the container image with docker, podman or buildah (BASE= names its base)
+	hack/image/build
 
 lock: setup ## Pin all dependencies with hashes, anew
 	hack/consumer --lock
 	hack/manifests/build --lock
 	bench/peers/build --lock
-	$(COMPILE) --upgrade -o requirements/run.txt
-	$(COMPILE) --upgrade --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
 
 clean: ## Remove what was made here; the cache with the control plane stays
 	rm -rf $(VENV) dist build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
