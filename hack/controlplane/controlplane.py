@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 BASE = HERE.parents[1] / "deploy" / "kustomize" / "base"
 BASE_KINDS = frozenset(("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"))
+LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.96.0.0/12"  # 1,048,574 addresses
+KUBERNETES = ("kubernetes.default.svc", "10.96.0.1")  # the API server as pods know it
 SEED_NAMESPACES = tuple(f"seed-{index:02}" for index in range(20))
 START_TIMEOUT_S = 60.0
 BODIES = {"level": "RequestResponse", "resources": [{"group": "", "resources": ["configmaps"]}]}
@@ -111,37 +113,42 @@ class ControlPlane:
         audit_log: Audit events, one JSON object a line.
         kubeconfig: What kubectl needs to be that admin.
         etcd_data: etcd's data directory; to copy only while etcd is stopped.
+        service_account_key: What signs the tokens of service accounts, in PEM.
+        flags: Further ones for kube-apiserver; the last of a name counts.
     """
 
-    def __init__(self, assets: Path, directory: Path) -> None:
+    def __init__(self, assets: Path, directory: Path, address: str = LOOPBACK) -> None:
         """Write certificates and configuration; start nothing.
 
         Args:
             assets: The folder that has etcd and kube-apiserver, and kubectl when PATH has none.
             directory: Made when it is absent.
+            address: Where the API server listens. One that is not loopback becomes the endpoint of
+                the Service default/kubernetes, so that pods reach it.
         """
         self._assets = assets
+        self._address = address
         self._directory = directory.resolve()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._etcd: Child | None = None
         self._apiserver: Child | None = None
         self._port = free_ports()
-        self._etcd_url = f"http://127.0.0.1:{self._port + 1}"
-        self.url = f"https://127.0.0.1:{self._port}"
+        self._etcd_url = f"http://{LOOPBACK}:{self._port + 1}"
+        self.url = f"https://{address}:{self._port}"
         self.ca_file = self._directory / "ca.crt"
         self.admin_token = secrets.token_urlsafe(32)
         self.audit_log = self._directory / "audit.log"
         self.kubeconfig = self._directory / "admin.kubeconfig"
         self.etcd_data = self._directory / "etcd"
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(self.ca_file))
-        certificate = authority.issue_cert("127.0.0.1", "localhost")
-        certificate.private_key_and_cert_chain_pem.write_to_path(str(self._directory / "tls.pem"))
-        key = authority.issue_cert("service-accounts").private_key_pem
-        key.write_to_path(str(self._directory / "service-accounts.key"))
+        self.service_account_key = self._directory / "service-accounts.key"
+        self.flags: list[str] = []
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(str(self.ca_file))
+        self._tls = self.certificate("tls", address, "localhost", *KUBERNETES)
+        key = self._authority.issue_cert("service-accounts").private_key_pem
+        key.write_to_path(str(self.service_account_key))
         (self._directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
-        tokens = f'{self.admin_token},admin,admin,"system:masters"\n'
-        (self._directory / "tokens.csv").write_text(tokens)
+        self._users = [f'{self.admin_token},admin,admin,"system:masters"']
         self._write_kubeconfig(self.kubeconfig, self.admin_token)
 
     def __enter__(self) -> Self:
@@ -201,28 +208,30 @@ class ControlPlane:
 
     def start_apiserver(self) -> None:
         """Start the API server on its port; RuntimeError when it does not become ready."""
-        keys = self._directory / "service-accounts.key"
-        tls = self._directory / "tls.pem"
+        tokens = self._directory / "tokens.csv"
+        tokens.write_text("\n".join(self._users))
         command = [
             str(self._assets / "kube-apiserver"),
             f"--etcd-servers={self._etcd_url}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",  # Endpoints refuse a loopback address
+            f"--bind-address={self._address}",
+            f"--advertise-address={self._address}",
             f"--secure-port={self._port}",
-            f"--tls-cert-file={tls}",
-            f"--tls-private-key-file={tls}",
+            f"--tls-cert-file={self._tls}",
+            f"--tls-private-key-file={self._tls}",
             f"--service-cluster-ip-range={SERVICE_CIDR}",
             "--authorization-mode=RBAC",
-            f"--token-auth-file={self._directory / 'tokens.csv'}",
+            f"--token-auth-file={tokens}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={keys}",
-            f"--service-account-signing-key-file={keys}",
+            f"--service-account-key-file={self.service_account_key}",
+            f"--service-account-signing-key-file={self.service_account_key}",
             f"--audit-policy-file={self._directory / 'audit-policy.json'}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-mode=blocking-strict",
             "--audit-log-maxsize=100000",  # megabytes: one file, never rotated
+            *self.flags,
         ]
+        if self._address == LOOPBACK:
+            command.append("--endpoint-reconciler-type=none")  # Endpoints refuse a loopback address
         self._apiserver = Child(command, self._directory / "kube-apiserver.log")
         with self.client() as client:
             self._apiserver.wait_for(client, "/readyz")
@@ -246,6 +255,32 @@ class ControlPlane:
             timeout=30,
             trust_env=False,
         )
+
+    def certificate(self, name: str, *identities: str, group: str | None = None) -> Path:
+        """Write a certificate that the cluster's authority signs, with its key, into one PEM file.
+
+        Args:
+            name: The file's, without its suffix, and whose it is.
+            identities: The addresses and names that a server with it has.
+            group: The group of a client with it.
+        """
+        path = self._directory / f"{name}.pem"
+        made = self._authority.issue_cert(name, *identities, common_name=name, organization_name=group)
+        made.private_key_and_cert_chain_pem.write_to_path(str(path))
+        return path
+
+    def component_kubeconfig(self, user: str, group: str = "") -> Path:
+        """Write a kubeconfig for a part of the cluster; to be called before the API server starts.
+
+        Args:
+            user: One that RBAC's built-in roles know, such as system:kube-proxy.
+            group: Its group, if the roles go by that.
+        """
+        token = secrets.token_urlsafe(32)
+        self._users.append(f'{token},{user},{user},"{group}"')
+        path = self._directory / f"{user.split(':')[1]}.kubeconfig"
+        self._write_kubeconfig(path, token)
+        return path
 
     def service_account_token(self, namespace: str, name: str) -> str:
         """Return a token, good for an hour, of a service account that exists."""
