@@ -19,6 +19,7 @@ COMPONENTS: Final = tuple(sorted(path.name for path in (KUSTOMIZE / "components"
 NAME: Final = "kubernaut-dynamic-toolset"
 NAMESPACE: Final = "kubernaut-system"
 TARGET: Final = "kubernaut-toolset-config"
+RELEASES: Final = ("1.29", "1.32", "1.37")
 OPERATOR: Final = "monitoring.coreos.com/v1"
 
 Manifest = dict[str, Any]
@@ -82,3 +83,13 @@ def table(document: str, heading: str) -> Iterator[list[str]]:
     lines = [line for line in match[1].splitlines() if line.startswith("|")]
     for line in lines[2:]:
         yield [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+
+
+def validated(tools: Path, files: list[Path]) -> str:
+    """Return the problems that strict schemas find in ``files``; empty when there are none."""
+    releases = [part for release in RELEASES for part in ("--release", release)]
+    script = PROJECT / "hack" / "manifests" / "validate.py"
+    command = [str(tools / "venv" / "bin" / "python"), str(script), *releases, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return done.stdout + done.stderr

@@ -18,6 +18,7 @@ from deploy.manifests import (
     OPERATOR,
     OVERLAYS,
     PROJECT,
+    RELEASES,
     TARGET,
     Manifest,
     built,
@@ -26,25 +27,15 @@ from deploy.manifests import (
     pod,
     rendered,
     table,
+    validated,
     with_components,
 )
 from toolset.loading import load
 from toolset.settings import Settings
 
-RELEASES: Final = ("1.29", "1.32", "1.37")
 NAMES: Final = ("base", *OVERLAYS)
 ALONE: Final = tuple(("monitoring", each) if each == "pod-monitor" else (each,) for each in COMPONENTS)
 EACH: Final = pytest.mark.parametrize("name", NAMES)
-
-
-def validated(tools: Path, files: list[Path]) -> str:
-    """Return the problems that strict schemas find in ``files``; empty when there are none."""
-    releases = [part for release in RELEASES for part in ("--release", release)]
-    script = PROJECT / "hack" / "manifests" / "validate.py"
-    command = [str(tools / "venv" / "bin" / "python"), str(script), *releases, *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode in {0, 1}, done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.mark.timeout(120)
