@@ -41,9 +41,9 @@ def test_a_backend_that_dies_is_removed_after_three_failures_and_returns(
 
     mortal.kill()
     settles(cluster.urls, expected_urls("grafana", [GRAFANA]), within_s=10)
+    eventually(lambda: service.logged("tool no longer published"), within_s=5)  # the log follows the write
     story = [line["message"] for line in service.lines()]
-    removed = len(story) - 1 - story[::-1].index("config map written")
-    assert story[:removed].count("probe failed") == FALL
+    assert story[: story.index("tool no longer published")].count("probe failed") == FALL
 
     mortal.start()
     settles(cluster.urls, both, within_s=10)
