@@ -15,9 +15,9 @@ TARGET: Final = "configmap/kubernaut-toolset-config"
 DEPLOYMENT: Final = f"deployment/{SERVICE_ACCOUNT}"
 PODS: Final = ("pods", "-l", f"app.kubernetes.io/name={SERVICE_ACCOUNT}")
 PROMETHEUS: Final = os.getenv("TOOLSET_E2E_PROMETHEUS_IMAGE") or "prometheus:debian"
-GONE_S: Final = 30.0
+GONE_S: Final = 40.0
 """What stopped answering is gone within this time: one interval of probes (10 s), and two that follow sooner."""
-BACK_S: Final = 30.0
+BACK_S: Final = 40.0
 """The same for what is to be found again."""
 
 Object = dict[str, Any]
