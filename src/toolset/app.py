@@ -21,7 +21,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.probe import HttpProber
 from toolset.adapters.server import HealthServer
-from toolset.adapters.telemetry import set_up_traces
+from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.core.plan import FIELD_MANAGER
 from toolset.informers import Informers
 from toolset.model import Lease
@@ -31,7 +31,9 @@ from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
+from toolset.telemetry import Telemetry
 from toolset.term import Term
+from toolset.tracing import NoTraces, PassTraces
 from toolset.wiring import elector_options, identity, lease_key, named, prober, target_key, transport
 
 FLUSH_EVENTS_S: Final = 1.0
@@ -42,8 +44,16 @@ _log: Final = logging.getLogger("toolset")
 class App:
     """Every part of the service, built and connected; :meth:`run` starts and stops them."""
 
-    def __init__(self, settings: Settings, kube: KubeTransport, health_prober: HttpProber, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kube: KubeTransport,
+        health_prober: HttpProber,
+        metrics: Metrics,
+        tracing: Tracing,
+    ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._kube = kube
         self._prober = health_prober
         self._identity = identity(socket.gethostname())
@@ -124,15 +134,16 @@ class App:
             await self._informers.refresh()
         epoch = leadership.epoch if leadership else 0
         writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {epoch})"
+        traces = NoTraces() if self._tracing.share is None else PassTraces(epoch, self._tracing.share)
+        telemetry = Telemetry(self._metrics, self._recorder, traces)
         self._term = Term(
             self._settings,
             self._informers.services,
             self._informers.config_maps,
             KubeApplier(self._kube, FIELD_MANAGER, user_agent=writer, leadership=leadership),
             self._prober,
-            self._metrics,
-            self._recorder,
-            Notifier(self._settings, self._kube, self._informers.config_maps, self._metrics),
+            Notifier(self._settings, self._kube, self._informers.config_maps, telemetry),
+            telemetry,
         )
         try:
             await self._term.run()
@@ -168,7 +179,7 @@ async def serve(settings: Settings) -> None:
             fit together.
     """
     environment = dict(os.environ)
-    flush_traces = set_up_traces(environment, __version__, socket.gethostname())
+    tracing = set_up_traces(environment, __version__, socket.gethostname())
     try:
         async with AsyncExitStack() as stack:
             metrics = Metrics(__version__)
@@ -176,9 +187,9 @@ async def serve(settings: Settings) -> None:
             await kube.check_credentials()
             await stack.enter_async_context(kube)
             health_prober = await stack.enter_async_context(prober(settings))
-            await App(named(settings, environment), kube, health_prober, metrics).run()
+            await App(named(settings, environment), kube, health_prober, metrics, tracing).run()
     finally:
-        flush_traces()
+        tracing.stop()
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from toolset.adapters.telemetry import set_up_logs  # noqa: PLC0415 - see the module docstring
+    from toolset.adapters.logs import set_up_logs  # noqa: PLC0415 - see the module docstring
     from toolset.app import serve  # noqa: PLC0415 - as above
 
     settings = _settings(options)

@@ -5,7 +5,6 @@ import anyio
 from toolset.adapters.consumer import HttpConsumer
 from toolset.adapters.kube.rollout import DeploymentConsumer
 from toolset.adapters.kube.transport import KubeTransport
-from toolset.adapters.metrics import Metrics
 from toolset.model import ConfigMap, Key
 from toolset.observers import PassObserver, QueueMetrics
 from toolset.reconciler.notify import Consumer, NotifyReconciler
@@ -14,6 +13,7 @@ from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
+from toolset.telemetry import Telemetry
 from toolset.wiring import target_key
 
 
@@ -21,7 +21,7 @@ class Notifier:
     """A queue of its own, so that a reader that hangs or fails never delays a write."""
 
     def __init__(
-        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], metrics: Metrics
+        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
     ) -> None:
         notify, prefix = settings.notify, settings.discovery.annotation_prefix
         consumers: list[Consumer] = []
@@ -33,14 +33,17 @@ class Notifier:
         self._target = target_key(settings)
         self._pass = NotifyReconciler(config_maps, consumers, prefix)
         self._has_readers = bool(consumers)
-        queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "notify"))
+        queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
-        self._controller = Controller(queue, self._pass, PassObserver(metrics, "notify"))
+        self._controller = Controller(
+            queue, self._pass, PassObserver(telemetry.metrics, "notify"), scope=telemetry.traces.scope("notify", queue)
+        )
+        self._tell = telemetry.traces.asking("notify", self._debounce.poke)
 
     def poke(self) -> None:
         """Say that the ConfigMap may have changed."""
         if self._has_readers:
-            self._debounce.poke(self._target)
+            self._tell(self._target)
 
     async def run(self) -> None:
         """Tell readers until cancelled; what stands in the ConfigMap now is no news to them."""

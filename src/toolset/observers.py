@@ -9,6 +9,7 @@ import anyio
 from toolset.adapters.metrics import RESULTS, Metrics
 from toolset.errors import TerminalError, ToolsetError
 from toolset.model import Key
+from toolset.reconciler import spans
 from toolset.runtime.reflector import SHORT_WATCH_S
 from toolset.verdicts import named
 
@@ -71,10 +72,12 @@ class PassObserver:
         """Count a pass."""
         del key
         self._results[result].inc()
-        self._time.observe(took_s)
+        spans.ended(result, took_s)
+        self._time.observe(took_s, spans.exemplar())
 
     def failed(self, key: Key, error: Exception, failures: int) -> None:
         """Log a failed pass: a bug with its traceback, the rest in one line."""
+        spans.failed(error)
         expected = isinstance(error, ToolsetError | TimeoutError)
         self._metrics.reconcile_errors.labels(self._controller).inc()
         if isinstance(error, TerminalError):
@@ -184,7 +187,7 @@ class ClientMetrics:
     def answered(self, method: str, code: int, took_s: float) -> None:
         """Count one answer, and measure how long its head took."""
         self._metrics.requests.labels(str(code), method).inc()
-        self._metrics.request_time.labels(method).observe(took_s)
+        self._metrics.request_time.labels(method).observe(took_s, spans.exemplar())
 
 
 class EventMetrics:

@@ -13,6 +13,7 @@ from toolset.core.plan import Apply
 from toolset.core.publication import Publication
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
+from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
 from toolset.verdicts import VerdictLog, named
 
@@ -54,7 +55,7 @@ class ReconcileLog:
         for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
             changed_at = self._awaited.pop(key)
             if wrote:
-                self._metrics.event_to_write.observe(anyio.current_time() - changed_at)
+                self._metrics.event_to_write.observe(anyio.current_time() - changed_at, spans.exemplar())
         self._verdicts.settled(verdicts)
 
     def held(self, hold: Hold) -> None:
@@ -72,7 +73,7 @@ class ReconcileLog:
         """Measure a probe; log one that failed."""
         kind = type_label(candidate.type)
         self._metrics.probes.labels(kind, outcome.word).inc()
-        self._metrics.probe_time.labels(kind).observe(took_s)
+        self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
         if not outcome.alive:
             extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
             _log.info("probe failed", extra=extra)

@@ -7,12 +7,12 @@ nothing that could be out of date.
 import logging
 import random
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import anyio
 
 from toolset.adapters.kube.applier import KubeApplier
-from toolset.adapters.metrics import Metrics
 from toolset.adapters.probe import HttpProber
 from toolset.core.brake import BrakeOptions
 from toolset.core.findings import Findings
@@ -27,6 +27,7 @@ from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.spans import Attributes
 from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import Controller, Result
@@ -35,6 +36,7 @@ from toolset.runtime.store import Delta, Store
 from toolset.runtime.union import Union
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
+from toolset.telemetry import Telemetry
 from toolset.verdicts import VerdictLog
 from toolset.wiring import detection_options, target_key, target_options
 
@@ -60,9 +62,8 @@ class Term:
         config_maps: Store[ConfigMap],
         applier: KubeApplier,
         prober: HttpProber,
-        metrics: Metrics,
-        recorder: EventRecorder,
         notifier: Notifier,
+        telemetry: Telemetry,
     ) -> None:
         """Build the parts; both stores must be synced.
 
@@ -72,30 +73,33 @@ class Term:
             config_maps: The stored ConfigMap.
             applier: What writes it, as long as the term lasts.
             prober: What asks backends.
-            metrics: The series.
-            recorder: What tells people.
             notifier: What tells readers of the ConfigMap.
+            telemetry: By what it tells of itself.
         """
         self._settings = settings
         self._notifier = notifier
+        metrics, self._traces = telemetry.metrics, telemetry.traces
         metrics.config_map_limit.set(settings.output.limit_kib * 1024)
         self._services = services
         self._config_maps = config_maps
         self._metrics = metrics
         self._target = target_key(settings)
-        self._verdicts = VerdictLog(metrics, recorder)
+        self._verdicts = VerdictLog(metrics, telemetry.recorder)
         self._changed_at: dict[Key, float] = {}
-        self._events = ReconcileLog(metrics, self._verdicts, recorder, self._changed_at)
+        self._events = ReconcileLog(metrics, self._verdicts, telemetry.recorder, self._changed_at)
         self._service_queue = self._queue("service")
         self._probe_queue = self._queue("probe")
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self._target_queue = self._queue("target", RetryLimiter(writes))
         self._service_debounce = Debouncer(self._service_queue.add, SERVICE_DEBOUNCE)
         self._target_debounce = Debouncer(self._target_queue.add, TARGET_DEBOUNCE)
-        self._gate = Gate(on_open=lambda: self._target_queue.add(self._target))
+        self._ask_for_probe = self._traces.asking("probe", self._probe_queue.add)
+        self._ask_to_publish = self._traces.asking("target", self._poke_target)
+        first_write = self._traces.asking("target", self._target_queue.add)
+        self._gate = Gate(on_open=lambda: first_write(self._target))
         health = settings.health
         findings = Findings(Thresholds(health.rise, health.fall), BrakeOptions(health.interval, health.hold))
-        self._build_controllers(findings, applier, prober, recorder)
+        self._build_controllers(findings, applier, prober, telemetry.recorder)
 
     def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
@@ -113,7 +117,7 @@ class Term:
             self._gate,
             self._events,
             detection_options(settings),
-            probe=self._probe_queue.add,
+            probe=self._ask_for_probe,
             publish=self._publish,
         )
         probe_pass = ProbeReconciler(
@@ -122,8 +126,8 @@ class Term:
             self._gate,
             self._events,
             ProbeOptions(health.enabled, health.interval, health.timeout, health.concurrency, health.fall),
-            probe=self._probe_queue.add,
-            publish=self._publish,
+            probe=self._ask_for_probe,
+            publish=partial(self._ask_to_publish, self._target),
             jitter=random.random,
         )
         target_pass = TargetReconciler(
@@ -137,7 +141,11 @@ class Term:
         )
         self._service_pass = service_pass
         self._service_controller = Controller(
-            self._service_queue, self._detect, PassObserver(self._metrics, "service"), timeout_s=None
+            self._service_queue,
+            self._detect,
+            PassObserver(self._metrics, "service"),
+            timeout_s=None,
+            scope=self._traces.scope("service", self._service_queue, self._about_service),
         )
         self._probe_controller = Controller(
             self._probe_queue,
@@ -145,8 +153,14 @@ class Term:
             PassObserver(self._metrics, "probe", health.concurrency),
             workers=health.concurrency,
             timeout_s=2 * health.timeout + 5.0,  # a probe, a wait for its host, and some time to spare
+            scope=self._traces.scope("probe", self._probe_queue),
         )
-        self._target_controller = Controller(self._target_queue, target_pass, PassObserver(self._metrics, "target"))
+        self._target_controller = Controller(
+            self._target_queue,
+            target_pass,
+            PassObserver(self._metrics, "target"),
+            scope=self._traces.scope("target", self._target_queue, self._about_target),
+        )
 
     async def run(self) -> None:
         """Work until :meth:`drain` was called and everything in work is done and published, or until cancelled."""
@@ -216,6 +230,18 @@ class Term:
         self._changed_at.pop(key, None)
         return result
 
+    def _about_service(self, key: Key) -> Attributes:
+        about: dict[str, str | float] = {}
+        if (service := self._services.get(key)) is not None:
+            about["toolset.resource_version"] = service.version
+        if key in self._changed_at:
+            about["toolset.event.age_s"] = anyio.current_time() - self._changed_at[key]
+        return about
+
+    def _about_target(self, key: Key) -> Attributes:
+        current = self._config_maps.get(key)
+        return {"toolset.resource_version": current.version} if current is not None else {}
+
     def _on_service(self, delta: Delta[Service]) -> None:
         changed = delta.new or delta.old
         if changed is not None:
@@ -229,5 +255,9 @@ class Term:
         self._publish()
 
     def _publish(self) -> None:
+        if self._gate.is_open:  # a first look at what is nothing, thousands of times, is no news
+            self._ask_to_publish(self._target)
+
+    def _poke_target(self, target: Key) -> None:
         if self._gate.is_open:
-            self._target_debounce.poke(self._target)
+            self._target_debounce.poke(target)

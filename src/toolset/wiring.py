@@ -10,7 +10,7 @@ from toolset import __version__
 from toolset.adapters.kube.credentials import Credentials, InClusterCredentials, KubeconfigCredentials, service_account
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.probe import HttpProber, ProberOptions
-from toolset.adapters.telemetry import SERVICE_NAME
+from toolset.adapters.traces import SERVICE_NAME
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
 from toolset.core.detector import Detector

@@ -10,9 +10,13 @@ from toolset.core.plan import desired, manifest
 from toolset.loading import load
 from toolset.model import ConfigMap, Key
 from toolset.notifier import Notifier
+from toolset.reconciler.ports import NoEventRecorder
 from toolset.runtime.store import Store
+from toolset.telemetry import Telemetry
+from toolset.tracing import NoTraces
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
+TELEMETRY = Telemetry(Metrics("1"), NoEventRecorder(), NoTraces())
 
 
 def unexpected(error: Exception) -> None:
@@ -36,7 +40,7 @@ async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> N
     publish("before the start")
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
         text = f"notify: {{url: '{server.url}/reload', deployment: holmes/server, delay: 50ms}}"
-        notifier = Notifier(load(text, {}, {}), kube, store, Metrics("1"))
+        notifier = Notifier(load(text, {}, {}), kube, store, TELEMETRY)
         async with running(notifier.run):
             await anyio.wait_all_tasks_blocked()
             publish("new")
@@ -52,9 +56,8 @@ async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> N
 
 async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
     store: Store[ConfigMap] = Store(unexpected)
-    notifier = Notifier(
-        load("", {}, {}), KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test"), store, Metrics("1")
-    )
+    kube = KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test")
+    notifier = Notifier(load("", {}, {}), kube, store, TELEMETRY)
     notifier.poke()
     async with running(notifier.run):
         await anyio.wait_all_tasks_blocked()

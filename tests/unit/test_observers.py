@@ -47,7 +47,7 @@ class Watched:
     def values(self, prefix: str) -> dict[str, float]:
         """Return what is exposed under ``prefix`` and is not zero."""
         lines = self.metrics.expose()[0].decode().splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(prefix) and "_created" not in line]
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(prefix)]
         return {name: float(value) for name, value in pairs if float(value)}
 
 

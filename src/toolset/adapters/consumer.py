@@ -6,11 +6,15 @@ from typing import Final
 import anyio
 import anyio.to_thread
 import httpx
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from toolset.errors import InvalidError, UnavailableError
 
 TIMEOUT_S: Final = 30.0
 """HolmesGPT checks all its toolsets before it answers, which it bounds to 20 s."""
+
+_tracer: Final = trace.get_tracer("toolset")
 
 
 class HttpConsumer:
@@ -30,11 +34,15 @@ class HttpConsumer:
         """Ask it to read anew; see ``reconciler.notify.Consumer``."""
         del content_hash
         headers = await anyio.to_thread.run_sync(self._headers)
-        try:
-            async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
-                status = (await client.post(self._url, headers=headers)).status_code
-        except (httpx.HTTPError, OSError) as error:
-            raise UnavailableError(f"the reader did not answer: {type(error).__name__}") from error
+        with _tracer.start_as_current_span(
+            "POST", kind=SpanKind.CLIENT, attributes=_named(self._url), record_exception=False
+        ) as span:
+            try:
+                async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
+                    status = (await client.post(self._url, headers=headers)).status_code
+            except (httpx.HTTPError, OSError) as error:
+                raise UnavailableError(f"the reader did not answer: {type(error).__name__}") from error
+            span.set_attribute("http.response.status_code", status)
         if status >= 500 or status == 429:
             raise UnavailableError(f"the reader answered {status}")
         if status >= 300:
@@ -45,3 +53,16 @@ class HttpConsumer:
             return {name: Path(file).read_text("utf-8").strip() for name, file in self._headers_from.items()}
         except (OSError, UnicodeDecodeError) as error:
             raise UnavailableError(f"a header of `output.notify.headers_from` cannot be read: {error}") from error
+
+
+def _named(url: str) -> dict[str, str | int]:
+    """Return where the request goes, by OpenTelemetry's names; without what may be a secret."""
+    parts = httpx.URL(url)
+    shown = parts.copy_with(username=None, password=None, query=None, fragment=None)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return {
+        "http.request.method": "POST",
+        "url.full": str(shown),
+        "server.address": parts.host,
+        "server.port": port,
+    }

@@ -17,14 +17,14 @@ class HealthServer:
     """Answers ``/health``, ``/livez``, ``/ready``, ``/readyz`` and ``/metrics``."""
 
     def __init__(
-        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: Callable[[], tuple[bytes, str]]
+        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: Callable[[str], tuple[bytes, str]]
     ) -> None:
         """Make it.
 
         Args:
             liveness: All must be silent for the process to be left alone.
             readiness: All must be silent for the replica to be ready.
-            metrics: Returns the exposition and its content type.
+            metrics: Returns the exposition that an ``Accept`` header asks for, and its content type.
         """
         self._liveness = liveness
         self._readiness = readiness
@@ -75,8 +75,8 @@ class HealthServer:
     async def _ready(self, _: web.Request) -> web.Response:
         return _judged(self._readiness, "ready", "not ready")
 
-    async def _show_metrics(self, _: web.Request) -> web.Response:
-        body, content_type = self._metrics()
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics(",".join(request.headers.getall("Accept", [])))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

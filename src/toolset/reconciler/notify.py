@@ -5,7 +5,7 @@ from typing import Protocol
 
 from toolset.core.plan import content_hash, owned_keys
 from toolset.model import ConfigMap, Key
-from toolset.reconciler.spans import pass_attributes, tracer
+from toolset.reconciler import spans
 from toolset.runtime.controller import DONE, Result
 from toolset.runtime.store import Reader
 
@@ -43,13 +43,14 @@ class NotifyReconciler:
         Raises:
             ToolsetError: A reader did not take it; those before it did.
         """
-        with tracer.start_as_current_span("reconcile", attributes=pass_attributes("notify", key)):
-            digest = self._digest(key)
-            for number, consumer in enumerate(self._consumers):
-                if digest and self._told.get(number) != digest:
+        digest = self._digest(key)
+        for number, consumer in enumerate(self._consumers):
+            if digest and self._told.get(number) != digest:
+                spans.changed()
+                with spans.step("tell"):
                     await consumer.tell(digest)
-                    self._told[number] = digest
-            return DONE
+                self._told[number] = digest
+        return DONE
 
     def _digest(self, key: Key) -> str:
         current = self._config_maps.get(key)

@@ -6,17 +6,17 @@ from typing import Final
 
 import anyio
 import msgspec
-from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from toolset.core.brake import FEWEST
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import SECOND_LOOKS_S, Health, Outcome, next_look_s
 from toolset.core.verdict import Candidate
 from toolset.model import Key
+from toolset.reconciler import spans
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.lanes import Lanes
 from toolset.reconciler.ports import Prober, ReconcileEvents
-from toolset.reconciler.spans import outcome_attributes, pass_attributes, probe_attributes, tracer
 from toolset.runtime.controller import DONE, Result
 
 PATIENCE: Final = 0.2
@@ -84,18 +84,17 @@ class ProbeReconciler:
 
     async def __call__(self, key: Key) -> Result:
         """Probe the candidate ``key`` once and say when to look again; never raises."""
-        with tracer.start_as_current_span("reconcile", attributes=pass_attributes("probe", key)):
-            candidate = self._findings.candidate(key)
-            if candidate is None:
-                self._lanes.forget(key)
-                return DONE
-            before, began_s = self._findings.health(key), anyio.current_time()
-            outcome = await self._look(candidate)
-            now_s = anyio.current_time()
-            health = self._findings.probed(candidate, outcome, began_s=began_s, now_s=now_s)
-            if health is None or outcome.put_off:  # who changed it, or the lanes, will ask for another look
-                return DONE
-            return self._conclude(key, before, health)
+        candidate = self._findings.candidate(key)
+        if candidate is None:
+            self._lanes.forget(key)
+            return DONE
+        before, began_s = self._findings.health(key), anyio.current_time()
+        outcome = await self._look(candidate)
+        now_s = anyio.current_time()
+        health = self._findings.probed(candidate, outcome, began_s=began_s, now_s=now_s)
+        if health is None or outcome.put_off:  # who changed it, or the lanes, will ask for another look
+            return DONE
+        return self._conclude(key, before, health)
 
     def _conclude(self, key: Key, before: Health, health: Health) -> Result:
         self._gate.settle(key)
@@ -130,10 +129,12 @@ class ProbeReconciler:
 
     async def _ask(self, candidate: Candidate) -> Outcome:
         started = anyio.current_time()
-        attributes = probe_attributes(candidate)
-        with tracer.start_as_current_span("probe", kind=trace.SpanKind.CLIENT, attributes=attributes) as span:
+        with spans.step("probe", SpanKind.CLIENT, spans.probe_attributes(candidate)) as step:
             outcome = await self._prober.probe(candidate)
-            span.set_attributes(outcome_attributes(outcome))
-            if not outcome.put_off:
-                self._events.probed(candidate, outcome, anyio.current_time() - started)
+            step.set_attributes(spans.outcome_attributes(outcome))
+        if not outcome.put_off:
+            took_s = anyio.current_time() - started
+            if took_s >= spans.SLOW_S or not (outcome.alive or self._findings.health(candidate.key).failures):
+                spans.keep()  # before it is told of, so that log and series lead to it
+            self._events.probed(candidate, outcome, took_s)
         return outcome

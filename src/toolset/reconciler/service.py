@@ -8,7 +8,7 @@ from toolset.core.verdict import Rejected, Verdict
 from toolset.model import Key, Service
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import ReconcileEvents
-from toolset.reconciler.spans import pass_attributes, tracer
+from toolset.reconciler.spans import step
 from toolset.runtime.controller import DONE, Result
 from toolset.runtime.store import Reader
 
@@ -48,24 +48,23 @@ class ServiceReconciler:
 
     async def __call__(self, key: Key) -> Result:
         """Detect what the Service ``key`` is; never raises."""
-        with tracer.start_as_current_span("reconcile", attributes=pass_attributes("service", key)):
-            service = self._services.get(key)
-            published = self._gate.published(key)
-            if service is None:
-                self._gate.settle(key)
-                if self._findings.forget(key):
-                    self._changed(key, None)
-                return DONE
-            with tracer.start_as_current_span("detect"):
-                verdict = detect(service, self._options)
-            changed = self._findings.detected(key, verdict, published=published)
-            if isinstance(verdict, Rejected):
-                self._gate.settle(key)
-            elif changed:
-                self._probe(key)
-            if changed:
-                self._changed(key, verdict)
+        service = self._services.get(key)
+        published = self._gate.published(key)
+        if service is None:
+            self._gate.settle(key)
+            if self._findings.forget(key):
+                self._changed(key, None)
             return DONE
+        with step("detect"):
+            verdict = detect(service, self._options)
+        changed = self._findings.detected(key, verdict, published=published)
+        if isinstance(verdict, Rejected):
+            self._gate.settle(key)
+        elif changed:
+            self._probe(key)
+        if changed:
+            self._changed(key, verdict)
+        return DONE
 
     def _changed(self, key: Key, verdict: Verdict | None) -> None:
         self._events.verdict_changed(key, verdict)

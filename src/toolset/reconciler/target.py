@@ -3,17 +3,17 @@
 from typing import Final
 
 import anyio
-from opentelemetry import trace
 
 from toolset.core.brake import Hold
 from toolset.core.findings import Findings, tools_of
 from toolset.core.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
+from toolset.reconciler import spans
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import Applier, EventRecorder, ReconcileEvents, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
-from toolset.reconciler.spans import pass_attributes, tracer
+from toolset.reconciler.spans import step
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5
@@ -61,28 +61,27 @@ class TargetReconciler:
             ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
                 conflict is handled here.
         """
-        with tracer.start_as_current_span("reconcile", attributes=pass_attributes("target", key)):
-            if not self._gate.is_open:
-                return DONE
-            hold = self._hold()
-            cached = self._config_maps.get(key)
-            with tracer.start_as_current_span("render"):
-                verdicts = self._findings.candidate_verdicts(hold.keys)
-                publication = self._publisher.compose(tools_of(verdicts), cached)
-                self._events.composed(publication)
-            with tracer.start_as_current_span("plan"):
-                wanted = self._publisher.wanted(publication)
-                self._publisher.check_rivals(key, wanted, cached)
-                decision = self._publisher.plan(key, wanted, cached)
-            if isinstance(decision, Unchanged):
-                self._events.unchanged(len(publication.tools))
-            elif not await self._apply(key, wanted, cached, decision):
-                return Result(requeue_after_s=CONFLICT_RETRY_S)
-            else:
-                self._publisher.wrote(wanted)
-                self._events.published(decision, len(publication.tools))
-            self._events.settled({**verdicts, **publication.rejected})
-            return Result(requeue_after_s=hold.again_s)
+        if not self._gate.is_open:
+            return DONE
+        hold = self._hold()
+        cached = self._config_maps.get(key)
+        with step("render"):
+            verdicts = self._findings.candidate_verdicts(hold.keys)
+            publication = self._publisher.compose(tools_of(verdicts), cached)
+        self._events.composed(publication)
+        with step("plan"):
+            wanted = self._publisher.wanted(publication)
+            self._publisher.check_rivals(key, wanted, cached)
+            decision = self._publisher.plan(key, wanted, cached)
+        if isinstance(decision, Unchanged):
+            self._events.unchanged(len(publication.tools))
+        elif not await self._apply(key, wanted, cached, decision):
+            return Result(requeue_after_s=CONFLICT_RETRY_S)
+        else:
+            self._publisher.wrote(wanted)
+            self._events.published(decision, len(publication.tools))
+        self._events.settled({**verdicts, **publication.rejected})
+        return Result(requeue_after_s=hold.again_s)
 
     def _hold(self) -> Hold:
         """Find out which lost tools stay; tell of it."""
@@ -94,7 +93,8 @@ class TargetReconciler:
 
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> bool:
         """Write ``change``; return whether nobody else wrote meanwhile."""
-        with tracer.start_as_current_span("apply", kind=trace.SpanKind.CLIENT):
+        spans.changed()
+        with step("apply"):
             try:
                 body = change.manifest
                 if cached and change.by_patch:  # first: the apply takes them off our list, and then nobody would

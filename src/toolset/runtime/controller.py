@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -30,6 +30,11 @@ class Result(msgspec.Struct, frozen=True):
 DONE = Result()
 
 Reconcile = Callable[[K], Awaitable[Result]]
+
+Scope = Callable[[K], AbstractContextManager[object]]
+"""Gives what is entered around a pass over a key; the observer is told of the pass inside."""
+
+_NOTHING: Final = nullcontext()
 
 
 class ReconcileObserver(Protocol[K_contra]):
@@ -58,6 +63,7 @@ class Controller(Generic[K]):
         *,
         workers: int = 1,
         timeout_s: float | None = 60.0,
+        scope: Scope[K] = lambda _: _NOTHING,
     ) -> None:
         """Make the pool.
 
@@ -68,6 +74,7 @@ class Controller(Generic[K]):
             workers: Passes in flight at once, each over another key.
             timeout_s: How long one pass may take, seconds; ``None`` for passes that never wait, which nothing could
                 interrupt, and of which a bound would be a fifth of the cost.
+            scope: What is entered around each pass.
         """
         self._queue = queue
         self._reconcile = reconcile
@@ -76,6 +83,7 @@ class Controller(Generic[K]):
         self._bound: Callable[[], AbstractContextManager[object]] = (
             nullcontext if timeout_s is None else partial(anyio.fail_after, timeout_s)
         )
+        self._scope = scope
 
     async def run(self) -> None:
         """Run until the queue is shut down and drained, or until cancelled."""
@@ -89,11 +97,12 @@ class Controller(Generic[K]):
                 key = await self._queue.get()
             except ShutDown:
                 return
-            try:
-                outcome = await self._once(key)
-            finally:
-                took_s = self._queue.done(key)
-            self._observer.passed(key, outcome, took_s)
+            with self._scope(key):
+                try:
+                    outcome = await self._once(key)
+                finally:
+                    took_s = self._queue.done(key)
+                self._observer.passed(key, outcome, took_s)
 
     async def _once(self, key: K) -> str:
         """Make one pass over ``key`` and queue what has to follow; return how it ended."""

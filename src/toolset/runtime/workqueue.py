@@ -75,6 +75,20 @@ class NoQueueObserver:
         """Ignore it."""
 
 
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """How a key came to its worker.
+
+    Attributes:
+        at: When it was taken, on the clock of ``anyio``.
+        waited_s: How long it had been ready, seconds.
+        priority: With which it was taken.
+    """
+
+    at: float
+    waited_s: float
+    priority: int
+
+
 class _Waiting(msgspec.Struct):
     """A key that is marked as needing work."""
 
@@ -92,7 +106,7 @@ class WorkQueue(Generic[K]):
         self._dirty: dict[K, _Waiting] = {}
         self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
         self._depth = 0
-        self._processing: dict[K, float] = {}
+        self._processing: dict[K, Taken] = {}
         self._due: dict[K, tuple[float, int, int]] = {}  # due, priority, serial of its valid timer
         self._timers: list[tuple[float, int, K]] = []
         self._serial = 0
@@ -107,7 +121,11 @@ class WorkQueue(Generic[K]):
 
     def in_work_since(self) -> list[float]:
         """Return when each key now with a worker was taken, on the clock of ``anyio``."""
-        return list(self._processing.values())
+        return [taken.at for taken in self._processing.values()]
+
+    def taken(self, key: K) -> Taken:
+        """Return how ``key``, which is with a worker now, came to it."""
+        return self._processing[key]
 
     def add(self, key: K, *, after_s: float = 0.0, priority: int = 0) -> None:
         """Mark ``key`` as needing work, now or after a delay.
@@ -182,7 +200,7 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> float:
         """Give ``key`` back; it comes out again if it was added meanwhile. Return how long it was out, seconds."""
-        worked_s = anyio.current_time() - self._processing.pop(key)
+        worked_s = anyio.current_time() - self._processing.pop(key).at
         self._observer.finished(worked_s)
         waiting = self._dirty.get(key)
         if waiting is not None:
@@ -230,8 +248,8 @@ class WorkQueue(Generic[K]):
                 break  # else the key was raised: a fresher entry stands elsewhere in the heap
         del self._dirty[key]
         self._depth -= 1
-        self._processing[key] = now
-        self._observer.taken(self._depth, now - waiting.since)
+        taken = self._processing[key] = Taken(now, now - waiting.since, waiting.priority)
+        self._observer.taken(self._depth, taken.waited_s)
         return key
 
     def _push(self, key: K, waiting: _Waiting) -> None:

@@ -1,3 +1,4 @@
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from toolset.adapters.metrics import CONTROLLERS, Metrics, type_label
@@ -38,8 +39,30 @@ def test_two_processes_in_one_interpreter_do_not_share_series() -> None:
     assert samples(other)["toolset_configmap_writes_total", ()] == 0
 
 
-def test_the_exposition_says_what_it_is() -> None:
-    assert Metrics("1").expose()[1].startswith("text/plain")
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        pytest.param("", "text/plain", id="a reader that does not care"),
+        pytest.param("*/*", "text/plain", id="curl"),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text",
+            id="Prometheus",
+        ),
+        pytest.param("application/openmetrics-text; version=abc", "text/plain", id="a version that is none"),
+    ],
+)
+def test_the_exposition_is_what_the_reader_takes(accept: str, content_type: str) -> None:
+    metrics = Metrics("1")
+    metrics.event_to_write.observe(0.2, {"trace_id": "a" * 32})
+    body, said = metrics.expose(accept)
+    assert said.partition(";")[0] == content_type
+    assert (b" # {trace_id=" in body) is (content_type == "application/openmetrics-text")
+
+
+def test_nothing_says_when_a_counter_was_made() -> None:
+    assert b"_created" not in Metrics("1").expose()[0]
 
 
 def test_custom_types_share_one_label_so_that_a_tenant_cannot_make_series() -> None:

@@ -52,11 +52,12 @@ async def test_silent_checks_mean_ready(path: str) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
-async def test_metrics_are_exposed_as_text() -> None:
+@pytest.mark.parametrize("accepted", ["text/plain", "application/openmetrics-text"])
+async def test_metrics_are_exposed_as_the_reader_takes_them(accepted: str) -> None:
     async with asking(server()) as client:
-        answer = await client.get("/metrics")
+        answer = await client.get("/metrics", headers={"Accept": accepted})
 
-    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert answer.headers["content-type"].startswith(f"{accepted}; version=")
     assert 'toolset_build_info{version="1.2.3"} 1.0' in answer.text
 
 

@@ -1,5 +1,9 @@
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import anyio
 import pytest
+from typing_extensions import override
 
 from fakes.background import running
 from toolset.errors import ConflictError, ForbiddenError, InvalidError, TransientError, UnavailableError
@@ -283,3 +287,29 @@ async def test_a_server_that_asks_for_patience_is_given_it(asked_s: float, waite
     async with running(Controller(queue, reconcile, Passes()).run):
         await anyio.sleep(3600)
     assert reconcile.called_at == pytest.approx([0.0, waited_s])
+
+
+async def test_a_pass_and_all_that_is_told_of_it_happen_inside_its_scope() -> None:
+    told: list[str] = []
+
+    class Observer(Passes):
+        @override
+        def passed(self, key: str, result: str, took_s: float) -> None:
+            told.append(f"{key} {result}")
+
+        @override
+        def failed(self, key: str, error: Exception, failures: int) -> None:
+            told.append(f"{key} failed")
+
+    @contextmanager
+    def scope(key: str) -> Generator[None]:
+        told.append(f"enter {key}")
+        yield
+        told.append(f"leave {key}")
+
+    queue, reconcile = WorkQueue[str](), Times(DONE, InvalidError("no"))
+    queue.add("a")
+    queue.add("b")
+    queue.shut_down()
+    await Controller(queue, reconcile, Observer(), scope=scope).run()
+    assert told == ["enter a", "a success", "leave a", "enter b", "b failed", "b terminal_error", "leave b"]

@@ -360,6 +360,17 @@ async def test_a_queue_knows_since_when_each_key_is_in_work() -> None:
     assert queue.in_work_since() == []
 
 
+async def test_a_worker_can_ask_how_its_key_came_to_it() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", priority=-100)
+    await anyio.sleep(2)
+    queue.add("a", priority=3)
+    await queue.get()
+    taken = queue.taken("a")
+    assert (taken.waited_s, taken.priority) == (pytest.approx(2.0), 3)
+    assert taken.at == anyio.current_time()
+
+
 class Told:
     """An observer that notes everything."""
 

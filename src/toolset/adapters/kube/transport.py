@@ -2,12 +2,15 @@
 
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final, Protocol, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
 import msgspec
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from toolset.adapters.kube.access import Access
 from toolset.adapters.kube.credentials import Credentials
@@ -28,6 +31,8 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
 )
 """A peer that vanished without a word is noticed within a minute, also while nothing is being sent."""
+
+_tracer: Final = trace.get_tracer("toolset")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -141,18 +146,19 @@ class KubeTransport:
         await self._credentials.current()
 
     async def send(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
-        """Return the body of the answer.
+        """Return the body of the answer; where a pass is traced, the request is a span of it.
 
         Raises:
             ToolsetError: As :func:`~toolset.adapters.kube.wire.error_of` maps the answer's code, or
                 UnavailableError when there was none.
         """
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
-        async with self._answer(request, timeout) as response:
-            try:
-                return await response.read()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise UnavailableError(f"the answer broke: {_text(error)}") from error
+        with _span(request) as span:
+            async with self._answer(request, timeout, span=span) as response:
+                try:
+                    return await response.read()
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    raise UnavailableError(f"the answer broke: {_text(error)}") from error
 
     @asynccontextmanager
     async def lines(
@@ -181,16 +187,22 @@ class KubeTransport:
         request: Request,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
         begin_s: float | None = None,
+        span: Span = INVALID_SPAN,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the transport is used outside its context")
         access = await self._credentials.current()
+        if span.is_recording():
+            span.set_attributes(_named(access.base_url + request.path))
         started = anyio.current_time()
         try:
             with anyio.fail_after(begin_s):
                 response = await _sent(self._session, access, request, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
+        span.set_attribute("http.response.status_code", response.status)
+        if response.status >= 400:
+            span.set_attribute("error.type", str(response.status))
         self._on_answer(request.method, response.status, anyio.current_time() - started)
         async with response:
             if response.status == 401:
@@ -198,6 +210,20 @@ class KubeTransport:
             if response.status >= 300:
                 raise await _failure(response)
             yield response
+
+
+def _span(request: Request) -> AbstractContextManager[Span]:
+    """Return the span of ``request``, by OpenTelemetry's names for HTTP; none outside of what is traced."""
+    if not trace.get_current_span().is_recording():
+        return nullcontext(INVALID_SPAN)
+    named = {"http.request.method": request.method}
+    return _tracer.start_as_current_span(request.method, kind=SpanKind.CLIENT, attributes=named, record_exception=False)
+
+
+def _named(url: str) -> dict[str, str | int]:
+    server = urlsplit(url)
+    port = server.port or (443 if server.scheme == "https" else 80)
+    return {"url.full": url, "server.address": server.hostname or "", "server.port": port}
 
 
 async def _sent(

@@ -3,19 +3,13 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import orjson
 import pytest
-from aiohttp import web
 from opentelemetry import trace
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from fakes.api_server import raw_server, silence
-from toolset.adapters.telemetry import JsonFormatter, TextFormatter, set_up_traces
+from toolset.adapters.logs import JsonFormatter, TextFormatter
 
 NAMED: dict[str, Any] = {"k8s.namespace.name": "default"}
 TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
@@ -113,26 +107,9 @@ def test_a_text_line_has_its_traceback_below() -> None:
     assert rest[-1] == "RuntimeError: why"
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "TRUE"},
-    ],
-    ids=["no endpoint", "empty endpoint", "disabled"],
-)
-def test_without_an_endpoint_nothing_is_set_up(environment: dict[str, str]) -> None:
-    before = trace.get_tracer_provider()
-
-    set_up_traces(environment, "1.2.3", "pod-1")()
-
-    assert trace.get_tracer_provider() is before
-
-
 LOGS = """
 import logging, sys, warnings
-from toolset.adapters.telemetry import set_up_logs
+from toolset.adapters.logs import set_up_logs
 set_up_logs("info", sys.argv[1])
 logging.getLogger("toolset").debug("not shown")
 logging.getLogger("toolset").info("shown", extra={"tools": 3})
@@ -161,85 +138,3 @@ def test_logs_may_be_text() -> None:
 
     assert first.endswith("info    shown tools=3")
     assert "UserWarning: take care" in second
-
-
-TRACES = """
-import os
-from opentelemetry import trace
-from toolset.adapters.telemetry import set_up_traces
-stop = set_up_traces(os.environ, "1.2.3", "pod-1")
-with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={"k8s.object.name": "prometheus"}):
-    pass
-print("worked", flush=True)
-stop()
-print("stopped", flush=True)
-"""
-
-
-async def traced(endpoint: str, **environment: str) -> list[str]:
-    """Export one span from a process of its own; the provider can be set once a process."""
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **environment}
-    with anyio.fail_after(15):
-        finished = await anyio.run_process([sys.executable, "-c", TRACES], env={**_inherited(), **variables})
-    return finished.stdout.decode().split()
-
-
-def _inherited() -> dict[str, str]:
-    import os  # noqa: PLC0415 - of no use elsewhere
-
-    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-
-
-@asynccontextmanager
-async def collector() -> AsyncGenerator[tuple[str, list[ExportTraceServiceRequest]]]:
-    received: list[ExportTraceServiceRequest] = []
-
-    async def export(request: web.Request) -> web.Response:
-        received.append(ExportTraceServiceRequest.FromString(await request.read()))
-        return web.Response(body=b"", content_type="application/x-protobuf")
-
-    app = web.Application()
-    app.router.add_post("/v1/traces", export)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", received
-    finally:
-        await runner.cleanup()
-
-
-def _resource(request: ExportTraceServiceRequest) -> dict[str, str]:
-    return {pair.key: pair.value.string_value for pair in request.resource_spans[0].resource.attributes}
-
-
-async def test_spans_reach_a_collector_before_the_process_ends() -> None:
-    async with collector() as (endpoint, received):
-        assert await traced(endpoint) == ["worked", "stopped"]
-
-    (request,) = received
-    (span,) = request.resource_spans[0].scope_spans[0].spans
-    assert span.name == "reconcile"
-    assert [(pair.key, pair.value.string_value) for pair in span.attributes] == [("k8s.object.name", "prometheus")]
-    resource = _resource(request)
-    assert resource["service.name"] == "kubernaut-dynamic-toolset"
-    assert (resource["service.version"], resource["service.instance.id"]) == ("1.2.3", "pod-1")
-
-
-async def test_the_environment_may_name_the_service() -> None:
-    async with collector() as (endpoint, received):
-        await traced(endpoint, OTEL_SERVICE_NAME="mine", OTEL_RESOURCE_ATTRIBUTES="k8s.cluster.name=east")
-
-    resource = _resource(received[0])
-    assert (resource["service.name"], resource["k8s.cluster.name"]) == ("mine", "east")
-
-
-async def test_a_collector_that_hangs_does_not_keep_the_process() -> None:
-    async with raw_server(silence) as port:
-        assert await traced(f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_TIMEOUT="60000") == ["worked", "stopped"]
-
-
-async def test_a_collector_that_is_not_there_does_not_keep_the_process() -> None:
-    async with raw_server(silence) as port:
-        pass
-    assert await traced(f"http://127.0.0.1:{port}") == ["worked", "stopped"]

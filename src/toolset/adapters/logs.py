@@ -1,13 +1,8 @@
-"""Logs and traces: JSON lines that carry trace ids, and OTLP by the standard ``OTEL_*`` variables.
-
-Without an endpoint in the environment no SDK is loaded, so no exporter costs nothing.
-"""
+"""Logs: JSON lines that carry trace ids, or text for people."""
 
 import json
 import logging
 import sys
-import threading
-from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
@@ -15,9 +10,6 @@ import orjson
 from opentelemetry import trace
 from typing_extensions import override
 
-SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
-FLUSH_TIMEOUT_S: Final = 2.0
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -72,35 +64,6 @@ def set_up_logs(level: str, form: str) -> None:
     logging.captureWarnings(capture=True)
     for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def set_up_traces(environment: Mapping[str, str], version: str, instance: str) -> Callable[[], None]:
-    """Export spans where the environment names an OTLP endpoint; return what flushes and stops that.
-
-    A collector that hangs or dies never delays a pass: spans wait in a bounded queue of another thread, and are
-    dropped when it is full.
-    """
-    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    if disabled or not any(environment.get(name) for name in _ENDPOINTS):
-        return lambda: None
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow to load
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
-
-    named = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    resource = Resource.create({"service.name": named, "service.version": version, "service.instance.id": instance})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
-
-    def stop() -> None:
-        # The SDK's own bounds do not hold while a collector hangs; a daemon thread is left behind then.
-        flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
-        flush.start()
-        flush.join(FLUSH_TIMEOUT_S)
-
-    return stop
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

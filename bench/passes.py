@@ -1,0 +1,109 @@
+"""What a pass over a Service costs: 10,000 of them from the queue to the findings, one in a hundred a backend.
+
+Everything around detection counts: queue, controller, series, logs. First as it is without an exporter of traces, then
+with one that takes every span.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import anyio
+import msgspec
+from detection import application, backend
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from typing_extensions import override
+
+from toolset.adapters.metrics import Metrics
+from toolset.adapters.traces import UNEVENTFUL_SHARE
+from toolset.core.catalogue import BUILT_IN
+from toolset.core.detection import DetectionOptions
+from toolset.core.findings import Findings
+from toolset.model import Key, Service
+from toolset.observers import PassObserver, QueueMetrics
+from toolset.reconcile_log import ReconcileLog
+from toolset.reconciler.gate import Gate
+from toolset.reconciler.ports import NoEventRecorder
+from toolset.reconciler.service import ServiceReconciler
+from toolset.runtime.controller import Controller
+from toolset.runtime.store import Store
+from toolset.runtime.workqueue import WorkQueue
+from toolset.tracing import NoTraces, PassTraces, Traces
+from toolset.verdicts import VerdictLog
+
+COUNT: Final = 10_000
+ROUNDS: Final = 9
+
+
+class Taker(SpanExporter):
+    """Takes every span at once."""
+
+    @override
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, float]:
+    """Return how long the first pass over each took, and how long a second that finds nothing new, milliseconds."""
+    metrics = Metrics("1")
+    store: Store[Service] = Store(raising)
+    store.replace(services, "1")
+    queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
+    gate = Gate(lambda: None)
+    gate.begin(store.snapshot(), frozenset())
+    verdicts = VerdictLog(metrics, NoEventRecorder())
+    reconciler = ServiceReconciler(
+        store,
+        Findings(),
+        gate,
+        ReconcileLog(metrics, verdicts, NoEventRecorder(), {}),
+        DetectionOptions(BUILT_IN),
+        probe=lambda _: None,
+        publish=lambda: None,
+    )
+    scope = traces.scope("service", queue)
+    controller = Controller(queue, reconciler, PassObserver(metrics, "service"), scope=scope)
+    taken: list[float] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(controller.run)
+        for _ in range(2):
+            started = time.thread_time()
+            for key in store.snapshot():
+                queue.add(key)
+            await queue.wait_idle()
+            taken.append((time.thread_time() - started) * 1000)
+        group.cancel_scope.cancel()
+    return taken[0], taken[1]
+
+
+def show(name: str, services: list[Service], traces: Traces) -> None:
+    rounds = [anyio.run(passes_ms, services, traces) for _ in range(ROUNDS)]
+    first, second = (sorted(each) for each in zip(*rounds, strict=True))
+    print(
+        f"{name:42} first {statistics.median(first):6.1f} ms (least {first[0]:6.1f})"
+        f"   again {statistics.median(second):6.1f} ms (least {second[0]:6.1f})"
+    )
+
+
+def main() -> None:
+    manifests = [backend(number) if number % 100 == 0 else application(number) for number in range(COUNT)]
+    decoder = msgspec.json.Decoder(Service)
+    services = [decoder.decode(msgspec.json.encode(each)) for each in manifests]
+    show(f"{COUNT} passes, no exporter", services, NoTraces())
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Taker()))
+    trace.set_tracer_provider(provider)
+    show(f"{COUNT} passes, {UNEVENTFUL_SHARE:.0%} of them traced", services, PassTraces(0, UNEVENTFUL_SHARE))
+    show(f"{COUNT} passes, all traced", services, PassTraces(0, 1.0))
+    provider.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Traces: spans exported as the standard ``OTEL_*`` variables say.
+
+Without an exporter in the environment no SDK is loaded, so that it costs nothing; gRPC is loaded only if it is chosen.
+The SDK itself reads the variables of exporter, batches, sampler, resource and limits.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from opentelemetry import trace
+
+from toolset.errors import SettingsError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
+FLUSH_TIMEOUT_S: Final = 5.0
+UNEVENTFUL_SHARE: Final = 0.01
+"""So many of the passes that changed nothing are traced, unless ``OTEL_TRACES_SAMPLER`` is set: 33 probes a second
+(1,000 tools) would be 120,000 traces an hour that say nothing."""
+
+_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_SAMPLER: Final = "OTEL_TRACES_SAMPLER"
+_NUMBERS: Final = (
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_EXPORT_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+)
+
+
+class Tracing(msgspec.Struct, frozen=True):
+    """What is traced.
+
+    Attributes:
+        stop: Sends what waits, within a bounded time, and ends the export.
+        share: The share of uneventful passes that are traced; ``None`` when nothing is.
+    """
+
+    stop: Callable[[], None] = lambda: None
+    share: float | None = None
+
+
+def set_up_traces(
+    environment: Mapping[str, str], version: str, instance: str, *, flush_s: float = FLUSH_TIMEOUT_S
+) -> Tracing:
+    """Export spans where the environment says so.
+
+    A collector that hangs or dies never delays a pass: spans wait in a bounded queue of another thread, and the oldest
+    are dropped when it is full.
+
+    Args:
+        environment: The variables; the SDK reads those of the process.
+        version: Of the service.
+        instance: Tells this process from its replicas.
+        flush_s: How long the last spans may take at the end, seconds.
+
+    Raises:
+        SettingsError: A variable has a value that means nothing.
+    """
+    exporters = _exporters(environment)
+    if not exporters:
+        return Tracing()
+    for name in _NUMBERS:
+        if (value := environment.get(name, "1")) and not value.strip().isdecimal():
+            raise SettingsError(f"{name}: `{value}` is no whole number")
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - 0.1 s to load
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+
+    named = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
+    resource = Resource.create({"service.name": named, "service.version": version, "service.instance.id": instance})
+    try:
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        for make in exporters:
+            provider.add_span_processor(BatchSpanProcessor(make()))
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"traces cannot be exported as the variables OTEL_* say: {error}") from error
+    trace.set_tracer_provider(provider)
+
+    def stop() -> None:
+        # The SDK's own bounds do not hold while a collector hangs; a daemon thread is left behind then.
+        flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
+        flush.start()
+        flush.join(flush_s)
+
+    return Tracing(stop, 1.0 if environment.get(_SAMPLER) else UNEVENTFUL_SHARE)
+
+
+def _exporters(environment: Mapping[str, str]) -> list["Callable[[], SpanExporter]"]:
+    """Return what makes each exporter that is asked for; none when tracing is off."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return []
+    implied = "otlp" if any(environment.get(name) for name in _ENDPOINTS) else "none"
+    exporters: list[Callable[[], SpanExporter]] = []
+    for name in (environment.get(_EXPORTER) or implied).split(","):
+        match name.strip():
+            case "otlp":
+                exporters.append(_otlp(environment))
+            case "console":
+                exporters.append(_console)
+            case "none":
+                pass
+            case unknown:
+                raise SettingsError(f"{_EXPORTER}: `{unknown}` is no exporter; write `otlp`, `console` or `none`")
+    return exporters
+
+
+def _otlp(environment: Mapping[str, str]) -> "Callable[[], SpanExporter]":
+    variable = next((name for name in _PROTOCOLS if environment.get(name)), "")
+    protocol = environment.get(variable, "http/protobuf").strip()
+    known: dict[str, Callable[[], SpanExporter]] = {"http/protobuf": _http, "grpc": _grpc}
+    if protocol not in known:
+        raise SettingsError(f"{variable}: `{protocol}` is not supported; write `http/protobuf` or `grpc`")
+    return known[protocol]
+
+
+def _http() -> "SpanExporter":
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow to load
+
+    return OTLPSpanExporter()
+
+
+def _grpc() -> "SpanExporter":
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes to standard error by itself; the exporter logs failures
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow to load
+
+    return OTLPSpanExporter()
+
+
+def _console() -> "SpanExporter":
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - slow to load
+
+    return ConsoleSpanExporter()
