@@ -16,7 +16,7 @@ PUBLISHED: Final = "Published"
 
 
 class VerdictLog:
-    """Remembers one word of each Service, so that only what changes is told.
+    """Remembers what was told of each Service, so that only what changes is told.
 
     Kubernetes Events are for Services that were published or that asked for it; the thousands that are nothing
     stay silent everywhere but in the series.
@@ -25,11 +25,13 @@ class VerdictLog:
     def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
         self._metrics = metrics
         self._recorder = recorder
-        self._detected: dict[Key, str] = {}
-        self._settled: dict[Key, str] = {}
+        self._recognised: dict[Key, Candidate] = {}
+        self._counted: dict[Key, str] = {}
         self._count: Counter[str] = Counter()
         for word in VERDICTS:  # read when somebody asks: cheaper than to set a series for each change
             metrics.services.labels(word).set_function(partial(self._count.__getitem__, word))
+        self._candidates: Counter[tuple[str, str]] = Counter()
+        self._told: dict[Key, Candidate | str] = {}  # the tool that is published, or the word of why not
         self._resumed: Container[str] = ()
 
     def resume(self, urls: Container[str]) -> None:
@@ -38,77 +40,119 @@ class VerdictLog:
 
     def detected(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service; ``None`` when it is gone."""
-        word = _word(verdict)
-        before = self._detected.pop(key, "")
-        if word:
-            self._detected[key] = word
-        self._move(before if before != PUBLISHED else "", word if word != PUBLISHED else "")
+        before = self._recognised.pop(key, None)
         if isinstance(verdict, Candidate):
-            extra = {"type": verdict.type, "evidence": verdict.evidence.value, "url": verdict.url}
-            _log.info("service recognised", extra={**named(key), **extra})
+            self._recognised[key] = verdict
+            self._log_candidate(key, verdict, before)
+            if before is None:  # else it is counted by its last word until it has another
+                self._recount(key, "")
             return
-        if before == PUBLISHED:
-            _log.info("service no longer recognised", extra={**named(key), "reason": word or "Deleted"})
+        word = verdict.reason.word if verdict else ""
+        if before is not None:
+            extra = {"type": before.type, "url": before.url, "reason": word or "Deleted"}
+            _log.info("service removed", extra={**named(key), **extra})
         elif verdict is not None and verdict.type:
             extra = {"type": verdict.type, "reason": word, "detail": verdict.detail}
             _log.info("service not usable", extra={**named(key), **extra})
+        self._recount(key, word)
         self._drop(key, verdict)
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         """Note the last word on each candidate."""
         for key, verdict in verdicts.items():
-            word, before = _word(verdict), self._settled.get(key)
-            if before is None and isinstance(verdict, Candidate) and verdict.url in self._resumed:
-                before = PUBLISHED
-                self._move("", word)
-            if word != before:
-                self._move(before or "", word)
-                self._tell(key, verdict, before)
-            self._settled[key] = word
+            self._recount(key, _word(verdict))
+            if isinstance(verdict, Candidate):
+                self._tell_published(key, verdict)
+            elif verdict.reason is not Reason.UNPROBED:  # which is no last word
+                self._tell_rejected(key, verdict)
         self._resumed = ()
-        published = Counter(type_label(each.type) for each in verdicts.values() if isinstance(each, Candidate))
-        for kind in TOOL_TYPES:
-            self._metrics.tools.labels(kind).set(published[kind])
+        self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
 
     def close(self) -> None:
         """Forget everything: this replica answers for no Service any more."""
         self._count.clear()
+        self._count_candidates(Counter())
         self._metrics.held.set(0)
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
-        for kind in TOOL_TYPES:
-            self._metrics.tools.labels(kind).set(0)
+
+    def _log_candidate(self, key: Key, candidate: Candidate, before: Candidate | None) -> None:
+        extra: dict[str, object] = {
+            "type": candidate.type,
+            "evidence": candidate.evidence.value,
+            "url": candidate.url,
+        }
+        if before is None:
+            level = logging.DEBUG if candidate.url in self._resumed else logging.INFO
+            _log.log(level, "service added", extra={**named(key), **extra})
+        else:
+            extra["changed"] = [
+                field for field in Candidate.__struct_fields__ if getattr(candidate, field) != getattr(before, field)
+            ]
+            _log.info("service changed", extra={**named(key), **extra, **_as_it_was(before, candidate)})
+
+    def _tell_published(self, key: Key, tool: Candidate) -> None:
+        before = self._told.get(key)
+        self._told[key] = tool
+        fields = {**named(key), "type": tool.type, "url": tool.url}
+        if not isinstance(before, Candidate):
+            if tool.url in self._resumed:
+                return
+            _log.info("tool published", extra=fields)
+            note = f"Service {key} is published as {tool.type} at {tool.url}"
+        elif (before.type, before.url) != (tool.type, tool.url):
+            _log.info("tool changed", extra={**fields, **_as_it_was(before, tool)})
+            was = f"it was {before.type} at {before.url}"
+            note = f"Service {key} is now published as {tool.type} at {tool.url}; {was}"
+        else:
+            return
+        self._recorder.record("Normal", PUBLISHED, note, related=key)
+
+    def _tell_rejected(self, key: Key, verdict: Rejected) -> None:
+        before, word = self._told.get(key), verdict.reason.word
+        self._told[key] = word
+        if isinstance(before, Candidate):
+            self._log_loss(key, before, word, verdict.detail)
+            state = "no longer published"
+        elif verdict.asked and word != before:
+            state = "not published"
+        else:
+            return
+        self._recorder.record("Warning", word, f"Service {key} is {state}: {verdict.sentence}", related=key)
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
-        """Note that a Service is no candidate, or none any more."""
-        before = self._settled.pop(key, "")
-        self._move(before, "")
-        if before == PUBLISHED:
+        """Tell that a Service is no candidate, or none any more."""
+        before = self._told.pop(key, None)
+        if isinstance(before, Candidate):
             word, why = (verdict.reason.word, verdict.sentence) if verdict else ("Deleted", "it was deleted")
+            self._log_loss(key, before, word, verdict.detail if verdict else "")
             self._recorder.record("Normal", word, f"Service {key} is no longer published: {why}", related=key)
         elif verdict is not None and verdict.asked:
             note = f"Service {key} is not published: {verdict.sentence}"
             self._recorder.record("Warning", verdict.reason.word, note, related=key)
 
-    def _tell(self, key: Key, verdict: Verdict, before: str | None) -> None:
-        if isinstance(verdict, Candidate):
-            _log.info("tool published", extra={**named(key), "type": verdict.type, "url": verdict.url})
-            note = f"Service {key} is published as {verdict.type} at {verdict.url}"
-            self._recorder.record("Normal", PUBLISHED, note, related=key)
-            return
-        lost = before == PUBLISHED
-        if lost:
-            extra = {"type": verdict.type, "reason": verdict.reason.word, "detail": verdict.detail}
-            _log.info("tool no longer published", extra={**named(key), **extra})
-        if lost or (verdict.asked and verdict.reason is not Reason.UNPROBED):
-            state = "no longer published" if lost else "not published"
-            note = f"Service {key} is {state}: {verdict.sentence}"
-            self._recorder.record("Warning", verdict.reason.word, note, related=key)
+    @staticmethod
+    def _log_loss(key: Key, tool: Candidate, word: str, detail: str) -> None:
+        extra = {"type": tool.type, "url": tool.url, "reason": word, "detail": detail}
+        _log.info("tool no longer published", extra={**named(key), **extra})
 
-    def _move(self, before: str, word: str) -> None:
+    def _recount(self, key: Key, word: str) -> None:
+        """Count a Service under ``word``, and no longer under the one before; under none when that is empty."""
+        before = self._counted.pop(key, "")
+        if word:
+            self._counted[key] = word
+        if word == before:
+            return
         for name, step in ((before, -1), (word, 1)):
             if name:
                 self._count[name] += step
+
+    def _count_candidates(self, count: Counter[tuple[str, str]]) -> None:
+        before, self._candidates = self._candidates, count
+        for kind, word in {*before, *count}:
+            self._metrics.candidates.labels(kind, word).set(count[kind, word])
+        for kind in TOOL_TYPES:
+            self._metrics.tools.labels(kind).set(count[kind, PUBLISHED])
 
 
 def named(key: Key) -> dict[str, str]:
@@ -116,7 +160,11 @@ def named(key: Key) -> dict[str, str]:
     return {"k8s.namespace.name": key.namespace, "k8s.object.name": key.name}
 
 
-def _word(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
+def _as_it_was(before: Candidate, now: Candidate) -> dict[str, str]:
+    """Return type and URL of ``before`` where they are others now."""
+    pairs = (("type", before.type, now.type), ("url", before.url, now.url))
+    return {f"{name}_before": old for name, old, new in pairs if old != new}
+
+
+def _word(verdict: Verdict) -> str:
     return PUBLISHED if isinstance(verdict, Candidate) else verdict.reason.word

@@ -2,10 +2,11 @@ import logging
 from typing import Final, Literal, cast
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.build import candidate
 from toolset.adapters.metrics import Metrics
-from toolset.core.verdict import Reason, Rejected
+from toolset.core.verdict import Candidate, Reason, Rejected
 from toolset.model import Key
 from toolset.verdicts import VerdictLog
 
@@ -40,6 +41,11 @@ class Told:
     def lines(self) -> list[str]:
         return [record.getMessage() for record in self._log.records]
 
+    @property
+    def visible(self) -> list[str]:
+        """Lines that are written without `log.level: debug`."""
+        return [record.getMessage() for record in self._log.records if record.levelno > logging.DEBUG]
+
     def field(self, name: str) -> object:
         """Return a field of the last line."""
         return cast("object", vars(self._log.records[-1]).get(name))
@@ -48,6 +54,13 @@ class Told:
     def count(self) -> dict[str, int]:
         """Services by verdict, where there are any."""
         return self._values("toolset_services")
+
+    @property
+    def candidates(self) -> dict[tuple[str, str], int]:
+        """Candidates by type and last word, where there are any."""
+        found = text_string_to_metric_families(self._metrics.expose()[0].decode())
+        samples = [each for family in found if family.name == "toolset_candidates" for each in family.samples]
+        return {(each.labels["type"], each.labels["verdict"]): int(each.value) for each in samples if each.value}
 
     @property
     def tools(self) -> dict[str, int]:
@@ -75,10 +88,10 @@ def test_a_service_that_is_nothing_is_counted_and_nothing_else(told: Told) -> No
 
 def test_a_tool_is_told_once_it_is_published(told: Told) -> None:
     told.verdicts.detected(KEY, candidate())
-    assert (told.lines, told.field("evidence"), told.events) == (["service recognised"], "label", [])
+    assert (told.lines, told.field("evidence"), told.events) == (["service added"], "label", [])
     for _ in range(2):
         told.verdicts.settled({KEY: candidate()})
-    assert told.lines == ["service recognised", "tool published"]
+    assert told.lines == ["service added", "tool published"]
     assert told.events == [
         ("Normal", "Published", f"Service monitoring/prometheus is published as prometheus at {URL}")
     ]
@@ -89,7 +102,9 @@ def test_what_stood_in_the_config_map_at_the_start_is_no_news(told: Told) -> Non
     told.verdicts.resume({URL})
     told.verdicts.detected(KEY, candidate())
     told.verdicts.settled({KEY: candidate()})
-    assert (told.lines, told.events, told.count) == (["service recognised"], [], {"Published": 1})
+    assert (told.visible, told.events, told.count) == ([], [], {"Published": 1})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert told.visible == ["tool no longer published"]
 
 
 def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_silent(told: Told) -> None:
@@ -118,7 +133,8 @@ def test_a_published_service_that_is_taken_away_says_so(
     told.verdicts.detected(KEY, candidate())
     told.verdicts.settled({KEY: candidate()})
     told.verdicts.detected(KEY, verdict)
-    assert (told.lines[-1], told.field("reason")) == ("service no longer recognised", word)
+    assert told.lines[-2:] == ["service removed", "tool no longer published"]
+    assert (told.field("reason"), told.field("type"), told.field("url")) == (word, "prometheus", URL)
     assert told.events[-1] == ("Normal", word, f"Service monitoring/prometheus is no longer published: {why}")
     assert told.count == ({} if verdict is None else {word: 1})
 
@@ -148,3 +164,62 @@ def test_a_replica_that_works_no_more_counts_nothing(told: Told) -> None:
     assert told.tools == {"prometheus": 1}
     told.verdicts.close()
     assert (told.count, told.tools) == ({}, {})
+
+
+def test_a_service_that_changes_says_what_and_how_it_was(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.detected(KEY, candidate(port=9091, priority=7))
+    assert told.lines == ["service added", "service changed"]
+    assert told.field("changed") == ["port", "priority", "backend"]
+    assert (told.field("url"), told.field("url_before")) == (URL.replace("9090", "9091"), URL)
+    assert (told.field("type"), told.field("type_before")) == ("prometheus", None)
+
+
+@pytest.mark.parametrize(
+    ("now", "fields"),
+    [
+        pytest.param(candidate(port=9091), {"url_before": URL}, id="port"),
+        pytest.param(candidate(path="/prometheus"), {"url_before": URL}, id="path"),
+        pytest.param(candidate(tool_type="tempo", port=9090), {"type_before": "prometheus"}, id="type"),
+        pytest.param(
+            candidate(tool_type="tempo"), {"type_before": "prometheus", "url_before": URL}, id="type and port"
+        ),
+    ],
+)
+@pytest.mark.parametrize("looked_at_between", [False, True])
+def test_a_published_tool_that_changes_is_told_as_such_however_soon_it_is_probed(
+    told: Told, now: Candidate, fields: dict[str, str], looked_at_between: bool
+) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, now)
+    if looked_at_between:
+        told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", now.type)})
+        assert told.count == {"Unprobed": 1}
+    told.verdicts.settled({KEY: now})
+    assert told.lines[2:] == ["service changed", "tool changed"]
+    assert {name: told.field(name) for name in ("type_before", "url_before") if told.field(name)} == fields
+    was = f"it was prometheus at {URL}"
+    note = f"Service monitoring/prometheus is now published as {now.type} at {now.url}; {was}"
+    assert told.events[1:] == [("Normal", "Published", note)]
+    assert told.count == {"Published": 1}
+
+
+def test_a_changed_tool_that_does_not_answer_is_told_as_lost(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, candidate(port=9091))
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.lines[-1], told.field("url")) == ("tool no longer published", URL)
+    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+
+
+def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
+    other = Key("a", "loki")
+    told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "loki")})
+    assert told.candidates == {("prometheus", "Published"): 1, ("custom", "Unhealthy"): 1}
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert told.candidates == {("prometheus", "Unhealthy"): 1}
+    told.verdicts.close()
+    assert told.candidates == {}

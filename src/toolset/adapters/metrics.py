@@ -22,6 +22,7 @@ LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume", "refr
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
 OUTCOMES: Final = ("alive", *(failure.value for failure in Failure if failure is not Failure.PUT_OFF))
 VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
+LAST_WORDS: Final = ("Published", *(reason.word for reason in Reason if reason.of_candidates))
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _PASS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # client-go's adapter
@@ -156,6 +157,9 @@ class Metrics:
         kind = {"type": TOOL_TYPES}
         self.services = self._gauge(
             "toolset_services", "Services by verdict: Published, or the reason why not.", verdict=VERDICTS
+        )
+        self.candidates = self._gauge(
+            "toolset_candidates", "Recognised Services by type and last word.", **kind, verdict=LAST_WORDS
         )
         self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.", **kind)
         self.probes = self._counter("toolset_probes_total", "Health requests by outcome.", **kind, outcome=OUTCOMES)

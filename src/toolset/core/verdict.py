@@ -43,6 +43,23 @@ class Reason(Enum):
         """The one word used in tables, logs and metrics, for example ``NoMatch``."""
         return self.name.title().replace("_", "")
 
+    @property
+    def of_candidates(self) -> bool:
+        """Whether it is said of Services that a detector recognises."""
+        return self in _OF_CANDIDATES
+
+
+_OF_CANDIDATES = frozenset(
+    {
+        Reason.DUPLICATE,
+        Reason.UNHEALTHY,
+        Reason.IDENTITY_MISMATCH,
+        Reason.UNPROBED,
+        Reason.SUPPRESSED,
+        Reason.OVER_LIMIT,
+    }
+)
+
 
 class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to tell that a tool lives.
