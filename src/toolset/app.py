@@ -6,35 +6,34 @@ import random
 import signal
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 
 from toolset import __version__
-from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.kube.events import KubeEvents
 from toolset.adapters.kube.leases import KubeLeases, lease
 from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
-from toolset.adapters.probe import HttpProber
 from toolset.adapters.server import HealthServer
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.core.plan import FIELD_MANAGER
 from toolset.informers import Informers
+from toolset.loading import Source
 from toolset.model import Lease
-from toolset.notifier import Notifier
 from toolset.observers import ClientMetrics, ElectionLog, EventMetrics
+from toolset.preflight import Preflight
+from toolset.reloading import Reloader
 from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
-from toolset.telemetry import Telemetry
-from toolset.term import Term
-from toolset.tracing import NoTraces, PassTraces
-from toolset.wiring import elector_options, identity, lease_key, named, prober, target_key, transport
+from toolset.terms import Stores, Terms
+from toolset.wiring import check, elector_options, identity, lease_key, named, target_key, transport
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -45,19 +44,13 @@ class App:
     """Every part of the service, built and connected; :meth:`run` starts and stops them."""
 
     def __init__(
-        self,
-        settings: Settings,
-        kube: KubeTransport,
-        health_prober: HttpProber,
-        metrics: Metrics,
-        tracing: Tracing,
+        self, settings: Settings, kube: KubeTransport, metrics: Metrics, tracing: Tracing, preflight: Preflight
     ) -> None:
         self._settings = settings
-        self._tracing = tracing
         self._kube = kube
-        self._prober = health_prober
         self._identity = identity(socket.gethostname())
         self._metrics = metrics
+        self._preflight = preflight
         self._informers = Informers(settings, kube, self._metrics)
         self._recorder = KubeEvents(
             kube,
@@ -68,12 +61,13 @@ class App:
             target_uid=self._target_uid,
             observer=EventMetrics(self._metrics),
         )
+        stores = Stores(self._informers.services, self._informers.config_maps)
+        self._terms = Terms(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
         self._elector = self._make_elector() if settings.election.enabled else None
         self._stopping = False
-        self._term: Term | None = None
         self._leading = anyio.CancelScope()
         self._led = anyio.Event()
-        readiness = [self._not_stopping, self._informers.unsynced, self._informers.out_of_contact]
+        readiness = [self._not_stopping, self._unsynced, self._informers.out_of_contact]
         self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
 
     def _make_elector(self) -> Elector:
@@ -93,68 +87,68 @@ class App:
         self._informers.add(lease(key), "leases", observe)
         return elector
 
-    async def run(self) -> None:
+    def tell(self, kind: Literal["Normal", "Warning"], reason: str, note: str) -> None:
+        """Tell people of a reload by a Kubernetes Event; a standby leaves that to the leader."""
+        if self._terms.is_working:
+            self._recorder.record(kind, reason, note, action="Reload")
+
+    def adopt(self, settings: Settings) -> None:
+        """Put ``settings`` in force; those that need a restart must be as they were."""
+        before, self._settings = self._settings, settings
+        if settings.log != before.log:
+            set_up_logs(settings.log.level, settings.log.format)
+        self._preflight.adopt(settings)
+        self._terms.adopt(settings)
+
+    async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
-        shutdown = self._settings.shutdown
-        async with self.server.serve(self._settings.server.host, self._settings.server.port):
+        server = self._settings.server
+        async with self.server.serve(server.host, server.port):
             _log.info("http server started", extra={"port": self.server.port})
             async with anyio.create_task_group() as group, _signals() as received:
                 group.start_soon(self._informers.run, name="informers")
                 group.start_soon(self._recorder.run, name="events")
+                group.start_soon(self._preflight.run, self._kube, name="preflight")
+                group.start_soon(reloader.run, name="reloader")
                 group.start_soon(self._lead, name="lead")
                 await received()
-                self._stopping = True
-                _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
-                group.start_soon(_stop_at_once, received, group.cancel_scope)
-                with anyio.move_on_after(shutdown.timeout) as deadline:
-                    await anyio.sleep(shutdown.delay)
-                    await self._drain()
-                    await self._recorder.flush(FLUSH_EVENTS_S)
-                if deadline.cancelled_caught:
-                    _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
+                await self._stop(received, group.cancel_scope)
                 group.cancel_scope.cancel()
         _log.info("stopped")
+
+    async def _stop(self, received: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
+        """Stop in order, within the time that there is; ``scope`` holds all that runs."""
+        shutdown = self._settings.shutdown
+        self._stopping = True
+        _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
+        async with anyio.create_task_group() as group:
+            group.start_soon(_stop_at_once, received, scope)
+            with anyio.move_on_after(shutdown.timeout) as deadline:
+                await anyio.sleep(shutdown.delay)
+                await self._drain()
+                await self._recorder.flush(FLUSH_EVENTS_S)
+            if deadline.cancelled_caught:
+                _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
+            group.cancel_scope.cancel()
 
     async def _lead(self) -> None:
         """Work whenever this replica leads: always when there is no election."""
         with self._leading:
             await self._informers.wait_synced()
             if self._elector is None:
-                await self._serve_term(None)
+                await self._terms.serve(None)
             else:
-                await self._elector.run(self._serve_term)
+                await self._elector.run(self._serve)
         self._led.set()
 
-    async def _serve_term(self, leadership: Leadership | None) -> None:
-        if self._stopping:
-            return
-        if (
-            leadership and leadership.stood_by
-        ):  # what its watches have missed may be published: its write must not undo it
+    async def _serve(self, leadership: Leadership) -> None:
+        if leadership.stood_by:  # what its watches have missed may be published: its write must not undo it
             await self._informers.refresh()
-        epoch = leadership.epoch if leadership else 0
-        writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {epoch})"
-        traces = NoTraces() if self._tracing.share is None else PassTraces(epoch, self._tracing.share)
-        telemetry = Telemetry(self._metrics, self._recorder, traces)
-        self._term = Term(
-            self._settings,
-            self._informers.services,
-            self._informers.config_maps,
-            KubeApplier(self._kube, FIELD_MANAGER, user_agent=writer, leadership=leadership),
-            self._prober,
-            Notifier(self._settings, self._kube, self._informers.config_maps, telemetry),
-            telemetry,
-        )
-        try:
-            await self._term.run()
-        finally:
-            self._term = None
+        await self._terms.serve(leadership)
 
     async def _drain(self) -> None:
         """Finish what is in work, publish it, give the Lease back, and take no more."""
-        if self._term is not None:
-            self._term.drain()
-        else:
+        if not self._terms.drain():
             self._leading.cancel()
         await self._led.wait()
 
@@ -165,29 +159,40 @@ class App:
     def _not_stopping(self) -> str:
         return "stopping" if self._stopping else ""
 
+    def _unsynced(self) -> str:
+        problem = self._informers.unsynced()
+        return "; ".join(filter(None, (problem, problem and self._preflight.unreadable())))
+
     def _stuck(self) -> str:
         if self._elector is not None and not self._elector.healthy():
             return "the work of a lost leadership does not end"
         return self._informers.stuck()
 
 
-async def serve(settings: Settings) -> None:
+async def serve(source: Source) -> None:
     """Build the service and run it until a signal ends it.
 
+    Args:
+        source: Where the settings come from; followed while the service runs.
+
     Raises:
-        SettingsError: There are no credentials, the port cannot be listened on, or the times of the election do not
-            fit together.
+        SettingsError: The settings are not valid, there are no credentials, or the port cannot be listened on.
     """
     environment = dict(os.environ)
+    text = source.read()
+    settings = named(source.parse(text), environment)
+    set_up_logs(settings.log.level, settings.log.format)
+    check(settings)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
     try:
-        async with AsyncExitStack() as stack:
-            metrics = Metrics(__version__)
-            kube = transport(settings, environment, ClientMetrics(metrics).answered)
+        _log.info("starting", extra={"service.version": __version__, "settings": source.file or "none"})
+        metrics = Metrics(__version__)
+        preflight = Preflight(settings, metrics)
+        async with transport(settings, environment, ClientMetrics(metrics, preflight.refused).answered) as kube:
             await kube.check_credentials()
-            await stack.enter_async_context(kube)
-            health_prober = await stack.enter_async_context(prober(settings))
-            await App(named(settings, environment), kube, health_prober, metrics, tracing).run()
+            app = App(settings, kube, metrics, tracing, preflight)
+            reloader = Reloader(source, text, settings, metrics, adopt=app.adopt, tell=app.tell)
+            await app.run(reloader)
     finally:
         tracing.stop()
 

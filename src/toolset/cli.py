@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from typing_extensions import override
@@ -17,6 +16,7 @@ from toolset import __version__
 from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
+    from toolset.loading import Source
     from toolset.planning import Report
     from toolset.settings import Settings
 
@@ -71,12 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from toolset.adapters.logs import set_up_logs  # noqa: PLC0415 - see the module docstring
-    from toolset.app import serve  # noqa: PLC0415 - as above
+    from toolset.app import serve  # noqa: PLC0415 - see the module docstring
 
-    settings = _settings(options)
-    set_up_logs(settings.log.level, settings.log.format)
-    _loop(lambda: serve(settings))
+    source = _source(options)
+    _loop(lambda: serve(source))
     return EXIT_UNCHANGED
 
 
@@ -136,7 +134,7 @@ def _version(_: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     from toolset import checking, loading, manifests, output  # noqa: PLC0415 - see the module docstring
 
-    settings = loading.load(_read(options.settings), {}, {}, source=options.settings)
+    settings = loading.load(loading.read(options.settings), {}, {}, source=options.settings)
     services = manifests.read(options.file).services if options.file else ()
     found = checking.matches(settings, services)
     sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))
@@ -171,18 +169,15 @@ def _colours() -> bool:
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
-    from toolset.loading import load  # noqa: PLC0415 - see the module docstring
+    source = _source(options)
+    return source.parse(source.read())
 
-    named = options.config or os.environ.get("TOOLSET_CONFIG", "")
+
+def _source(options: argparse.Namespace) -> "Source":
+    from toolset.loading import Source  # noqa: PLC0415 - see the module docstring
+
     flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
-    return load(_read(named) if named else "", os.environ, flags, source=named or "settings")
-
-
-def _read(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: cannot be read ({error}); name the settings file with --config") from error
+    return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)
 
 
 def _loop(work: Callable[[], Awaitable[T]]) -> T:

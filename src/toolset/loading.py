@@ -4,7 +4,9 @@ Precedence: flag, then environment (``TOOLSET_HEALTH__TIMEOUT=5s``), then file, 
 """
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final, cast
 
 import msgspec
@@ -20,6 +22,53 @@ from toolset.settings import Duration, Settings
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
 _SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where the settings of a process come from.
+
+    Attributes:
+        file: The path of the YAML file; ``-`` for standard input, empty for none.
+        environment: Variables; those without our prefix are passed over.
+        flags: Values by dotted path.
+    """
+
+    file: str = ""
+    environment: Mapping[str, str] = {}
+    flags: Mapping[str, object] = {}
+
+    @property
+    def can_change(self) -> bool:
+        """Whether the file may be read again."""
+        return self.file not in {"", "-"}
+
+    def read(self) -> str:
+        """Return the content of the file; nothing when there is none.
+
+        Raises:
+            SettingsError: It cannot be read.
+        """
+        return read(self.file) if self.file else ""
+
+    def parse(self, text: str) -> Settings:
+        """Return the settings when the file has the content ``text``.
+
+        Raises:
+            SettingsError: As for :func:`load`.
+        """
+        return load(text, self.environment, self.flags, source=self.file or "settings")
+
+
+def read(file: str) -> str:
+    """Return the content of a settings file; ``-`` is standard input.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read ({error}); name the settings file with --config") from error
 
 
 def load(

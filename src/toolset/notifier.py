@@ -23,7 +23,8 @@ class Notifier:
     def __init__(
         self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
     ) -> None:
-        notify, prefix = settings.notify, settings.discovery.annotation_prefix
+        self.settings = notify = settings.notify
+        prefix = settings.discovery.annotation_prefix
         consumers: list[Consumer] = []
         if notify.url:
             consumers.append(HttpConsumer(notify.url, notify.headers_from))
@@ -33,6 +34,7 @@ class Notifier:
         self._target = target_key(settings)
         self._pass = NotifyReconciler(config_maps, consumers, prefix)
         self._has_readers = bool(consumers)
+        self._has_begun = False
         queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
         self._controller = Controller(
@@ -46,8 +48,12 @@ class Notifier:
             self._tell(self._target)
 
     async def run(self) -> None:
-        """Tell readers until cancelled; what stands in the ConfigMap now is no news to them."""
-        self._pass.begin(self._target)
+        """Tell readers until cancelled; what stands in the ConfigMap the first time is no news to them."""
+        if self._has_begun:
+            self.poke()  # what was under way when it was cancelled is told again
+        else:
+            self._pass.begin(self._target)
+            self._has_begun = True
         async with anyio.create_task_group() as group:
             group.start_soon(self._debounce.run)
             group.start_soon(self._controller.run)

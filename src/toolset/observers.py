@@ -181,13 +181,22 @@ class ElectionLog:
 class ClientMetrics:
     """Counts requests to the API server."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, on_refused: Callable[[], None] = lambda: None) -> None:
+        """Make it.
+
+        Args:
+            metrics: The series.
+            on_refused: Called whenever the API server answers 403.
+        """
         self._metrics = metrics
+        self._on_refused = on_refused
 
     def answered(self, method: str, code: int, took_s: float) -> None:
         """Count one answer, and measure how long its head took."""
         self._metrics.requests.labels(str(code), method).inc()
         self._metrics.request_time.labels(method).observe(took_s, spans.exemplar())
+        if code == 403:
+            self._on_refused()
 
 
 class EventMetrics:

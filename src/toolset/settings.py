@@ -22,6 +22,20 @@ PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 DnsName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")]
+RESTART: Final = frozenset(
+    {
+        "target",
+        "kube",
+        "server",
+        "election",
+        "discovery.annotation_prefix",
+        "discovery.watch_namespaces",
+        "controller.retry_base",
+        "controller.retry_cap",
+    }
+)
+"""Settings, and whole sections, that are read once at the start; all others follow the file while the service runs."""
+
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 
 
@@ -293,3 +307,8 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
+
+
+def reloads(path: str) -> bool:
+    """Tell whether the setting ``path``, such as ``health.timeout``, follows the file while the service runs."""
+    return path not in RESTART and path.partition(".")[0] not in RESTART

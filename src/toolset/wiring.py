@@ -18,7 +18,7 @@ from toolset.core.dialects.documents import Credentials as ReaderCredentials
 from toolset.core.rendering import OutputOptions
 from toolset.errors import SettingsError
 from toolset.model import Key
-from toolset.reconciler.publishing import TargetOptions
+from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.election import ElectorOptions
 from toolset.settings import Settings
 
@@ -107,6 +107,16 @@ def named(settings: Settings, environment: dict[str, str]) -> Settings:
         return settings
     output = msgspec.structs.replace(settings.output, instance=service_account())
     return msgspec.structs.replace(settings, output=output)
+
+
+def check(settings: Settings) -> None:
+    """Make sure of what no single value shows.
+
+    Raises:
+        SettingsError: The times of an election do not fit together, or the documents would not be valid.
+    """
+    elector_options(settings)
+    Publisher(target_options(settings)).compose((), None)
 
 
 def lease_key(settings: Settings) -> Key:

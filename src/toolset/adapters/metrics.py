@@ -17,6 +17,7 @@ from toolset.core.verdict import Reason
 TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
 CONTROLLERS: Final = ("service", "probe", "target", "notify")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
+RELOADS: Final = ("success", "invalid")
 RESOURCES: Final = ("services", "configmaps", "leases")
 LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume", "refresh")
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
@@ -64,6 +65,7 @@ class Metrics:
         self._client_series()
         self._toolset_series()
         self._publication_series()
+        self._settings_series()
         ProcessCollector(registry=self._registry)
         self._gauge("toolset_build_info", "Constant 1, labelled by version.", version=()).labels(version).set(1)
 
@@ -151,6 +153,9 @@ class Metrics:
         self.slow_path = self._counter(
             "leader_election_slowpath_total", "Renewals that had to read the Lease first.", name=()
         )
+        self.permissions_missing = self._gauge(
+            "toolset_permissions_missing", "What the API server does not allow of what the settings need."
+        )
         self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
 
     def _toolset_series(self) -> None:
@@ -176,6 +181,19 @@ class Metrics:
         self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
         self.events_dropped = self._counter(
             "toolset_events_dropped_total", "What was not told by Kubernetes Events.", reason=DROPS
+        )
+
+    def _settings_series(self) -> None:
+        self.settings_valid = self._gauge("toolset_settings_valid", "Whether the settings file, if any, is valid.")
+        self.settings_valid.set(1)
+        self.settings_reloads = self._counter(
+            "toolset_settings_reloads_total", "Changes of the settings file by what came of them.", result=RELOADS
+        )
+        self.settings_loaded_at = self._gauge(
+            "toolset_settings_last_success_timestamp_seconds", "When settings were last put in force, Unix time."
+        )
+        self.settings_waiting = self._gauge(
+            "toolset_settings_restart_needed", "Settings that differ from the file until the process is restarted."
         )
 
     def _publication_series(self) -> None:

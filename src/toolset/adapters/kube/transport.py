@@ -57,6 +57,18 @@ class Request(msgspec.Struct, frozen=True):
     before_send: Callable[[], None] | None = None
 
 
+class Reply(msgspec.Struct, frozen=True):
+    """What came back.
+
+    Attributes:
+        body: The whole body.
+        date: When the server says that it answered, as in HTTP; empty when it does not.
+    """
+
+    body: bytes
+    date: str
+
+
 class Body(Protocol):
     """What is read of a response body."""
 
@@ -146,7 +158,11 @@ class KubeTransport:
         await self._credentials.current()
 
     async def send(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
-        """Return the body of the answer; where a pass is traced, the request is a span of it.
+        """Return the body of the answer; see :meth:`ask`."""
+        return (await self.ask(request, timeout_s=timeout_s)).body
+
+    async def ask(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
+        """Return the answer; where a pass is traced, the request is a span of it.
 
         Raises:
             ToolsetError: As :func:`~toolset.adapters.kube.wire.error_of` maps the answer's code, or
@@ -156,7 +172,7 @@ class KubeTransport:
         with _span(request) as span:
             async with self._answer(request, timeout, span=span) as response:
                 try:
-                    return await response.read()
+                    return Reply(await response.read(), response.headers.get("Date", ""))
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     raise UnavailableError(f"the answer broke: {_text(error)}") from error
 

@@ -1,0 +1,144 @@
+"""One term of work after the other: a new one with each leadership, and with each change of the settings."""
+
+import logging
+from typing import Final
+
+import anyio
+import msgspec
+
+from toolset import __version__
+from toolset.adapters.kube.applier import KubeApplier
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.adapters.traces import Tracing
+from toolset.core.plan import FIELD_MANAGER
+from toolset.model import ConfigMap, Service
+from toolset.notifier import Notifier
+from toolset.reconciler.ports import EventRecorder
+from toolset.runtime.election import Leadership
+from toolset.runtime.store import Store
+from toolset.runtime.union import Union
+from toolset.settings import LogSettings, Settings, ShutdownSettings
+from toolset.telemetry import Telemetry
+from toolset.term import Term
+from toolset.tracing import NoTraces, PassTraces
+from toolset.wiring import prober
+
+DRAIN_S: Final = 10.0
+"""How long a term may take to end in order when the settings change, seconds: a probe, and a last write."""
+
+_log: Final = logging.getLogger("toolset")
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """What is known of the cluster.
+
+    Attributes:
+        services: The Services.
+        config_maps: The ConfigMap.
+    """
+
+    services: Union[Service]
+    config_maps: Store[ConfigMap]
+
+
+class Terms:
+    """Works for as long as this replica may, under the settings that are in force."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        kube: KubeTransport,
+        stores: Stores,
+        identity: str,
+        metrics: Metrics,
+        recorder: EventRecorder,
+        tracing: Tracing,
+    ) -> None:
+        """Make it; nothing works yet.
+
+        Args:
+            settings: What is in force now.
+            kube: The session with the API server.
+            stores: What is known of the cluster; synced before anything works.
+            identity: Of this process.
+            metrics: The series.
+            recorder: What tells people.
+            tracing: Whether passes are traced.
+        """
+        self._settings = settings
+        self._kube = kube
+        self._stores = stores
+        self._identity = identity
+        self._metrics = metrics
+        self._recorder = recorder
+        self._tracing = tracing
+        self._term: Term | None = None
+        self._scope = anyio.CancelScope()
+        self._stopping = False
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a term is under way."""
+        return self._term is not None
+
+    def adopt(self, settings: Settings) -> None:
+        """Work under ``settings`` from now on: a term that is under way ends in order, and another one begins."""
+        before, self._settings = self._settings, settings
+        if self._term is not None and _work(before) != _work(settings):
+            self._term.drain()
+            self._scope.deadline = anyio.current_time() + DRAIN_S
+
+    def drain(self) -> bool:
+        """Finish what is in work, publish it, and take no more; return whether anything was in work."""
+        self._stopping = True
+        if self._term is None:
+            return False
+        self._term.drain()
+        return True
+
+    async def serve(self, leadership: Leadership | None) -> None:
+        """Work until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
+        notifier: Notifier | None = None
+        while not self._stopping:
+            settings, telemetry = self._settings, self._telemetry(leadership)
+            if notifier is None or notifier.settings != settings.notify:
+                notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
+            async with prober(settings) as health_prober:
+                self._term = Term(
+                    settings,
+                    self._stores.services,
+                    self._stores.config_maps,
+                    self._applier(leadership),
+                    health_prober,
+                    notifier,
+                    telemetry,
+                )
+                await self._run(self._term)
+
+    async def _run(self, term: Term) -> None:
+        try:
+            with anyio.CancelScope() as self._scope:
+                await term.run()
+            if self._scope.cancelled_caught:
+                _log.warning("work under the former settings did not end in time", extra={"after_s": DRAIN_S})
+        finally:
+            self._term = None
+
+    def _applier(self, leadership: Leadership | None) -> KubeApplier:
+        writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {_epoch(leadership)})"
+        return KubeApplier(self._kube, FIELD_MANAGER, user_agent=writer, leadership=leadership)
+
+    def _telemetry(self, leadership: Leadership | None) -> Telemetry:
+        share = self._tracing.share
+        traces = NoTraces() if share is None else PassTraces(_epoch(leadership), share)
+        return Telemetry(self._metrics, self._recorder, traces)
+
+
+def _epoch(leadership: Leadership | None) -> int:
+    return leadership.epoch if leadership else 0
+
+
+def _work(settings: Settings) -> Settings:
+    """Return ``settings`` without what no term reads."""
+    return msgspec.structs.replace(settings, log=LogSettings(), shutdown=ShutdownSettings())
