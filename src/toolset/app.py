@@ -104,6 +104,7 @@ class App:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
         server = self._settings.server
         async with self.server.serve(server.host, server.port):
+            _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
             async with anyio.create_task_group() as group, _signals() as received:
                 group.start_soon(self._informers.run, name="informers")
@@ -185,7 +186,6 @@ async def serve(source: Source) -> None:
     check(settings)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
     try:
-        _log.info("starting", extra={"service.version": __version__, "settings": source.file or "none"})
         metrics = Metrics(__version__)
         preflight = Preflight(settings, metrics)
         async with transport(settings, environment, ClientMetrics(metrics, preflight.refused).answered) as kube:

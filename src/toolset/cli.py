@@ -1,4 +1,4 @@
-"""The command line: parse, load settings, run, map errors to exit codes.
+"""The commands: load settings, run, map errors to exit codes.
 
 Everything heavy is imported by the command that needs it, so that help and version answer at once.
 """
@@ -8,11 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from toolset import __version__
+from toolset.arguments import EXIT_ERROR, parser
 from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_UNCHANGED: Final = 0
-EXIT_ERROR: Final = 1
 EXIT_CHANGES: Final = 2
 PATIENCE_S: Final = 1.0
 
@@ -39,27 +37,11 @@ _FLAGS: Final = {
 }
 
 
-_DEMO: Final = (
-    "Starts a small API server and sample backends on loopback, runs the real service against them, changes the "
-    "cluster step by step, and shows how the ConfigMap follows."
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not look like the changes of a plan."""
-
-    @override
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how to go on."""
-        self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    options = parser().parse_args(arguments)
     try:
-        return command(options)
+        return _COMMANDS[options.command](options)
     except ToolsetError as error:
         sys.stderr.write(f"toolset: {' '.join(str(error).split())}\n")
         return EXIT_ERROR
@@ -156,6 +138,25 @@ def _purge(options: argparse.Namespace) -> int:
     return EXIT_CHANGES if options.dry_run else EXIT_UNCHANGED
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from toolset import doctor, output  # noqa: PLC0415 - see the module docstring
+
+    async def work() -> "list[doctor.Check]":
+        found: list[doctor.Check] = []
+        async for check in doctor.examine(_source(options)):
+            found.append(check)
+            if options.output == "text":
+                sys.stdout.write(output.as_check(check, colour=_colours()))
+                sys.stdout.flush()
+        return found
+
+    found = _loop(work)
+    problems = sum(check.state == "problem" for check in found)
+    sys.stdout.write(output.as_checks(found) if options.output == "json" else output.diagnosis(len(found), problems))
+    sys.stdout.flush()
+    return EXIT_ERROR if problems else EXIT_UNCHANGED
+
+
 def _demo(options: argparse.Namespace) -> int:
     from toolset import demo  # noqa: PLC0415 - see the module docstring
 
@@ -213,74 +214,13 @@ async def _patiently(work: Awaitable[T]) -> T:
     return results[0]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="toolset",
-        description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run the service", parents=[_common()])
-    run.add_argument("--host", help="address to listen on for health and metrics")
-    run.add_argument("--port", type=int, help="port to listen on; 0 lets the system choose")
-    run.set_defaults(command=_run)
-    plan = commands.add_parser(
-        "plan",
-        help="show what would be published, and why; writes nothing",
-        description="Shows every candidate with its verdict and a diff with the live ConfigMap; writes nothing. "
-        "Exit status: 0 nothing would change, 2 something would, 1 error.",
-        parents=[_common()],
-    )
-    plan.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        metavar="FILE",
-        help="plan from manifests instead of a cluster; - for standard input",
-    )
-    plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
-    plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
-    plan.set_defaults(command=_plan)
-    explain = commands.add_parser(
-        "explain", help="say why a Service is or is not published; probes nothing", parents=[_common()]
-    )
-    explain.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service of the cluster")
-    explain.add_argument(
-        "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
-    )
-    explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
-    explain.set_defaults(command=_explain)
-    check = commands.add_parser(
-        "check-config", help="check a settings file, and say what its detectors match in manifests"
-    )
-    check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
-    check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
-    check.set_defaults(command=_check_config)
-    purge = commands.add_parser(
-        "purge",
-        help="remove from the ConfigMap what the service wrote, and nothing else; stop the service first",
-        parents=[_common()],
-    )
-    purge.add_argument(
-        "--dry-run", action="store_true", help="only say what would go; exit status 2 when something would"
-    )
-    purge.set_defaults(command=_purge)
-    demo = commands.add_parser(
-        "demo", help="watch the service work on an embedded cluster; needs nothing else", description=_DEMO
-    )
-    demo.add_argument("--once", action="store_true", help="end after the story instead of leaving the cluster up")
-    demo.set_defaults(command=_demo)
-    version = commands.add_parser("version", help="print the version")
-    version.set_defaults(command=_version)
-    return parser
-
-
-def _common() -> _Parser:
-    common = _Parser(add_help=False)
-    common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
-    common.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG")
-    common.add_argument("--context", help="context of the kubeconfig")
-    common.add_argument("-n", "--namespace", help="namespace of the ConfigMap")
-    common.add_argument("--name", help="name of the ConfigMap")
-    common.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    common.add_argument("--log-format", choices=("auto", "json", "text"))
-    return common
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "run": _run,
+    "plan": _plan,
+    "explain": _explain,
+    "doctor": _doctor,
+    "check-config": _check_config,
+    "purge": _purge,
+    "demo": _demo,
+    "version": _version,
+}

@@ -1,4 +1,4 @@
-"""Show a plan to people and to programs: table, YAML, JSON."""
+"""Show what was found to people and to programs: table, YAML, JSON."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,10 +9,12 @@ import yaml
 
 from toolset.checking import Match
 from toolset.core.verdict import Candidate, Reason, Verdict
+from toolset.doctor import Check
 from toolset.explaining import Explanation
 from toolset.planning import Report
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
+_STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 """What could command a terminal: whoever may edit the ConfigMap writes into our diff."""
@@ -120,6 +122,27 @@ def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -
             rows.append((match.product, match.type, "settings" if match.own else "built in", found))
         lines += _aligned(rows)
     return "\n".join(lines) + "\n"
+
+
+def as_check(check: Check, *, colour: bool) -> str:
+    """Return one thing that the doctor has looked at, for people."""
+    state = check.state.ljust(7)
+    shown = f"{_STATES[check.state]}{state}{_RESET}" if colour else state
+    lines = [f"{shown}  {f'{check.subject}: {check.detail}'.translate(_ESCAPED)}"]
+    if check.remedy:
+        lines.append(f"         remedy: {check.remedy}".translate(_ESCAPED))
+    return "\n".join(lines) + "\n"
+
+
+def diagnosis(looked_at: int, problems: int) -> str:
+    """Return the last line of what the doctor says."""
+    found = f"{problems} problem{'s' * (problems > 1)}" if problems else "no problem"
+    return f"\n{looked_at} check{'s' * (looked_at > 1)}, {found}\n"
+
+
+def as_checks(checks: Sequence[Check]) -> str:
+    """Return all that the doctor has looked at as one JSON array."""
+    return msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n"
 
 
 def describe(verdict: Verdict) -> str:

@@ -14,7 +14,7 @@ from toolset.settings import Settings
 FIRST_AFTER_S: Final = 3.0
 """Asked so long after the start where nothing was refused before, so that the first lists and the first write do not
 wait for it, seconds."""
-AGAIN_AFTER_S: Final = 30.0
+AGAIN_AFTER_S: Final = 10.0
 """At the earliest so long after the last time, seconds."""
 
 _log: Final = logging.getLogger("toolset")

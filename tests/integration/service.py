@@ -101,9 +101,13 @@ class Service(Child):
         """Return the log lines that a service without bugs does not write: tracebacks, and Python's warnings."""
         return [line for line in self.lines() if "exception.stacktrace" in line or line["logger"] == "py.warnings"]
 
+    def get(self, path: str) -> httpx.Response:
+        """Return the answer to a GET."""
+        return self._http.get(path)
+
     def status(self, path: str) -> int:
         """Return the status of a GET."""
-        return self._http.get(path).status_code
+        return self.get(path).status_code
 
     def metric(self, name: str, /, **labels: str) -> float:
         """Return the value of one series."""

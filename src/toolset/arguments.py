@@ -1,0 +1,109 @@
+"""The command line: commands, flags, help."""
+
+import argparse
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from typing_extensions import override
+
+EXIT_ERROR: Final = 1
+
+_DEMO: Final = (
+    "Starts a small API server and sample backends on loopback, runs the real service against them, changes the "
+    "cluster step by step, and shows how the ConfigMap follows."
+)
+
+_DOCTOR: Final = """\
+Looks, with the settings as they are, at the way to the API server, at every
+permission that the service needs, and at who else is at work; writes nothing.
+Exit status: 0 no problem, 1 a problem. Rights are those of whoever asks, so
+ask in the pod:
+
+  kubectl -n kubernaut-system exec deploy/kubernaut-dynamic-toolset -- \\
+    toolset doctor --config /etc/toolset/settings.yaml
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors do not look like the changes of a plan."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how to go on."""
+        self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; ``command`` names the command."""
+    made = _Parser(
+        prog="toolset",
+        description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
+    )
+    commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    run = commands.add_parser("run", help="run the service", parents=[_common()])
+    run.add_argument("--host", help="address to listen on for health and metrics")
+    run.add_argument("--port", type=int, help="port to listen on; 0 lets the system choose")
+    _add_questions(commands.add_parser)
+    purge = commands.add_parser(
+        "purge",
+        help="remove from the ConfigMap what the service wrote, and nothing else; stop the service first",
+        parents=[_common()],
+    )
+    purge.add_argument(
+        "--dry-run", action="store_true", help="only say what would go; exit status 2 when something would"
+    )
+    demo = commands.add_parser(
+        "demo", help="watch the service work on an embedded cluster; needs nothing else", description=_DEMO
+    )
+    demo.add_argument("--once", action="store_true", help="end after the story instead of leaving the cluster up")
+    commands.add_parser("version", help="print the version")
+    return made
+
+
+def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that only look."""
+    plan = add(
+        "plan",
+        help="show what would be published, and why; writes nothing",
+        description="Shows every candidate with its verdict and a diff with the live ConfigMap; writes nothing. "
+        "Exit status: 0 nothing would change, 2 something would, 1 error.",
+        parents=[_common()],
+    )
+    plan.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        metavar="FILE",
+        help="plan from manifests instead of a cluster; - for standard input",
+    )
+    plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
+    plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
+    explain = add("explain", help="say why a Service is or is not published; probes nothing", parents=[_common()])
+    explain.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service of the cluster")
+    explain.add_argument(
+        "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
+    )
+    explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
+    doctor = add(
+        "doctor",
+        help="say what keeps the service from working, permission by permission; writes nothing",
+        description=_DOCTOR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    doctor.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+    check = add("check-config", help="check a settings file, and say what its detectors match in manifests")
+    check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
+    check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
+
+
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
+    common.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG")
+    common.add_argument("--context", help="context of the kubeconfig")
+    common.add_argument("-n", "--namespace", help="namespace of the ConfigMap")
+    common.add_argument("--name", help="name of the ConfigMap")
+    common.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    common.add_argument("--log-format", choices=("auto", "json", "text"))
+    return common

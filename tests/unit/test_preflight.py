@@ -1,0 +1,131 @@
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import anyio
+import orjson
+import pytest
+from aiohttp import web
+
+from fakes.api_server import FixedCredentials
+from fakes.background import running
+from toolset import preflight
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.loading import load
+from toolset.permissions import needed
+from toolset.preflight import Preflight
+from toolset.settings import Settings
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Authorizer:
+    """An API server that says what is allowed."""
+
+    def __init__(self, *denied: tuple[str, str]) -> None:
+        self.denied = set(denied)
+        self.code = 201
+        self.asked = 0
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[KubeTransport]:
+        app = web.Application()
+        app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            async with KubeTransport(FixedCredentials(url), "test") as kube:
+                yield kube
+        finally:
+            await runner.cleanup()
+
+    async def _review(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        about = orjson.loads(await request.read())["spec"]["resourceAttributes"]
+        allowed = (about["verb"], about["resource"]) not in self.denied
+        return web.Response(status=self.code, body=orjson.dumps({"status": {"allowed": allowed}}))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(preflight, "FIRST_AFTER_S", 0.02)
+    monkeypatch.setattr(preflight, "AGAIN_AFTER_S", 0.02)
+    caplog.set_level(logging.INFO, "toolset")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - a log tells nobody that it was written to
+            await anyio.sleep(0.005)
+
+
+def lines(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records]
+
+
+def fields(log: pytest.LogCaptureFixture, names: Iterable[str]) -> list[object]:
+    return [vars(log.records[0])[name] for name in names]
+
+
+async def test_what_is_missing_is_named_once_and_what_is_granted_later_is_noticed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, metrics = Authorizer(("list", "services"), ("patch", "events")), Metrics("1")
+    check = Preflight(Settings(), metrics)
+    async with server.serve() as kube, running(lambda: check.run(kube)):
+        await until(lambda: server.asked >= 3 * len(needed(Settings())))
+        assert lines(caplog) == ["permission missing", "permission missing"]
+        assert fields(caplog, ("verb", "resource", "k8s.namespace.name", "detail")) == [
+            "list",
+            "services",
+            "",
+            "may not list services in every namespace",
+        ]
+        assert check.unreadable() == (
+            "may not list services in every namespace: add to the ClusterRole the rule "
+            '{apiGroups: [""], resources: [services], verbs: [list]}'
+        )
+        assert b"toolset_permissions_missing 2.0" in metrics.expose()[0]
+        server.denied.clear()
+        await until(lambda: lines(caplog)[-1] == "permissions complete")
+        assert (check.unreadable(), b"toolset_permissions_missing 0.0" in metrics.expose()[0]) == ("", True)
+
+
+async def test_where_nothing_is_missing_it_asks_once_and_again_when_a_request_was_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, once = Authorizer(), len(needed(Settings()))
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube)):
+        await until(lambda: server.asked == once)
+        await anyio.sleep(0.1)
+        assert server.asked == once
+        server.denied.add(("watch", "configmaps"))
+        check.refused()
+        await until(lambda: lines(caplog) == ["permission missing"])
+
+
+async def test_other_settings_need_other_permissions(caplog: pytest.LogCaptureFixture) -> None:
+    server = Authorizer(("patch", "deployments"))
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube)):
+        await until(lambda: server.asked == len(needed(Settings())))
+        check.adopt(load("notify: {deployment: holmes/holmes}", {}, {}))
+        await until(lambda: lines(caplog) == ["permission missing"])
+
+
+async def test_an_api_server_that_cannot_be_asked_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    server = Authorizer(("list", "services"))
+    server.code = 503
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube)):
+        await until(lambda: server.asked > 3)
+        assert (lines(caplog), check.unreadable()) == ([], "")
+        server.code = 201
+        await until(lambda: lines(caplog) == ["permission missing"])
