@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from toolset.adapters.metrics import Metrics
-from toolset.settings import Duration, Settings
+from toolset.settings import Duration, Settings, reloads
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)
@@ -46,7 +46,8 @@ def settings() -> str:
         "One YAML file (`--config FILE` or `TOOLSET_CONFIG`). Every value may also come from an environment variable:",
         "`health.timeout` from `TOOLSET_HEALTH__TIMEOUT`, written as YAML. A flag beats the environment, which beats",
         "the file, which beats the default. Durations are written as `5m`, `30s`, `1m30s` or `250ms`.",
-        "`toolset check-config FILE` checks a file.",
+        "`toolset check-config FILE` checks a file. A setting that reloads follows the file while the service runs; for any",
+        "other a change is logged, and counts after a restart.",
     ]
     for section in msgspec.structs.fields(Settings):
         about = inspect.getdoc(section.type) or ""
@@ -58,12 +59,13 @@ def settings() -> str:
             "",
             " ".join(summary.split()),
             "",
-            "| Setting | Default | Meaning |",
-            "|---|---|---|",
+            "| Setting | Default | Reloads | Meaning |",
+            "|---|---|---|---|",
         ]
         for field in msgspec.structs.fields(section.type):
             default = f"`{_shown(field.default, field.default_factory)}`"
-            lines.append(f"| `{section.name}.{field.name}` | {default} | {meanings[field.name].replace('``', '`')} |")
+            path, meaning = f"{section.name}.{field.name}", meanings[field.name].replace("``", "`")
+            lines.append(f"| `{path}` | {default} | {'yes' if reloads(path) else 'no'} | {meaning} |")
     return _HEAD + "\n".join(lines) + "\n"
 
 

@@ -51,7 +51,7 @@ class Reloader:
             tell: Tells people, by a Kubernetes Event: its kind, its reason, and a sentence.
         """
         self._source = source
-        self._seen = _Content(text)
+        self._found = self._seen = _Content(text)
         self._settings = settings
         self._metrics = metrics
         self._adopt = adopt
@@ -63,16 +63,18 @@ class Reloader:
         """Follow the file until cancelled; return at once where there is none that could change."""
         if not self._source.can_change:
             return
-        before = self._seen
         while True:
             await anyio.sleep(LOOK_S)
-            found = await anyio.to_thread.run_sync(self._look)
-            if found == before and found != self._seen:
-                self._seen = found
-                self._consider(found)
-            before = found
+            await self.look()
 
-    def _look(self) -> "_Content":
+    async def look(self) -> None:
+        """Look at the file once."""
+        before, self._found = self._found, await anyio.to_thread.run_sync(self._content)
+        if self._found == before and self._found != self._seen:
+            self._seen = self._found
+            self._consider(self._found)
+
+    def _content(self) -> "_Content":
         try:
             return _Content(self._source.read())
         except SettingsError as error:

@@ -9,6 +9,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanContext
 
+from toolset.adapters import consumer
+from toolset.adapters.kube import transport
 from toolset.reconciler import spans
 
 
@@ -19,7 +21,15 @@ class Exported:
         self._memory = InMemorySpanExporter()
         provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._memory))
-        monkeypatch.setattr(spans, "tracer", provider.get_tracer("toolset"))
+        tracer = provider.get_tracer("toolset")
+        monkeypatch.setattr(spans, "tracer", tracer)
+        monkeypatch.setattr(transport, "_tracer", tracer)
+        monkeypatch.setattr(consumer, "_tracer", tracer)
+
+    @property
+    def ended(self) -> list[ReadableSpan]:
+        """Every span, in the order in which they ended."""
+        return [*self._memory.get_finished_spans()]
 
     @property
     def roots(self) -> list[ReadableSpan]:

@@ -210,7 +210,9 @@ async def test_the_config_map_says_who_keeps_it(
         ),
         pytest.param((lease(renewed_s=-60), ABSENT), True, "problem", "pod-1 renewed it 60 s ago", id="and so is it"),
         pytest.param((lease(renewed_s=-60), lease()), False, "ok", "its last holder is gone", id="left behind"),
-        pytest.param((lease(renewed="noon"), lease()), True, "problem", "pod-1 renewed it nobody knows when", id="no time"),
+        pytest.param(
+            (lease(renewed="noon"), lease()), True, "problem", "pod-1 renewed it nobody knows when", id="no time"
+        ),
     ],
 )
 async def test_a_lease_shows_whether_its_holder_lives(

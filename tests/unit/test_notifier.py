@@ -61,3 +61,24 @@ async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
     notifier.poke()
     async with running(notifier.run):
         await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_when_it_goes_on() -> None:
+    server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
+    store: Store[ConfigMap] = Store(unexpected)
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
+        notifier = Notifier(
+            load(f"notify: {{url: '{server.url}/reload', delay: 50ms}}", {}, {}), kube, store, TELEMETRY
+        )
+        async with running(notifier.run):
+            await anyio.wait_all_tasks_blocked()
+            wanted = desired({"kubernetes-toolset.yaml": "new"}, 0, "kubernaut.io")
+            store.replace([maps.apply(TARGET, manifest(TARGET, wanted, None))], "1")
+            notifier.poke()
+        assert server.asked == []
+        async with running(notifier.run):
+            with anyio.fail_after(5):
+                while not server.asked:  # noqa: ASYNC110 - a real server tells nobody whom it heard
+                    await anyio.sleep(0.01)
+            await anyio.sleep(0.2)
+    assert [asked.path for asked in server.asked] == ["/reload"]

@@ -1,0 +1,108 @@
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import pytest
+from anyio.abc import SocketStream
+
+from fakes.api_server import FixedCredentials, raw_server, request_head
+from fakes.background import running
+from fakes.events import FakeEvents
+from toolset import terms
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.adapters.traces import Tracing
+from toolset.loading import load
+from toolset.model import ConfigMap, Service
+from toolset.runtime.store import Store
+from toolset.runtime.union import Union
+from toolset.settings import LogSettings, Settings
+from toolset.terms import Stores, Terms
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def unexpected(error: Exception) -> None:
+    raise error
+
+
+class World:
+    """Terms over an empty cluster, whose API server takes every write and never answers."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        log.set_level(logging.INFO, "toolset")
+        self._log = log
+        self.writers: list[str] = []
+
+    @asynccontextmanager
+    async def terms(self) -> AsyncGenerator[Terms]:
+        services: Store[Service] = Store(unexpected)
+        config_maps: Store[ConfigMap] = Store(unexpected)
+        services.replace([], "1")
+        config_maps.replace([], "1")
+        stores = Stores(Union({"": services}), config_maps)
+        async with (
+            raw_server(self._listen) as port,
+            KubeTransport(FixedCredentials(f"http://127.0.0.1:{port}"), "test") as kube,
+        ):
+            made = Terms(Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
+            async with running(lambda: made.serve(None)):
+                yield made
+
+    async def _listen(self, stream: SocketStream) -> None:
+        head = await request_head(stream)
+        self.writers.append(head.decode().splitlines()[0])
+        await anyio.sleep_forever()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        with anyio.fail_after(5):
+            while not condition():  # noqa: ASYNC110 - a real server tells nobody whom it heard
+                await anyio.sleep(0.005)
+
+    @property
+    def lines(self) -> list[str]:
+        return [record.getMessage() for record in self._log.records]
+
+
+async def test_work_that_does_not_end_in_time_is_cut_off_when_the_settings_change(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terms, "DRAIN_S", 0.05)
+    world = World(caplog)
+    async with world.terms() as made:
+        await world.until(lambda: len(world.writers) == 1)
+        assert made.is_working
+        made.adopt(load("output: {limit_kib: 500}", {}, {}))
+        await world.until(lambda: len(world.writers) == 2)
+        assert "work under the former settings did not end in time" in world.lines
+        assert made.is_working
+
+
+async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(caplog)
+    async with world.terms() as made:
+        await world.until(lambda: len(world.writers) == 1)
+        made.adopt(msgspec.structs.replace(Settings(), log=LogSettings("debug")))
+        await anyio.wait_all_tasks_blocked()
+        assert (len(world.writers), made.is_working) == (1, True)
+
+
+async def test_what_changes_before_anything_works_counts_from_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(caplog)
+    async with world.terms() as made:
+        made.adopt(load("target: {name: other}", {}, {}))  # no task has begun yet
+        await world.until(lambda: len(world.writers) == 1)
+        assert "/configmaps/other" in world.writers[0]
+
+
+async def test_where_nothing_works_there_is_nothing_to_drain(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(caplog)
+    async with world.terms() as made:
+        assert not made.drain()  # no task has begun yet
+        await anyio.wait_all_tasks_blocked()
+        assert (made.is_working, world.writers) == (False, [])
