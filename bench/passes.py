@@ -69,7 +69,7 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
         publish=lambda: None,
     )
     scope = traces.scope("service", queue)
-    controller = Controller(queue, reconciler, PassObserver(metrics, "service"), scope=scope)
+    controller = Controller(queue, reconciler, PassObserver(metrics, "service"), timeout_s=None, scope=scope)
     taken: list[float] = []
     async with anyio.create_task_group() as group:
         group.start_soon(controller.run)
