@@ -39,12 +39,14 @@ class ReconcileLog:
         self._recorder = recorder
         self._changed_at = changed_at
         self._awaited: dict[Key, float] = {}
+        self._failing: dict[Key, str] = {}
         self._is_large = False
         self._overrides_problem = ""
         self._wrote = False
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service."""
+        self._failing.pop(key, None)
         if key in self._changed_at:
             self._awaited.setdefault(key, self._changed_at[key])
         self._verdicts.detected(key, verdict)
@@ -70,13 +72,17 @@ class ReconcileLog:
             _log.warning("removals no longer held")
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
-        """Measure a probe; log one that failed."""
+        """Measure a probe; log one that failed. That one which is not published goes on failing is hardly news."""
         kind = type_label(candidate.type)
         self._metrics.probes.labels(kind, outcome.word).inc()
         self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
+        before = self._failing.pop(candidate.key, None)
         if not outcome.alive:
+            self._failing[candidate.key] = outcome.detail
+            known = outcome.detail == before and not self._verdicts.is_published(candidate.key)
+            level = logging.DEBUG if known else logging.INFO
             extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
-            _log.info("probe failed", extra=extra)
+            _log.log(level, "probe failed", extra=extra)
 
     def composed(self, publication: Publication) -> None:
         """Measure what is to be published; tell of overrides that count for nothing."""

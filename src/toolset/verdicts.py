@@ -68,6 +68,10 @@ class VerdictLog:
         self._resumed = ()
         self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
 
+    def is_published(self, key: Key) -> bool:
+        """Tell whether the last that was told of a Service is that it is published."""
+        return isinstance(self._told.get(key), Candidate)
+
     def close(self) -> None:
         """Forget everything: this replica answers for no Service any more."""
         self._count.clear()

@@ -5,7 +5,7 @@ import anyio
 import pytest
 
 from fakes.build import candidate
-from fakes.prober import SICK, WELL
+from fakes.prober import HUNG, SICK, WELL
 from toolset.adapters.metrics import Metrics
 from toolset.core.plan import Apply
 from toolset.core.verdict import Reason, Rejected
@@ -188,6 +188,21 @@ def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) ->
     assert found['toolset_probes_total{outcome="alive",type="custom"}'] == 1
     assert found['toolset_probes_total{outcome="status",type="custom"}'] == 1
     assert found['toolset_probe_duration_seconds_sum{type="custom"}'] == 1.0
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_backend_that_goes_on_failing_as_before_is_news_only_while_it_is_published(
+    watched: Watched, published: bool
+) -> None:
+    log, tool = reconcile_log(watched), candidate()
+    log.settled({tool.key: tool} if published else {})
+    for outcome in (SICK, SICK, HUNG, WELL, HUNG, HUNG):
+        log.probed(tool, outcome, 0.5)
+    log.verdict_changed(tool.key, tool)
+    log.probed(tool, HUNG, 0.5)
+    probes = [line.partition(" ")[0] for line in watched.lines if line.endswith("probe failed")]
+    again = "INFO" if published else "DEBUG"
+    assert probes == ["INFO", again, "INFO", "INFO", again, "INFO"]
 
 
 def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
