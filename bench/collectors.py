@@ -23,7 +23,7 @@ from toolset.sim.backends import Backends
 from toolset.sim.cluster import EmbeddedCluster
 
 CHANGES: Final = 20
-TURNS: Final = 8
+TURNS: Final = 15
 TARGET: Final = ("kubernaut-system", "kubernaut-toolset-config")
 SERVICE: Final = ("Service", "monitoring", "prometheus")
 PORTS: Final = (9090, 9099)

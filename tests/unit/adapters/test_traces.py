@@ -12,6 +12,9 @@ from fakes.collector import PROTOCOLS, Collector, Protocol, attributes
 from toolset.adapters.traces import UNEVENTFUL_SHARE, set_up_traces
 from toolset.errors import SettingsError
 
+LOADED: Final[dict[Protocol, str]] = {"http/protobuf": "requests", "grpc": "grpc"}
+"""What each exporter needs, and the other one does not load."""
+
 ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 TRACES: Final = """
 import os, sys
@@ -20,7 +23,8 @@ from toolset.adapters.traces import set_up_traces
 tracing = set_up_traces(os.environ, "1.2.3", "pod-1", flush_s=float(os.environ.get("FLUSH_S", "5")))
 with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={"k8s.object.name": "prometheus"}):
     pass
-print("worked", tracing.share, "grpc" in sys.modules, flush=True)
+loaded = [name for name in ("opentelemetry.sdk", "requests", "grpc") if name in sys.modules]
+print("worked", tracing.share, *loaded, flush=True)
 tracing.stop()
 print("stopped", flush=True)
 """
@@ -93,13 +97,19 @@ def test_a_variable_that_means_nothing_is_named_with_the_remedy(environment: dic
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_spans_reach_a_collector_before_the_process_ends(protocol: Protocol) -> None:
     with Collector(protocol) as collector:
-        assert traced(collector.environment()) == [f"worked {UNEVENTFUL_SHARE} {protocol == 'grpc'}", "stopped"]
+        shown = traced(collector.environment())
+
+    assert shown == [f"worked {UNEVENTFUL_SHARE} opentelemetry.sdk {LOADED[protocol]}", "stopped"]
 
     (span,) = collector.spans()
     assert (span.name, attributes(span)) == ("reconcile", {"k8s.object.name": "prometheus"})
     (resource,) = collector.resources()
     assert resource["service.name"] == "kubernaut-dynamic-toolset"
     assert (resource["service.version"], resource["service.instance.id"]) == ("1.2.3", "pod-1")
+
+
+def test_without_an_exporter_no_sdk_is_loaded() -> None:
+    assert traced({}) == ["worked None", "stopped"]
 
 
 def test_the_protocol_of_traces_beats_the_protocol_of_everything() -> None:
@@ -123,14 +133,14 @@ def test_a_sampler_that_is_set_decides_alone() -> None:
     with Collector() as collector:
         shown = traced(collector.environment() | {"OTEL_TRACES_SAMPLER": "always_off"})
 
-    assert shown[0] == "worked 1.0 False"
+    assert shown[0].startswith("worked 1.0 ")
     assert collector.spans() == []
 
 
 def test_spans_may_go_to_the_console_alone() -> None:
     shown = traced({"OTEL_TRACES_EXPORTER": "console"})
 
-    assert (shown[0], shown[-1]) == ("worked 0.01 False", "stopped")
+    assert (shown[0], shown[-1]) == ("worked 0.01 opentelemetry.sdk", "stopped")
     assert '    "name": "reconcile",' in shown
 
 
