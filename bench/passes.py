@@ -11,12 +11,12 @@ from typing import Final
 
 import anyio
 import msgspec
-from detection import application, backend
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from typing_extensions import override
 
+from detection import application, backend
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import UNEVENTFUL_SHARE
 from toolset.core.catalogue import BUILT_IN

@@ -109,7 +109,7 @@ class App:
             async with anyio.create_task_group() as group, _signals() as received:
                 group.start_soon(self._informers.run, name="informers")
                 group.start_soon(self._recorder.run, name="events")
-                group.start_soon(self._preflight.run, self._kube, name="preflight")
+                group.start_soon(self._preflight.run, self._kube, self._informers.wait_synced, name="preflight")
                 group.start_soon(reloader.run, name="reloader")
                 group.start_soon(self._lead, name="lead")
                 await received()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
@@ -11,13 +11,13 @@ import anyio
 import msgspec
 
 from toolset.adapters.kube.leases import KubeLeases
-from toolset.adapters.kube.reviews import whoami
+from toolset.adapters.kube.reviews import is_allowed, whoami
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.core.plan import INSTANCE, OVERRIDES_ERROR
 from toolset.errors import ForbiddenError, NotFoundError, SettingsError, ToolsetError
 from toolset.loading import Source
 from toolset.model import ConfigMap, Lease
-from toolset.permissions import Permission, missing, needed
+from toolset.permissions import Permission, needed
 from toolset.settings import Settings
 from toolset.wiring import check, lease_key, named, target_key, transport
 
@@ -154,7 +154,7 @@ class Examination:
     async def _permissions(self) -> list[Check]:
         wanted = needed(self._settings)
         try:
-            refused = await missing(self._kube, wanted)
+            refused = [each for each in wanted if not await is_allowed(self._kube, each.attributes)]
         except ToolsetError as error:
             return [Check("permissions", "unknown", f"the API server cannot be asked: {error}")]
         return [
@@ -228,7 +228,7 @@ class Examination:
         return max(0.0, (self._now or time.time()) - then.timestamp())
 
 
-def _loss(permission: Permission, refused: tuple[Permission, ...]) -> str:
+def _loss(permission: Permission, refused: Sequence[Permission]) -> str:
     """Return what follows from a missing permission, and what half of a pair does."""
     about = permission.attributes
     twins = {"list": "watch", "watch": "list"}

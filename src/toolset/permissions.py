@@ -1,11 +1,10 @@
-"""What the service has to be allowed to do, as its settings are; and asking whether it is."""
+"""What the service has to be allowed to do, as its settings are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-from toolset.adapters.kube.reviews import ResourceAttributes, is_allowed
-from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.reviews import ResourceAttributes
 from toolset.model import Key
 from toolset.settings import Settings
 from toolset.wiring import lease_key, target_key
@@ -95,16 +94,6 @@ def _lease(lease: Key) -> Iterator[tuple[ResourceAttributes, str]]:
     for verb, loss in losses.items():
         yield ResourceAttributes(verb, group, "leases", "", lease.namespace, lease.name), loss
     yield ResourceAttributes("create", group, "leases", "", lease.namespace), "the first replica cannot lead"
-
-
-async def missing(kube: KubeTransport, permissions: Iterable[Permission]) -> tuple[Permission, ...]:
-    """Return those of ``permissions`` that the API server does not grant us.
-
-    Raises:
-        ToolsetError: It cannot be asked.
-    """
-    refused = [each for each in permissions if not await is_allowed(kube, each.attributes)]
-    return tuple(refused)
 
 
 def _resource(about: ResourceAttributes) -> str:

@@ -125,7 +125,7 @@ class Cluster:
     def requests(self) -> list[dict[str, Any]]:
         """Return what the ServiceAccount asked, watches too, in the order in which it was answered."""
         events = [*self.plane.audit("ResponseStarted"), *self.plane.audit()]
-        return [event for event in events if event["user"]["username"] == USER]
+        return [event for event in events if event["user"].get("username") == USER]  # who is refused has none
 
     def writes(self) -> list[dict[str, Any]]:
         """Return the requests of the ServiceAccount that wanted to change a ConfigMap, oldest first."""

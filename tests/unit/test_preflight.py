@@ -56,7 +56,12 @@ class Authorizer:
 def quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(preflight, "FIRST_AFTER_S", 0.02)
     monkeypatch.setattr(preflight, "AGAIN_AFTER_S", 0.02)
+    monkeypatch.setattr(preflight, "PACE_S", 0.0)
     caplog.set_level(logging.INFO, "toolset")
+
+
+async def synced() -> None:
+    """Return at once: everything has been listed."""
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -78,7 +83,7 @@ async def test_what_is_missing_is_named_once_and_what_is_granted_later_is_notice
 ) -> None:
     server, metrics = Authorizer(("list", "services"), ("patch", "events")), Metrics("1")
     check = Preflight(Settings(), metrics)
-    async with server.serve() as kube, running(lambda: check.run(kube)):
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked >= 3 * len(needed(Settings())))
         assert lines(caplog) == ["permission missing", "permission missing"]
         assert fields(caplog, ("verb", "resource", "k8s.namespace.name", "detail")) == [
@@ -102,7 +107,7 @@ async def test_where_nothing_is_missing_it_asks_once_and_again_when_a_request_wa
 ) -> None:
     server, once = Authorizer(), len(needed(Settings()))
     check = Preflight(Settings(), Metrics("1"))
-    async with server.serve() as kube, running(lambda: check.run(kube)):
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == once)
         await anyio.sleep(0.1)
         assert server.asked == once
@@ -114,7 +119,7 @@ async def test_where_nothing_is_missing_it_asks_once_and_again_when_a_request_wa
 async def test_other_settings_need_other_permissions(caplog: pytest.LogCaptureFixture) -> None:
     server = Authorizer(("patch", "deployments"))
     check = Preflight(Settings(), Metrics("1"))
-    async with server.serve() as kube, running(lambda: check.run(kube)):
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == len(needed(Settings())))
         check.adopt(load("notify: {deployment: holmes/holmes}", {}, {}))
         await until(lambda: lines(caplog) == ["permission missing"])
@@ -124,8 +129,20 @@ async def test_an_api_server_that_cannot_be_asked_says_nothing(caplog: pytest.Lo
     server = Authorizer(("list", "services"))
     server.code = 503
     check = Preflight(Settings(), Metrics("1"))
-    async with server.serve() as kube, running(lambda: check.run(kube)):
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked > 3)
         assert (lines(caplog), check.unreadable()) == ([], "")
         server.code = 201
+        await until(lambda: lines(caplog) == ["permission missing"])
+
+
+async def test_while_nothing_is_listed_it_asks_only_once_something_was_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Authorizer(("list", "services"))
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube, anyio.sleep_forever)):
+        await anyio.sleep(0.1)
+        assert server.asked == 0
+        check.refused()
         await until(lambda: lines(caplog) == ["permission missing"])
