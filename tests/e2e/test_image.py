@@ -73,3 +73,5 @@ def test_the_commands_of_the_image_work_in_the_pod(cluster: Cluster) -> None:
     cluster.kubectl("exec", DEPLOYMENT, "--", "toolset", "check-config", "/etc/toolset/settings.yaml")
     planned = cluster.kubectl("exec", DEPLOYMENT, "--", "toolset", "plan", "--config", "/etc/toolset/settings.yaml")
     assert "is up to date" in planned  # else the exit code is 2
+    said = cluster.kubectl("exec", DEPLOYMENT, "--", "toolset", "doctor", "--config", "/etc/toolset/settings.yaml")
+    assert said.endswith(" checks, no problem\n")

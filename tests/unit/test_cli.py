@@ -194,6 +194,15 @@ def test_an_api_server_that_is_not_there_is_one_sentence(tmp_path: Path, capsys:
     assert "the API server did not answer" in text
 
 
+def test_a_protocol_of_traces_that_does_not_exist_is_one_sentence() -> None:
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "kafka"}
+    finished = toolset("run", environment=given)
+
+    assert finished.returncode == 1
+    assert one_sentence(finished.stderr)
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL: `kafka` is not supported" in finished.stderr
+
+
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
