@@ -732,6 +732,26 @@ async def test_a_refresh_gives_up_a_silent_watch_and_returns_once_a_consistent_l
     assert [reason for _, reason in scene.heard.lists] == ["start", "refresh"]
 
 
+async def test_a_refresh_asked_for_before_the_first_attempt_is_met_by_the_first_list() -> None:
+    source = ScriptedListerWatcher(streams=[[Pause(2), [Applied(Thing("a", "1")), end_of_list("7")], SILENCE]])
+    scene = Scene(source)
+    met = anyio.Event()
+
+    async def refresh() -> None:
+        await scene.reflector.refresh()
+        met.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(refresh)
+        await anyio.sleep(1)
+        async with running(scene.reflector.run):
+            await anyio.sleep(1)
+            assert not met.is_set()
+            await met.wait()
+    assert [reason for _, reason in scene.heard.lists] == ["start"]
+    assert scene.things == {A: Thing("a", "1")}
+
+
 async def test_a_refresh_does_not_wait_for_a_backoff_to_end() -> None:
     source = ScriptedListerWatcher(
         streams=[[[end_of_list("7")]], *[REFUSED] * 3, [[Applied(Thing("a", "8")), end_of_list("9")], SILENCE]]
