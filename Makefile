@@ -68,7 +68,6 @@ cover: setup ## Report the coverage of the last test run: 95 % overall, 100 % of
 
 bench: setup control-plane-build ## Measure beside client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py
-	@for each in detection passes reconnects probes collectors; do PYTHONPATH=hack/controlplane $(BIN)/python bench/$$each.py; done
 
 bench-docs: setup control-plane-build ## The same, and write docs/benchmarks.md and its charts anew
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py --write

@@ -7,7 +7,6 @@ machine does happens to all of them.
 
 import os
 import socket
-import statistics
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
@@ -19,6 +18,7 @@ import anyio
 import orjson
 from aiohttp import web
 
+from figures import Figure, Table, shown
 from toolset.sim.backends import Backends
 from toolset.sim.cluster import EmbeddedCluster
 
@@ -39,7 +39,7 @@ class Stage:
         self._port = 0
 
     async def change(self) -> float:
-        """Move the Service to its other port; return how long the ConfigMap took to follow, milliseconds."""
+        """Move the Service to its other port; return how long the ConfigMap took to follow, seconds."""
         self._port = 1 - self._port
         port = PORTS[self._port]
         self._cluster.patch(*SERVICE, {"spec": {"ports": [{"name": "web", "port": port, "protocol": "TCP"}]}})
@@ -47,7 +47,7 @@ class Stage:
         with anyio.fail_after(30):
             while f":{port}" not in self._document():  # noqa: ASYNC110 - looking is a part of what is measured
                 await anyio.sleep(0.0005)
-        return (anyio.current_time() - began) * 1000
+        return anyio.current_time() - began
 
     def _document(self) -> str:
         stored = self._cluster.get("ConfigMap", *TARGET)
@@ -114,33 +114,45 @@ def exporting(endpoint: str, protocol: str) -> dict[str, str]:
     return TRACED | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
 
 
-async def compare() -> dict[str, list[float]]:
+async def _compare() -> list[Figure]:
     """Return how long each change took, by case."""
     async with AsyncExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         hangs = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with socket.create_server(("127.0.0.1", 0)) as free:
             gone = f"http://127.0.0.1:{free.getsockname()[1]}"
-        cases: dict[str, Mapping[str, str]] = {"no exporter": {}}
-        cases["takes spans, http/protobuf"] = exporting(await stack.enter_async_context(taker()), PROTOCOLS[0])
+        cases: dict[str, Mapping[str, str]] = {"none": {}}
+        cases["a collector that takes spans, http/protobuf"] = exporting(
+            await stack.enter_async_context(taker()), PROTOCOLS[0]
+        )
         for name, endpoint in (("hangs", hangs), ("is gone", gone)):
             for protocol in PROTOCOLS:
-                cases[f"{name}, {protocol}"] = exporting(endpoint, protocol)
+                cases[f"a collector that {name}, {protocol}"] = exporting(endpoint, protocol)
         stages = {name: await stack.enter_async_context(stage(given)) for name, given in cases.items()}
         taken: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(TURNS):
             for name, each in stages.items():
                 taken[name] += [await each.change() for _ in range(CHANGES)]
-        return taken
+        return [Figure(name, "s", tuple(times)) for name, times in taken.items()]
 
 
-def main() -> None:
-    taken = anyio.run(compare)
-    base = statistics.quantiles(taken["no exporter"], n=100)[98]
-    for name, times in taken.items():
-        p99 = statistics.quantiles(times, n=100)[98]
-        print(f"{name:28} p50 {statistics.median(times):6.1f} ms   p99 {p99:6.1f} ms  {p99 / base:5.2f} x")
-
-
-if __name__ == "__main__":
-    main()
+def measure() -> Table:
+    """Return what was found, beside the target."""
+    found = anyio.run(_compare)
+    base = found[0].percentile(0.99)
+    return Table(
+        "From the change of a Service to the ConfigMap, while traces are exported",
+        f"{TURNS * CHANGES} changes each, {CHANGES} in a row and in turn with the others. Every pass is traced; the API "
+        "server is the embedded one.",
+        ("exporter of traces", "p50", "p99", "p99, to the first row", "target"),
+        tuple(
+            (
+                each.name,
+                shown(each.median, "s"),
+                shown(each.percentile(0.99), "s"),
+                f"{shown(each.percentile(0.99) / base)} x",
+                "1.1 x" if each is not found[0] else "",
+            )
+            for each in found
+        ),
+    )

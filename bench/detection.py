@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from figures import Table, shown
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions, detect
 from toolset.model import Service
@@ -59,7 +60,8 @@ def detect_all(services: Iterable[Service], options: DetectionOptions) -> None:
         detect(service, options)
 
 
-def main() -> None:
+def measure() -> Table:
+    """Return what was found."""
     options = DetectionOptions(BUILT_IN)
     manifests = [backend(number) if number % 100 == 0 else application(number) for number in range(COUNT)]
     encoded = [msgspec.json.encode(each) for each in manifests]
@@ -69,12 +71,11 @@ def main() -> None:
     backends = [decoder.decode(msgspec.json.encode(backend(number))) for number in range(COUNT)]
     decoding = milliseconds(lambda: [decoder.decode(each) for each in encoded])
     detecting = milliseconds(partial(detect_all, services, options))
-    print(f"decode {COUNT} Services                  {decoding:7.1f} ms")
-    print(f"detect {COUNT} Services, 1 % backends    {detecting:7.1f} ms  {detecting / decoding:4.1f} x decoding")
+    rows = [
+        (f"decode {COUNT:,} Services from JSON, for scale", shown(decoding, "ms")),
+        (f"detect {COUNT:,} Services, one in 100 a backend", shown(detecting, "ms")),
+    ]
     for name, kind in (("an application", apps), ("a backend", backends)):
         each_us = milliseconds(partial(detect_all, kind, options)) * 1000 / COUNT
-        print(f"detect one Service, {name:18} {each_us:7.1f} us")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((f"detect one Service, {name}", shown(each_us, "us")))
+    return Table("What detection costs", f"Medians of {ROUNDS} rounds.", ("", "measured"), tuple(rows))

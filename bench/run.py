@@ -15,9 +15,14 @@ from typing import Final
 import msgspec
 
 import changes
+import collectors
+import detection
 import idle
 import noise
+import passes
+import probes
 import queues
+import reconnects
 import starts
 import synced
 import takeover
@@ -52,8 +57,8 @@ def _starts() -> Iterable[Table]:
 
 
 def _changes() -> Iterable[Table]:
-    with _furnished() as (place, quick, _), changes.collectors() as endpoints:
-        yield changes.table([changes.measure(place, quick, name, endpoint) for name, endpoint in endpoints.items()])
+    with _furnished() as (place, quick, _):
+        yield changes.table(changes.measure(place, quick))
 
 
 def _takeover() -> Iterable[Table]:
@@ -70,8 +75,9 @@ def _noise() -> Iterable[Table]:
     yield noise.measure(peers() / "run/bin/python")
 
 
-def _queues() -> Iterable[Table]:
-    yield queues.measure()
+def _alone(*measures: Callable[[], Table]) -> Callable[[], Iterable[Table]]:
+    """Return a group of what needs no world."""
+    return lambda: (measure() for measure in measures)
 
 
 GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
@@ -81,7 +87,11 @@ GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
     "takeover": _takeover,
     "noise": _noise,
     "idle": _idle,
-    "queues": _queues,
+    "collectors": _alone(collectors.measure),
+    "probes": _alone(probes.measure),
+    "passes": _alone(detection.measure, passes.measure),
+    "queues": _alone(queues.measure),
+    "reconnects": _alone(reconnects.measure),
 }
 
 
