@@ -20,20 +20,21 @@ def measure(place: World, port: int) -> Table:
         complete(process)
         threading.Thread(target=process.drain, daemon=True).start()
         threading.Event().wait(SETTLED_S)
-        before, spent_s = len(_asked(place)), process.cpu_s()
+        before, spent_s = len(asked(place)), process.cpu_s()
         threading.Event().wait(SECONDS)
-        share, asked = (process.cpu_s() - spent_s) / SECONDS, Counter(_asked(place)[before:])
+        share, made = (process.cpu_s() - spent_s) / SECONDS, Counter(asked(place)[before:])
     return Table(
         f"Nothing changes: {SERVICES:,} Services, {TOOLS} backends that are probed every 30 s, a Lease that is renewed",
         f"For {SECONDS:g} seconds; requests by the audit log.",
         ("", "measured", "target"),
         (
             ("of a core", f"{share:.2%}", "0.5 %"),
-            ("requests", ", ".join(f"{count} x {what}" for what, count in asked.items()) or "none", "the Lease"),
+            ("requests", ", ".join(f"{count} x {what}" for what, count in made.items()) or "none", "the Lease"),
         ),
     )
 
 
-def _asked(place: World) -> list[str]:
+def asked(place: World) -> list[str]:
+    """Return all that the service has asked the API server, by the audit log: verb and resource."""
     ours = (event for event in place.plane.audit() if event["user"]["username"] == USER)
     return [f"{event['verb']} {event['objectRef']['resource']}" for event in ours]

@@ -23,6 +23,7 @@ import passes
 import probes
 import queues
 import reconnects
+import scale
 import starts
 import synced
 import takeover
@@ -46,9 +47,12 @@ def _furnished() -> Generator[tuple[World, int, int]]:
 
 
 def _synced() -> Iterable[Table]:
+    rows: list[tuple[str, ...]] = []
     for count in (1_000, 10_000, *((50_000,) if os.getenv("CI_FULL") == "1" else ())):
         with world(count) as place:
             yield synced.table(count + 1, synced.measure(place, count + 1))  # the API server makes one itself
+            rows.append(scale.measure(place, count))
+    yield scale.table(rows)
 
 
 def _starts() -> Iterable[Table]:
