@@ -42,8 +42,8 @@ def table(rows: Sequence[tuple[str, ...]]) -> Table:
     """Return what was found."""
     return Table(
         "What a replica costs, by the number of Services",
-        f"None is a backend; with election. Idle is a share of a core over {SECONDS:g} s. The list is what the API server "
-        f"sends to each replica that starts; requests are all until {SETTLED_S:g} s after the first write.",
+        f"None is a backend; with election. Idle is a share of a core over {SECONDS:g} s. The list is what the API "
+        f"server sends to each replica that starts; requests are all until {SETTLED_S:g} s after that write.",
         ("Services", "peak memory", "start to first write", "processor time for it", "idle", "list", "requests"),
         tuple(rows),
     )
