@@ -17,7 +17,7 @@ FIRST_AFTER_S: Final = 3.0
 """Asked so long after the first lists where nothing was refused: the first write does not wait for it, seconds."""
 AGAIN_AFTER_S: Final = 10.0
 """At the earliest so long after the last time, seconds."""
-PACE_S: Final = 0.2
+PACE_S: Final = 1.0
 """Between two questions, seconds: who is refused may be one of many, and the API server may be in trouble."""
 
 _log: Final = logging.getLogger("toolset")

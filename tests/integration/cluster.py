@@ -123,9 +123,10 @@ class Cluster:
         self.patch(TARGET, {"data": data})
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return what the ServiceAccount asked, watches too, in the order in which it was answered."""
+        """Return what the ServiceAccount asked about objects, watches too, in the order in which it was answered."""
         events = [*self.plane.audit("ResponseStarted"), *self.plane.audit()]
-        return [event for event in events if event["user"].get("username") == USER]  # who is refused has none
+        asked = [event for event in events if "objectRef" in event]  # a request for the version has none
+        return [event for event in asked if event["user"].get("username") == USER]  # who is refused has none
 
     def writes(self) -> list[dict[str, Any]]:
         """Return the requests of the ServiceAccount that wanted to change a ConfigMap, oldest first."""
