@@ -1,7 +1,7 @@
 """Name what the service may not do, in one sentence each, instead of failing at it again and again."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import anyio
@@ -15,8 +15,10 @@ from toolset.settings import Settings
 
 FIRST_AFTER_S: Final = 3.0
 """Asked so long after the first lists where nothing was refused: the first write does not wait for it, seconds."""
-AGAIN_AFTER_S: Final = 10.0
-"""At the earliest so long after the last time, seconds."""
+AGAIN_AFTER_S: Final = (10.0, 60.0)
+"""What is missing is asked for again so much later: at first, and at most, seconds."""
+CALM_S: Final = 60.0
+"""At the earliest so long after all was found well: what is refused may be refused by an admission webhook, seconds."""
 PACE_S: Final = 1.0
 """Between two questions, seconds: who is refused may be one of many, and the API server may be in trouble."""
 
@@ -24,22 +26,23 @@ _log: Final = logging.getLogger("toolset")
 
 
 class Preflight:
-    """Asks the API server once what the service may do, and again while something is missing or was refused."""
+    """Asks the API server what the service may do: once, then for what is missing, and when something was refused."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._count = metrics.permissions_missing
-        self._refused = anyio.Event()
+        self._news = anyio.Event()
         self._missing: list[Permission] = []
 
     def refused(self) -> None:
-        """Take note that the API server has refused a request."""
-        self._refused.set()
+        """Take note that the API server has refused a request; what is missing already may be why."""
+        if not self._missing:
+            self._news.set()
 
     def adopt(self, settings: Settings) -> None:
         """Ask for what ``settings`` need from now on."""
         self._settings = settings
-        self._refused.set()
+        self._news.set()
 
     def unreadable(self) -> str:
         """Return what must be granted before the service can begin; empty when nothing must."""
@@ -54,28 +57,39 @@ class Preflight:
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._give_up_waiting, synced)
-            await self._refused.wait()
+            await self._news.wait()
             group.cancel_scope.cancel()
         while True:
-            self._refused = anyio.Event()
-            answered = await self._review(kube)
-            await anyio.sleep(AGAIN_AFTER_S)
+            self._news = anyio.Event()
+            wanted = needed(self._settings)
+            self._missing = [each for each in self._missing if each in wanted]
+            answered = await self._review(kube, wanted)
+            delay_s, longest_s = AGAIN_AFTER_S
+            while (self._missing or not answered) and not await self._hears_within(delay_s):
+                answered = await self._review(kube, self._missing or wanted)
+                delay_s = min(2 * delay_s, longest_s)
             if answered and not self._missing:
-                await self._refused.wait()
+                await anyio.sleep(CALM_S)
+                await self._news.wait()
+
+    async def _hears_within(self, delay_s: float) -> bool:
+        """Wait for news; return whether there was any in time."""
+        with anyio.move_on_after(delay_s):
+            await self._news.wait()
+        return self._news.is_set()
 
     async def _give_up_waiting(self, synced: Callable[[], Awaitable[None]]) -> None:
         """Ask although nothing was refused: what is needed later may be missing."""
         await synced()
         await anyio.sleep(FIRST_AFTER_S)
-        self._refused.set()
+        self._news.set()
 
-    async def _review(self, kube: KubeTransport) -> bool:
+    async def _review(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
         """Ask for each permission; return whether all were answered."""
-        wanted, before = needed(self._settings), len(self._missing)
-        self._missing = [each for each in self._missing if each in wanted]
-        for each in wanted:
+        before = len(self._missing)
+        for each in tuple(wanted):
             try:
-                allowed = await is_allowed(kube, each.attributes)
+                allowed = await self._is_allowed(kube, each)
             except ToolsetError as error:  # whoever needs the API server tells of it
                 _log.debug("permissions cannot be reviewed", extra={"error": str(error)[:512]})
                 return False
@@ -84,6 +98,14 @@ class Preflight:
         if before and not self._missing:
             _log.info("permissions complete")
         return True
+
+    @staticmethod
+    async def _is_allowed(kube: KubeTransport, permission: Permission) -> bool:
+        """Ask, and ask again before a no is believed: an API server that has just started knows no roles yet."""
+        if await is_allowed(kube, permission.attributes):
+            return True
+        await anyio.sleep(PACE_S)
+        return await is_allowed(kube, permission.attributes)
 
     def _note(self, permission: Permission, *, allowed: bool) -> None:
         known = permission in self._missing

@@ -28,8 +28,13 @@ class Authorizer:
 
     def __init__(self, *denied: tuple[str, str]) -> None:
         self.denied = set(denied)
+        self.late = 0
         self.code = 201
-        self.asked = 0
+        self.heard: list[tuple[str, str]] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self.heard)
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[KubeTransport]:
@@ -46,16 +51,17 @@ class Authorizer:
             await runner.cleanup()
 
     async def _review(self, request: web.Request) -> web.Response:
-        self.asked += 1
         about = orjson.loads(await request.read())["spec"]["resourceAttributes"]
-        allowed = (about["verb"], about["resource"]) not in self.denied
+        self.heard.append((about["verb"], about["resource"]))
+        allowed = self.heard[-1] not in self.denied and self.heard.count(self.heard[-1]) > self.late
         return web.Response(status=self.code, body=orjson.dumps({"status": {"allowed": allowed}}))
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(preflight, "FIRST_AFTER_S", 0.02)
-    monkeypatch.setattr(preflight, "AGAIN_AFTER_S", 0.02)
+    monkeypatch.setattr(preflight, "AGAIN_AFTER_S", (0.02, 0.02))
+    monkeypatch.setattr(preflight, "CALM_S", 0.02)
     monkeypatch.setattr(preflight, "PACE_S", 0.0)
     caplog.set_level(logging.INFO, "toolset")
 
@@ -84,8 +90,9 @@ async def test_what_is_missing_is_named_once_and_what_is_granted_later_is_notice
     server, metrics = Authorizer(("list", "services"), ("patch", "events")), Metrics("1")
     check = Preflight(Settings(), metrics)
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
-        await until(lambda: server.asked >= 3 * len(needed(Settings())))
+        await until(lambda: server.asked >= len(needed(Settings())) + 20)
         assert lines(caplog) == ["permission missing", "permission missing"]
+        assert {*server.heard[-8:]} == server.denied  # and nothing else is asked again
         assert fields(caplog, ("verb", "resource", "k8s.namespace.name", "detail")) == [
             "list",
             "services",
@@ -146,3 +153,24 @@ async def test_while_nothing_is_listed_it_asks_only_once_something_was_refused(
         assert server.asked == 0
         check.refused()
         await until(lambda: lines(caplog) == ["permission missing"])
+
+
+async def test_a_no_that_is_said_once_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
+    server, once = Authorizer(), len(needed(Settings()))
+    server.late = 1
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
+        await until(lambda: server.asked == 2 * once)
+        assert lines(caplog) == []
+
+
+async def test_what_is_missing_is_reason_enough_for_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    server = Authorizer(("list", "services"))
+    check = Preflight(Settings(), Metrics("1"))
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
+        await until(lambda: server.asked > len(needed(Settings())) + 2)
+        before = server.asked
+        check.refused()
+        await until(lambda: server.asked >= before + 4)
+        assert {*server.heard[before:]} == server.denied
+        assert lines(caplog) == ["permission missing"]
