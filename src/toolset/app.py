@@ -121,6 +121,8 @@ class App:
         """Stop in order, within the time that there is; ``scope`` holds all that runs."""
         shutdown = self._settings.shutdown
         self._stopping = True
+        if not self._terms.is_working:  # a standby must not take over what it would have to give back at once
+            self._leading.cancel()
         _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_at_once, received, scope)
@@ -143,9 +145,13 @@ class App:
         self._led.set()
 
     async def _serve(self, leadership: Leadership) -> None:
-        if leadership.stood_by:  # what its watches have missed may be published: its write must not undo it
-            await self._informers.refresh()
-        await self._terms.serve(leadership)
+        try:
+            if leadership.stood_by:  # what its watches have missed may be published: its write must not undo it
+                await self._informers.refresh()
+            await self._terms.serve(leadership)
+        finally:
+            if self._stopping:  # also when the Lease was lost: who stops does not stand by for it
+                self._leading.cancel()
 
     async def _drain(self) -> None:
         """Finish what is in work, publish it, give the Lease back, and take no more."""

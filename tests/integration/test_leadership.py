@@ -1,7 +1,9 @@
 """Two replicas on one cluster: one works, the other takes over, and never both."""
 
+import json
 import re
 import signal
+import socket
 import threading
 import time
 from typing import Any, Final
@@ -123,3 +125,51 @@ def test_a_following_leader_keeps_what_is_published_though_its_first_probe_fails
     eventually(lambda: pair.standby.metric("toolset_probes_total", type="grafana", outcome="alive") >= 1, within_s=10)
     assert pair.cluster.urls() == expected_urls("grafana", BOARDS[:1])
     assert len(pair.writers()) == writes
+
+
+def test_a_standby_that_stops_does_not_take_the_lease_that_its_leader_gives_back(
+    cluster: Cluster, start: Start
+) -> None:
+    cluster.admin.delete(LEASE)
+    leader = start(cluster, (), ELECTION__ENABLED="true")
+    eventually(lambda: leader.logged("leadership taken"), within_s=10)
+    standby = start(cluster, (), ELECTION__ENABLED="true", SHUTDOWN__DELAY="4s")
+    eventually(lambda: standby.logged("leader seen"), within_s=10)
+
+    standby.terminate()
+    eventually(lambda: standby.logged("stopping"), within_s=2)
+    leader.terminate()
+    assert leader.wait(within_s=10) == 0
+    assert standby.exit_code is None  # it had the time to take it
+    assert standby.wait(within_s=10) == 0
+    assert standby.logged("leadership taken") == []
+
+
+def test_a_leader_that_loses_the_lease_while_it_drains_ends_at_once(
+    cluster: Cluster, start: Start, backends: Backends
+) -> None:
+    cluster.admin.delete(LEASE)
+    cluster.create(BOARDS[0])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        routes = {**backends.connect_to(BOARDS[:1]), BOARDS[1].authority: f"127.0.0.1:{silent.getsockname()[1]}"}
+        leader = start(
+            cluster,
+            (),
+            ELECTION__ENABLED="true",
+            ELECTION__RETRY_PERIOD="200ms",
+            HEALTH__CONNECT_TO=json.dumps(routes),
+            HEALTH__TIMEOUT="10s",
+            SHUTDOWN__TIMEOUT="25s",
+        )
+        settles(cluster.urls, expected_urls("grafana", BOARDS[:1]), within_s=10)
+        cluster.create(BOARDS[1])
+        silent.settimeout(5)
+        probe, _ = silent.accept()
+        leader.terminate()
+        eventually(lambda: leader.logged("stopping"), within_s=2)
+        stolen = {"spec": {"holderIdentity": "another", "leaseTransitions": 1_000, "leaseDurationSeconds": 60}}
+        cluster.patch(LEASE, stolen)
+        assert leader.wait(within_s=5) == 0
+        probe.close()
+    assert cluster.admin.get(LEASE).json()["spec"]["holderIdentity"] == "another"
+    cluster.admin.delete(LEASE)
