@@ -7,7 +7,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 import yaml
@@ -20,6 +20,8 @@ from toolset.errors import SettingsError
 from toolset.settings import Duration, Settings
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
+DEPTH_LIMIT: Final = 32
+"""So many collections may lie within each other; no setting needs half of that."""
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
 _SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
@@ -39,8 +41,8 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def can_change(self) -> bool:
-        """Whether the file may be read again."""
-        return self.file not in {"", "-"}
+        """Whether there is a file that may be read again: a pipe gives its content but once."""
+        return bool(self.file) and Path(self.file).is_file()
 
     def read(self) -> str:
         """Return the content of the file; nothing when there is none.
@@ -105,11 +107,38 @@ def _is_text(path: list[str]) -> bool:
 
 def _parse(text: str, source: str) -> object:
     try:
-        return cast("object", yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML lets all out
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem, mark = _excess(text)
+        document = None if problem else cast("object", yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # PyYAML lets all out
+        place = _place(getattr(error, "problem_mark", None))
         raise SettingsError(f"{source}{place}: this is not valid YAML") from error
+    if problem:
+        raise SettingsError(f"{source}{_place(mark)}: {problem}")
+    return document
+
+
+def _excess(text: str) -> tuple[str, object]:
+    """Look at the text without building anything; return what nobody could take or write again, and where."""
+    around: list[str | None] = []  # the anchors of the collections that are open
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        match event:
+            case yaml.CollectionStartEvent():
+                around.append(event.anchor)
+                if len(around) > DEPTH_LIMIT:
+                    return f"this is nested more than {DEPTH_LIMIT} deep", event.start_mark
+            case yaml.CollectionEndEvent():
+                around.pop()
+            case yaml.AliasEvent() if event.anchor in around:
+                return f"`*{event.anchor}` is inside of what it stands for", event.start_mark
+            case yaml.ScalarEvent() if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+                return "this is not valid Unicode", event.start_mark
+            case _:
+                pass
+    return "", None
+
+
+def _place(mark: Any) -> str:
+    return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _merge(document: object, source: str) -> dict[str, object]:

@@ -69,7 +69,7 @@ class Reloader:
 
     async def look(self) -> None:
         """Look at the file once."""
-        before, self._found = self._found, await anyio.to_thread.run_sync(self._content)
+        before, self._found = self._found, await anyio.to_thread.run_sync(self._content, abandon_on_cancel=True)
         if self._found == before and self._found != self._seen:
             self._seen = self._found
             self._consider(self._found)
@@ -89,6 +89,9 @@ class Reloader:
             check(wanted)
         except SettingsError as error:
             self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to end what works
+            _log.exception("settings cannot be checked")
+            self._refuse(f"they cannot be checked ({type(error).__name__})")
         else:
             self._put_in_force(wanted)
 

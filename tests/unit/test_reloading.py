@@ -1,4 +1,5 @@
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from fakes.background import running
+from toolset import reloading
 from toolset.adapters.metrics import Metrics
 from toolset.loading import Source
 from toolset.reloading import LOOK_S, Reloader, merge
@@ -194,8 +196,38 @@ async def test_it_looks_for_as_long_as_it_runs(world: World) -> None:
             await anyio.sleep(LOOK_S)
 
 
-@pytest.mark.parametrize("file", ["", "-"])
-async def test_where_no_file_could_change_nothing_is_followed(file: str) -> None:
+async def test_a_bug_of_ours_leaves_the_settings_as_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(_: Settings) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(reloading, "check", stumble)
+    await world.write("health: {timeout: 2s}")
+
+    assert (world.adopted, world.lines) == (
+        [],
+        ["settings cannot be checked", "settings not valid; those in force stay"],
+    )
+    assert caplog.records[0].exc_info
+
+
+async def test_a_read_that_hangs_does_not_keep_the_process(world: World) -> None:
+    world.file.unlink()
+    os.mkfifo(world.file)
+    with anyio.move_on_after(LOOK_S) as patience:
+        await world.look()
+    assert patience.cancelled_caught
+    os.close(os.open(world.file, os.O_RDWR))  # lets the thread that reads go on
+
+
+@pytest.mark.parametrize("file", ["", "-", "pipe"])
+async def test_where_no_file_could_change_nothing_is_followed(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")  # as a shell makes one for --config <(…)
+
     def unexpected(*_: object) -> None:
         pytest.fail("nothing can have changed")
 

@@ -143,7 +143,25 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
         pytest.param("a: \x00", {}, {}, "toolset.yaml: this is not valid YAML", id="not text"),
         pytest.param("log: 2024-13-45", {}, {}, "toolset.yaml: this is not valid YAML", id="no such day"),
         pytest.param(
-            "log: " + "[" * 1200, {}, {}, "toolset.yaml: this is not valid YAML", id="deeper than anybody writes"
+            "log: " + "[" * 1200,
+            {},
+            {},
+            "toolset.yaml, line 1, column 37: this is nested more than 32 deep",
+            id="deeper than anybody writes",
+        ),
+        pytest.param(
+            "output: {base_toolsets: {a: {config: &c {b: *c}}}}",
+            {},
+            {},
+            "toolset.yaml, line 1, column 45: `*c` is inside of what it stands for",
+            id="an anchor that holds itself",
+        ),
+        pytest.param(
+            'output: {base_toolsets: {a: {config: {b: "\\ud800"}}}}',
+            {},
+            {},
+            "toolset.yaml, line 1, column 42: this is not valid Unicode",
+            id="half of a character",
         ),
         pytest.param(
             "",
