@@ -274,11 +274,11 @@ class ShutdownSettings(_Section, frozen=True):
 
     Attributes:
         delay: Not ready for this long before anything stops, so that endpoints can propagate.
-        timeout: For everything, the delay included.
+        timeout: For all work to end, the delay included; to send the last traces may take 5 s more.
     """
 
     delay: Duration = Duration(5)
-    timeout: Duration = Duration(30)
+    timeout: Duration = Duration(24)
 
 
 class LogSettings(_Section, frozen=True):

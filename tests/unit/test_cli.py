@@ -194,13 +194,24 @@ def test_an_api_server_that_is_not_there_is_one_sentence(tmp_path: Path, capsys:
     assert "the API server did not answer" in text
 
 
-def test_a_protocol_of_traces_that_does_not_exist_is_one_sentence() -> None:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "kafka"}
-    finished = toolset("run", environment=given)
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "kafka"}, "OTEL_EXPORTER_OTLP_PROTOCOL: `kafka` is not supported"),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer"),
+        (
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "zip"},
+            'Invalid value "zip" for compression envvar OTEL_EXPORTER_OTLP_COMPRESSION',
+        ),
+    ],
+    ids=["protocol", "limit", "compression"],
+)
+def test_a_variable_of_traces_that_means_nothing_is_one_sentence(variables: dict[str, str], words: str) -> None:
+    finished = toolset("run", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", **variables})
 
     assert finished.returncode == 1
     assert one_sentence(finished.stderr)
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL: `kafka` is not supported" in finished.stderr
+    assert words in finished.stderr
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:

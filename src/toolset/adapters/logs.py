@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         context = trace.get_current_span().get_span_context()
-        if context.is_valid:
+        if context.trace_flags.sampled:  # else nobody will ever find it
             line["trace_id"] = trace.format_trace_id(context.trace_id)
             line["span_id"] = trace.format_span_id(context.span_id)
         if record.exc_info:

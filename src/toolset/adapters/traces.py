@@ -6,7 +6,7 @@ The SDK itself reads the variables of exporter, batches, sampler, resource and l
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from opentelemetry import trace
 from toolset.errors import SettingsError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
@@ -72,17 +73,9 @@ def set_up_traces(
     for name in _NUMBERS:
         if (value := environment.get(name, "1")) and not value.strip().isdecimal():
             raise SettingsError(f"{name}: `{value}` is no whole number")
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - 0.1 s to load
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
-
-    named = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    resource = Resource.create({"service.name": named, "service.version": version, "service.instance.id": instance})
     try:
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        for make in exporters:
-            provider.add_span_processor(BatchSpanProcessor(make()))
-    except (ValueError, OSError) as error:
+        provider = _provider(exporters, version, instance)
+    except Exception as error:  # the SDK lets out what it meets; the variables are all that it was given
         raise SettingsError(f"traces cannot be exported as the variables OTEL_* say: {error}") from error
     trace.set_tracer_provider(provider)
 
@@ -93,6 +86,19 @@ def set_up_traces(
         flush.join(flush_s)
 
     return Tracing(stop, 1.0 if environment.get(_SAMPLER) else UNEVENTFUL_SHARE)
+
+
+def _provider(exporters: Sequence["Callable[[], SpanExporter]"], version: str, instance: str) -> "TracerProvider":
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - 0.1 s to load
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+
+    ours = {"service.name": SERVICE_NAME, "service.version": version, "service.instance.id": instance}
+    theirs = OTELResourceDetector().detect().attributes
+    provider = TracerProvider(resource=Resource.create({**ours, **theirs}), shutdown_on_exit=False)
+    for make in exporters:
+        provider.add_span_processor(BatchSpanProcessor(make()))
+    return provider
 
 
 def _exporters(environment: Mapping[str, str]) -> list["Callable[[], SpanExporter]"]:

@@ -45,13 +45,23 @@ def test_a_json_line_has_time_level_logger_message_and_fields() -> None:
     }
 
 
-def test_a_json_line_carries_the_ids_of_the_trace() -> None:
-    context = trace.SpanContext(TRACE_ID, SPAN_ID, is_remote=False)
+@pytest.mark.parametrize(
+    ("flags", "ids"),
+    [
+        pytest.param(
+            trace.TraceFlags.SAMPLED,
+            {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"},
+            id="exported",
+        ),
+        pytest.param(trace.TraceFlags.DEFAULT, {}, id="dropped by a sampler"),
+    ],
+)
+def test_a_json_line_carries_the_ids_of_a_trace_that_can_be_found(flags: int, ids: dict[str, str]) -> None:
+    context = trace.SpanContext(TRACE_ID, SPAN_ID, is_remote=False, trace_flags=trace.TraceFlags(flags))
     with trace.use_span(trace.NonRecordingSpan(context)):
         content = orjson.loads(JsonFormatter().format(record()))
 
-    assert content["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
-    assert content["span_id"] == "b7ad6b7169203331"
+    assert {name: value for name, value in content.items() if name.endswith("_id")} == ids
 
 
 def test_a_json_line_with_a_traceback_is_one_line() -> None:

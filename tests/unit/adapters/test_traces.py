@@ -129,6 +129,16 @@ def test_the_environment_may_name_the_service() -> None:
     assert (resource["service.name"], resource["k8s.cluster.name"]) == ("mine", "east")
 
 
+def test_what_the_environment_says_of_the_resource_counts() -> None:
+    with Collector() as collector:
+        given = {"OTEL_RESOURCE_ATTRIBUTES": "service.name=mine,service.instance.id=pod-7"}
+        traced(collector.environment() | given)
+
+    (resource,) = collector.resources()
+    named = [resource[f"service.{each}"] for each in ("name", "instance.id", "version")]
+    assert named == ["mine", "pod-7", "1.2.3"]
+
+
 def test_a_sampler_that_is_set_decides_alone() -> None:
     with Collector() as collector:
         shown = traced(collector.environment() | {"OTEL_TRACES_SAMPLER": "always_off"})
