@@ -32,7 +32,8 @@ from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
-from toolset.terms import Stores, Terms
+from toolset.term import Stores
+from toolset.terms import Terms
 from toolset.wiring import check, elector_options, identity, lease_key, named, target_key, transport
 
 FLUSH_EVENTS_S: Final = 1.0
@@ -61,7 +62,7 @@ class App:
             target_uid=self._target_uid,
             observer=EventMetrics(self._metrics),
         )
-        stores = Stores(self._informers.services, self._informers.config_maps)
+        stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
         self._terms = Terms(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
         self._elector = self._make_elector() if settings.election.enabled else None
         self._stopping = False

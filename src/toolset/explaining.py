@@ -11,8 +11,8 @@ from toolset.core.findings import ALIVE, Findings
 from toolset.core.verdict import Candidate, Rejected, Verdict
 from toolset.errors import SettingsError
 from toolset.manifests import Manifests
-from toolset.model import Key, Service
-from toolset.planning import read_all
+from toolset.model import Key, namespace_key
+from toolset.planning import read_all, read_namespaces
 from toolset.settings import Settings
 from toolset.wiring import detection_options, transport
 
@@ -55,7 +55,13 @@ class Explanation(msgspec.Struct, frozen=True):
 
 def explain_manifests(settings: Settings, manifests: Manifests) -> list[Explanation]:
     """Return what is made of every Service in ``manifests``, in the order of their names; nothing is probed."""
-    return _explain(settings, manifests.services)
+    findings, options = Findings(), detection_options(settings)
+    for service in manifests.services:
+        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
+        findings.detected(service.key, verdict)
+        if isinstance(verdict, Candidate):
+            findings.probed(verdict, ALIVE)
+    return [_flat(key, verdict) for key, verdict in findings.verdicts().items()]
 
 
 async def explain_service(settings: Settings, key: Key) -> Explanation:
@@ -68,20 +74,12 @@ async def explain_service(settings: Settings, key: Key) -> Explanation:
     async with transport(settings, dict(os.environ)) as kube:
         prefix = settings.discovery.annotation_prefix
         found = await read_all(KubeSource(kube, services(key.namespace, prefix), jitter=random.random))
-    for explanation in _explain(settings, tuple(found)):  # the whole namespace, because twins live side by side
+        spaces = await read_namespaces(kube, settings, key.namespace)
+    whole = Manifests(tuple(found), {}, spaces)  # the whole namespace, because twins live side by side
+    for explanation in explain_manifests(settings, whole):
         if explanation.name == key.name:
             return explanation
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
-
-
-def _explain(settings: Settings, found: tuple[Service, ...]) -> list[Explanation]:
-    findings, options = Findings(), detection_options(settings)
-    for service in found:
-        verdict = detect(service, options)
-        findings.detected(service.key, verdict)
-        if isinstance(verdict, Candidate):
-            findings.probed(verdict, ALIVE)
-    return [_flat(key, verdict) for key, verdict in findings.verdicts().items()]
 
 
 def _flat(key: Key, verdict: Verdict) -> Explanation:

@@ -7,10 +7,10 @@ from typing import Final, Protocol, TypeVar
 import anyio
 import msgspec
 
-from toolset.adapters.kube.source import IDLE_S, KubeSource, Resource, config_map, services
+from toolset.adapters.kube.source import IDLE_S, KubeSource, Resource, config_map, namespaces, services
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
-from toolset.model import Lease, Service
+from toolset.model import Lease, Namespace, Service
 from toolset.observers import ReflectorLog, handler_failed, handler_slow
 from toolset.runtime.backoff import Backoff
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
@@ -25,6 +25,8 @@ CONTACT_LOST_S: Final = 180.0
 """Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
 STUCK_AFTER_S: Final = IDLE_S + 90.0
 """A reflector that neither heard nor tried anything for this long does not turn any more, however sick the server."""
+NAMESPACES_WITHIN_S: Final = 2.0
+"""What can do without the Namespaces waits for them no longer than this, seconds, and no more once they are refused."""
 LAG_EVERY_S: Final = 5.0
 
 
@@ -44,8 +46,8 @@ class _Follower(Protocol):
     async def refresh(self) -> None: ...
 
 
-class _Needed(msgspec.Struct, frozen=True):
-    """What readiness and a new leader's first write wait for."""
+class _Followed(msgspec.Struct, frozen=True):
+    """One resource in one place, and what follows it."""
 
     store: _Synced
     log: ReflectorLog
@@ -53,7 +55,12 @@ class _Needed(msgspec.Struct, frozen=True):
 
 
 class Informers:
-    """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added."""
+    """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added.
+
+    Where all namespaces are watched, the Namespaces themselves are followed too. They are a help, not a need: without
+    them the service works, and keeps the Services of a namespace that ends until they are deleted themselves. A leader
+    that begins before they have been listed may publish those for the moment until they are.
+    """
 
     def __init__(self, settings: Settings, kube: KubeTransport, metrics: Metrics) -> None:
         self._kube = kube
@@ -62,15 +69,19 @@ class Informers:
         retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
         self._options = ReflectorOptions(backoff=retries)
         self._reflectors: list[_Follower] = []
-        self._needed: list[_Needed] = []
+        self._needed: list[_Followed] = []
         prefix = settings.discovery.annotation_prefix
         stores: dict[str, Store[Service]] = {}
         for namespace in settings.discovery.watch_namespaces or ("",):
-            stores[namespace], needed = self._follow(services(namespace, prefix), "services")
-            self._needed.append(needed)
+            stores[namespace], followed = self._follow(services(namespace, prefix), "services")
+            self._needed.append(followed)
         self.services: Union[Service] = Union(stores)
-        self.config_maps, needed = self._follow(config_map(target_key(settings)), "configmaps")
-        self._needed.append(needed)
+        self.config_maps, followed = self._follow(config_map(target_key(settings)), "configmaps")
+        self._needed.append(followed)
+        self.namespaces: Store[Namespace] = Store(handler_failed)
+        self._namespaces: _Followed | None = None
+        if not settings.discovery.watch_namespaces:
+            self.namespaces, self._namespaces = self._follow(namespaces(), "namespaces")
 
     def add(self, resource: Resource[Lease], name: str, handler: Callable[[Delta[Lease]], None]) -> None:
         """Follow ``resource`` too; readiness does not wait for it."""
@@ -85,15 +96,24 @@ class Informers:
                 group.start_soon(reflector.run)
 
     async def wait_synced(self) -> None:
-        """Return once the Services and the ConfigMap have been listed."""
+        """Return once the Services and the ConfigMap have been listed; the Namespaces too, if that goes fast."""
         await self.services.wait_synced()
         await self.config_maps.wait_synced()
+        if self._namespaces is not None:
+            with anyio.move_on_after(NAMESPACES_WITHIN_S):
+                await self._namespaces.log.wait_attempted()
 
     async def refresh(self) -> None:
-        """List the Services and the ConfigMap again; return once that is done, however long the API server takes."""
+        """List the Services and the ConfigMap again; return once that is done, however long the API server takes.
+
+        The Namespaces are listed again too, if that goes fast and they ever could be.
+        """
         async with anyio.create_task_group() as group:
             for needed in self._needed:
                 group.start_soon(needed.reflector.refresh)
+            if self._namespaces is not None and self._namespaces.store.is_synced:
+                with anyio.move_on_after(NAMESPACES_WITHIN_S):
+                    await self._namespaces.reflector.refresh()
 
     def unsynced(self) -> str:
         """Return what has not been listed yet and why; empty when nothing is missing."""
@@ -102,7 +122,7 @@ class Informers:
 
     def out_of_contact(self) -> str:
         """Return that the API server has been silent for too long; empty when it has not."""
-        silent_s = anyio.current_time() - min(reflector.heard_at for reflector in self._reflectors)
+        silent_s = anyio.current_time() - min(needed.reflector.heard_at for needed in self._needed)
         if self.unsynced() or silent_s < CONTACT_LOST_S:
             return ""
         return f"no answer from the API server for {silent_s:.0f} s"
@@ -122,7 +142,7 @@ class Informers:
             await anyio.sleep_until(due)
             self._metrics.loop_lag.set(anyio.current_time() - due)
 
-    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], _Needed]:
+    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], _Followed]:
         store: Store[V] = Store(handler_failed, on_slow_handler=handler_slow)
         log = ReflectorLog(self._metrics, name)
         reflector = Reflector(
@@ -136,4 +156,4 @@ class Informers:
         )
         log.watch(lambda: anyio.current_time() - reflector.heard_at, lambda: len(store))
         self._reflectors.append(reflector)
-        return store, _Needed(store, log, reflector)
+        return store, _Followed(store, log, reflector)

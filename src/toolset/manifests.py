@@ -1,4 +1,4 @@
-"""Read Services and ConfigMaps from manifest files: what ``kubectl get -o yaml`` prints, or what people apply."""
+"""Read manifest files, Services above all: what ``kubectl get -o yaml`` prints, or what people apply."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from toolset.errors import SettingsError
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ class Manifests(msgspec.Struct, frozen=True):
 
     services: tuple[Service, ...]
     config_maps: Mapping[Key, ConfigMap]
+    namespaces: Mapping[Key, Namespace] = {}
 
 
 class _Loader(yaml.CSafeLoader):
@@ -42,6 +43,7 @@ def read(files: Sequence[str]) -> Manifests:
     """
     services: dict[Key, Service] = {}
     config_maps: dict[Key, ConfigMap] = {}
+    namespaces: dict[Key, Namespace] = {}
     for file in files:
         for number, manifest in enumerate(_objects(_documents(file)), start=1):
             place = f"{file}, object {number}"
@@ -51,7 +53,10 @@ def read(files: Sequence[str]) -> Manifests:
             elif manifest.get("kind") == "ConfigMap":
                 found = _convert(manifest, ConfigMap, place)
                 config_maps[found.key] = found
-    return Manifests(tuple(services.values()), config_maps)
+            elif manifest.get("kind") == "Namespace":
+                namespace = _convert(manifest, Namespace, place, inside="")
+                namespaces[namespace.key] = namespace
+    return Manifests(tuple(services.values()), config_maps, namespaces)
 
 
 def _documents(file: str) -> list[object]:
@@ -80,9 +85,9 @@ def _objects(documents: Iterable[object]) -> Iterator[dict[str, object]]:
                 yield manifest
 
 
-def _convert(manifest: dict[str, object], kind: type[T], place: str) -> T:
+def _convert(manifest: dict[str, object], kind: type[T], place: str, inside: str = "default") -> T:
     metadata = manifest.get("metadata")
-    named: dict[str, Any] = {"namespace": "default", **metadata} if isinstance(metadata, dict) else {}
+    named: dict[str, Any] = {"namespace": inside, **metadata} if isinstance(metadata, dict) else {}
     try:
         return msgspec.convert({**manifest, "metadata": named}, kind)
     except msgspec.ValidationError as error:

@@ -44,18 +44,23 @@ class _Meta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
+
+
+class _LabelledMeta(_Meta, frozen=True, rename="camel", gc=False):
+    """The same, where labels and annotations are read too."""
+
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
 
 
-class ServiceMeta(_Meta, frozen=True, rename="camel", gc=False):
+class ServiceMeta(_LabelledMeta, frozen=True, rename="camel", gc=False):
     """What is read of a Service's ``metadata``; timestamps are RFC 3339 in UTC, so they sort as text."""
 
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
 
 
-class ConfigMapMeta(_Meta, frozen=True, rename="camel", gc=False):
+class ConfigMapMeta(_LabelledMeta, frozen=True, rename="camel", gc=False):
     """What is read of the ConfigMap's ``metadata``; the one object whose field managers matter."""
 
     managed_fields: tuple[FieldsEntry, ...] | None = None
@@ -108,6 +113,12 @@ class _Object(msgspec.Struct, frozen=True, gc=False):
         """``metadata.resourceVersion``."""
         return self.metadata.resource_version
 
+
+class _Labelled(_Object, frozen=True, gc=False):
+    """An object whose labels and annotations are read."""
+
+    metadata: _LabelledMeta
+
     @property
     def labels(self) -> dict[str, str]:
         """The labels; empty when there are none."""
@@ -119,7 +130,7 @@ class _Object(msgspec.Struct, frozen=True, gc=False):
         return self.metadata.annotations or {}
 
 
-class Service(_Object, frozen=True, gc=False):
+class Service(_Labelled, frozen=True, gc=False):
     """The part of a v1 Service that detection reads."""
 
     metadata: ServiceMeta = msgspec.field(default_factory=ServiceMeta)
@@ -136,7 +147,7 @@ class Service(_Object, frozen=True, gc=False):
         return self.spec.cluster_ip == "None"
 
 
-class ConfigMap(_Object, frozen=True, gc=False):
+class ConfigMap(_Labelled, frozen=True, gc=False):
     """The part of a v1 ConfigMap that publishing reads."""
 
     metadata: ConfigMapMeta = msgspec.field(default_factory=ConfigMapMeta)
@@ -146,6 +157,28 @@ class ConfigMap(_Object, frozen=True, gc=False):
     def entries(self) -> dict[str, str]:
         """The data; empty when there is none."""
         return self.data or {}
+
+
+class NamespaceMeta(_Meta, frozen=True, rename="camel", gc=False):
+    """What is read of a Namespace's ``metadata``."""
+
+    deletion_timestamp: str | None = None
+
+
+class Namespace(_Object, frozen=True, gc=False):
+    """The part of a v1 Namespace that detection reads; its key is that of :func:`namespace_key`."""
+
+    metadata: NamespaceMeta = msgspec.field(default_factory=NamespaceMeta)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is being deleted, with all that is in it."""
+        return bool(self.metadata.deletion_timestamp)
+
+
+def namespace_key(name: str) -> Key:
+    """Return the key of the Namespace ``name``, which itself is in none."""
+    return Key("", name)
 
 
 class LeaseMeta(_Meta, frozen=True, rename="camel", gc=False):

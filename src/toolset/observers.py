@@ -100,6 +100,11 @@ class ReflectorLog:
         self._metrics = metrics
         self.resource = resource
         self.problem = ""
+        self._attempted = anyio.Event()
+
+    async def wait_attempted(self) -> None:
+        """Return once a first list is complete, or has failed."""
+        await self._attempted.wait()
 
     def watch(self, silent_s: Callable[[], float], objects: Callable[[], int]) -> None:
         """Measure silence and store whenever somebody asks."""
@@ -109,6 +114,7 @@ class ReflectorLog:
     def listed(self, items: int, took_s: float, reason: str) -> None:
         """Log a complete list."""
         self.problem = ""
+        self._attempted.set()
         self._metrics.lists.labels(self.resource).inc()
         self._metrics.relists.labels(self.resource, reason).inc()
         self._metrics.list_time.labels(self.resource).observe(took_s)
@@ -140,6 +146,7 @@ class ReflectorLog:
     def failed(self, error: ToolsetError, retry_in_s: float) -> None:
         """Log a failed attempt."""
         self.problem = _text(error)
+        self._attempted.set()
         self._metrics.reflector_failures.labels(self.resource).inc()
         _log.warning(
             "list or watch failed",

@@ -1,6 +1,7 @@
 """What the service has to be allowed to do, as its settings are."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import msgspec
 
@@ -53,13 +54,7 @@ def needed(settings: Settings) -> tuple[Permission, ...]:
 
 
 def _needed(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
-    spaces = settings.discovery.watch_namespaces or ("",)
-    for space in spaces:
-        for verb in ("list", "watch"):
-            yield ResourceAttributes(verb, "", "services", namespace=space), "no Service is seen"
-    if settings.health.via == "apiserver-proxy":
-        for space in spaces:
-            yield ResourceAttributes("get", "", "services", "proxy", space), "no backend can be probed"
+    yield from _services(settings)
     yield from _config_map(target_key(settings))
     if settings.election.enabled:
         yield from _lease(lease_key(settings))
@@ -69,6 +64,19 @@ def _needed(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
     if settings.notify.deployment:
         space, _, name = settings.notify.deployment.partition("/")
         yield ResourceAttributes("patch", "apps", "deployments", "", space, name), "its pods are not told of changes"
+
+
+def _services(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
+    spaces = settings.discovery.watch_namespaces or ("",)
+    for space, verb in product(spaces, ("list", "watch")):
+        yield ResourceAttributes(verb, "", "services", namespace=space), "no Service is seen"
+    if not settings.discovery.watch_namespaces:
+        loss = "a Service stays published while its namespace is being deleted, until it is deleted itself"
+        for verb in ("list", "watch"):
+            yield ResourceAttributes(verb, "", "namespaces"), loss
+    if settings.health.via == "apiserver-proxy":
+        for space in spaces:
+            yield ResourceAttributes("get", "", "services", "proxy", space), "no backend can be probed"
 
 
 def _config_map(target: Key) -> Iterator[tuple[ResourceAttributes, str]]:

@@ -9,14 +9,16 @@ from typing import TypeVar
 import anyio
 import msgspec
 
-from toolset.adapters.kube.source import KubeSource, config_map, services
+from toolset.adapters.kube.source import KubeSource, config_map, namespaces, services
+from toolset.adapters.kube.transport import KubeTransport
 from toolset.core.detection import detect
 from toolset.core.findings import ALIVE, Findings
 from toolset.core.health import Thresholds
 from toolset.core.plan import INSTANCE, Apply, Desired, manifest
 from toolset.core.verdict import Candidate, Verdict
+from toolset.errors import ForbiddenError
 from toolset.manifests import Manifests
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.listwatch import ListerWatcher
 from toolset.runtime.store import Stored
@@ -62,24 +64,20 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
         found: list[Service] = []
         for namespace in settings.discovery.watch_namespaces or ("",):
             found += await read_all(KubeSource(kube, services(namespace, prefix), jitter=random.random))
+        spaces = await read_namespaces(kube, settings)
         current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
-    return await _report(settings, found, current[0] if current else None, assume_healthy=assume_healthy)
+    cluster = Manifests(tuple(found), {each.key: each for each in current}, spaces)
+    return await plan_manifests(settings, cluster, assume_healthy=assume_healthy)
 
 
 async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
     """Return what would be published if ``manifests`` were the cluster."""
     current = manifests.config_maps.get(target_key(settings))
-    return await _report(settings, list(manifests.services), current, assume_healthy=assume_healthy)
-
-
-async def _report(
-    settings: Settings, found: list[Service], current: ConfigMap | None, *, assume_healthy: bool
-) -> Report:
     findings = Findings(Thresholds(rise=1, fall=1))
     options = detection_options(settings)
     candidates: list[Candidate] = []
-    for service in found:
-        verdict = detect(service, options)
+    for service in manifests.services:
+        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
         findings.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)
@@ -122,6 +120,23 @@ async def _probe_all(settings: Settings, findings: Findings, candidates: list[Ca
 
         for candidate in candidates:
             group.start_soon(look, candidate)
+
+
+async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "") -> Mapping[Key, Namespace]:
+    """Return all Namespaces, or the one called ``name``, as far as the service would know them.
+
+    None where the settings follow some namespaces only, or where these credentials may not list them.
+
+    Raises:
+        ToolsetError: The API server cannot be reached.
+    """
+    if settings.discovery.watch_namespaces:
+        return {}
+    try:
+        found = await read_all(KubeSource(kube, namespaces(name), jitter=random.random))
+    except ForbiddenError:
+        return {}
+    return {each.key: each for each in found}
 
 
 async def read_all(source: ListerWatcher[V]) -> list[V]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+import msgspec
 
 from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
@@ -19,7 +20,7 @@ from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
 from toolset.core.plan import owned_keys
 from toolset.core.published import published_urls
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.notifier import Notifier
 from toolset.observers import PassObserver, QueueMetrics
 from toolset.reconcile_log import ReconcileLog
@@ -52,26 +53,38 @@ RESYNC_PRIORITY: Final = -100
 _log: Final = logging.getLogger("toolset")
 
 
+class Stores(msgspec.Struct, frozen=True):
+    """What is known of the cluster.
+
+    Attributes:
+        services: The Services.
+        config_maps: The ConfigMap.
+        namespaces: The Namespaces; empty where they are not followed.
+    """
+
+    services: Union[Service]
+    config_maps: Store[ConfigMap]
+    namespaces: Store[Namespace]
+
+
 class Term:
     """The queues, the passes and what they found; :meth:`run` works until it is drained or cancelled."""
 
     def __init__(
         self,
         settings: Settings,
-        services: Union[Service],
-        config_maps: Store[ConfigMap],
+        stores: Stores,
         applier: KubeApplier,
         prober: HttpProber,
         notifier: Notifier,
         telemetry: Telemetry,
     ) -> None:
-        """Build the parts; both stores must be synced.
+        """Build the parts; the stores of Services and of the ConfigMap must be synced.
 
         Args:
             settings: The settings.
-            services: The stored Services.
-            config_maps: The stored ConfigMap.
-            applier: What writes it, as long as the term lasts.
+            stores: What is known of the cluster.
+            applier: What writes the ConfigMap, as long as the term lasts.
             prober: What asks backends.
             notifier: What tells readers of the ConfigMap.
             telemetry: By what it tells of itself.
@@ -80,8 +93,9 @@ class Term:
         self._notifier = notifier
         metrics, self._traces = telemetry.metrics, telemetry.traces
         metrics.config_map_limit.set(settings.output.limit_kib * 1024)
-        self._services = services
-        self._config_maps = config_maps
+        self._services = stores.services
+        self._config_maps = stores.config_maps
+        self._namespaces = stores.namespaces
         self._metrics = metrics
         self._target = target_key(settings)
         self._verdicts = VerdictLog(metrics, telemetry.recorder)
@@ -113,6 +127,7 @@ class Term:
         settings, health = self._settings, self._settings.health
         service_pass = ServiceReconciler(
             self._services,
+            self._namespaces,
             findings,
             self._gate,
             self._events,
@@ -168,6 +183,7 @@ class Term:
             at_the_end.callback(self._verdicts.close)
             for registration in self._services.subscribe(self._on_service):
                 at_the_end.callback(registration.cancel)
+            at_the_end.callback(self._namespaces.subscribe(self._on_namespace).cancel)
             at_the_end.callback(self._config_maps.subscribe(self._on_config_map).cancel)
             self._service_debounce.flush()
             self._begin_gate()
@@ -245,10 +261,24 @@ class Term:
     def _on_service(self, delta: Delta[Service]) -> None:
         changed = delta.new or delta.old
         if changed is not None:
-            key = changed.key
-            if self._gate.is_open:
-                self._changed_at.setdefault(key, anyio.current_time())
-            self._service_debounce.poke(key)
+            self._look_again_at(changed.key)
+
+    def _on_namespace(self, delta: Delta[Namespace]) -> None:
+        """Look again at the Services of a namespace that begins to end, or is gone and may be made anew.
+
+        Both are rare enough to search all Services for them; any other change of a namespace is no news.
+        """
+        changed = delta.new or delta.old
+        if changed is None or _is_ending(delta.old) == _is_ending(delta.new):
+            return
+        for key in self._services.snapshot():
+            if key.namespace == changed.key.name:
+                self._look_again_at(key)
+
+    def _look_again_at(self, service: Key) -> None:
+        if self._gate.is_open:
+            self._changed_at.setdefault(service, anyio.current_time())
+        self._service_debounce.poke(service)
 
     def _on_config_map(self, _: Delta[ConfigMap]) -> None:
         self._notifier.poke()
@@ -261,3 +291,7 @@ class Term:
     def _poke_target(self, target: Key) -> None:
         if self._gate.is_open:
             self._target_debounce.poke(target)
+
+
+def _is_ending(namespace: Namespace | None) -> bool:
+    return namespace is not None and namespace.is_ending

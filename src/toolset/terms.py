@@ -12,15 +12,12 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.core.plan import FIELD_MANAGER
-from toolset.model import ConfigMap, Service
 from toolset.notifier import Notifier
 from toolset.reconciler.ports import EventRecorder
 from toolset.runtime.election import Leadership
-from toolset.runtime.store import Store
-from toolset.runtime.union import Union
 from toolset.settings import LogSettings, Settings, ShutdownSettings
 from toolset.telemetry import Telemetry
-from toolset.term import Term
+from toolset.term import Stores, Term
 from toolset.tracing import NoTraces, PassTraces
 from toolset.wiring import prober
 
@@ -28,18 +25,6 @@ DRAIN_S: Final = 10.0
 """How long a term may take to end in order when the settings change, seconds: a probe, and a last write."""
 
 _log: Final = logging.getLogger("toolset")
-
-
-class Stores(msgspec.Struct, frozen=True):
-    """What is known of the cluster.
-
-    Attributes:
-        services: The Services.
-        config_maps: The ConfigMap.
-    """
-
-    services: Union[Service]
-    config_maps: Store[ConfigMap]
 
 
 class Terms:
@@ -60,7 +45,7 @@ class Terms:
         Args:
             settings: What is in force now.
             kube: The session with the API server.
-            stores: What is known of the cluster; synced before anything works.
+            stores: What is known of the cluster; Services and ConfigMap are synced before anything works.
             identity: Of this process.
             metrics: The series.
             recorder: What tells people.
@@ -107,8 +92,7 @@ class Terms:
             async with prober(settings) as health_prober:
                 self._term = Term(
                     settings,
-                    self._stores.services,
-                    self._stores.config_maps,
+                    self._stores,
                     self._applier(leadership),
                     health_prober,
                     notifier,

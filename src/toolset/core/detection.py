@@ -17,11 +17,13 @@ from toolset.core.globs import Namespaces, matches_any
 from toolset.core.identity import identify
 from toolset.core.index import Index
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
-from toolset.model import Service, ServicePort
+from toolset.model import Namespace, Service, ServicePort
 
 Mode = Literal["auto", "annotated"]
 
 _NO_MATCH: Final = Rejected(Reason.NO_MATCH)
+_TERMINATING: Final = Rejected(Reason.TERMINATING)
+_NAMESPACE_TERMINATING: Final = Rejected(Reason.TERMINATING, "its namespace is being deleted")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -75,17 +77,25 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         return Namespaces(self.trusted if self.mode == "auto" else ())
 
 
-def detect(service: Service, options: DetectionOptions) -> Verdict:
-    """Return the candidate that ``service`` is, or the reason why it is none. Never raises."""
-    verdict = _detect(service, options)
+def detect(service: Service, options: DetectionOptions, namespace: Namespace | None = None) -> Verdict:
+    """Return the candidate that ``service`` is, or the reason why it is none. Never raises.
+
+    Args:
+        service: The Service.
+        options: How to detect.
+        namespace: Where it is; ``None`` when nothing is known of that, which speaks against no Service.
+    """
+    verdict = _detect(service, options, namespace)
     if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
 
 
-def _detect(service: Service, options: DetectionOptions) -> Verdict:
+def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None) -> Verdict:
     if service.metadata.deletion_timestamp:
-        return Rejected(Reason.TERMINATING)
+        return _TERMINATING
+    if namespace is not None and namespace.is_ending:
+        return _NAMESPACE_TERMINATING
     if service.metadata.namespace not in options.included:
         return Rejected(Reason.NAMESPACE_EXCLUDED)
     asked = parse(service.annotations, options.prefix)

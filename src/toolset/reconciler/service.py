@@ -5,7 +5,7 @@ from collections.abc import Callable
 from toolset.core.detection import DetectionOptions, detect
 from toolset.core.findings import Findings
 from toolset.core.verdict import Rejected, Verdict
-from toolset.model import Key, Service
+from toolset.model import Key, Namespace, Service, namespace_key
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import ReconcileEvents
 from toolset.reconciler.spans import step
@@ -19,6 +19,7 @@ class ServiceReconciler:
     def __init__(
         self,
         services: Reader[Service],
+        namespaces: Reader[Namespace],
         findings: Findings,
         gate: Gate,
         events: ReconcileEvents,
@@ -31,6 +32,7 @@ class ServiceReconciler:
 
         Args:
             services: The stored Services.
+            namespaces: The stored Namespaces; a Service counts as if its namespace were well while that is unknown.
             findings: Where verdicts go.
             gate: Told of Services that need no probe.
             events: Told of new verdicts.
@@ -39,6 +41,7 @@ class ServiceReconciler:
             publish: Called when what is published may have to change.
         """
         self._services = services
+        self._namespaces = namespaces
         self._findings = findings
         self._gate = gate
         self._events = events
@@ -56,7 +59,7 @@ class ServiceReconciler:
                 self._changed(key, None)
             return DONE
         with step("detect"):
-            verdict = detect(service, self._options)
+            verdict = detect(service, self._options, self._namespaces.get(namespace_key(key.namespace)))
         changed = self._findings.detected(key, verdict, published=published)
         if isinstance(verdict, Rejected):
             self._gate.settle(key)

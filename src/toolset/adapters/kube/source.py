@@ -1,4 +1,4 @@
-"""Services and ConfigMaps as a reflector needs them: paged lists, and watches decoded line by line."""
+"""What a reflector follows, as it needs it: paged lists, and watches decoded line by line."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from toolset.adapters.kube.wire import (
     error_from,
 )
 from toolset.errors import OutOfSyncError
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page, Skipped
 from toolset.runtime.store import Stored
 
@@ -75,6 +75,11 @@ def services(namespace: str, annotation_prefix: str) -> Resource[Service]:
 def config_map(key: Key) -> Resource[ConfigMap]:
     """Return the one ConfigMap ``key``; the selector lets RBAC narrow the watch to its name."""
     return Resource(f"/api/v1/namespaces/{key.namespace}/configmaps", ConfigMap, f"metadata.name={key.name}")
+
+
+def namespaces(name: str = "") -> Resource[Namespace]:
+    """Return all Namespaces, or the one called ``name``."""
+    return Resource("/api/v1/namespaces", Namespace, f"metadata.name={name}" if name else "")
 
 
 class KubeSource(Generic[V]):
