@@ -23,7 +23,7 @@ from toolset.adapters.traces import UNEVENTFUL_SHARE
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
 from toolset.core.findings import Findings
-from toolset.model import Key, Service
+from toolset.model import Key, Namespace, NamespaceMeta, Service
 from toolset.observers import PassObserver, QueueMetrics
 from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.gate import Gate
@@ -56,12 +56,16 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
     metrics = Metrics("1")
     store: Store[Service] = Store(raising)
     store.replace(services, "1")
+    namespaces: Store[Namespace] = Store(raising)
+    found = {service.key.namespace for service in services}
+    namespaces.replace([Namespace(NamespaceMeta(name=name)) for name in sorted(found)], "1")
     queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
     gate = Gate(lambda: None)
     gate.begin(store.snapshot(), frozenset())
     verdicts = VerdictLog(metrics, NoEventRecorder())
     reconciler = ServiceReconciler(
         store,
+        namespaces,
         Findings(),
         gate,
         ReconcileLog(metrics, verdicts, NoEventRecorder(), {}),

@@ -6,6 +6,7 @@ import anyio
 import pytest
 import yaml
 
+from fakes.api_server import Answer, ScriptedApiServer, page, status_error
 from toolset.cli import main
 from toolset.errors import SettingsError
 from toolset.explaining import explain_service
@@ -13,6 +14,7 @@ from toolset.loading import load
 from toolset.model import Key
 from toolset.settings import Settings
 from toolset.sim import EmbeddedCluster
+from toolset.sim.cluster import kubeconfig
 
 CLUSTER = """
 apiVersion: v1
@@ -118,6 +120,45 @@ async def asked(tmp_path: Path) -> AsyncIterator[Settings]:
 async def test_a_service_of_the_cluster_is_explained_beside_its_twins(asked: Settings) -> None:
     explained = await explain_service(asked, Key("monitoring", "prometheus-operated"))
     assert (explained.reason, explained.near) == ("Duplicate", "prometheus")
+
+
+ENDING = {"metadata": {"name": "monitoring", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+SENTENCE = "it is being deleted (its namespace is being deleted)"
+
+
+def test_a_namespace_in_the_file_that_ends_takes_its_services_with_it(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending = tmp_path / "namespace.yaml"
+    ending.write_text(yaml.safe_dump({"kind": "Namespace", **ENDING}), "utf-8")
+    assert main(["explain", "-f", cluster, "-f", str(ending)]) == 0
+    told = capsys.readouterr().out
+    assert f"monitoring/prometheus is not published: {SENTENCE} [Terminating]\n" in told
+    assert "tracing/jaeger-collector is not published: it has no usable port" in told
+
+
+@pytest.mark.parametrize(
+    ("answer", "followed", "reason"),
+    [
+        pytest.param(page([ENDING]), "[]", "Terminating", id="a namespace that ends"),
+        pytest.param(page([]), "[]", None, id="no namespace"),
+        pytest.param(status_error(403, "Forbidden"), "[]", None, id="no right to know"),
+        pytest.param(None, "[monitoring]", None, id="a service that does not ask"),
+    ],
+)
+async def test_the_namespace_of_a_service_is_asked_for_where_the_service_would_know(
+    tmp_path: Path, answer: Answer | None, followed: str, reason: str | None
+) -> None:
+    services = page(yaml.safe_load(CLUSTER)["items"][:1])
+    async with ScriptedApiServer(services, *([answer] if answer else [])).serve() as server:
+        file = tmp_path / "config"
+        await anyio.Path(file).write_text(kubeconfig(server.url), "utf-8")
+        settings = load(f"discovery: {{watch_namespaces: {followed}}}", {}, {"kube.kubeconfig": str(file)})
+        explained = await explain_service(settings, Key("monitoring", "prometheus"))
+
+    assert explained.reason == reason
+    about = [asked.params.get("fieldSelector") for asked in server.asked if asked.path == "/api/v1/namespaces"]
+    assert about == (["metadata.name=monitoring"] if answer else [])
 
 
 async def test_a_service_that_is_not_there_gets_one_sentence(asked: Settings) -> None:

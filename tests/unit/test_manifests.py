@@ -5,7 +5,7 @@ import pytest
 
 from toolset import manifests
 from toolset.errors import SettingsError
-from toolset.model import Key
+from toolset.model import Key, namespace_key
 
 SERVICE = """
 apiVersion: v1
@@ -33,6 +33,12 @@ def test_services_and_config_maps_are_read_and_the_rest_is_passed_over(tmp_path:
     assert service.key == Key("monitoring", "prometheus")
     assert service.ports[0].port == 9090
     assert found.config_maps[Key("spaces", "tools")].entries == {"a": "text"}
+
+
+def test_a_namespace_is_in_none(tmp_path: Path) -> None:
+    found = read(tmp_path, "kind: Namespace\nmetadata: {name: a, deletionTimestamp: 2026-01-02T03:04:05Z}\n")
+
+    assert found.namespaces[namespace_key("a")].is_ending
 
 
 def test_a_time_stays_text(tmp_path: Path) -> None:

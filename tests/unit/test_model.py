@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.model import ConfigMap, FieldsEntry, Key, Service, ServicePort
+from toolset.model import ConfigMap, FieldsEntry, Key, Namespace, Service, ServicePort, namespace_key
 
 WHOLE = b"""{"metadata": {"name": "p", "namespace": "m", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"},
  "annotations": {"c": "d"}, "creationTimestamp": "2025-01-01T00:00:00Z", "generation": 3},
@@ -39,6 +39,14 @@ def test_a_config_map_is_decoded_with_its_field_managers() -> None:
     assert config_map.metadata.managed_fields == (FieldsEntry("m", "Apply", {"f:data": {}}),)
     assert config_map.entries == {"a": "b"}
     assert ConfigMap().entries == {}
+
+
+@pytest.mark.parametrize(("deleted", "ends"), [("", False), (', "deletionTimestamp": "2026-01-01T00:00:00Z"', True)])
+def test_a_namespace_is_in_none_and_ends_once_it_is_being_deleted(deleted: str, *, ends: bool) -> None:
+    metadata = f'{{"name": "a", "uid": "u", "resourceVersion": "7", "labels": {{"b": "c"}}{deleted}}}'
+    namespace = msgspec.json.decode(f'{{"metadata": {metadata}, "status": {{"phase": "?"}}}}', type=Namespace)
+    assert (namespace.key, namespace.uid, namespace.version) == (namespace_key("a"), "u", "7")
+    assert namespace.is_ending == ends
 
 
 @pytest.mark.parametrize("target", [pytest.param(8080, id="number"), pytest.param("http", id="name")])

@@ -61,6 +61,15 @@ def test_named_namespaces_need_what_the_component_grants_and_the_documents_say_s
     assert granted(NAMESPACED, "monitoring") == documented("Permissions with `namespaced`")
 
 
+def test_namespaces_are_read_where_all_are_watched_and_nothing_waits_for_that() -> None:
+    everywhere = [each for each in needed(Settings()) if each.attributes.resource == "namespaces"]
+    assert [(each.attributes.verb, each.attributes.namespace, each.reads) for each in everywhere] == [
+        ("list", "", False),
+        ("watch", "", False),
+    ]
+    assert not [each for each in wanted(load("discovery: {watch_namespaces: [a]}", {}, {})) if each[2] == "namespaces"]
+
+
 def test_restarting_a_reader_needs_what_the_component_grants_and_the_documents_say_so() -> None:
     found = wanted(load(SHIPPED, {"TOOLSET_NOTIFY__DEPLOYMENT": "holmes/holmes"}, {}))
     assert found == granted(READING) | granted(WRITING) | granted(RELOAD)

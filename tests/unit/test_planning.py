@@ -183,6 +183,25 @@ async def test_a_cluster_that_does_not_answer_is_an_error(
             await plan_cluster(reaching(tmp_path, server.url), assume_healthy=True)
 
 
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        pytest.param(page([{"metadata": {"name": "monitoring", "deletionTimestamp": "x"}}]), "Terminating", id="ends"),
+        pytest.param(status_error(403, "Forbidden"), "Published", id="may not be seen"),
+    ],
+)
+async def test_a_namespace_that_is_being_deleted_counts_where_it_may_be_seen(
+    tmp_path: Path, answer: Answer, found: str
+) -> None:
+    spec = {"selector": {"app": "grafana"}, "ports": [{"port": 3000}]}
+    service = {"metadata": {"name": "grafana", "namespace": "monitoring"}, "spec": spec}
+    async with ScriptedApiServer(page([service]), answer, page([])).serve() as server:
+        report = await plan_cluster(reaching(tmp_path, server.url), assume_healthy=True)
+
+    (verdict,) = report.verdicts.values()
+    assert (verdict.reason.word if isinstance(verdict, Rejected) else "Published") == found
+
+
 async def test_a_cluster_without_credentials_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match="there is no such file"):
         await plan_cluster(settings(kube__kubeconfig="/nowhere"), assume_healthy=True)

@@ -25,7 +25,7 @@ from toolset.core.publication import Publication
 from toolset.core.rendering import OutputOptions
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.errors import ConflictError, TerminalError, UnavailableError
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.publishing import TargetOptions
@@ -95,6 +95,7 @@ class World:
     ) -> None:
         self.services: Store[Service] = Store(unexpected)
         self.services.replace(services, "1")
+        self.namespaces: Store[Namespace] = Store(unexpected)
         self.server = FakeConfigMaps()
         self.config_maps: Store[ConfigMap] = Store(unexpected)
         self.findings = Findings(thresholds, brake)
@@ -108,6 +109,7 @@ class World:
         self.gate = Gate(self._on_open)
         self.detect = ServiceReconciler(
             self.services,
+            self.namespaces,
             self.findings,
             self.gate,
             self.events,

@@ -19,7 +19,8 @@ from toolset.model import ConfigMap, Service
 from toolset.runtime.store import Store
 from toolset.runtime.union import Union
 from toolset.settings import LogSettings, Settings
-from toolset.terms import Stores, Terms
+from toolset.term import Stores
+from toolset.terms import Terms
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ class World:
         config_maps: Store[ConfigMap] = Store(unexpected)
         services.replace([], "1")
         config_maps.replace([], "1")
-        stores = Stores(Union({"": services}), config_maps)
+        stores = Stores(Union({"": services}), config_maps, Store(unexpected))
         async with (
             raw_server(self._listen) as port,
             KubeTransport(FixedCredentials(f"http://127.0.0.1:{port}"), "test") as kube,

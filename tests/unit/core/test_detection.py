@@ -12,7 +12,7 @@ from toolset.core.detector import Detector, KnownPort
 from toolset.core.endpoint import PortWish
 from toolset.core.globs import matches_glob
 from toolset.core.verdict import Candidate, Evidence, HealthCheck, Reason, Rejected
-from toolset.model import Service
+from toolset.model import Namespace, NamespaceMeta, Service
 
 OPTIONS = DetectionOptions(BUILT_IN)
 
@@ -308,6 +308,18 @@ def test_a_terminating_service_is_refused() -> None:
         seen, metadata=msgspec.structs.replace(seen.metadata, deletion_timestamp="2026-01-01T00:00:00Z")
     )
     assert detect(going, OPTIONS) == Rejected(Reason.TERMINATING)
+
+
+def test_a_service_of_a_terminating_namespace_is_refused() -> None:
+    ending = Namespace(NamespaceMeta(name="monitoring", deletion_timestamp="2026-01-01T00:00:00Z"))
+    refused = detect(service("grafana", annotations={"toolset": "enabled"}), OPTIONS, ending)
+    assert refused == Rejected(Reason.TERMINATING, "its namespace is being deleted", asked=True)
+
+
+@pytest.mark.parametrize("namespace", [None, Namespace(NamespaceMeta(name="monitoring"))], ids=["unknown", "well"])
+def test_a_namespace_that_is_well_or_unknown_changes_nothing(namespace: Namespace | None) -> None:
+    assert detect(service("grafana"), OPTIONS, namespace) == detect(service("grafana"), OPTIONS)
+    assert isinstance(detect(service("grafana"), OPTIONS, namespace), Candidate)
 
 
 @pytest.mark.parametrize(

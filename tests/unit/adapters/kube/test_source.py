@@ -14,11 +14,11 @@ from fakes.api_server import (
     status,
     status_error,
 )
-from toolset.adapters.kube.source import KubeSource, KubeStream, Resource, config_map, services
+from toolset.adapters.kube.source import KubeSource, KubeStream, Resource, config_map, namespaces, services
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.wire import END_OF_LIST
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
-from toolset.model import ConfigMap, Key, Service
+from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Skipped
 
 SERVICES = services("", "kubernaut.io")
@@ -127,6 +127,17 @@ async def test_list_and_watch_of_the_config_map_name_it() -> None:
 
     assert [asked.path for asked in server.asked] == ["/api/v1/namespaces/spaces/configmaps"] * 2
     assert [asked.params["fieldSelector"] for asked in server.asked] == ["metadata.name=tools"] * 2
+
+
+@pytest.mark.parametrize(("name", "selector"), [("", None), ("team-a", "metadata.name=team-a")])
+async def test_of_namespaces_all_or_one_are_listed(name: str, selector: str | None) -> None:
+    server = ScriptedApiServer(page([{"metadata": {"name": "team-a", "resourceVersion": "3"}}]))
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
+        opened: KubeSource[Namespace] = KubeSource(transport, namespaces(name), jitter=lambda: 0.0)
+        listed = await opened.list(version="", token="")
+
+    assert [found.key for found in listed.items] == [namespace_key("team-a")]
+    assert (server.asked[0].path, server.asked[0].params.get("fieldSelector")) == ("/api/v1/namespaces", selector)
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, "300"), (0.5, "450"), (0.999, "599")])
