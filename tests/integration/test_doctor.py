@@ -14,7 +14,7 @@ import yaml
 from controlplane import ControlPlane
 from deploy.manifests import KUSTOMIZE
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, TARGET, Cluster, Tool
-from integration.service import TOOLSET, Service, Start, environment, eventually, settles
+from integration.service import TOOLSET, Service, Start, environment, eventually, plan, settles
 from toolset.doctor import Check, examine
 from toolset.loading import Source
 
@@ -27,6 +27,7 @@ ROLES: Final = {
 }
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 ELECTION: Final = {"ELECTION__ENABLED": "true"}
+LOOKS: Final = ("list", "watch")
 WITHIN_S: Final = 15
 """How soon the API server's authorizer has seen new rules: it follows them with a watch."""
 
@@ -76,6 +77,13 @@ def found(kubeconfig: str, **settings: str) -> dict[str, Check]:
 
 def problems(kubeconfig: str, **settings: str) -> list[str]:
     return [subject for subject, check in found(kubeconfig, **settings).items() if check.state == "problem"]
+
+
+def seeing_services(verb: str) -> Rules:
+    """Return the rules of the ClusterRole with one verb only on Services."""
+    services, *others = shipped("clusterrole.yaml")
+    assert services["resources"] == ["services"]
+    return [{**services, "verbs": [verb]}, *others]
 
 
 def write(plane: ControlPlane, role: str, rules: Rules) -> None:
@@ -136,7 +144,7 @@ def test_each_right_that_is_taken_away_is_named_alone_and_the_remedy_gives_it_ba
 def test_a_view_that_would_be_frozen_is_said_as_such(roles: ControlPlane) -> None:
     kubeconfig = str(roles.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT))
     for taken, left in (("watch", "list"), ("list", "watch")):
-        write(roles, "clusterrole.yaml", [{"apiGroups": [""], "resources": ["services"], "verbs": [left]}])
+        write(roles, "clusterrole.yaml", seeing_services(left))
         subject = f"may {taken} services in every namespace"
         settles(lambda: problems(kubeconfig), [subject], within_s=WITHIN_S)
         detail = found(kubeconfig)[subject].detail
@@ -148,7 +156,7 @@ def test_a_service_without_a_right_names_it_once_and_goes_on_when_it_is_granted(
 ) -> None:
     tool = Tool("grafana", "team-a", "grafana", 3000, "service")
     cluster.create(tool)
-    write(roles, "clusterrole.yaml", [{"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}])
+    write(roles, "clusterrole.yaml", seeing_services("list"))
     kubeconfig = cluster.kubeconfig()
     settles(lambda: problems(kubeconfig), ["may watch services in every namespace"], within_s=WITHIN_S)
     service = start(cluster, (tool,))
@@ -170,6 +178,30 @@ def test_a_service_without_a_right_names_it_once_and_goes_on_when_it_is_granted(
     eventually(lambda: service.logged("permissions complete"), within_s=40)
     assert len(service.logged("permission missing")) == 1
     assert service.metric("toolset_permissions_missing") == 0
+
+
+def test_a_service_that_may_not_read_namespaces_works_and_says_so(
+    roles: ControlPlane, cluster: Cluster, start: Start
+) -> None:
+    tool = Tool("grafana", "team-a", "grafana", 3000, "service")
+    cluster.create(tool)
+    write(roles, "clusterrole.yaml", shipped("clusterrole.yaml")[:1])
+    kubeconfig, missing = cluster.kubeconfig(), [f"may {verb} namespaces in every namespace" for verb in LOOKS]
+    settles(lambda: problems(kubeconfig), missing, within_s=WITHIN_S)
+    service = start(cluster, (tool,))
+
+    settles(cluster.urls, {"grafana-toolset.yaml": tool.url}, within_s=5)
+    eventually(lambda: len(service.logged("permission missing")) == len(LOOKS), within_s=10)
+    assert service.metric("reflector_failures_total", resource="namespaces") > 0
+    assert (service.status("/livez"), service.status("/readyz")) == (200, 200)
+    told = plan(kubeconfig, {}, "--assume-healthy")
+    assert (told.returncode, told.stderr) == (0, "")
+    cluster.delete(tool)
+    settles(cluster.urls, {}, within_s=5)
+
+    write(roles, "clusterrole.yaml", shipped("clusterrole.yaml"))
+    eventually(lambda: service.logged("permissions complete"), within_s=40)
+    eventually(lambda: service.metric("store_objects", resource="namespaces") > 0, within_s=70)
 
 
 def eventually_logged(service: Service, message: str) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def test_a_plan_shows_every_candidate_with_its_verdict_and_the_diff_and_only_rea
     assert DIFF in planned.stdout
     requests = large_cluster.requests()[asked:]
     assert {event["verb"] for event in requests} <= READS
-    assert {event["objectRef"]["resource"] for event in requests} == {"services", "configmaps"}
+    assert {event["objectRef"]["resource"] for event in requests} == {"services", "configmaps", "namespaces"}
     assert large_cluster.data() == {}
 
     start(large_cluster, TOOLS)

@@ -1,7 +1,7 @@
 """A namespace that is being deleted takes its tools along at once, although nobody deletes what is in it.
 
-The API server is alone here: without a namespace controller a deleted namespace is `Terminating` for ever, as it is where
-that controller is stuck.
+The API server is alone here: without a namespace controller a deleted namespace is `Terminating` for ever, as it is
+where that controller is stuck.
 """
 
 import json
@@ -31,7 +31,12 @@ def tools(cluster: Cluster) -> Iterator[Cluster]:
     yield cluster
     cluster.delete(GOING)
     cluster.admin.delete(NAMESPACE)
-    done = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ENDING}, "spec": {"finalizers": []}}
+    done: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": ENDING},
+        "spec": {"finalizers": []},
+    }
     cluster.admin.put(f"{NAMESPACE}/finalize", json=done)
     settles(lambda: cluster.admin.get(NAMESPACE).status_code, 404, within_s=5)
 
