@@ -95,6 +95,7 @@ def test_the_table_has_every_request_that_the_service_makes(
     assert {each.resource for each in made} >= {
         "services",
         "configmaps",
+        "namespaces",
         "leases.coordination.k8s.io",
         "events.events.k8s.io",
     }
