@@ -27,6 +27,8 @@ STUCK_AFTER_S: Final = IDLE_S + 90.0
 """A reflector that neither heard nor tried anything for this long does not turn any more, however sick the server."""
 NAMESPACES_WITHIN_S: Final = 2.0
 """What can do without the Namespaces waits for them no longer than this, seconds, and no more once they are refused."""
+NAMESPACES_PATIENCE: Final = 4.0
+"""So many times longer than others their reflector waits before it tries again: first comes what is needed."""
 LAG_EVERY_S: Final = 5.0
 
 
@@ -66,8 +68,7 @@ class Informers:
         self._kube = kube
         self._metrics = metrics
         self._starts = watch_starts()
-        retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
-        self._options = ReflectorOptions(backoff=retries)
+        self._retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
         self._reflectors: list[_Follower] = []
         self._needed: list[_Followed] = []
         prefix = settings.discovery.annotation_prefix
@@ -81,7 +82,7 @@ class Informers:
         self.namespaces: Store[Namespace] = Store(handler_failed)
         self._namespaces: _Followed | None = None
         if not settings.discovery.watch_namespaces:
-            self.namespaces, self._namespaces = self._follow(namespaces(), "namespaces")
+            self.namespaces, self._namespaces = self._follow(namespaces(), "namespaces", NAMESPACES_PATIENCE)
 
     def add(self, resource: Resource[Lease], name: str, handler: Callable[[Delta[Lease]], None]) -> None:
         """Follow ``resource`` too; readiness does not wait for it."""
@@ -142,7 +143,8 @@ class Informers:
             await anyio.sleep_until(due)
             self._metrics.loop_lag.set(anyio.current_time() - due)
 
-    def _follow(self, resource: Resource[V], name: str) -> tuple[Store[V], _Followed]:
+    def _follow(self, resource: Resource[V], name: str, patience: float = 1.0) -> tuple[Store[V], _Followed]:
+        retries = msgspec.structs.replace(self._retries, base_s=patience * self._retries.base_s)
         store: Store[V] = Store(handler_failed, on_slow_handler=handler_slow)
         log = ReflectorLog(self._metrics, name)
         reflector = Reflector(
@@ -150,7 +152,7 @@ class Informers:
             store,
             log,
             jitter=random.random,
-            options=self._options,
+            options=ReflectorOptions(backoff=retries),
             starts=self._starts,
             watch_observer=log,
         )

@@ -191,7 +191,7 @@ def test_a_service_that_may_not_read_namespaces_works_and_says_so(
     service = start(cluster, (tool,))
 
     settles(cluster.urls, {"grafana-toolset.yaml": tool.url}, within_s=5)
-    eventually(lambda: len(service.logged("permission missing")) == len(LOOKS), within_s=10)
+    eventually(lambda: len(service.logged("permission missing")) == len(LOOKS), within_s=20)
     assert service.metric("reflector_failures_total", resource="namespaces") > 0
     assert (service.status("/livez"), service.status("/readyz")) == (200, 200)
     told = plan(kubeconfig, {}, "--assume-healthy")
@@ -200,7 +200,7 @@ def test_a_service_that_may_not_read_namespaces_works_and_says_so(
     settles(cluster.urls, {}, within_s=5)
 
     write(roles, "clusterrole.yaml", shipped("clusterrole.yaml"))
-    eventually(lambda: service.logged("permissions complete"), within_s=40)
+    eventually(lambda: service.logged("permissions complete"), within_s=60)
     eventually(lambda: service.metric("store_objects", resource="namespaces") > 0, within_s=70)
 
 
