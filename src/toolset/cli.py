@@ -151,10 +151,9 @@ def _doctor(options: argparse.Namespace) -> int:
         return found
 
     found = _loop(work)
-    problems = sum(check.state == "problem" for check in found)
-    sys.stdout.write(output.as_checks(found) if options.output == "json" else output.diagnosis(len(found), problems))
+    sys.stdout.write(output.as_checks(found) if options.output == "json" else output.diagnosis(found))
     sys.stdout.flush()
-    return EXIT_ERROR if problems else EXIT_UNCHANGED
+    return EXIT_ERROR if any(check.state == "problem" for check in found) else EXIT_UNCHANGED
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
@@ -153,16 +153,15 @@ class Examination:
 
     async def _permissions(self) -> list[Check]:
         wanted = needed(self._settings)
+        answers: dict[Permission, bool] = {}
         try:
-            refused = [each for each in wanted if not await is_allowed(self._kube, each.attributes)]
+            for each in wanted:
+                answers[each] = await is_allowed(self._kube, each.attributes)
         except ToolsetError as error:
-            return [Check("permissions", "unknown", f"the API server cannot be asked: {error}")]
-        return [
-            Check(f"may {each.sentence}", "problem", _loss(each, refused), each.remedy)
-            if each in refused
-            else Check(f"may {each.sentence}", "ok", "allowed")
-            for each in wanted
-        ]
+            unasked = len(wanted) - len(answers)
+            failed = Check("permissions", "unknown", f"the API server cannot be asked about {unasked} of them: {error}")
+            return [*_judged(answers), failed]
+        return _judged(answers)
 
     async def _config_map(self) -> Check:
         """Look at the ConfigMap: whether another installation keeps it."""
@@ -197,8 +196,11 @@ class Examination:
         if lease is None or not lease.holder:
             return Check(subject, "ok", "nobody holds it")
         age_s = self._age_s(lease.spec.renew_time or "")
-        if age_s > (lease.spec.lease_duration_seconds or 0) and not await self._is_renewed(lease):
-            return self._stale(subject, lease, age_s)
+        try:
+            if age_s > (lease.spec.lease_duration_seconds or 0) and not await self._is_renewed(lease):
+                return self._stale(subject, lease, age_s)
+        except ToolsetError as error:
+            return Check(subject, "unknown", str(error))
         held = f"{lease.holder} holds it, and renewed it {age_s:.0f} s ago by its own clock"
         if self._settings.election.enabled:
             return Check(subject, "ok", held)
@@ -226,6 +228,16 @@ class Examination:
         except ValueError:
             return math.inf
         return max(0.0, (self._now or time.time()) - then.timestamp())
+
+
+def _judged(answers: Mapping[Permission, bool]) -> list[Check]:
+    refused = [each for each, allowed in answers.items() if not allowed]
+    return [
+        Check(f"may {each.sentence}", "ok", "allowed")
+        if allowed
+        else Check(f"may {each.sentence}", "problem", _loss(each, refused), each.remedy)
+        for each, allowed in answers.items()
+    ]
 
 
 def _loss(permission: Permission, refused: Sequence[Permission]) -> str:

@@ -134,10 +134,15 @@ def as_check(check: Check, *, colour: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def diagnosis(looked_at: int, problems: int) -> str:
+def diagnosis(checks: Sequence[Check]) -> str:
     """Return the last line of what the doctor says."""
-    found = f"{problems} problem{'s' * (problems > 1)}" if problems else "no problem"
-    return f"\n{looked_at} check{'s' * (looked_at > 1)}, {found}\n"
+    problems, unseen = (sum(check.state == state for check in checks) for state in ("problem", "unknown"))
+    parts = [
+        f"{len(checks)} check{'s' * (len(checks) > 1)}",
+        f"{problems} problem{'s' * (problems > 1)}" if problems else "no problem",
+        *([f"{unseen} that could not be seen"] if unseen else []),
+    ]
+    return f"\n{', '.join(parts)}\n"
 
 
 def as_checks(checks: Sequence[Check]) -> str:

@@ -25,6 +25,7 @@ ABSENT: Final = status_error(404, "NotFound")
 FORBIDDEN: Final = status_error(403, "Forbidden")
 BROKEN: Final = status_error(503)
 ALLOWED: Final = Answer(b'{"status": {"allowed": true}}', 201)
+DENIED: Final = Answer(b'{"status": {"allowed": false}}', 201)
 COUNT: Final = len(needed(Settings()))
 ELECTION: Final = {"TOOLSET_ELECTION__ENABLED": "true", "TOOLSET_ELECTION__RETRY_PERIOD": "1ms"}
 
@@ -43,11 +44,12 @@ async def examined(
     config_map: Answer = ABSENT,
     leases: tuple[Answer, ...] = (ABSENT,),
     environment: Mapping[str, str] | None = None,
+    reviews: tuple[Answer, ...] = (),
 ) -> dict[str, Check]:
-    """Return what the doctor finds where the API server answers like this."""
+    """Return what the doctor finds where the API server answers like this; by default it allows everything."""
     given = dict(environment or {})
-    reviews = len(needed(Source(environment=given).parse("")))
-    server = ScriptedApiServer(version, user, namespace, *[ALLOWED] * reviews, config_map, *leases)
+    answers = reviews or (ALLOWED,) * len(needed(Source(environment=given).parse("")))
+    server = ScriptedApiServer(version, user, namespace, *answers, config_map, *leases)
     async with server.serve():
         config = folder / "kubeconfig"
         content = {
@@ -209,6 +211,13 @@ async def test_the_config_map_says_who_keeps_it(
             lambda: (lease(renewed_s=-60), lease()), True, "problem", "pod-1 renewed it ", id="its holder is gone"
         ),
         pytest.param(lambda: (lease(renewed_s=-60), ABSENT), True, "problem", "pod-1 renewed it ", id="and so is it"),
+        pytest.param(
+            lambda: (lease(renewed_s=-60), BROKEN),
+            True,
+            "unknown",
+            "the API server answered 503",
+            id="not to be seen again",
+        ),
         pytest.param(lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder is gone", id="left behind"),
         pytest.param(
             lambda: (lease(renewed="noon"), lease()),
@@ -226,6 +235,14 @@ async def test_a_lease_shows_whether_its_holder_lives(
     check = (await examined(tmp_path, leases=answers(), environment=given))[LEASE]
     assert (check.state, check.detail.startswith(detail)) == (state, True)
     assert bool(check.remedy) is (state == "problem")
+
+
+async def test_what_was_answered_counts_though_the_next_question_is_not(tmp_path: Path) -> None:
+    found = await examined(tmp_path, reviews=(ALLOWED, DENIED, BROKEN))
+    first, second, third = [*found.values()][5:8]
+    assert (first.state, second.state, bool(second.remedy)) == ("ok", "problem", True)
+    unseen = f"the API server cannot be asked about {COUNT - 2} of them: the API server answered 503"
+    assert (third.subject, third.state, third.detail.startswith(unseen)) == ("permissions", "unknown", True)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +268,10 @@ def test_a_check_is_one_line_and_its_remedy_another() -> None:
     assert output.as_check(ill, colour=True) == (
         "\x1b[31mproblem\x1b[0m  may \\x1b[2J: not\\x0aallowed\n         remedy: add\n"
     )
-    assert output.diagnosis(1, 0) == "\n1 check, no problem\n"
-    assert output.diagnosis(20, 2) == "\n20 checks, 2 problems\n"
+    unseen = Check("namespace", "unknown", "cannot be seen")
+    assert output.diagnosis([well]) == "\n1 check, no problem\n"
+    assert output.diagnosis([well, unseen]) == "\n2 checks, no problem, 1 that could not be seen\n"
+    assert output.diagnosis([well, ill, ill]) == "\n3 checks, 2 problems\n"
     assert orjson.loads(output.as_checks([well])) == [
         {"subject": "clock", "state": "ok", "detail": "agrees", "remedy": ""}
     ]
