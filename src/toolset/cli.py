@@ -53,11 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _end)
     from toolset.app import serve  # noqa: PLC0415 - see the module docstring
 
     source = _source(options)
     _loop(lambda: serve(source))
     return EXIT_UNCHANGED
+
+
+def _end(signum: int, _: object) -> None:
+    """End while nothing runs yet: without a handler the first process of a container never hears of SIGTERM."""
+    raise SystemExit(128 + signum)
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -214,6 +214,15 @@ def test_a_variable_of_traces_that_means_nothing_is_one_sentence(variables: dict
     assert words in finished.stderr
 
 
+def test_sigterm_counts_from_the_first_moment_on(tmp_path: Path) -> None:
+    slow = tmp_path / "settings.yaml"
+    os.mkfifo(slow)
+    command = [sys.executable, "-m", "toolset", "run", "--config", str(slow)]
+    with subprocess.Popen(command) as process, slow.open("wb"):  # opened once it has begun to read
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
