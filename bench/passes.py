@@ -33,7 +33,6 @@ from toolset.runtime.controller import Controller
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.tracing import NoTraces, PassTraces, Traces
-from toolset.verdicts import VerdictLog
 
 COUNT: Final = 10_000
 ROUNDS: Final = 9
@@ -62,13 +61,12 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
     queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
     gate = Gate(lambda: None)
     gate.begin(store.snapshot(), frozenset())
-    verdicts = VerdictLog(metrics, NoEventRecorder())
     reconciler = ServiceReconciler(
         store,
         namespaces,
         Findings(),
         gate,
-        ReconcileLog(metrics, verdicts, NoEventRecorder(), {}),
+        ReconcileLog(metrics, NoEventRecorder()),
         DetectionOptions(BUILT_IN),
         probe=lambda _: None,
         publish=lambda: None,

@@ -23,6 +23,7 @@ from toolset.adapters.server import HealthServer
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.core.plan import FIELD_MANAGER
 from toolset.informers import Informers
+from toolset.known import Stores
 from toolset.loading import Source
 from toolset.model import Lease
 from toolset.observers import ClientMetrics, ElectionLog, EventMetrics
@@ -32,7 +33,6 @@ from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
-from toolset.term import Stores
 from toolset.terms import Terms
 from toolset.wiring import check, elector_options, identity, lease_key, named, target_key, transport
 

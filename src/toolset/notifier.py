@@ -21,8 +21,23 @@ class Notifier:
     """A queue of its own, so that a reader that hangs or fails never delays a write."""
 
     def __init__(
-        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
+        self,
+        settings: Settings,
+        kube: KubeTransport,
+        config_maps: Store[ConfigMap],
+        telemetry: Telemetry,
+        *,
+        informed: bool = True,
     ) -> None:
+        """Make it.
+
+        Args:
+            settings: Whom to tell.
+            kube: The session with the API server.
+            config_maps: The stored ConfigMap.
+            telemetry: By what it tells of itself.
+            informed: Whether readers know what stands in the ConfigMap when it begins to run.
+        """
         self.settings = notify = settings.notify
         prefix = settings.discovery.annotation_prefix
         consumers: list[Consumer] = []
@@ -34,7 +49,7 @@ class Notifier:
         self._target = target_key(settings)
         self._pass = NotifyReconciler(config_maps, consumers, prefix)
         self._has_readers = bool(consumers)
-        self._has_begun = False
+        self._informed = informed
         queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
         self._controller = Controller(
@@ -48,12 +63,12 @@ class Notifier:
             self._tell(self._target)
 
     async def run(self) -> None:
-        """Tell readers until cancelled; what stands in the ConfigMap the first time is no news to them."""
-        if self._has_begun:
-            self.poke()  # what was under way when it was cancelled is told again
-        else:
+        """Tell readers until cancelled; may be called again."""
+        if self._informed:
             self._pass.begin(self._target)
-            self._has_begun = True
+            self._informed = False  # of what is under way when it is cancelled
+        else:
+            self.poke()
         async with anyio.create_task_group() as group:
             group.start_soon(self._debounce.run)
             group.start_soon(self._controller.run)

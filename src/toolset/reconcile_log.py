@@ -1,7 +1,7 @@
 """Turn what the passes tell of themselves into log lines and metrics."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 import anyio
@@ -23,26 +23,58 @@ _log: Final = logging.getLogger("toolset")
 class ReconcileLog:
     """Logs what changed for people, measures the rest."""
 
-    def __init__(
-        self, metrics: Metrics, verdicts: VerdictLog, recorder: EventRecorder, changed_at: Mapping[Key, float]
-    ) -> None:
+    def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
         """Make it.
 
         Args:
             metrics: The series.
-            verdicts: Told of verdicts.
             recorder: What tells people.
-            changed_at: When the Services that are being looked at changed, on the clock of ``anyio``.
         """
         self._metrics = metrics
-        self._verdicts = verdicts
+        self._verdicts = VerdictLog(metrics, recorder)
         self._recorder = recorder
-        self._changed_at = changed_at
+        self._changed_at: dict[Key, float] = {}  # of Services that nobody has looked at since
         self._awaited: dict[Key, float] = {}
         self._failing: dict[Key, str] = {}
         self._is_large = False
         self._overrides_problem = ""
         self._wrote = False
+
+    def begin(self, services: Container[Key], published: Container[str]) -> None:
+        """Begin to tell of a term of work; what an earlier one told is no news.
+
+        Args:
+            services: Those that there are.
+            published: URLs that stand in the ConfigMap.
+        """
+        self._verdicts.resume(published)
+        for key in self._verdicts.known():
+            if key not in services:
+                self.verdict_changed(key, None)
+
+    def close(self) -> None:
+        """Forget everything: this replica answers for no Service any more."""
+        self._verdicts.close()
+        self._metrics.held.set(0)
+        self._metrics.config_map_bytes.set(0)
+        self._metrics.overrides_valid.set(1)
+
+    def published_urls(self) -> frozenset[str]:
+        """Return where the tools are that were told to be published."""
+        return self._verdicts.published_urls()
+
+    def service_changed(self, key: Key) -> None:
+        """Note when a Service changed, until it is looked at."""
+        self._changed_at.setdefault(key, anyio.current_time())
+
+    def looked_at(self, key: Key) -> None:
+        """Note that a Service was looked at."""
+        self._changed_at.pop(key, None)
+
+    def age_s(self, key: Key) -> float | None:
+        """Return how long ago a Service changed that nobody has looked at since, seconds."""
+        changed_at = self._changed_at.get(key)
+        return anyio.current_time() - changed_at if changed_at is not None else None
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service."""

@@ -32,6 +32,7 @@ RESTART: Final = frozenset(
         "discovery.watch_namespaces",
         "controller.retry_base",
         "controller.retry_cap",
+        "output.instance",
     }
 )
 """Settings, and whole sections, that are read once at the start; all others follow the file while the service runs."""

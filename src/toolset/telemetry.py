@@ -3,6 +3,7 @@
 import msgspec
 
 from toolset.adapters.metrics import Metrics
+from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import EventRecorder
 from toolset.tracing import Traces
 
@@ -14,8 +15,10 @@ class Telemetry(msgspec.Struct, frozen=True):
         metrics: The series of the process.
         recorder: Kubernetes Events, for people.
         traces: The spans of its passes.
+        log: Log lines, series and Events about Services and the ConfigMap; it knows what earlier terms have told.
     """
 
     metrics: Metrics
     recorder: EventRecorder
     traces: Traces
+    log: ReconcileLog

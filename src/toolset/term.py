@@ -1,7 +1,7 @@
 """One term of work: from the moment this replica may write until it may no more.
 
-Every term begins with nothing but the stores and what stands in the ConfigMap, so a replica that takes over knows
-nothing that could be out of date.
+A leadership begins with nothing but the stores and what stands in the ConfigMap, so a replica that takes over knows
+nothing that could be out of date; a term that follows another one under the same leadership goes on where that ended.
 """
 
 import logging
@@ -11,7 +11,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-import msgspec
 
 from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
@@ -20,10 +19,10 @@ from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
 from toolset.core.plan import owned_keys
 from toolset.core.published import published_urls
+from toolset.known import Handover, Stores
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.notifier import Notifier
 from toolset.observers import PassObserver, QueueMetrics
-from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
@@ -33,12 +32,10 @@ from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import Controller, Result
 from toolset.runtime.debounce import DebounceOptions, Debouncer
-from toolset.runtime.store import Delta, Store
-from toolset.runtime.union import Union
+from toolset.runtime.store import Delta
 from toolset.runtime.workqueue import WorkQueue
 from toolset.settings import Settings
 from toolset.telemetry import Telemetry
-from toolset.verdicts import VerdictLog
 from toolset.wiring import detection_options, target_key, target_options
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
@@ -53,20 +50,6 @@ RESYNC_PRIORITY: Final = -100
 _log: Final = logging.getLogger("toolset")
 
 
-class Stores(msgspec.Struct, frozen=True):
-    """What is known of the cluster.
-
-    Attributes:
-        services: The Services.
-        config_maps: The ConfigMap.
-        namespaces: The Namespaces; empty where they are not followed.
-    """
-
-    services: Union[Service]
-    config_maps: Store[ConfigMap]
-    namespaces: Store[Namespace]
-
-
 class Term:
     """The queues, the passes and what they found; :meth:`run` works until it is drained or cancelled."""
 
@@ -78,6 +61,7 @@ class Term:
         prober: HttpProber,
         notifier: Notifier,
         telemetry: Telemetry,
+        former: Handover | None = None,
     ) -> None:
         """Build the parts; the stores of Services and of the ConfigMap must be synced.
 
@@ -88,6 +72,7 @@ class Term:
             prober: What asks backends.
             notifier: What tells readers of the ConfigMap.
             telemetry: By what it tells of itself.
+            former: What the term before handed over; ``None`` for the first one of a leadership.
         """
         self._settings = settings
         self._notifier = notifier
@@ -98,9 +83,9 @@ class Term:
         self._namespaces = stores.namespaces
         self._metrics = metrics
         self._target = target_key(settings)
-        self._verdicts = VerdictLog(metrics, telemetry.recorder)
-        self._changed_at: dict[Key, float] = {}
-        self._events = ReconcileLog(metrics, self._verdicts, telemetry.recorder, self._changed_at)
+        self._log = telemetry.log
+        self._former = former
+        self._gives_up_probes = False
         self._service_queue = self._queue("service")
         self._probe_queue = self._queue("probe")
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
@@ -130,7 +115,7 @@ class Term:
             self._namespaces,
             findings,
             self._gate,
-            self._events,
+            self._log,
             detection_options(settings),
             probe=self._ask_for_probe,
             publish=self._publish,
@@ -139,7 +124,7 @@ class Term:
             findings,
             prober,
             self._gate,
-            self._events,
+            self._log,
             ProbeOptions(health.enabled, health.interval, health.timeout, health.concurrency, health.fall),
             probe=self._ask_for_probe,
             publish=partial(self._ask_to_publish, self._target),
@@ -150,11 +135,12 @@ class Term:
             self._config_maps,
             applier,
             self._gate,
-            self._events,
+            self._log,
             recorder,
             target_options(settings),
+            self._former.overrides if self._former is not None else None,
         )
-        self._service_pass = service_pass
+        self._service_pass, self._target_pass = service_pass, target_pass
         self._service_controller = Controller(
             self._service_queue,
             self._detect,
@@ -180,7 +166,6 @@ class Term:
     async def run(self) -> None:
         """Work until :meth:`drain` was called and everything in work is done and published, or until cancelled."""
         with ExitStack() as at_the_end:
-            at_the_end.callback(self._verdicts.close)
             for registration in self._services.subscribe(self._on_service):
                 at_the_end.callback(registration.cancel)
             at_the_end.callback(self._namespaces.subscribe(self._on_namespace).cancel)
@@ -196,10 +181,15 @@ class Term:
                 await self._work()
                 beside.cancel_scope.cancel()
 
-    def drain(self) -> None:
-        """Finish what is in work, publish it, and take no more."""
+    def drain(self, *, give_up_probes: bool = False) -> None:
+        """Finish what is in work, publish it, and take no more; probes that are under way may be given up."""
+        self._gives_up_probes = give_up_probes
         self._service_debounce.flush()
         self._service_queue.shut_down()  # the other queues follow, see _work
+
+    def handover(self) -> Handover:
+        """Return what the next term needs to go on where this one has ended."""
+        return Handover(self._target_pass.overrides, self._log.published_urls())
 
     async def _work(self) -> None:
         """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
@@ -209,7 +199,11 @@ class Term:
                 probing.start_soon(self._probe_controller.run)
                 await self._service_controller.run()
                 self._probe_queue.shut_down()
+                if self._gives_up_probes:
+                    probing.cancel_scope.cancel()
             self._target_debounce.flush()
+            self._target_pass.wind_down()
+            self._target_queue.add(self._target)
             with anyio.move_on_after(LAST_WRITE_S):  # a last write that fails is tried again, but not for long
                 await self._target_queue.wait_idle()
             self._target_queue.shut_down()
@@ -218,8 +212,13 @@ class Term:
         current = self._config_maps.get(self._target)
         owned = owned_keys(current, self._settings.discovery.annotation_prefix)
         published = published_urls(current, owned)
-        self._verdicts.resume(published)
-        self._gate.begin(self._services.snapshot(), published)
+        if self._former is not None:
+            published |= self._former.urls
+        services = self._services.snapshot()
+        self._log.begin(services, published)
+        self._gate.begin(services, published)
+        if self._former is not None:  # what was published counts as up; nobody need wait for the rest
+            self._gate.stop_waiting_for_probes()
 
     async def _open_gate_in_time(self) -> None:
         with anyio.move_on_after(self._settings.health.timeout):
@@ -243,15 +242,15 @@ class Term:
 
     async def _detect(self, key: Key) -> Result:
         result = await self._service_pass(key)
-        self._changed_at.pop(key, None)
+        self._log.looked_at(key)
         return result
 
     def _about_service(self, key: Key) -> Attributes:
         about: dict[str, str | float] = {}
         if (service := self._services.get(key)) is not None:
             about["toolset.resource_version"] = service.version
-        if key in self._changed_at:
-            about["toolset.event.age_s"] = anyio.current_time() - self._changed_at[key]
+        if (age_s := self._log.age_s(key)) is not None:
+            about["toolset.event.age_s"] = age_s
         return about
 
     def _about_target(self, key: Key) -> Attributes:
@@ -277,7 +276,7 @@ class Term:
 
     def _look_again_at(self, service: Key) -> None:
         if self._gate.is_open:
-            self._changed_at.setdefault(service, anyio.current_time())
+            self._log.service_changed(service)
         self._service_debounce.poke(service)
 
     def _on_config_map(self, _: Delta[ConfigMap]) -> None:

@@ -12,12 +12,14 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.core.plan import FIELD_MANAGER
+from toolset.known import Handover, Stores
 from toolset.notifier import Notifier
+from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import EventRecorder
 from toolset.runtime.election import Leadership
 from toolset.settings import LogSettings, Settings, ShutdownSettings
 from toolset.telemetry import Telemetry
-from toolset.term import Stores, Term
+from toolset.term import Term
 from toolset.tracing import NoTraces, PassTraces
 from toolset.wiring import prober
 
@@ -71,7 +73,7 @@ class Terms:
         """Work under ``settings`` from now on: a term that is under way ends in order, and another one begins."""
         before, self._settings = self._settings, settings
         if self._term is not None and _work(before) != _work(settings):
-            self._term.drain()
+            self._term.drain(give_up_probes=True)
             self._scope.deadline = anyio.current_time() + DRAIN_S
 
     def drain(self) -> bool:
@@ -84,23 +86,27 @@ class Terms:
 
     async def serve(self, leadership: Leadership | None) -> None:
         """Work until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
+        telemetry = self._telemetry(leadership)
         notifier: Notifier | None = None
-        while not self._stopping:
-            settings, telemetry = self._settings, self._telemetry(leadership)
-            if notifier is None or notifier.settings != settings.notify:
-                notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
-            async with prober(settings) as health_prober:
-                self._term = Term(
-                    settings,
-                    self._stores,
-                    self._applier(leadership),
-                    health_prober,
-                    notifier,
-                    telemetry,
-                )
-                await self._run(self._term)
+        former: Handover | None = None
+        try:
+            while not self._stopping:
+                settings = self._settings
+                if notifier is None or notifier.settings != settings.notify:
+                    informed = (
+                        notifier is None
+                    )  # new readers are told at once, and so are those whose address was wrong
+                    notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry, informed=informed)
+                async with prober(settings) as health_prober:
+                    applier = self._applier(leadership)
+                    term = Term(settings, self._stores, applier, health_prober, notifier, telemetry, former)
+                    await self._run(term)
+                    former = term.handover()
+        finally:
+            telemetry.log.close()
 
     async def _run(self, term: Term) -> None:
+        self._term = term
         try:
             with anyio.CancelScope() as self._scope:
                 await term.run()
@@ -116,7 +122,7 @@ class Terms:
     def _telemetry(self, leadership: Leadership | None) -> Telemetry:
         share = self._tracing.share
         traces = NoTraces() if share is None else PassTraces(_epoch(leadership), share)
-        return Telemetry(self._metrics, self._recorder, traces)
+        return Telemetry(self._metrics, self._recorder, traces, ReconcileLog(self._metrics, self._recorder))
 
 
 def _epoch(leadership: Leadership | None) -> int:

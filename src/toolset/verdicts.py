@@ -26,6 +26,7 @@ class VerdictLog:
         self._metrics = metrics
         self._recorder = recorder
         self._recognised: dict[Key, Candidate] = {}
+        self._refused: dict[Key, Rejected] = {}  # those that are nearly a tool, or asked to be one
         self._counted: dict[Key, str] = {}
         self._count: Counter[str] = Counter()
         for word in VERDICTS:  # read when somebody asks: cheaper than to set a series for each change
@@ -38,9 +39,24 @@ class VerdictLog:
         """Take what stands in the ConfigMap at the start as known: it is no news."""
         self._resumed = urls
 
+    def known(self) -> tuple[Key, ...]:
+        """Return the Services of which anything was noted."""
+        return tuple(self._counted)
+
+    def published_urls(self) -> frozenset[str]:
+        """Return where the tools are that were told to be published."""
+        return frozenset(told.url for told in self._told.values() if isinstance(told, Candidate))
+
     def detected(self, key: Key, verdict: Verdict | None) -> None:
-        """Note what detection says of a Service; ``None`` when it is gone."""
-        before = self._recognised.pop(key, None)
+        """Note what detection says of a Service; ``None`` when it is gone. The same again is no news."""
+        refused, before = self._refused.pop(key, None), self._recognised.get(key)
+        if isinstance(verdict, Rejected) and (verdict.type or verdict.asked):
+            self._refused[key] = verdict
+        if verdict is None or verdict not in (refused, before):
+            self._recognised.pop(key, None)
+            self._tell_detected(key, verdict, before)
+
+    def _tell_detected(self, key: Key, verdict: Verdict | None, before: Candidate | None) -> None:
         if isinstance(verdict, Candidate):
             self._recognised[key] = verdict
             self._log_candidate(key, verdict, before)
@@ -76,9 +92,6 @@ class VerdictLog:
         """Forget everything: this replica answers for no Service any more."""
         self._count.clear()
         self._count_candidates(Counter())
-        self._metrics.held.set(0)
-        self._metrics.config_map_bytes.set(0)
-        self._metrics.overrides_valid.set(1)
 
     def _log_candidate(self, key: Key, candidate: Candidate, before: Candidate | None) -> None:
         extra: dict[str, object] = {

@@ -10,13 +10,12 @@ from toolset.model import Key
 from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.spans import outcome_attributes
-from toolset.verdicts import VerdictLog
 
 LOST = frozenset({Key("a", "one"), Key("a", "two"), Key("b", "three")})
 
 
 def log_of(metrics: Metrics) -> ReconcileLog:
-    return ReconcileLog(metrics, VerdictLog(metrics, NoEventRecorder()), NoEventRecorder(), {})
+    return ReconcileLog(metrics, NoEventRecorder())
 
 
 def value(metrics: Metrics, series: str) -> float:

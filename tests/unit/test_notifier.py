@@ -10,13 +10,15 @@ from toolset.core.plan import desired, manifest
 from toolset.loading import load
 from toolset.model import ConfigMap, Key
 from toolset.notifier import Notifier
+from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.runtime.store import Store
 from toolset.telemetry import Telemetry
 from toolset.tracing import NoTraces
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
-TELEMETRY = Telemetry(Metrics("1"), NoEventRecorder(), NoTraces())
+METRICS = Metrics("1")
+TELEMETRY = Telemetry(METRICS, NoEventRecorder(), NoTraces(), ReconcileLog(METRICS, NoEventRecorder()))
 
 
 def unexpected(error: Exception) -> None:
@@ -82,3 +84,16 @@ async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_
                     await anyio.sleep(0.01)
             await anyio.sleep(0.2)
     assert [asked.path for asked in server.asked] == ["/reload"]
+
+
+async def test_readers_that_may_not_know_what_is_published_are_told_at_once() -> None:
+    server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
+    wanted = desired({"kubernetes-toolset.yaml": "text"}, 0, "kubernaut.io")
+    store: Store[ConfigMap] = Store(unexpected)
+    store.replace([maps.apply(TARGET, manifest(TARGET, wanted, None))], "1")
+    async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
+        text = f"notify: {{url: '{server.url}/reload', delay: 50ms}}"
+        async with running(Notifier(load(text, {}, {}), kube, store, TELEMETRY, informed=False).run):
+            with anyio.fail_after(5):
+                while not server.asked:  # noqa: ASYNC110 - a real server tells nobody whom it heard
+                    await anyio.sleep(0.01)

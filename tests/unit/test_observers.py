@@ -23,7 +23,6 @@ from toolset.observers import (
 )
 from toolset.reconcile_log import ReconcileLog
 from toolset.reconciler.ports import NoEventRecorder
-from toolset.verdicts import VerdictLog
 
 KEY = Key("monitoring", "prometheus")
 
@@ -52,7 +51,7 @@ class Watched:
 
 
 def reconcile_log(watched: Watched) -> ReconcileLog:
-    return ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), {})
+    return ReconcileLog(watched.metrics, NoEventRecorder())
 
 
 @pytest.fixture
@@ -134,8 +133,11 @@ async def test_what_is_in_work_is_measured_when_somebody_asks(watched: Watched) 
 
 
 async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched) -> None:
-    changed_at = {KEY: anyio.current_time() - 2}
-    log = ReconcileLog(watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), changed_at)
+    log = reconcile_log(watched)
+    log.service_changed(KEY)
+    await anyio.sleep(2)
+    log.service_changed(KEY)  # the first time counts
+    assert log.age_s(KEY) == pytest.approx(2.0, abs=0.1)
     log.verdict_changed(Key("a", "initial"), candidate())
     log.verdict_changed(KEY, candidate())
     log.settled({KEY: Rejected(Reason.UNPROBED)})  # not measured yet: nobody knows whether it lives
@@ -147,11 +149,26 @@ async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched)
     assert watched.values("toolset_event_to_write_seconds_sum")["toolset_event_to_write_seconds_sum"] >= 2
 
 
+def test_a_service_that_is_gone_when_another_term_begins_is_told_as_gone(watched: Watched) -> None:
+    log, other = reconcile_log(watched), Key("a", "stays")
+    tools = {KEY: candidate(), other: candidate("stays")}
+    log.begin(tools, ())
+    for key, tool in tools.items():
+        log.verdict_changed(key, tool)
+    log.settled(tools)
+    assert log.published_urls() == {tool.url for tool in tools.values()}
+    log.begin({other}, ())
+    assert watched.lines[-2:] == ["INFO service removed", "INFO tool no longer published"]
+    assert log.published_urls() == {tools[other].url}
+    assert watched.values("toolset_services") == {'toolset_services{verdict="Published"}': 1}
+
+
 async def test_a_change_that_leads_to_no_write_is_not_measured(watched: Watched) -> None:
-    log = ReconcileLog(
-        watched.metrics, VerdictLog(watched.metrics, NoEventRecorder()), NoEventRecorder(), {KEY: anyio.current_time()}
-    )
+    log = reconcile_log(watched)
+    log.service_changed(KEY)
     log.verdict_changed(KEY, None)
+    log.looked_at(KEY)
+    assert log.age_s(KEY) is None
     log.unchanged(0)
     log.settled({})
     assert watched.values("toolset_event_to_write_seconds_count") == {}

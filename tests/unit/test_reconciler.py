@@ -153,6 +153,9 @@ class World:
     async def publish(self) -> Result:
         return await self._target(TARGET)
 
+    def wind_down(self) -> None:
+        self._target.wind_down()
+
     async def settled(self) -> "World":
         """Detect, probe and publish until nothing is left to do."""
         self.begin()
@@ -654,6 +657,18 @@ async def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_o
         await anyio.sleep(0.2)
         assert world.published() == set(ALL[:4])
         assert world.events.holds[-1].keys == left
+
+
+async def test_a_pass_that_winds_down_waits_for_no_hold_to_end() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+    assert (await world.publish()).requeue_after_s is not None
+    world.wind_down()
+    assert await world.publish() == DONE
+    assert world.published() == set(ALL)
 
 
 async def test_what_comes_back_during_a_hold_was_never_gone_and_additions_are_not_held() -> None:

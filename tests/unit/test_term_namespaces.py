@@ -14,12 +14,12 @@ from fakes.events import FakeEvents
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
+from toolset.known import Stores
 from toolset.loading import load
 from toolset.model import ConfigMap, Namespace, NamespaceMeta, Service
 from toolset.runtime.store import Store
 from toolset.runtime.union import Union
 from toolset.sim import EmbeddedCluster
-from toolset.term import Stores
 from toolset.terms import Terms
 
 TARGET = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")

@@ -14,12 +14,12 @@ from toolset import terms
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
+from toolset.known import Stores
 from toolset.loading import load
 from toolset.model import ConfigMap, Service
 from toolset.runtime.store import Store
 from toolset.runtime.union import Union
 from toolset.settings import LogSettings, Settings
-from toolset.term import Stores
 from toolset.terms import Terms
 
 

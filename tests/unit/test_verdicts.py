@@ -223,3 +223,20 @@ def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
     assert told.candidates == {("prometheus", "Unhealthy"): 1}
     told.verdicts.close()
     assert told.candidates == {}
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        pytest.param(candidate(), id="a candidate"),
+        pytest.param(Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"), id="nearly a tool"),
+        pytest.param(Rejected(Reason.BAD_ANNOTATION, "detail", asked=True), id="asked for it"),
+        pytest.param(Rejected(Reason.NO_MATCH), id="nothing"),
+    ],
+)
+def test_the_same_verdict_again_is_no_news(told: Told, verdict: Candidate | Rejected) -> None:
+    told.verdicts.detected(KEY, verdict)
+    told.verdicts.settled({KEY: verdict} if isinstance(verdict, Candidate) else {})
+    lines, events, count = told.lines, list(told.events), told.count
+    told.verdicts.detected(KEY, verdict)
+    assert (told.lines, told.events, told.count) == (lines, events, count)

@@ -35,10 +35,16 @@ class TargetOptions(msgspec.Struct, frozen=True):
 class Publisher:
     """Composes what is published, and remembers between two passes which overrides hold and who else writes."""
 
-    def __init__(self, options: TargetOptions) -> None:
+    def __init__(self, options: TargetOptions, overrides: Overrides | None = None) -> None:
+        """Make it; ``overrides`` are those in force, if that is known better than the ConfigMap can tell."""
         self._options = options
-        self._overrides: Overrides | None = None
+        self._overrides = overrides
         self._rivalry = Rivalry()
+
+    @property
+    def overrides(self) -> Overrides | None:
+        """Those in force; ``None`` before anything was composed."""
+        return self._overrides
 
     def compose(self, tools: Sequence[Candidate], cached: ConfigMap | None) -> Publication:
         """Return what ``tools`` come to, under the overrides in ``cached``.

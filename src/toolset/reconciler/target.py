@@ -6,6 +6,7 @@ import anyio
 
 from toolset.core.brake import Hold
 from toolset.core.findings import Findings, tools_of
+from toolset.core.overrides import Overrides
 from toolset.core.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
@@ -34,6 +35,7 @@ class TargetReconciler:
         events: ReconcileEvents,
         recorder: EventRecorder,
         options: TargetOptions,
+        overrides: Overrides | None = None,
     ) -> None:
         """Make it.
 
@@ -45,6 +47,7 @@ class TargetReconciler:
             events: Told of every pass.
             recorder: Told when removals are held.
             options: How to publish.
+            overrides: Those in force, if that is known better than the ConfigMap can tell.
         """
         self._findings = findings
         self._config_maps = config_maps
@@ -52,7 +55,17 @@ class TargetReconciler:
         self._gate = gate
         self._events = events
         self._recorder = recorder
-        self._publisher = Publisher(options)
+        self._publisher = Publisher(options, overrides)
+        self._winds_down = False
+
+    @property
+    def overrides(self) -> Overrides | None:
+        """Those in force; ``None`` before the first pass."""
+        return self._publisher.overrides
+
+    def wind_down(self) -> None:
+        """Wait for no moment to come any more: what is held stays as it is."""
+        self._winds_down = True
 
     async def __call__(self, key: Key) -> Result:
         """Publish what is known to the ConfigMap ``key``.
@@ -81,7 +94,7 @@ class TargetReconciler:
             self._publisher.wrote(wanted)
             self._events.published(decision, len(publication.tools))
         self._events.settled({**verdicts, **publication.rejected})
-        return Result(requeue_after_s=hold.again_s)
+        return DONE if self._winds_down else Result(requeue_after_s=hold.again_s)
 
     def _hold(self) -> Hold:
         """Find out which lost tools stay; tell of it."""

@@ -1,0 +1,34 @@
+"""What a term of work is given to know."""
+
+import msgspec
+
+from toolset.core.overrides import Overrides
+from toolset.model import ConfigMap, Namespace, Service
+from toolset.runtime.store import Store
+from toolset.runtime.union import Union
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """What is known of the cluster.
+
+    Attributes:
+        services: The Services.
+        config_maps: The ConfigMap.
+        namespaces: The Namespaces; empty where they are not followed.
+    """
+
+    services: Union[Service]
+    config_maps: Store[ConfigMap]
+    namespaces: Store[Namespace]
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What a term hands to the next one under the same leadership.
+
+    Attributes:
+        overrides: Those in force.
+        urls: Where the published tools are.
+    """
+
+    overrides: Overrides | None
+    urls: frozenset[str]

@@ -1,0 +1,179 @@
+"""A term that follows another one goes on where that ended: a reload takes nothing away and tells nothing twice."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import pytest
+
+from fakes.api_server import FixedCredentials
+from fakes.background import running
+from fakes.events import FakeEvents
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.adapters.traces import Tracing
+from toolset.known import Stores
+from toolset.loading import load
+from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.runtime.store import Store
+from toolset.runtime.union import Union
+from toolset.settings import Settings
+from toolset.sim import Backends, EmbeddedCluster
+from toolset.terms import Terms
+
+TARGET = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")
+PUBLIC, SECRET = Key("monitoring", "public"), Key("monitoring", "secret")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def unexpected(error: Exception) -> None:
+    raise error
+
+
+def host(key: Key) -> str:
+    return f"{key.name}.{key.namespace}.svc.cluster.local:3000"
+
+
+def grafana(key: Key) -> Service:
+    metadata = {"name": key.name, "namespace": key.namespace, "uid": f"u-{key.name}", "resourceVersion": "1"}
+    spec = {"selector": {"app": key.name}, "ports": [{"name": "http", "port": 3000}]}
+    labels = {"app.kubernetes.io/name": "grafana"}
+    return msgspec.convert({"metadata": {**metadata, "labels": labels}, "spec": spec}, Service)
+
+
+class World:
+    """Terms over stores that the test fills, which write to an embedded cluster and probe real backends."""
+
+    def __init__(self, text: str = "", overrides: str = "") -> None:
+        self._text = text
+        self._overrides = overrides
+        self.services: Store[Service] = Store(unexpected)
+        self.config_maps: Store[ConfigMap] = Store(unexpected)
+        self.services.replace([grafana(PUBLIC), grafana(SECRET)], "1")
+        self.events = FakeEvents()
+        self.metrics = Metrics("1")
+        self.cluster = EmbeddedCluster()
+        self.backends = Backends()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[Terms]:
+        namespaces: Store[Namespace] = Store(unexpected)
+        stores = Stores(Union({"": self.services}), self.config_maps, namespaces)
+        self.cluster.create("Namespace", {"metadata": {"name": TARGET[1]}})
+        data = {"overrides.yaml": self._overrides} if self._overrides else {}
+        self.cluster.create(TARGET[0], {"metadata": {"namespace": TARGET[1], "name": TARGET[2]}, "data": data})
+        self.see()
+        for key in (PUBLIC, SECRET):
+            self.backends.put(host(key), "grafana")
+        async with self.cluster, self.backends, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
+            terms = Terms(self.settings(self._text), kube, stores, "me", self.metrics, self.events, Tracing())
+            async with running(lambda: terms.serve(None)):
+                yield terms
+
+    def settings(self, text: str) -> Settings:
+        return load(text, {}, {"health.connect_to": self.backends.connect_to()})
+
+    def see(self) -> None:
+        """Let the store see the ConfigMap as it is."""
+        found = msgspec.convert(self.cluster.get(*TARGET), ConfigMap)
+        self.config_maps.replace([found], found.version)
+
+    def published(self) -> set[str]:
+        found = self.cluster.get(*TARGET)
+        documents = "".join(text for name, text in (found or {}).get("data", {}).items() if name != "overrides.yaml")
+        return {name for name in ("public", "secret") if f"//{name}." in documents}
+
+    def tools(self) -> float:
+        lines = self.metrics.expose()[0].decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith('toolset_tools{type="grafana"}'))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 - a real server tells nobody whom it heard
+            await anyio.sleep(0.005)
+
+
+async def settled(world: World, *names: str) -> None:
+    await until(lambda: world.published() == {*names} and world.tools() == len(names))
+    world.see()
+
+
+async def looked_again(world: World, terms: Terms, text: str) -> None:
+    """Put other settings in force, and return once each backend was asked again."""
+    before = dict(world.backends.requests)
+    terms.adopt(world.settings(text))
+    await until(lambda: all(count > before.get(key, 0) for key, count in world.backends.requests.items()))
+
+
+async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> None:
+    headers = "tools: {monitoring/public: {holmesgpt: {additional_headers: {X-Token: '{{ env.TOKEN }}'}}}}"
+    world = World("output: {variables: [TOKEN]}", f"suppress: [monitoring/secret]\n{headers}\n")
+    async with world.working() as terms:
+        await settled(world, "public")
+        await looked_again(world, terms, "output: {variables: []}")
+        await until(lambda: ("OverridesInvalid", None) in world.events.told())
+        assert world.published() == {"public"}
+
+
+async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
+    world = World()
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        told = len(world.events.recorded)
+        terms.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+        await until(lambda: world.published() == set())
+        assert sorted(world.events.told()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
+
+
+async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_reload() -> None:
+    world = World(overrides="tools: {monitoring/public: {url: 'https://public.example.com'}}")
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        told = len(world.events.recorded)
+        world.backends.fail(host(PUBLIC))
+        await looked_again(world, terms, "health: {interval: 1h}")
+        assert world.published() == {"public", "secret"}
+        assert world.events.recorded[told:] == []
+
+
+async def test_what_is_published_is_counted_all_the_time_while_settings_change() -> None:
+    world = World()
+    counts: set[float] = set()
+
+    async def count() -> None:
+        while True:
+            counts.add(world.tools())
+            await anyio.sleep(0.001)
+
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        async with running(count):
+            await looked_again(world, terms, "health: {interval: 1h}")
+        assert counts == {2.0}
+
+
+async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
+    world = World()
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        terms.adopt(world.settings("health: {interval: 1h}"))
+        world.services.delete(grafana(SECRET))
+        await until(lambda: world.published() == {"public"})
+        await until(lambda: world.events.told()[-1] == ("Deleted", SECRET))
+
+
+async def test_a_backend_that_hangs_holds_up_no_reload() -> None:
+    world = World()
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        world.backends.hang(host(SECRET))
+        await looked_again(world, terms, "health: {interval: 1s, timeout: 1h}")
+        with anyio.fail_after(2):
+            terms.adopt(world.settings("health: {timeout: 1h}\ndiscovery: {detectors: []}\noutput: {max_per_type: 1}"))
+            await settled(world, "public")
