@@ -23,6 +23,7 @@ from toolset.adapters.traces import UNEVENTFUL_SHARE
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detection import DetectionOptions
 from toolset.core.findings import Findings
+from toolset.core.published import NOTHING
 from toolset.model import Key, Namespace, NamespaceMeta, Service
 from toolset.observers import PassObserver, QueueMetrics
 from toolset.reconcile_log import ReconcileLog
@@ -60,7 +61,7 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
     namespaces.replace([Namespace(NamespaceMeta(name=name)) for name in sorted(found)], "1")
     queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
     gate = Gate(lambda: None)
-    gate.begin(store.snapshot(), frozenset())
+    gate.begin(store.snapshot(), NOTHING)
     reconciler = ServiceReconciler(
         store,
         namespaces,

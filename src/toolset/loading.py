@@ -16,12 +16,11 @@ from msgspec import inspect
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detector import Detector, fault
 from toolset.core.reach import AddressRange
+from toolset.core.strict_yaml import DEPTH_LIMIT
 from toolset.errors import SettingsError
 from toolset.settings import Duration, Settings
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
-DEPTH_LIMIT: Final = 32
-"""So many collections may lie within each other; no setting needs half of that."""
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
 _SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 

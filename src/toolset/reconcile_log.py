@@ -11,6 +11,7 @@ from toolset.core.brake import Hold
 from toolset.core.health import Outcome
 from toolset.core.plan import Apply
 from toolset.core.publication import Publication
+from toolset.core.published import Published
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 from toolset.reconciler import spans
@@ -40,12 +41,12 @@ class ReconcileLog:
         self._overrides_problem = ""
         self._wrote = False
 
-    def begin(self, services: Container[Key], published: Container[str]) -> None:
+    def begin(self, services: Container[Key], published: Published) -> None:
         """Begin to tell of a term of work; what an earlier one told is no news.
 
         Args:
             services: Those that there are.
-            published: URLs that stand in the ConfigMap.
+            published: What stands in the ConfigMap.
         """
         self._verdicts.resume(published)
         for key in self._verdicts.known():

@@ -11,14 +11,17 @@ from functools import partial
 from typing import Final
 
 import anyio
+import msgspec
 
 from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
 from toolset.core.brake import BrakeOptions
 from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
+from toolset.core.overrides import NO_OVERRIDES
 from toolset.core.plan import owned_keys
-from toolset.core.published import published_urls
+from toolset.core.publication import in_force
+from toolset.core.published import read_back
 from toolset.known import Handover, Stores
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.notifier import Notifier
@@ -209,11 +212,10 @@ class Term:
             self._target_queue.shut_down()
 
     def _begin_gate(self) -> None:
-        current = self._config_maps.get(self._target)
-        owned = owned_keys(current, self._settings.discovery.annotation_prefix)
-        published = published_urls(current, owned)
-        if self._former is not None:
-            published |= self._former.urls
+        current, options = self._config_maps.get(self._target), target_options(self._settings)
+        former = self._former or Handover(in_force(current, options.prefix, options.output), frozenset())
+        found = read_back(current, owned_keys(current, options.prefix), former.overrides or NO_OVERRIDES)
+        published = msgspec.structs.replace(found, urls=found.urls | former.urls)
         services = self._services.snapshot()
         self._log.begin(services, published)
         self._gate.begin(services, published)

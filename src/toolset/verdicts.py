@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from toolset.adapters.metrics import TOOL_TYPES, VERDICTS, Metrics, type_label
+from toolset.core.published import NOTHING, Published
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 from toolset.reconciler.ports import EventRecorder
@@ -33,11 +34,11 @@ class VerdictLog:
             metrics.services.labels(word).set_function(partial(self._count.__getitem__, word))
         self._candidates: Counter[tuple[str, str]] = Counter()
         self._told: dict[Key, Candidate | str] = {}  # the tool that is published, or the word of why not
-        self._resumed: Container[str] = ()
+        self._resumed = NOTHING
 
-    def resume(self, urls: Container[str]) -> None:
+    def resume(self, published: Published) -> None:
         """Take what stands in the ConfigMap at the start as known: it is no news."""
-        self._resumed = urls
+        self._resumed = published
 
     def known(self) -> tuple[Key, ...]:
         """Return the Services of which anything was noted."""
@@ -81,7 +82,7 @@ class VerdictLog:
                 self._tell_published(key, verdict)
             elif verdict.reason is not Reason.UNPROBED:  # which is no last word
                 self._tell_rejected(key, verdict)
-        self._resumed = ()
+        self._resumed = NOTHING
         self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
 
     def is_published(self, key: Key) -> bool:
@@ -100,7 +101,7 @@ class VerdictLog:
             "url": candidate.url,
         }
         if before is None:
-            level = logging.DEBUG if candidate.url in self._resumed else logging.INFO
+            level = logging.DEBUG if self._resumed.holds(candidate) else logging.INFO
             _log.log(level, "service added", extra={**named(key), **extra})
         else:
             extra["changed"] = [
@@ -113,7 +114,7 @@ class VerdictLog:
         self._told[key] = tool
         fields = {**named(key), "type": tool.type, "url": tool.url}
         if not isinstance(before, Candidate):
-            if tool.url in self._resumed:
+            if self._resumed.holds(tool):
                 return
             _log.info("tool published", extra=fields)
             note = f"Service {key} is published as {tool.type} at {tool.url}"

@@ -8,6 +8,7 @@ from fakes.build import candidate
 from fakes.prober import HUNG, SICK, WELL
 from toolset.adapters.metrics import Metrics
 from toolset.core.plan import Apply
+from toolset.core.published import NOTHING
 from toolset.core.verdict import Reason, Rejected
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
@@ -152,12 +153,12 @@ async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched)
 def test_a_service_that_is_gone_when_another_term_begins_is_told_as_gone(watched: Watched) -> None:
     log, other = reconcile_log(watched), Key("a", "stays")
     tools = {KEY: candidate(), other: candidate("stays")}
-    log.begin(tools, ())
+    log.begin(tools, NOTHING)
     for key, tool in tools.items():
         log.verdict_changed(key, tool)
     log.settled(tools)
     assert log.published_urls() == {tool.url for tool in tools.values()}
-    log.begin({other}, ())
+    log.begin({other}, NOTHING)
     assert watched.lines[-2:] == ["INFO service removed", "INFO tool no longer published"]
     assert log.published_urls() == {tools[other].url}
     assert watched.values("toolset_services") == {'toolset_services{verdict="Published"}': 1}

@@ -22,6 +22,7 @@ from toolset.core.findings import Findings
 from toolset.core.health import PUT_OFF, Health, Outcome, Thresholds
 from toolset.core.plan import Apply, desired, manifest
 from toolset.core.publication import Publication
+from toolset.core.published import NOTHING, Published
 from toolset.core.rendering import OutputOptions
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.errors import ConflictError, TerminalError, UnavailableError
@@ -140,7 +141,7 @@ class World:
     def begin(self, published: Iterable[str] = ()) -> None:
         """Let both lists be complete."""
         self.watch()
-        self.gate.begin(self.services.snapshot(), frozenset(published))
+        self.gate.begin(self.services.snapshot(), Published(frozenset(published)))
 
     async def detect_all(self) -> None:
         for key in self.services.snapshot():
@@ -210,7 +211,7 @@ async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
     world = World()
     world.gate.settle(A)
     assert not world.gate_is_open()
-    world.gate.begin([A, B], frozenset())
+    world.gate.begin([A, B], NOTHING)
     world.gate.settle(A)
     assert not world.gate_is_open()
     world.gate.settle(B)
@@ -222,13 +223,13 @@ async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
 
 async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
     world = World()
-    world.gate.begin([], frozenset())
+    world.gate.begin([], NOTHING)
     assert world.gate_is_open()
 
 
 async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_and_wakes_who_waits() -> None:
     world = World()
-    world.gate.begin([A], frozenset())
+    world.gate.begin([A], NOTHING)
     async with running(world.gate.wait_opened):
         await wait_all_tasks_blocked()
         world.gate.stop_waiting_for_probes()
@@ -242,10 +243,11 @@ async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_an
 
 async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:
     world = World()
-    world.gate.begin([A], frozenset({"http://a"}))
-    assert world.gate.published(B) == frozenset()
-    assert world.gate.published(A) == {"http://a"}
-    assert world.gate.published(A) == frozenset()
+    found = Published(frozenset({"http://a"}))
+    world.gate.begin([A], found)
+    assert world.gate.published(B) == NOTHING
+    assert world.gate.published(A) == found
+    assert world.gate.published(A) == NOTHING
 
 
 async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> None:

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.build import candidate
 from toolset.adapters.metrics import Metrics
+from toolset.core.published import Published
 from toolset.core.verdict import Candidate, Reason, Rejected
 from toolset.model import Key
 from toolset.verdicts import VerdictLog
@@ -99,7 +100,7 @@ def test_a_tool_is_told_once_it_is_published(told: Told) -> None:
 
 
 def test_what_stood_in_the_config_map_at_the_start_is_no_news(told: Told) -> None:
-    told.verdicts.resume({URL})
+    told.verdicts.resume(Published(frozenset({URL})))
     told.verdicts.detected(KEY, candidate())
     told.verdicts.settled({KEY: candidate()})
     assert (told.visible, told.events, told.count) == ([], [], {"Published": 1})

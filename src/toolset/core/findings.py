@@ -9,6 +9,7 @@ import msgspec
 from toolset.core.brake import USUAL as USUAL_BRAKE
 from toolset.core.brake import Brake, BrakeOptions, Hold
 from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds, observe
+from toolset.core.published import NOTHING, Published
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 
@@ -35,7 +36,7 @@ class Findings:
         self._findings: dict[Key, Finding] = {}
         self._candidates: dict[Key, Candidate] = {}
 
-    def detected(self, key: Key, verdict: Verdict, published: Container[str] = ()) -> bool:
+    def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
         """Note what detection says of ``key``; return whether that differs from what was known.
 
         Health is kept while the endpoint and its check stay the same.
@@ -43,7 +44,7 @@ class Findings:
         Args:
             key: The Service.
             verdict: What detection says.
-            published: URLs whose candidates start as up, because that is what stands in the ConfigMap.
+            published: What stands in the ConfigMap: its candidates start as up.
         """
         known = self._findings.get(key)
         if known is not None and known.verdict == verdict:
@@ -53,7 +54,7 @@ class Findings:
             self._candidates[key] = verdict
             if known is not None and _same_backend(known.verdict, verdict):
                 health = known.health
-            elif verdict.url in published:
+            elif published.holds(verdict):
                 health = PUBLISHED
         else:
             self._candidates.pop(key, None)

@@ -21,7 +21,7 @@ from toolset.core.provenance import Field, trace
 from toolset.core.rendering import OutputOptions, cost, documents, fault, texts, writable
 from toolset.core.verdict import Candidate, Rejected
 from toolset.errors import SettingsError
-from toolset.model import Key
+from toolset.model import ConfigMap, Key
 
 _LISTED_BYTES: Final = OWNED_LIST_LIMIT_BYTES - 4 * budget.KIB
 """The list of owned keys always fits, so that none of them is ever forgotten; the rest is for documents of no tool."""
@@ -107,6 +107,14 @@ def resume(annotations: Mapping[str, str], prefix: str, options: OutputOptions) 
         options: What the settings say.
     """
     return follow(NO_OVERRIDES, annotations.get(f"{prefix}/{OVERRIDES_IN_FORCE}"), options.policy)[0]
+
+
+def in_force(config_map: ConfigMap | None, prefix: str, options: OutputOptions) -> Overrides:
+    """Return the overrides that count while ``config_map`` is as it is, for who knows of no earlier ones."""
+    if config_map is None:
+        return NO_OVERRIDES
+    last = resume(config_map.annotations, prefix, options)
+    return follow(last, config_map.entries.get(OVERRIDES_KEY), options.policy)[0]
 
 
 def notes(published: Publication, instance: str = "") -> dict[str, str]:

@@ -1,43 +1,84 @@
 """Read back what is published: where health starts from after a restart."""
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Iterator
 
+import msgspec
 import yaml
 
+from toolset.core.overrides import NO_OVERRIDES, Overrides, apply
+from toolset.core.strict_yaml import DEPTH_LIMIT
+from toolset.core.verdict import Candidate
 from toolset.model import ConfigMap
 
 
-def published_urls(config_map: ConfigMap | None, owned: Iterable[str]) -> frozenset[str]:
-    """Return every URL that stands in a document of ours; a document that is not YAML is passed over."""
+class Published(msgspec.Struct, frozen=True):
+    """What stood in the ConfigMap as it was found.
+
+    Attributes:
+        urls: Every URL in a document of ours.
+        overrides: Those in force; they may have moved a tool.
+    """
+
+    urls: frozenset[str] = frozenset()
+    overrides: Overrides = NO_OVERRIDES
+
+    def holds(self, tool: Candidate) -> bool:
+        """Return whether ``tool`` was published."""
+        return tool.url in self.urls or any(moved.url in self.urls for moved in apply([tool], self.overrides).tools)
+
+
+NOTHING = Published()
+
+
+def read_back(config_map: ConfigMap | None, owned: Iterable[str], overrides: Overrides = NO_OVERRIDES) -> Published:
+    """Return what is published.
+
+    Args:
+        config_map: As it was found; ``None`` when there is none.
+        owned: The keys of our documents; one that is not YAML any more is passed over.
+        overrides: Those in force.
+    """
     if config_map is None:
-        return frozenset()
+        return NOTHING
     urls: set[str] = set()
     for key in owned:
         try:
-            # Somebody may have edited it: the base loader makes every scalar a string, so that no value can fail.
-            document = yaml.load(config_map.entries.get(key, ""), Loader=yaml.CBaseLoader)  # noqa: S506
-            urls.update(_urls(document))
-        except yaml.YAMLError:
+            urls.update([*_urls(config_map.entries.get(key, ""))])
+        except (yaml.YAMLError, UnicodeEncodeError):
             continue
-    return frozenset(urls)
+    return Published(frozenset(urls), overrides)
 
 
-def _urls(document: object) -> Iterable[str]:
-    """Yield the URLs in ``document``; what YAML aliases share is looked at once."""
-    seen: set[int] = set()
-    left = [document]
-    while left:
-        node = left.pop()
-        if isinstance(node, str):
-            if node.startswith(("http://", "https://")):
-                yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
-            left.extend(_children(node))
+def _urls(text: str) -> Iterator[str]:
+    """Yield the URLs in ``text``; of endpoints that name hosts and paths apart, each path below each host."""
+    hosts: list[str] = []
+    before = ""
+    for name, value in _scalars(text):
+        if value.startswith(("http://", "https://")):
+            yield value
+            if name == "hosts":
+                hosts = [*hosts, value] if before == name else [value]
+        elif name == "paths":
+            base = value.removesuffix("/*")
+            yield from (f"{host}{path}" for host in hosts for path in (base, base.removesuffix("/api")))
+        before = name
 
 
-def _children(node: object) -> Iterable[object]:
-    if isinstance(node, dict):
-        return cast("dict[object, object]", node).values()
-    return cast("list[object]", node) if isinstance(node, list) else ()
+def _scalars(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each scalar, and ``hosts`` or ``paths`` where it stands in a list of that name.
+
+    Nothing is built, because somebody may have edited the text: no depth and no alias can do harm.
+    """
+    name, depth = "", 0
+    for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:  # libyaml takes quadratic time
+                return
+        elif isinstance(event, yaml.CollectionEndEvent):
+            name, depth = "", depth - 1
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.value in {"hosts", "paths"}:
+                name = event.value
+            else:
+                yield name, event.value

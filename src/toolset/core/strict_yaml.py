@@ -14,6 +14,7 @@ import yaml
 from toolset.core.dialects.documents import Json, Path
 
 DEPTH_LIMIT: Final = 32
+"""So many collections may lie within each other; no setting and no document of ours needs half of that."""
 INTEGER_LIMIT: Final = 2**53
 _STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
 

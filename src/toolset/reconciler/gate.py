@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
+from toolset.core.published import NOTHING, Published
 from toolset.model import Key
 
 
@@ -18,7 +19,7 @@ class Gate:
         self._on_open = on_open
         self._pending: set[Key] | None = None
         self._opened = anyio.Event()
-        self._published: frozenset[str] = frozenset()
+        self._published = NOTHING
         self._unseen: set[Key] = set()
         self._time_is_up = False
 
@@ -27,22 +28,22 @@ class Gate:
         """Whether targets may be written."""
         return self._opened.is_set()
 
-    def begin(self, keys: Iterable[Key], published: frozenset[str]) -> None:
+    def begin(self, keys: Iterable[Key], published: Published) -> None:
         """Start to wait for a verdict on each of ``keys``.
 
         Args:
             keys: Every Service of the first complete list.
-            published: URLs in the ConfigMap as found; their candidates start as up.
+            published: What stands in the ConfigMap as found; its candidates start as up.
         """
         self._pending = set(keys)
         self._unseen = set(self._pending)
         self._published = published
         self._open_when_settled()
 
-    def published(self, key: Key) -> frozenset[str]:
+    def published(self, key: Key) -> Published:
         """Return what stood in the ConfigMap, for the first look at ``key``; what comes later has to prove itself."""
         if key not in self._unseen:
-            return frozenset()
+            return NOTHING
         self._unseen.discard(key)
         self._open_when_settled()
         return self._published

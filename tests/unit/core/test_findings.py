@@ -9,6 +9,7 @@ from fakes.prober import SICK, WELL
 from toolset.core.dialects import kubernaut
 from toolset.core.findings import ALIVE, Findings, instances
 from toolset.core.health import PUBLISHED, Health, Outcome, Thresholds
+from toolset.core.published import Published
 from toolset.core.verdict import Candidate, Reason, Rejected, Verdict
 from toolset.model import Key
 
@@ -65,7 +66,7 @@ def test_a_tool_is_not_dropped_on_one_failed_probe() -> None:
 def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() -> None:
     """Defect of the original: it published an empty list when its own network failed."""
     findings = Findings()
-    findings.detected(PROMETHEUS.key, PROMETHEUS, published={PROMETHEUS.url})
+    findings.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
     assert findings.health(PROMETHEUS.key) == PUBLISHED
     assert findings.tools() == (PROMETHEUS,)
     findings.probed(PROMETHEUS, SICK)
@@ -74,7 +75,7 @@ def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() ->
 
 def test_a_failure_threshold_of_one_is_followed() -> None:
     findings = Findings(Thresholds(fall=1))
-    findings.detected(PROMETHEUS.key, PROMETHEUS, published={PROMETHEUS.url})
+    findings.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
     findings.probed(PROMETHEUS, SICK)
     assert findings.tools() == ()
 

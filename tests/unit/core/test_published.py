@@ -1,28 +1,59 @@
 import pytest
 
 from fakes.build import candidate
-from toolset.core.dialects import kubernaut
-from toolset.core.published import published_urls
+from toolset.core.dialects.texts import Policy
+from toolset.core.overrides import NO_OVERRIDES, Overrides, OverridesError, read
+from toolset.core.publication import in_force, publish
+from toolset.core.published import NOTHING, read_back
+from toolset.core.rendering import Dialect, OutputOptions
 from toolset.model import ConfigMap
 
+MOVED = "tools: {monitoring/q: {url: 'https://elsewhere.example.com/base'}}"
 
-def urls(text: str) -> set[str]:
-    return set(published_urls(ConfigMap(data={"a.yaml": text}), ["a.yaml"]))
+
+def overrides(text: str) -> Overrides:
+    found = read(text, Policy())
+    assert not isinstance(found, OverridesError)
+    return found
+
+
+def urls(text: str) -> frozenset[str]:
+    return read_back(ConfigMap(data={"a.yaml": text}), ["a.yaml"]).urls
 
 
 def test_nothing_is_published_without_a_config_map() -> None:
-    assert published_urls(None, ["a.yaml"]) == frozenset()
+    assert read_back(None, ["a.yaml"]) == NOTHING
+    assert in_force(None, "kubernaut.io", OutputOptions()) == NO_OVERRIDES
 
 
-def test_what_the_dialect_writes_is_read_back() -> None:
-    tools = [candidate("p"), candidate("q", path="/select/0/prometheus"), candidate("g", tool_type="grafana")]
-    documents = kubernaut.render(tools, {"monitoring/g": "GRAFANA_API_KEY"})
-    assert published_urls(ConfigMap(data=documents), documents) == {tool.url for tool in tools}
+def test_overrides_in_force_are_those_of_the_config_map() -> None:
+    stored = ConfigMap(data={"overrides.yaml": MOVED})
+    assert in_force(stored, "kubernaut.io", OutputOptions()) == overrides(MOVED)
+
+
+@pytest.mark.parametrize("dialect", ["kubernaut", "holmesgpt", "json"])
+@pytest.mark.parametrize("text", ["", MOVED], ids=["as discovered", "with an override"])
+@pytest.mark.parametrize("tool_type", ["prometheus", "grafana", "jaeger", "elasticsearch", "tempo"])
+@pytest.mark.parametrize("path", ["", "/base", "/base/api"])
+def test_what_a_dialect_publishes_is_read_back(dialect: Dialect, text: str, tool_type: str, path: str) -> None:
+    tools = [candidate(name, tool_type=tool_type, path=path, check="/health") for name in ("p", "q")]
+    absent = [candidate("r", tool_type=tool_type, path=path), candidate("p", tool_type=tool_type, path="/other")]
+    found = publish(tools, OutputOptions((dialect,)), last=overrides(text) if text else NO_OVERRIDES, text=text)
+    published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
+    assert [tool for tool in (*tools, *absent) if published.holds(tool)] == tools
+
+
+def test_the_paths_of_an_endpoint_are_below_its_own_hosts_only() -> None:
+    endpoints = [
+        f"{{hosts: ['http://{name}:1', 'http://{name}:2'], paths: ['/{name}/*'], methods: [GET]}}" for name in "ab"
+    ]
+    found = urls(f"endpoints: [{', '.join(endpoints)}]")
+    assert found == {f"http://{name}:{port}{path}" for name in "ab" for port in (1, 2) for path in ("", f"/{name}")}
 
 
 def test_urls_in_keys_that_are_not_ours_do_not_count() -> None:
     stored = ConfigMap(data={"ours.yaml": "url: http://a", "overrides.yaml": "url: http://b"})
-    assert published_urls(stored, ["ours.yaml", "missing.yaml"]) == {"http://a"}
+    assert read_back(stored, ["ours.yaml", "missing.yaml"]).urls == {"http://a"}
 
 
 def test_urls_are_found_at_any_depth() -> None:
@@ -34,7 +65,10 @@ def test_urls_are_found_at_any_depth() -> None:
     [
         pytest.param("a: [", id="not yaml"),
         pytest.param("a: &a [*a]", id="a list in itself"),
-        pytest.param("[" * 5000, id="very deep"),
+        pytest.param("[" * 500 + "]" * 500, id="deep"),
+        pytest.param("[" * 100_000 + "]" * 100_000, id="very deep"),
+        pytest.param("- " * 5000 + "x", id="a deep block"),
+        pytest.param("\ud800", id="half of a character"),
         pytest.param("\x00", id="not text"),
         pytest.param("", id="empty"),
         pytest.param("day: 2024-13-45", id="no such day"),
@@ -44,7 +78,7 @@ def test_urls_are_found_at_any_depth() -> None:
 )
 def test_a_document_that_somebody_spoiled_is_passed_over(text: str) -> None:
     stored = ConfigMap(data={"a.yaml": text, "b.yaml": "url: http://b"})
-    assert published_urls(stored, ["a.yaml", "b.yaml"]) == {"http://b"}
+    assert read_back(stored, ["a.yaml", "b.yaml"]).urls == {"http://b"}
 
 
 def test_aliases_that_multiply_cost_no_time() -> None:
