@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from integration.backends import Backends
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster, Tool, expected_urls
 from integration.service import Service, Start, eventually, settles
 
@@ -17,6 +18,7 @@ EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 HERE: Final = Tool("grafana below /a and /b", "team-a", "grafana", 3000, "service")
 THERE: Final = Tool("grafana below /a and /b", "team-b", "grafana", 3000, "service")
 OWN: Final = Tool("custom", "team-a", "puzzle", 3200, "web", labels={"app": "puzzle"})
+SICK: Final = Tool("grafana below /a and /b", "team-a", "sick", 3000, "service")
 TOOLS: Final = (HERE, THERE, OWN)
 ONE: Final = "discovery: {namespaces: [team-a]}"
 ALL: Final = "discovery: {namespaces: [team-*]}"
@@ -80,7 +82,7 @@ def told(cluster: Cluster, reason: str) -> list[dict[str, Any]]:
 def begin(cluster: Cluster, start: Start, mount: Mount, **settings: str) -> Service:
     """Start a service that has published what is in the first namespace."""
     cluster.create(*TOOLS)
-    service = start(cluster, TOOLS, TOOLSET_CONFIG=str(mount.file), **settings)
+    service = start(cluster, (*TOOLS, SICK), TOOLSET_CONFIG=str(mount.file), **settings)
     settles(cluster.urls, expected_urls("grafana", (HERE,)), within_s=WITHIN_S)
     return service
 
@@ -135,7 +137,9 @@ def test_an_invalid_file_changes_nothing_and_is_told_until_it_is_mended(
     assert service.metric("toolset_settings_valid") == 1
 
 
-def test_the_level_of_logs_follows_and_what_cannot_is_named(cluster: Cluster, start: Start, mount: Mount) -> None:
+def test_the_level_of_logs_follows_and_what_cannot_is_named(
+    cluster: Cluster, start: Start, mount: Mount, backends: Backends
+) -> None:
     service = begin(cluster, start, mount)
     mount.write(f"{ONE}\nlog: {{level: debug}}\ntarget: {{name: other}}")
     eventually(lambda: service.logged("setting not changed: restart needed"), within_s=WITHIN_S)
@@ -143,7 +147,9 @@ def test_the_level_of_logs_follows_and_what_cannot_is_named(cluster: Cluster, st
     assert service.metric("toolset_settings_restart_needed") == 1
     mount.write(f"{ALL}\nlog: {{level: debug}}\ntarget: {{name: other}}")
     settles(cluster.urls, expected_urls("grafana", (HERE, THERE)), within_s=WITHIN_S)
-    eventually(lambda: [line for line in service.lines() if line["level"] == "debug"], within_s=5)
+    backends.answers.fail(SICK.authority)
+    cluster.create(SICK)  # that it goes on failing is told to nobody else
+    eventually(lambda: [line for line in service.lines() if line["level"] == "debug"], within_s=WITHIN_S)
     mount.write(f"{ALL}\nlog: {{level: error}}")
     eventually(lambda: service.metric("toolset_settings_reloads_total", result="success") == 3, within_s=WITHIN_S)
     mount.write(f"{ONE}\nlog: {{level: error}}")
