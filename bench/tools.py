@@ -1,6 +1,7 @@
 """The backends of the benchmarks: their Services, and the ConfigMap as another client sees it."""
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -94,11 +95,15 @@ def watching(place: World) -> Generator[Watcher]:
     params = {"watch": "1", "fieldSelector": f"metadata.name={name}"}
     watcher = Watcher()
     with place.plane.client() as client, client.stream("GET", collection, params=params, timeout=None) as answer:
-        threading.Thread(target=_follow, args=(watcher, answer), daemon=True).start()
-        yield watcher
-        answer.close()
+        following = threading.Thread(target=_follow, args=(watcher, answer))
+        following.start()
+        try:
+            yield watcher
+        finally:  # not closed before nobody reads from it: its number may be that of another file at once
+            answer.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            following.join()
 
 
 def _follow(watcher: Watcher, answer: httpx.Response) -> None:
-    with suppress(httpx.HTTPError, httpx.StreamError):  # it was closed
+    with suppress(httpx.HTTPError, httpx.StreamError):  # it was shut down
         watcher.follow(answer.iter_lines())
