@@ -129,7 +129,10 @@ def _scalar(node: yaml.ScalarNode) -> Json:
 
 def _number(text: str) -> bool | int | float | None:
     """Return the truth value or number that ``text`` is; ``None`` when JSON knows no such number."""
-    value = cast("object", yaml.load(text, Loader=yaml.CSafeLoader))
+    try:
+        value = cast("object", yaml.load(text, Loader=yaml.CSafeLoader))
+    except ValueError:  # `0b_` looks like a number and is none, and Python reads no more than 4,300 digits
+        return None
     if isinstance(value, bool):
         return value
     if isinstance(value, int) and abs(value) <= INTEGER_LIMIT:

@@ -36,6 +36,8 @@ def test_nothing_is_none(text: str) -> None:
         pytest.param("a: 2024-01-01", Mark(1, 4), "timestamp", id="date"),
         pytest.param("a: .inf", Mark(1, 4), "float", id="infinity"),
         pytest.param(f"a: {INTEGER_LIMIT + 1}", Mark(1, 4), "int", id="too large"),
+        pytest.param("a: " + "1" * 5000, Mark(1, 4), "int", id="more digits than Python reads"),
+        pytest.param("a: 0b_", Mark(1, 4), "int", id="a number without digits"),
         pytest.param("a: =", Mark(1, 4), "value", id="value"),
         pytest.param("a:\n\t- b", Mark(2, 1), "not valid YAML", id="tab"),
         pytest.param("a: [1,", Mark(2, 1), "not valid YAML", id="open list"),
