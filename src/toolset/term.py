@@ -208,7 +208,7 @@ class Term:
             self._target_pass.wind_down()
             self._target_queue.add(self._target)
             with anyio.move_on_after(LAST_WRITE_S):  # a last write that fails is tried again, but not for long
-                await self._target_queue.wait_idle()
+                await self._target_queue.wait_idle(within_s=LAST_WRITE_S)
             self._target_queue.shut_down()
 
     def _begin_gate(self) -> None:

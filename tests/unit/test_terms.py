@@ -38,10 +38,11 @@ class World:
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
         log.set_level(logging.INFO, "toolset")
         self._log = log
+        self._answer = b""
         self.writers: list[str] = []
 
     @asynccontextmanager
-    async def terms(self) -> AsyncGenerator[Terms]:
+    async def terms(self, settings: Settings | None = None) -> AsyncGenerator[Terms]:
         services: Store[Service] = Store(unexpected)
         config_maps: Store[ConfigMap] = Store(unexpected)
         services.replace([], "1")
@@ -51,14 +52,24 @@ class World:
             raw_server(self._listen) as port,
             KubeTransport(FixedCredentials(f"http://127.0.0.1:{port}"), "test") as kube,
         ):
-            made = Terms(Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
+            made = Terms(settings or Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
             async with running(lambda: made.serve(None)):
                 yield made
 
     async def _listen(self, stream: SocketStream) -> None:
         head = await request_head(stream)
         self.writers.append(head.decode().splitlines()[0])
-        await anyio.sleep_forever()
+        if not self._answer:
+            await anyio.sleep_forever()
+        await stream.send(self._answer)
+
+    @asynccontextmanager
+    async def refused(self) -> AsyncGenerator[Terms]:
+        """Let the API server be in trouble, so that a write is tried again after minutes only."""
+        self._answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        async with self.terms(load("controller: {retry_base: 5m}", {}, {})) as made:
+            await self.until(lambda: len(self.writers) == 1)
+            yield made
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(5):
@@ -107,3 +118,22 @@ async def test_where_nothing_works_there_is_nothing_to_drain(caplog: pytest.LogC
         assert not made.drain()  # no task has begun yet
         await anyio.wait_all_tasks_blocked()
         assert (made.is_working, world.writers) == (False, [])
+
+
+async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_reload(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(caplog)
+    async with world.refused() as made:
+        began = anyio.current_time()
+        made.adopt(load("controller: {retry_base: 5m}\noutput: {limit_kib: 500}", {}, {}))
+        await world.until(lambda: len(world.writers) == 3)  # the first, the last of that term, and one of the next
+        assert anyio.current_time() - began < terms.DRAIN_S / 4
+
+
+async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(caplog)
+    async with world.refused() as made:
+        began = anyio.current_time()
+        made.drain()
+        await world.until(lambda: not made.is_working)
+        assert len(world.writers) == 2
+        assert anyio.current_time() - began < terms.DRAIN_S / 4

@@ -209,20 +209,23 @@ class WorkQueue(Generic[K]):
             self._tell_if_idle()
         return worked_s
 
-    async def wait_idle(self) -> None:
-        """Return once no key waits, is delayed, or is with a worker."""
-        while not self._is_idle():
+    async def wait_idle(self, *, within_s: float = math.inf) -> None:
+        """Return once no key waits or is with a worker, and none is delayed.
+
+        Args:
+            within_s: A delay that ends more than so many seconds from now does not count.
+        """
+        until = anyio.current_time() + within_s
+        while self._depth or self._processing or any(due < until for due, _, _ in self._due.values()):
             if self._idle is None:
                 self._idle = anyio.Event()
             await self._idle.wait()
 
     def _tell_if_idle(self) -> None:
-        if self._idle is not None and self._is_idle():
+        """Wake who waits for it, when nothing but delayed keys is left; each knows how late is too late."""
+        if self._idle is not None and not (self._depth or self._processing):
             self._idle.set()
             self._idle = None
-
-    def _is_idle(self) -> bool:
-        return not (self._depth or self._due or self._processing)
 
     @contextmanager
     def working(self, key: K) -> Generator[None]:

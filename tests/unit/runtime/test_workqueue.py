@@ -1,5 +1,6 @@
 import gc
 import weakref
+from functools import partial
 
 import anyio
 import pytest
@@ -511,6 +512,22 @@ async def test_the_queue_is_idle_once_no_key_waits_is_delayed_or_is_in_work() ->
             assert idle_at == []
             queue.done(key)
     assert idle_at == pytest.approx([started + 6.0])
+
+
+async def test_who_waits_for_what_is_soon_does_not_wait_for_what_is_late() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("late", after_s=3600.0)
+    queue.add("soon", after_s=1.0)
+    started = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(queue.wait_idle, within_s=5.0))
+        key = await queue.get()
+        queue.add(key, after_s=2.0)  # it fails, and comes again soon
+        queue.done(key)
+        key = await queue.get()
+        queue.add(key, after_s=4.0)  # it fails again, and comes too late
+        queue.done(key)
+    assert anyio.current_time() == pytest.approx(started + 3.0)
 
 
 async def test_everyone_who_waits_for_an_idle_queue_is_told() -> None:
