@@ -3,6 +3,7 @@
 import msgspec
 
 from toolset.core.overrides import Overrides
+from toolset.core.published import Published
 from toolset.model import ConfigMap, Namespace, Service
 from toolset.runtime.store import Store
 from toolset.runtime.union import Union
@@ -27,8 +28,8 @@ class Handover(msgspec.Struct, frozen=True):
 
     Attributes:
         overrides: Those in force.
-        urls: Where the published tools are.
+        published: The tools that are published.
     """
 
-    overrides: Overrides | None
-    urls: frozenset[str]
+    overrides: Overrides
+    published: Published

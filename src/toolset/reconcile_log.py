@@ -46,7 +46,7 @@ class ReconcileLog:
 
         Args:
             services: Those that there are.
-            published: What stands in the ConfigMap.
+            published: What is published.
         """
         self._verdicts.resume(published)
         for key in self._verdicts.known():
@@ -60,8 +60,8 @@ class ReconcileLog:
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
 
-    def published_urls(self) -> frozenset[str]:
-        """Return where the tools are that were told to be published."""
+    def published_urls(self) -> Mapping[Key, str]:
+        """Return where the tool of each Service is that was told to be published."""
         return self._verdicts.published_urls()
 
     def service_changed(self, key: Key) -> None:

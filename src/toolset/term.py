@@ -11,17 +11,15 @@ from functools import partial
 from typing import Final
 
 import anyio
-import msgspec
 
 from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
 from toolset.core.brake import BrakeOptions
 from toolset.core.findings import Findings
 from toolset.core.health import Thresholds
-from toolset.core.overrides import NO_OVERRIDES
 from toolset.core.plan import owned_keys
 from toolset.core.publication import in_force
-from toolset.core.published import read_back
+from toolset.core.published import Published, read_back
 from toolset.known import Handover, Stores
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.notifier import Notifier
@@ -75,7 +73,7 @@ class Term:
             prober: What asks backends.
             notifier: What tells readers of the ConfigMap.
             telemetry: By what it tells of itself.
-            former: What the term before handed over; ``None`` for the first one of a leadership.
+            former: What the term before handed over; ``None`` when there was none, or it had not got that far.
         """
         self._settings = settings
         self._notifier = notifier
@@ -190,9 +188,10 @@ class Term:
         self._service_debounce.flush()
         self._service_queue.shut_down()  # the other queues follow, see _work
 
-    def handover(self) -> Handover:
-        """Return what the next term needs to go on where this one has ended."""
-        return Handover(self._target_pass.overrides, self._log.published_urls())
+    def handover(self) -> Handover | None:
+        """Return what the next term needs to go on where this one has ended; ``None`` before its first write."""
+        overrides = self._target_pass.overrides
+        return Handover(overrides, Published(tools=self._log.published_urls())) if overrides is not None else None
 
     async def _work(self) -> None:
         """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
@@ -212,15 +211,15 @@ class Term:
             self._target_queue.shut_down()
 
     def _begin_gate(self) -> None:
-        current, options = self._config_maps.get(self._target), target_options(self._settings)
-        former = self._former or Handover(in_force(current, options.prefix, options.output), frozenset())
-        found = read_back(current, owned_keys(current, options.prefix), former.overrides or NO_OVERRIDES)
-        published = msgspec.structs.replace(found, urls=found.urls | former.urls)
+        published = self._former.published if self._former is not None else self._read_back()
         services = self._services.snapshot()
         self._log.begin(services, published)
         self._gate.begin(services, published)
-        if self._former is not None:  # what was published counts as up; nobody need wait for the rest
-            self._gate.stop_waiting_for_probes()
+
+    def _read_back(self) -> Published:
+        current, options = self._config_maps.get(self._target), target_options(self._settings)
+        overrides = in_force(current, options.prefix, options.output)
+        return read_back(current, owned_keys(current, options.prefix), overrides)
 
     async def _open_gate_in_time(self) -> None:
         with anyio.move_on_after(self._settings.health.timeout):

@@ -93,9 +93,8 @@ class Terms:
             while not self._stopping:
                 settings = self._settings
                 if notifier is None or notifier.settings != settings.notify:
-                    informed = (
-                        notifier is None
-                    )  # new readers are told at once, and so are those whose address was wrong
+                    # Readers that changed settings name are told at once; their address may have been wrong before.
+                    informed = notifier is None
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry, informed=informed)
                 async with prober(settings) as health_prober:
                     applier = self._applier(leadership)

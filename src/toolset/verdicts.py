@@ -44,9 +44,9 @@ class VerdictLog:
         """Return the Services of which anything was noted."""
         return tuple(self._counted)
 
-    def published_urls(self) -> frozenset[str]:
-        """Return where the tools are that were told to be published."""
-        return frozenset(told.url for told in self._told.values() if isinstance(told, Candidate))
+    def published_urls(self) -> Mapping[Key, str]:
+        """Return where the tool of each Service is that was told to be published."""
+        return {key: told.url for key, told in self._told.items() if isinstance(told, Candidate)}
 
     def detected(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service; ``None`` when it is gone. The same again is no news."""

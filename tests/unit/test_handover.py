@@ -1,5 +1,6 @@
 """A term that follows another one goes on where that ended: a reload takes nothing away and tells nothing twice."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -71,9 +72,17 @@ class World:
         for key in (PUBLIC, SECRET):
             self.backends.put(host(key), "grafana")
         async with self.cluster, self.backends, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
-            terms = Terms(self.settings(self._text), kube, stores, "me", self.metrics, self.events, Tracing())
-            async with running(lambda: terms.serve(None)):
+            self._work = kube, stores
+            async with self.leading(self._text) as terms:
                 yield terms
+
+    @asynccontextmanager
+    async def leading(self, text: str) -> AsyncGenerator[Terms]:
+        """Work as a process that knows of no other."""
+        kube, stores = self._work
+        terms = Terms(self.settings(text), kube, stores, "me", self.metrics, self.events, Tracing())
+        async with running(lambda: terms.serve(None)):
+            yield terms
 
     def settings(self, text: str) -> Settings:
         return load(text, {}, {"health.connect_to": self.backends.connect_to()})
@@ -177,3 +186,34 @@ async def test_a_backend_that_hangs_holds_up_no_reload() -> None:
         with anyio.fail_after(2):
             terms.adopt(world.settings("health: {timeout: 1h}\ndiscovery: {detectors: []}\noutput: {max_per_type: 1}"))
             await settled(world, "public")
+
+
+async def test_tools_whose_urls_other_settings_change_move_in_one_write(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "toolset")
+    world = World()
+    for key in (PUBLIC, SECRET):
+        world.backends.put(host(key).replace("cluster.local", "corp"), "grafana")
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        caplog.clear()
+        terms.adopt(world.settings("discovery: {cluster_domain: corp}"))
+        await until(lambda: "svc.corp:" in str(world.cluster.get(*TARGET)))
+        written = [record for record in caplog.records if record.getMessage() == "config map written"]
+        assert [vars(record)["removed"] for record in written] == [[]]
+        assert world.published() == {"public", "secret"}
+
+
+async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first_write() -> None:
+    world = World(overrides="tools: {monitoring/public: {url: 'https://public.example.com'}}")
+    async with world.working() as former:
+        await settled(world, "public", "secret")
+        former.drain()
+        await until(lambda: not former.is_working)
+        world.backends.fail(host(PUBLIC))
+        world.backends.hang(host(SECRET))  # so that the first write waits
+        before = world.backends.requests[host(SECRET)]
+        async with world.leading("health: {timeout: 1h}") as terms:
+            await until(lambda: world.backends.requests[host(SECRET)] > before)
+            await looked_again(world, terms, "health: {timeout: 2h}")
+            assert world.published() == {"public", "secret"}
+            terms.drain()

@@ -44,7 +44,7 @@ class Findings:
         Args:
             key: The Service.
             verdict: What detection says.
-            published: What stands in the ConfigMap: its candidates start as up.
+            published: What starts as up.
         """
         known = self._findings.get(key)
         if known is not None and known.verdict == verdict:

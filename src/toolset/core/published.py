@@ -1,33 +1,52 @@
-"""Read back what is published: where health starts from after a restart."""
+"""What is published when work begins: where health starts from. After a restart it is read back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 import yaml
 
+from toolset.core.dialects.documents import leaves
 from toolset.core.overrides import NO_OVERRIDES, Overrides, apply
 from toolset.core.strict_yaml import DEPTH_LIMIT
 from toolset.core.verdict import Candidate
-from toolset.model import ConfigMap
+from toolset.model import ConfigMap, Key
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What stood in the ConfigMap as it was found.
+    """What is published when a term of work begins.
 
     Attributes:
         urls: Every URL in a document of ours.
         overrides: Those in force; they may have moved a tool.
+        tools: Where the tool of each Service was found, whatever overrides made of it; ``None`` where nobody
+            remembers, and the documents have to tell.
     """
 
     urls: frozenset[str] = frozenset()
     overrides: Overrides = NO_OVERRIDES
+    tools: Mapping[Key, str] | None = None
 
     def holds(self, tool: Candidate) -> bool:
-        """Return whether ``tool`` was published."""
-        return tool.url in self.urls or any(moved.url in self.urls for moved in apply([tool], self.overrides).tools)
+        """Return whether ``tool`` is published, at the URL that it has now."""
+        if self.tools is not None:
+            return self.tools.get(tool.key) == tool.url
+        return not self.urls.isdisjoint(_places(tool, self.overrides))
+
+    def awaits(self, tool: Candidate) -> bool:
+        """Return whether the first write waits for a probe of ``tool``, so that nobody does without it meanwhile."""
+        return self.tools is None or (tool.key in self.tools and not self.holds(tool))
 
 
 NOTHING = Published()
+
+
+def _places(tool: Candidate, overrides: Overrides) -> Iterator[str]:
+    """Yield every text that may stand for the URL of ``tool`` in a document."""
+    yield tool.url
+    applied = apply([tool], overrides)
+    yield from (moved.url for moved in applied.tools)
+    for patch in (*applied.holmesgpt.values(), *applied.kubernaut.values()):
+        yield from (leaf for _, leaf in leaves(patch) if isinstance(leaf, str))
 
 
 def read_back(config_map: ConfigMap | None, owned: Iterable[str], overrides: Overrides = NO_OVERRIDES) -> Published:

@@ -33,7 +33,7 @@ class Gate:
 
         Args:
             keys: Every Service of the first complete list.
-            published: What stands in the ConfigMap as found; its candidates start as up.
+            published: What is published; it starts as up.
         """
         self._pending = set(keys)
         self._unseen = set(self._pending)
@@ -41,7 +41,7 @@ class Gate:
         self._open_when_settled()
 
     def published(self, key: Key) -> Published:
-        """Return what stood in the ConfigMap, for the first look at ``key``; what comes later has to prove itself."""
+        """Return what is published, for the first look at ``key``; what comes later has to prove itself."""
         if key not in self._unseen:
             return NOTHING
         self._unseen.discard(key)

@@ -34,7 +34,7 @@ class ServiceReconciler:
             services: The stored Services.
             namespaces: The stored Namespaces; a Service counts as if its namespace were well while that is unknown.
             findings: Where verdicts go.
-            gate: Told of Services that need no probe.
+            gate: Told of Services whose first probe nothing waits for.
             events: Told of new verdicts.
             options: How to detect.
             probe: Called with a candidate that needs a first look.
@@ -61,9 +61,9 @@ class ServiceReconciler:
         with step("detect"):
             verdict = detect(service, self._options, self._namespaces.get(namespace_key(key.namespace)))
         changed = self._findings.detected(key, verdict, published=published)
-        if isinstance(verdict, Rejected):
+        if isinstance(verdict, Rejected) or not published.awaits(verdict):
             self._gate.settle(key)
-        elif changed:
+        if changed and not isinstance(verdict, Rejected):
             self._probe(key)
         if changed:
             self._changed(key, verdict)

@@ -4,7 +4,7 @@ from fakes.build import candidate
 from toolset.core.dialects.texts import Policy
 from toolset.core.overrides import NO_OVERRIDES, Overrides, OverridesError, read
 from toolset.core.publication import in_force, publish
-from toolset.core.published import NOTHING, read_back
+from toolset.core.published import NOTHING, Published, read_back
 from toolset.core.rendering import Dialect, OutputOptions
 from toolset.model import ConfigMap
 
@@ -41,6 +41,34 @@ def test_what_a_dialect_publishes_is_read_back(dialect: Dialect, text: str, tool
     found = publish(tools, OutputOptions((dialect,)), last=overrides(text) if text else NO_OVERRIDES, text=text)
     published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
     assert [tool for tool in (*tools, *absent) if published.holds(tool)] == tools
+
+
+@pytest.mark.parametrize(
+    ("dialect", "patch"),
+    [("holmesgpt", "holmesgpt: {prometheus_url: 'http://x:1'}"), ("kubernaut", "kubernaut: {url: 'http://x:1'}")],
+)
+def test_a_tool_whose_url_an_admin_laid_over_its_document_is_read_back(dialect: Dialect, patch: str) -> None:
+    tools = [candidate(name, tool_type="prometheus") for name in ("p", "q")]
+    found = publish(tools[:1], OutputOptions((dialect,)), text=f"tools: {{monitoring/p: {{{patch}}}}}")
+    published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
+    assert [tool for tool in tools if published.holds(tool)] == tools[:1]
+
+
+def test_where_it_is_remembered_what_is_published_only_a_tool_that_moves_is_waited_for() -> None:
+    stays, moves, comes = candidate("stays"), candidate("moves", path="/new"), candidate("comes")
+    known = Published(tools={stays.key: stays.url, moves.key: candidate("moves").url})
+    tools = (stays, moves, comes)
+    assert [tool for tool in tools if known.holds(tool)] == [stays]
+    assert [tool for tool in tools if known.awaits(tool)] == [moves]
+    assert [tool for tool in tools if NOTHING.awaits(tool)] == [*tools], "where nobody remembers it may be any"
+
+
+def test_a_url_to_which_an_admin_moved_another_tool_does_not_count_where_it_is_remembered() -> None:
+    moved, there = candidate("moved"), candidate("there")
+    text = f"tools: {{{moved.key}: {{url: '{there.url}'}}}}"
+    found = publish([moved], OutputOptions(("kubernaut",)), text=text)
+    assert there.url in str(found.data)
+    assert not Published(tools={moved.key: moved.url}).holds(there)
 
 
 def test_the_paths_of_an_endpoint_are_below_its_own_hosts_only() -> None:
