@@ -14,6 +14,9 @@ from toolset.model import ConfigMap, Key, Namespace, Service
 T = TypeVar("T")
 
 STDIN: Final = "-"
+DEPTH_LIMIT: Final = 500
+"""So many collections may lie within each other, far more than in any object; at some ten thousands libyaml would end
+the process, and Python could catch nothing."""
 
 
 class Manifests(msgspec.Struct, frozen=True):
@@ -62,15 +65,31 @@ def read(files: Sequence[str]) -> Manifests:
 def _documents(file: str) -> list[object]:
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).read_text("utf-8")
+        if mark := _too_deep(text):
+            raise SettingsError(f"{file}{_place(mark)}: it is nested more than {DEPTH_LIMIT} deep")
         return list(yaml.load_all(text, Loader=_Loader))
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}; name a file of manifests, or - for standard input") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: this is not UTF-8 text") from error
     except (yaml.YAMLError, ValueError) as error:  # a ValueError: `0b_` looks like a number and is none
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        place = _place(getattr(error, "problem_mark", None))
         raise SettingsError(f"{file}{place}: this is not valid YAML") from error
+
+
+def _too_deep(text: str) -> object:
+    """Return where ``text`` is nested too deep; look at it without building anything."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
+        if depth > DEPTH_LIMIT:
+            return event.start_mark
+    return None
+
+
+def _place(mark: object) -> str:
+    line, column = getattr(mark, "line", None), getattr(mark, "column", None)  # libyaml's mark is of a class of its own
+    return "" if line is None or column is None else f", line {line + 1}, column {column + 1}"
 
 
 def _objects(documents: Iterable[object]) -> Iterator[dict[str, object]]:
