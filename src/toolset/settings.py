@@ -176,7 +176,8 @@ class OutputSettings(_Section, frozen=True):
             and all that one of ``legacy_managers`` wrote.
         legacy_managers: Field managers that count as an earlier system, as ``managedFields`` names them.
         instance: Names this installation, so that another one on the same ConfigMap is noticed; when empty, its
-            ServiceAccount does.
+            ServiceAccount does. Before another name counts, remove the annotation ``<prefix>/instance`` from the
+            ConfigMap.
     """
 
     dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS

@@ -161,6 +161,13 @@ async def test_what_needs_a_restart_stays_as_it_was_and_is_named(world: World) -
     assert world.series()["restart_needed"] == 2
 
 
+async def test_another_name_of_this_installation_needs_a_restart(world: World) -> None:
+    await world.write("output: {instance: after, limit_kib: 500}")
+    (settings,) = world.adopted
+    assert (settings.output.instance, settings.output.limit_kib) == ("", 500)
+    assert world.field("setting") == "output.instance"
+
+
 async def test_flags_and_environment_keep_their_precedence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world = World(tmp_path, caplog, environment={"TOOLSET_HEALTH__TIMEOUT": "9s"})
     await world.write("health: {timeout: 2s, interval: 2s}")

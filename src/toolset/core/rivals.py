@@ -35,7 +35,8 @@ def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
     return (
         f"ConfigMap {target} is kept by another installation of this service, {other[:128]!r}, and this one is "
         f"{instance!r}: it writes nothing. Stop one of them, or give them different settings `target.name`; if the "
-        f"other is gone for good, remove the annotation {prefix}/{INSTANCE} from the ConfigMap"
+        f"other is gone for good, or was this one before `output.instance` changed, remove the annotation "
+        f"{prefix}/{INSTANCE} from the ConfigMap"
     )
 
 

@@ -45,6 +45,15 @@ def test_a_second_installation_is_refused_and_the_first_goes_on() -> None:
     assert first.publish({"a": "3"})
 
 
+def test_an_installation_with_a_new_name_goes_on_once_the_old_one_is_removed() -> None:
+    config_maps = FakeConfigMaps()
+    assert Instance(config_maps, "before").publish({"a": "1"})
+    renamed = Instance(config_maps, "after")
+    assert not renamed.publish({"a": "2"})
+    config_maps.patch(TARGET, annotations={f"{PREFIX}/instance": None})
+    assert renamed.publish({"a": "2"})
+
+
 def test_a_restart_and_another_replica_find_their_own_name() -> None:
     config_maps = FakeConfigMaps()
     assert Instance(config_maps, "a/toolset").publish({"a": "1"})
@@ -60,8 +69,9 @@ def test_a_config_map_without_a_name_is_taken_over() -> None:
 
 def test_the_refusal_says_who_and_what_to_do() -> None:
     text = refusal(TARGET, PREFIX, "b/toolset", "a/toolset")
-    for part in (str(TARGET), "'a/toolset'", "'b/toolset'", "target.name", f"{PREFIX}/instance"):
+    for part in (str(TARGET), "'a/toolset'", "'b/toolset'", "target.name", "before `output.instance` changed"):
         assert part in text
+    assert text.endswith(f"remove the annotation {PREFIX}/instance from the ConfigMap")
     assert "election.enabled" in war(TARGET)
 
 
