@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 import pytest
+from aiohttp import web
 
 from fakes.api_server import FixedCredentials
 from fakes.background import running
@@ -92,14 +93,19 @@ class World:
         found = msgspec.convert(self.cluster.get(*TARGET), ConfigMap)
         self.config_maps.replace([found], found.version)
 
-    def published(self) -> set[str]:
+    def documents(self) -> str:
         found = self.cluster.get(*TARGET)
-        documents = "".join(text for name, text in (found or {}).get("data", {}).items() if name != "overrides.yaml")
-        return {name for name in ("public", "secret") if f"//{name}." in documents}
+        return "".join(text for name, text in (found or {}).get("data", {}).items() if name != "overrides.yaml")
+
+    def published(self) -> set[str]:
+        return {name for name in ("public", "secret") if f"//{name}." in self.documents()}
+
+    def metric(self, name: str) -> float:
+        lines = self.metrics.expose()[0].decode().splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
     def tools(self) -> float:
-        lines = self.metrics.expose()[0].decode().splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith('toolset_tools{type="grafana"}'))
+        return self.metric('toolset_tools{type="grafana"}')
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -120,14 +126,87 @@ async def looked_again(world: World, terms: Terms, text: str) -> None:
     await until(lambda: all(count > before.get(key, 0) for key, count in world.backends.requests.items()))
 
 
+async def ended(terms: Terms) -> None:
+    """Return once all that is in work is done and published."""
+    terms.drain()
+    await until(lambda: not terms.is_working)
+
+
 async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> None:
     headers = "tools: {monitoring/public: {holmesgpt: {additional_headers: {X-Token: '{{ env.TOKEN }}'}}}}"
     world = World("output: {variables: [TOKEN]}", f"suppress: [monitoring/secret]\n{headers}\n")
     async with world.working() as terms:
         await settled(world, "public")
         await looked_again(world, terms, "output: {variables: []}")
-        await until(lambda: ("OverridesInvalid", None) in world.events.told())
+        await ended(terms)
+        assert ("OverridesInvalid", None) in world.events.told()
         assert world.published() == {"public"}
+
+
+async def test_overrides_stay_in_force_when_what_is_unsafe_is_no_longer_allowed() -> None:
+    unsafe = "tools: {monitoring/public: {holmesgpt: {additional_headers: {X: 'file:///etc/passwd'}}}}"
+    world = World("output: {allow_unsafe_overrides: true}", f"suppress: [monitoring/secret]\n{unsafe}\n")
+    async with world.working() as terms:
+        await settled(world, "public")
+        assert "file://" in world.documents()
+        await looked_again(world, terms, "output: {allow_unsafe_overrides: false}")
+        await ended(terms)
+        assert ("OverridesInvalid", None) in world.events.told()
+        assert "file://" not in world.documents()
+        assert world.published() == {"public"}
+
+
+async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_while_newer_ones_are_not_valid() -> None:
+    large = f"suppress: [monitoring/secret]\n# {'x' * 70_000}\n"
+    world = World(overrides=large)
+    async with world.working() as terms:
+        await settled(world, "public")
+        world.cluster.patch(*TARGET, {"data": {"overrides.yaml": f"{large}oops: ["}})
+        world.see()
+        await until(lambda: ("OverridesInvalid", None) in world.events.told())
+        await looked_again(world, terms, "health: {interval: 1h}")
+        await looked_again(world, terms, "health: {interval: 2h}")
+        await ended(terms)
+        assert world.published() == {"public"}
+
+
+@pytest.mark.parametrize("dialect", ["kubernaut", "holmesgpt"])
+async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_restart(dialect: str) -> None:
+    output = f"output: {{dialects: [{dialect}]}}"
+    world = World(output, "tools: {monitoring/public: {url: 'https://public.example.com'}}")
+    async with world.working() as former:
+        await settled(world, "public", "secret")
+        await ended(former)
+        world.backends.fail(host(PUBLIC))
+        failed = 'toolset_probes_total{outcome="status",type="grafana"}'
+        async with world.leading(output) as terms:
+            await until(lambda: world.metric(failed) > 0)
+            await ended(terms)
+            assert world.published() == {"public", "secret"}
+
+
+async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_it_is_corrected() -> None:
+    told: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        told.append(request.path)
+        return web.Response(status=404 if request.path == "/wrong" else 200)
+
+    app = web.Application()
+    app.router.add_post("/{path}", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        world = World(f"notify: {{url: '{url}/wrong', delay: 50ms}}")
+        async with world.working() as terms:
+            await settled(world, "public", "secret")
+            await until(lambda: "/wrong" in told)
+            terms.adopt(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
+            await until(lambda: "/right" in told)
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
@@ -147,6 +226,7 @@ async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_af
         told = len(world.events.recorded)
         world.backends.fail(host(PUBLIC))
         await looked_again(world, terms, "health: {interval: 1h}")
+        await ended(terms)
         assert world.published() == {"public", "secret"}
         assert world.events.recorded[told:] == []
 
@@ -197,7 +277,8 @@ async def test_tools_whose_urls_other_settings_change_move_in_one_write(caplog: 
         await settled(world, "public", "secret")
         caplog.clear()
         terms.adopt(world.settings("discovery: {cluster_domain: corp}"))
-        await until(lambda: "svc.corp:" in str(world.cluster.get(*TARGET)))
+        await until(lambda: "svc.corp:" in world.documents())
+        await until(lambda: "config map written" in caplog.messages)
         written = [record for record in caplog.records if record.getMessage() == "config map written"]
         assert [vars(record)["removed"] for record in written] == [[]]
         assert world.published() == {"public", "secret"}
@@ -207,8 +288,7 @@ async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first
     world = World(overrides="tools: {monitoring/public: {url: 'https://public.example.com'}}")
     async with world.working() as former:
         await settled(world, "public", "secret")
-        former.drain()
-        await until(lambda: not former.is_working)
+        await ended(former)
         world.backends.fail(host(PUBLIC))
         world.backends.hang(host(SECRET))  # so that the first write waits
         before = world.backends.requests[host(SECRET)]
