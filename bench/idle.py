@@ -9,7 +9,7 @@ from tools import SERVICES, TOOLS, complete, reach
 from world import ACCOUNT, NAMESPACE, World
 
 SECONDS: Final = 60.0
-SETTLED_S: Final = 10.0
+SETTLED_S: Final = 30.0  # by then it has asked once for each of its permissions, one a second
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 
 

@@ -28,8 +28,8 @@ class Handover(msgspec.Struct, frozen=True):
 
     Attributes:
         overrides: Those in force.
-        published: The tools that are published.
+        published: The tools that are published; ``None`` before the first write has succeeded.
     """
 
-    overrides: Overrides
-    published: Published
+    overrides: Overrides | None
+    published: Published | None

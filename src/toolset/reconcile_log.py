@@ -60,8 +60,8 @@ class ReconcileLog:
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
 
-    def published_urls(self) -> Mapping[Key, str]:
-        """Return where the tool of each Service is that was told to be published."""
+    def published_urls(self) -> Mapping[Key, str] | None:
+        """Return where the tool of each published Service is; ``None`` while nobody has told of any."""
         return self._verdicts.published_urls()
 
     def service_changed(self, key: Key) -> None:

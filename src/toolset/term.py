@@ -73,7 +73,7 @@ class Term:
             prober: What asks backends.
             notifier: What tells readers of the ConfigMap.
             telemetry: By what it tells of itself.
-            former: What the term before handed over; ``None`` when there was none, or it had not got that far.
+            former: What the term before handed over; ``None`` for the first one of a leadership.
         """
         self._settings = settings
         self._notifier = notifier
@@ -188,10 +188,10 @@ class Term:
         self._service_debounce.flush()
         self._service_queue.shut_down()  # the other queues follow, see _work
 
-    def handover(self) -> Handover | None:
-        """Return what the next term needs to go on where this one has ended; ``None`` before its first write."""
-        overrides = self._target_pass.overrides
-        return Handover(overrides, Published(tools=self._log.published_urls())) if overrides is not None else None
+    def handover(self) -> Handover:
+        """Return what the next term needs to go on where this one has ended."""
+        tools = self._log.published_urls()
+        return Handover(self._target_pass.overrides, Published(tools=tools) if tools is not None else None)
 
     async def _work(self) -> None:
         """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
@@ -211,14 +211,14 @@ class Term:
             self._target_queue.shut_down()
 
     def _begin_gate(self) -> None:
-        published = self._former.published if self._former is not None else self._read_back()
+        published = (self._former and self._former.published) or self._read_back()
         services = self._services.snapshot()
         self._log.begin(services, published)
         self._gate.begin(services, published)
 
     def _read_back(self) -> Published:
         current, options = self._config_maps.get(self._target), target_options(self._settings)
-        overrides = in_force(current, options.prefix, options.output)
+        overrides = (self._former and self._former.overrides) or in_force(current, options.prefix, options.output)
         return read_back(current, owned_keys(current, options.prefix), overrides)
 
     async def _open_gate_in_time(self) -> None:

@@ -12,9 +12,12 @@ from aiohttp import web
 from fakes.api_server import FixedCredentials
 from fakes.background import running
 from fakes.events import FakeEvents
+from toolset import term
+from toolset.adapters.kube.applier import KubeApplier
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
+from toolset.errors import UnavailableError
 from toolset.known import Stores
 from toolset.loading import load
 from toolset.model import ConfigMap, Key, Namespace, Service
@@ -183,6 +186,36 @@ async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_af
             await until(lambda: world.metric(failed) > 0)
             await ended(terms)
             assert world.published() == {"public", "secret"}
+
+
+async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Key] = []
+
+    async def refuse(_: KubeApplier, key: Key, manifest: bytes) -> ConfigMap:
+        del manifest
+        tried.append(key)
+        raise UnavailableError("the API server is away")
+
+    world = World()
+    async with world.working() as former:
+        await settled(world, "public", "secret")
+        await ended(former)
+        world.cluster.patch(*TARGET, {"data": {"kubernetes-toolset.yaml": "spoiled"}})  # something to write
+        world.see()
+        for key in (PUBLIC, SECRET):
+            world.backends.fail(host(key))
+        with monkeypatch.context() as away:
+            away.setattr(KubeApplier, "apply", refuse)
+            away.setattr(term, "LAST_WRITE_S", 0.05)
+            async with world.leading("health: {interval: 1h}") as terms:
+                await until(lambda: len(tried) > 0)
+                await looked_again(world, terms, "health: {interval: 2h}")
+                away.undo()
+                await until(lambda: "spoiled" not in world.documents())
+                await ended(terms)
+        assert world.published() == {"public", "secret"}
 
 
 async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_it_is_corrected() -> None:
