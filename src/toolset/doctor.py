@@ -10,6 +10,7 @@ from typing import Final, Literal
 import anyio
 import msgspec
 
+from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.leases import KubeLeases
 from toolset.adapters.kube.reviews import is_allowed, whoami
 from toolset.adapters.kube.transport import KubeTransport, Request
@@ -169,7 +170,7 @@ class Examination:
         path = f"/api/v1/namespaces/{self._target.namespace}/configmaps/{self._target.name}"
         try:
             body = await self._kube.send(Request("GET", path), timeout_s=REQUEST_S)
-            found = msgspec.json.decode(body, type=ConfigMap)
+            found = decode(msgspec.json.Decoder(ConfigMap), body)
         except NotFoundError:
             return Check(subject, "ok", "there is none yet; the service makes it")
         except (ToolsetError, msgspec.DecodeError) as error:

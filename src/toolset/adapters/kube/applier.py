@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from toolset.model import ConfigMap, Key
@@ -79,7 +80,7 @@ class KubeApplier:
         left_s = self._leadership.remaining_s() if self._leadership else WRITE_TIMEOUT_S
         try:
             answer = await self._transport.send(request, timeout_s=min(WRITE_TIMEOUT_S, left_s))
-            return _DECODER.decode(answer)
+            return decode(_DECODER, answer)
         except msgspec.DecodeError as error:
             raise UnavailableError(f"the written ConfigMap could not be decoded: {error}") from error
         except InvalidError as error:

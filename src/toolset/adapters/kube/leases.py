@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from toolset.adapters.kube.source import Resource
+from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import InvalidError, NotFoundError, UnavailableError
 from toolset.model import Key, Lease, LeaseSpec
@@ -57,7 +58,7 @@ class KubeLeases:
 
     async def _send(self, request: Request) -> Lease:
         try:
-            return _DECODER.decode(await self._transport.send(request, timeout_s=LEASE_TIMEOUT_S))
+            return decode(_DECODER, await self._transport.send(request, timeout_s=LEASE_TIMEOUT_S))
         except msgspec.DecodeError as error:
             raise UnavailableError(f"the Lease could not be decoded: {error}") from error
         except InvalidError as error:

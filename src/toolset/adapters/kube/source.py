@@ -6,6 +6,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
 from toolset.adapters.kube.wire import (
     END_OF_LIST,
@@ -123,7 +124,7 @@ class KubeSource(Generic[V]):
             params |= {"limit": str(PAGE_SIZE)}
         body = await self._transport.send(Request("GET", self._resource.path, params))
         try:
-            page = self._page.decode(body)
+            page = decode(self._page, body)
         except msgspec.DecodeError as error:
             raise OutOfSyncError(f"the list could not be decoded: {error}") from error
         if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list
@@ -179,7 +180,7 @@ class KubeStream(Generic[V]):
         if line.find(self._mark, 0, _HEAD) < 0 and (skipped := self._unknown(line)) is not None:
             return skipped
         try:
-            decoded = self._decoder.decode(line)
+            decoded = decode(self._decoder, line)
         except msgspec.DecodeError as error:
             if (skipped := self._unknown(line)) is not None:
                 return skipped
@@ -199,7 +200,7 @@ class KubeStream(Generic[V]):
     def _unknown(self, line: bytes) -> Skipped | None:
         """Return what to skip ``line`` as, where it is of an unknown type or of a wrong kind."""
         try:
-            sketch = _SKETCH.decode(line)
+            sketch = decode(_SKETCH, line)
         except msgspec.DecodeError:
             return None
         if sketch.type in _WITHOUT_OBJECT:

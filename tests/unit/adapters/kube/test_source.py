@@ -2,6 +2,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import orjson
 import pytest
 
 from fakes.api_server import (
@@ -27,6 +28,11 @@ SERVICES = services("", "kubernaut.io")
 def service(name: str, version: str = "1", annotations: dict[str, str] | None = None) -> dict[str, object]:
     metadata = {"name": name, "namespace": "default", "resourceVersion": version, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+
+
+def deep_fields(depth: int) -> bytes:
+    """Return what the API server takes from anybody who may write a Service."""
+    return b'"managedFields": [{"fieldsV1": %s{}%s}]' % (b'{"f:a\\"[": ' * depth, b"}" * depth)
 
 
 @asynccontextmanager
@@ -78,6 +84,31 @@ async def test_a_list_without_items_is_empty() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"items": [{"metadata": {"name": 1}}]}', b'{"items": [tru'])
 async def test_a_list_that_cannot_be_decoded_is_out_of_sync(body: bytes) -> None:
+    async with source(ScriptedApiServer(Answer(body))) as opened:
+        with pytest.raises(OutOfSyncError, match="the list could not be decoded"):
+            await opened.list(version="", token="")
+
+
+@pytest.mark.parametrize("depth", [1100, 9000])
+async def test_an_object_that_somebody_nested_deep_hides_no_other_and_ends_nothing(depth: int) -> None:
+    spoiled = orjson.dumps(service("a")).replace(b'"annotations":null', deep_fields(depth))
+    items = b", ".join([spoiled, orjson.dumps(service("b"))])
+    server = ScriptedApiServer(
+        Answer(b'{"kind": "ServiceList", "items": [%s]}' % items),
+        Stream([b'{"type": "ADDED", "object": %s}\n' % spoiled]),
+    )
+    async with source(server) as opened:
+        listed = await opened.list(version="", token="")
+        async with opened.watch(version="1", stream_list=False) as events:
+            applied = (await events.next())[0]
+
+    assert [found.metadata.name for found in listed.items] == ["a", "b"]
+    assert isinstance(applied, Applied)
+    assert applied.stored == listed.items[0]
+
+
+async def test_a_list_that_is_cut_off_deep_inside_is_out_of_sync() -> None:
+    body = b'{"kind": "ServiceList", "items": [{"metadata": {%s' % deep_fields(2000)[:9000]
     async with source(ScriptedApiServer(Answer(body))) as opened:
         with pytest.raises(OutOfSyncError, match="the list could not be decoded"):
             await opened.list(version="", token="")

@@ -1,0 +1,44 @@
+"""Decode what the API server answers, however deep somebody nested a part of it."""
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+DEPTH_LIMIT: Final = 100
+"""So many collections may lie within each other once an answer was too deep; what is read of an object needs a dozen."""
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Return what ``body`` says.
+
+    Who may write an object may nest its ``managedFields`` some 9,000 deep (Go reads JSON to 10,000), and msgspec, which
+    recurses even into what it skips, ends at Python's limit of 1,000: one Service would hide all others.
+
+    Raises:
+        DecodeError: It is not JSON, or not of the decoder's type.
+    """
+    try:
+        return decoder.decode(body)
+    except RecursionError:
+        return decoder.decode(_shallow(body))
+
+
+def _shallow(body: bytes) -> bytes:
+    """Return the JSON ``body`` without what lies deeper than the limit: the collections there are empty."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(body):
+        if token[0] in {b"{", b"["}:
+            depth += 1
+            if depth == DEPTH_LIMIT:
+                kept.append(body[start : token.end()])
+                start = len(body)  # where it does not end, neither does what is kept
+        elif token[0] in {b"}", b"]"}:
+            if depth == DEPTH_LIMIT:
+                start = token.start()
+            depth -= 1
+    return b"".join([*kept, body[start:]])
