@@ -48,7 +48,8 @@ def read(files: Sequence[str]) -> Manifests:
     config_maps: dict[Key, ConfigMap] = {}
     namespaces: dict[Key, Namespace] = {}
     for file in files:
-        for number, manifest in enumerate(_objects(_documents(file)), start=1):
+        documents = _documents(file)  # all are kept while they are told apart by their identity
+        for number, manifest in enumerate(_objects(documents, set()), start=1):
             place = f"{file}, object {number}"
             if manifest.get("kind") == "Service":
                 service = _convert(manifest, Service, place)
@@ -92,16 +93,18 @@ def _place(mark: object) -> str:
     return "" if line is None or column is None else f", line {line + 1}, column {column + 1}"
 
 
-def _objects(documents: Iterable[object]) -> Iterator[dict[str, object]]:
-    """Return the objects in ``documents``, those inside lists too."""
+def _objects(documents: Iterable[object], opened: set[int]) -> Iterator[dict[str, object]]:
+    """Return the objects in ``documents``, those inside lists too; of what aliases name again each is there once."""
     for document in documents:
-        if isinstance(document, dict):
-            manifest = cast("dict[str, object]", document)
-            items = manifest.get("items")
-            if isinstance(items, list):
-                yield from _objects(cast("list[object]", items))
-            else:
-                yield manifest
+        if not isinstance(document, dict) or id(document) in opened:
+            continue
+        opened.add(id(document))
+        manifest = cast("dict[str, object]", document)
+        items = manifest.get("items")
+        if isinstance(items, list):
+            yield from _objects(cast("list[object]", items), opened)
+        else:
+            yield manifest
 
 
 def _convert(manifest: dict[str, object], kind: type[T], place: str, inside: str = "default") -> T:

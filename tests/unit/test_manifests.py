@@ -52,6 +52,20 @@ def test_lists_are_opened(tmp_path: Path) -> None:
     assert [service.key for service in found.services] == [Key("default", "a")]
 
 
+def test_a_list_that_holds_itself_is_opened_once(tmp_path: Path) -> None:
+    found = read(tmp_path, "&all {items: [*all, {kind: Service, metadata: {name: a}}, *all]}")
+
+    assert [service.key for service in found.services] == [Key("default", "a")]
+
+
+def test_lists_that_aliases_multiply_cost_no_time(tmp_path: Path) -> None:
+    lists = ["- &l0 {items: [{kind: Service, metadata: {name: a}}]}"]
+    lists += [f"- &l{n} {{items: [{', '.join([f'*l{n - 1}'] * 9)}]}}" for n in range(1, 40)]
+    found = read(tmp_path, "items:\n" + "\n".join(lists))
+
+    assert [service.key for service in found.services] == [Key("default", "a")]
+
+
 def test_of_two_services_with_one_name_the_last_counts(tmp_path: Path) -> None:
     found = read(tmp_path, f"{SERVICE}\n---\n{SERVICE.replace('9090', '9091')}")
 
