@@ -1,13 +1,25 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.build import candidate
 from toolset.core.dialects.texts import Policy
+from toolset.core.findings import instances
 from toolset.core.overrides import NO_OVERRIDES, Overrides, OverridesError, read
 from toolset.core.publication import in_force, publish
 from toolset.core.published import NOTHING, Published, read_back
 from toolset.core.rendering import Dialect, OutputOptions
+from toolset.core.verdict import Candidate
 from toolset.model import ConfigMap
 
+TYPES = ("prometheus", "grafana", "jaeger", "elasticsearch", "tempo", "hosts", "paths")
+DIALECT_SETS: list[tuple[Dialect, ...]] = [
+    ("kubernaut",),
+    ("holmesgpt",),
+    ("json",),
+    ("kubernaut", "holmesgpt"),
+    ("kubernaut", "holmesgpt", "json"),
+]
 MOVED = "tools: {monitoring/q: {url: 'https://elsewhere.example.com/base'}}"
 
 
@@ -41,6 +53,27 @@ def test_what_a_dialect_publishes_is_read_back(dialect: Dialect, text: str, tool
     found = publish(tools, OutputOptions((dialect,)), last=overrides(text) if text else NO_OVERRIDES, text=text)
     published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
     assert [tool for tool in (*tools, *absent) if published.holds(tool)] == tools
+
+
+@given(st.data(), st.sampled_from(DIALECT_SETS))
+def test_what_any_dialects_publish_of_any_tools_is_read_back(data: st.DataObject, dialects: tuple[Dialect, ...]) -> None:
+    tools: list[Candidate] = []
+    patches: list[str] = []
+    for name in data.draw(st.sets(st.sampled_from(["a", "b", "c", "d", "hosts", "paths", "http"]), max_size=5)):
+        path = data.draw(st.sampled_from(["", "/base", "/api", "/base/api", "/base/api/api"]))
+        tools.append(candidate(name, tool_type=data.draw(st.sampled_from(TYPES)), path=path, check="/health"))
+        url = data.draw(st.sampled_from(["", "https://[fd00::1]:8443/x/api", f"http://{name}.example.com/y"]))
+        kind = data.draw(st.sampled_from(["", *TYPES]))
+        shown = data.draw(st.sampled_from(["", "enabled: false"]))
+        fields = [url and f"url: '{url}'", kind and f"type: {kind}", shown]
+        patches.append(f"  monitoring/{name}: {{{', '.join(filter(None, fields))}}}\n")
+    text = "tools:\n" + "".join(patches) if patches else ""
+    unpublished = [candidate(name, tool_type=data.draw(st.sampled_from(TYPES)), check="/health") for name in "yz"]
+    found = publish(instances(tools), OutputOptions(dialects), text=text)
+    assert found.error is None
+    published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
+
+    assert {tool.key for tool in tools + unpublished if published.holds(tool)} == {tool.key for tool in found.tools}
 
 
 @pytest.mark.parametrize(
