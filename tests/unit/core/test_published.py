@@ -56,7 +56,9 @@ def test_what_a_dialect_publishes_is_read_back(dialect: Dialect, text: str, tool
 
 
 @given(st.data(), st.sampled_from(DIALECT_SETS))
-def test_what_any_dialects_publish_of_any_tools_is_read_back(data: st.DataObject, dialects: tuple[Dialect, ...]) -> None:
+def test_what_any_dialects_publish_of_any_tools_is_read_back(
+    data: st.DataObject, dialects: tuple[Dialect, ...]
+) -> None:
     tools: list[Candidate] = []
     patches: list[str] = []
     for name in data.draw(st.sets(st.sampled_from(["a", "b", "c", "d", "hosts", "paths", "http"]), max_size=5)):
@@ -85,6 +87,13 @@ def test_a_tool_whose_url_an_admin_laid_over_its_document_is_read_back(dialect: 
     found = publish(tools[:1], OutputOptions((dialect,)), text=f"tools: {{monitoring/p: {{{patch}}}}}")
     published = read_back(ConfigMap(data=dict(found.data)), found.data, found.overrides)
     assert [tool for tool in tools if published.holds(tool)] == tools[:1]
+
+
+def test_a_tool_is_read_back_when_overrides_that_move_or_hide_it_came_while_nobody_wrote() -> None:
+    tool = candidate("q")
+    found = publish([tool], OutputOptions(("kubernaut",)))
+    for text in (MOVED, "suppress: [monitoring/q]"):
+        assert read_back(ConfigMap(data=dict(found.data)), found.data, overrides(text)).holds(tool)
 
 
 def test_where_it_is_remembered_what_is_published_only_a_tool_that_moves_is_waited_for() -> None:
