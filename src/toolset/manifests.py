@@ -96,10 +96,10 @@ def _place(mark: object) -> str:
 def _objects(documents: Iterable[object], opened: set[int]) -> Iterator[dict[str, object]]:
     """Return the objects in ``documents``, those inside lists too; of what aliases name again each is there once."""
     for document in documents:
-        if not isinstance(document, dict) or id(document) in opened:
+        if id(document) in opened or not isinstance(document, dict):
             continue
-        opened.add(id(document))
         manifest = cast("dict[str, object]", document)
+        opened.add(id(manifest))
         items = manifest.get("items")
         if isinstance(items, list):
             yield from _objects(cast("list[object]", items), opened)

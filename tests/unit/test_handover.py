@@ -173,6 +173,18 @@ async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_whi
         assert world.published() == {"public"}
 
 
+async def test_a_document_that_somebody_nested_deep_is_written_anew_after_a_restart() -> None:
+    world = World("output: {dialects: [kubernaut]}")
+    async with world.working() as former:
+        await settled(world, "public", "secret")
+        await ended(former)
+        world.cluster.patch(*TARGET, {"data": {"grafana-toolset.yaml": "[" * 100_000}})
+        world.see()
+        async with world.leading("output: {dialects: [kubernaut]}"):
+            await settled(world, "public", "secret")
+            assert "[[" not in world.documents()
+
+
 @pytest.mark.parametrize("dialect", ["kubernaut", "holmesgpt"])
 async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_restart(dialect: str) -> None:
     output = f"output: {{dialects: [{dialect}]}}"

@@ -8,7 +8,7 @@ import msgspec
 T = TypeVar("T")
 
 DEPTH_LIMIT: Final = 100
-"""So many collections may lie within each other once an answer was too deep; what is read of an object needs a dozen."""
+"""So many collections may lie within each other where an answer was too deep; what is read needs a dozen."""
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 
 

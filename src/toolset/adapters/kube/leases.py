@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from toolset.adapters.kube.source import Resource
 from toolset.adapters.kube.decoding import decode
+from toolset.adapters.kube.source import Resource
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import InvalidError, NotFoundError, UnavailableError
 from toolset.model import Key, Lease, LeaseSpec
