@@ -113,6 +113,12 @@ class _Connection:
         self.path = ""
         self.stalled = False
         self.answering: TLSStream | None = None  # once the answer to what was asked last has begun
+        self.writing = anyio.Lock()
+
+    async def say(self, client: TLSStream, piece: bytes) -> None:
+        """Send the client something; one at a time, as a stream takes it."""
+        async with self.writing:
+            await client.send(piece)
 
     async def close(self) -> None:
         if self.reset:
@@ -249,8 +255,8 @@ class FaultProxy:
         line = b'{"type":"ERROR","object":%b}\n' % reply.body
         for connection in tuple(self._connections):
             if connection.kind == "watch" and connection.answering is not None:
-                with suppress(*_BROKEN, anyio.BusyResourceError):
-                    await connection.answering.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(line), line))
+                with anyio.move_on_after(LINGER_S), suppress(*_BROKEN):  # who does not read is cut
+                    await connection.say(connection.answering, b"%x\r\n%b\r\n0\r\n\r\n" % (len(line), line))
                 connection.scope.cancel()
 
     async def _refuse(self) -> None:
@@ -310,7 +316,7 @@ class FaultProxy:
                     self._note(connection, request)
                     await self._thawed(request.kind)
                     if request.kind in self._faults.replied:
-                        await client.send(self._faults.reply.encode())
+                        await connection.say(client, self._faults.reply.encode())
                         break
                     if server is None:
                         server = await self._connect()
@@ -350,9 +356,9 @@ class FaultProxy:
                     await anyio.sleep(self._faults.late_by_s)
                 await self._thawed(kind)
                 if kind in self._faults.torn and (part := _torn(piece, cleanly=self._faults.cleanly)):
-                    await client.send(part)
+                    await connection.say(client, part)
                     break
-                await client.send(piece)
+                await connection.say(client, piece)
                 connection.answering = client
         except _BROKEN:
             pass

@@ -1,16 +1,20 @@
 """What may happen to a connection with the API server happens: nothing wrong is written, and all comes right again."""
 
 import base64
+import itertools
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
+import yaml
 
 from controlplane import ControlPlane
 from integration import faults
@@ -129,6 +133,39 @@ def test_the_proxy_leaves_no_thread_and_no_socket(control_plane: ControlPlane, t
     assert set(threading.enumerate()) == before
     with pytest.raises(httpx.ConnectError):
         httpx.get(proxy.url, verify=context, trust_env=False)
+
+
+def test_watches_that_are_ended_while_events_come_end_nothing_else(cluster: Cluster, proxy: FaultProxy) -> None:
+    cluster.create(*STEADY)
+    config = yaml.safe_load(Path(proxy.kubeconfig(cluster.kubeconfig())).read_text(encoding="utf-8"))
+    bearer = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+    context = ssl.create_default_context(cafile=proxy.ca_file)
+    over = threading.Event()
+
+    def watch() -> None:
+        with httpx.Client(base_url=proxy.url, verify=context, trust_env=False, headers=bearer) as client:
+            while not over.is_set():
+                with suppress(httpx.HTTPError), client.stream("GET", "/api/v1/services?watch=true") as events:
+                    for _ in events.iter_lines():
+                        pass
+
+    def change() -> None:
+        for value in itertools.cycle("ab"):
+            if over.is_set():
+                return
+            cluster.patch(STEADY[0].path, {"metadata": {"annotations": {"edited": value}}})
+
+    with ThreadPoolExecutor() as threads:
+        for each in (watch, watch, watch, watch, change, change):
+            threads.submit(each)
+        try:
+            for _ in range(100):
+                proxy.fail_watches(faults.GONE)
+                over.wait(0.01)
+            assert httpx.get(f"{proxy.url}/livez", verify=context, trust_env=False).status_code == 200
+        finally:
+            over.set()
+            proxy.refuse()
 
 
 # --- Connections
