@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -135,34 +136,37 @@ def test_the_proxy_leaves_no_thread_and_no_socket(control_plane: ControlPlane, t
         httpx.get(proxy.url, verify=context, trust_env=False)
 
 
+def watch(client: httpx.Client, over: threading.Event) -> None:
+    while not over.is_set():
+        with suppress(httpx.HTTPError), client.stream("GET", "/api/v1/services?watch=true") as events:
+            for _ in events.iter_lines():
+                pass
+
+
+def edit(cluster: Cluster, over: threading.Event) -> None:
+    for value in itertools.cycle("ab"):
+        if over.is_set():
+            return
+        cluster.patch(STEADY[0].path, {"metadata": {"annotations": {"edited": value}}})
+
+
 def test_watches_that_are_ended_while_events_come_end_nothing_else(cluster: Cluster, proxy: FaultProxy) -> None:
     cluster.create(*STEADY)
     config = yaml.safe_load(Path(proxy.kubeconfig(cluster.kubeconfig())).read_text(encoding="utf-8"))
     bearer = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
     context = ssl.create_default_context(cafile=proxy.ca_file)
     over = threading.Event()
-
-    def watch() -> None:
-        with httpx.Client(base_url=proxy.url, verify=context, trust_env=False, headers=bearer) as client:
-            while not over.is_set():
-                with suppress(httpx.HTTPError), client.stream("GET", "/api/v1/services?watch=true") as events:
-                    for _ in events.iter_lines():
-                        pass
-
-    def change() -> None:
-        for value in itertools.cycle("ab"):
-            if over.is_set():
-                return
-            cluster.patch(STEADY[0].path, {"metadata": {"annotations": {"edited": value}}})
-
-    with ThreadPoolExecutor() as threads:
-        for each in (watch, watch, watch, watch, change, change):
-            threads.submit(each)
+    with (
+        httpx.Client(base_url=proxy.url, verify=context, trust_env=False, headers=bearer) as client,
+        ThreadPoolExecutor(max_workers=6) as threads,
+    ):
+        for each in (partial(watch, client), partial(edit, cluster)) * 3:
+            threads.submit(each, over)
         try:
             for _ in range(100):
                 proxy.fail_watches(faults.GONE)
                 over.wait(0.01)
-            assert httpx.get(f"{proxy.url}/livez", verify=context, trust_env=False).status_code == 200
+            assert client.get("/livez").status_code == 200
         finally:
             over.set()
             proxy.refuse()
