@@ -51,6 +51,7 @@ class App:
         self._kube = kube
         self._identity = identity(socket.gethostname())
         self._metrics = metrics
+        self._tracing = tracing
         self._preflight = preflight
         self._informers = Informers(settings, kube, self._metrics)
         self._recorder = KubeEvents(
@@ -104,36 +105,38 @@ class App:
     async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
         server = self._settings.server
-        async with self.server.serve(server.host, server.port):
+        async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
-            async with anyio.create_task_group() as group, _signals() as received:
-                group.start_soon(self._informers.run, name="informers")
-                group.start_soon(self._recorder.run, name="events")
-                group.start_soon(self._preflight.run, self._kube, self._informers.wait_synced, name="preflight")
-                group.start_soon(reloader.run, name="reloader")
-                group.start_soon(self._lead, name="lead")
-                await received()
-                await self._stop(received, group.cancel_scope)
-                group.cancel_scope.cancel()
+            in_time = True
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._informers.run, name="informers")
+                    group.start_soon(self._recorder.run, name="events")
+                    group.start_soon(self._preflight.run, self._kube, self._informers.wait_synced, name="preflight")
+                    group.start_soon(reloader.run, name="reloader")
+                    group.start_soon(self._lead, name="lead")
+                    await received()
+                    in_time = await _finishes(self._stop, received)
+                    group.cancel_scope.cancel()
+            finally:
+                if in_time:
+                    await _finishes(self._tracing.stop, received)
         _log.info("stopped")
 
-    async def _stop(self, received: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
-        """Stop in order, within the time that there is; ``scope`` holds all that runs."""
+    async def _stop(self) -> None:
+        """Stop in order, within the time that there is."""
         shutdown = self._settings.shutdown
         self._stopping = True
         if not self._terms.is_working:  # a standby must not take over what it would have to give back at once
             self._leading.cancel()
         _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
-        async with anyio.create_task_group() as group:
-            group.start_soon(_stop_at_once, received, scope)
-            with anyio.move_on_after(shutdown.timeout) as deadline:
-                await anyio.sleep(shutdown.delay)
-                await self._drain()
-                await self._recorder.flush(FLUSH_EVENTS_S)
-            if deadline.cancelled_caught:
-                _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
-            group.cancel_scope.cancel()
+        with anyio.move_on_after(shutdown.timeout) as deadline:
+            await anyio.sleep(shutdown.delay)
+            await self._drain()
+            await self._recorder.flush(FLUSH_EVENTS_S)
+        if deadline.cancelled_caught:
+            _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
 
     async def _lead(self) -> None:
         """Work whenever this replica leads: always when there is no election."""
@@ -192,16 +195,13 @@ async def serve(source: Source) -> None:
     set_up_logs(settings.log.level, settings.log.format)
     check(settings)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
-    try:
-        metrics = Metrics(__version__)
-        preflight = Preflight(settings, metrics)
-        async with transport(settings, environment, ClientMetrics(metrics, preflight.refused).answered) as kube:
-            await kube.check_credentials()
-            app = App(settings, kube, metrics, tracing, preflight)
-            reloader = Reloader(source, text, settings, metrics, adopt=app.adopt, tell=app.tell)
-            await app.run(reloader)
-    finally:
-        tracing.stop()
+    metrics = Metrics(__version__)
+    preflight = Preflight(settings, metrics)
+    async with transport(settings, environment, ClientMetrics(metrics, preflight.refused).answered) as kube:
+        await kube.check_credentials()
+        app = App(settings, kube, metrics, tracing, preflight)
+        reloader = Reloader(source, text, settings, metrics, adopt=app.adopt, tell=app.tell)
+        await app.run(reloader)
 
 
 @asynccontextmanager
@@ -212,7 +212,18 @@ async def _signals() -> AsyncGenerator[Callable[[], Awaitable[object]]]:
         yield lambda: anext(iterator)
 
 
-async def _stop_at_once(received: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
-    await received()
-    _log.warning("stopping at once: a second signal came")
-    scope.cancel()
+async def _finishes(work: Callable[[], Awaitable[None]], received: Callable[[], Awaitable[object]]) -> bool:
+    """Do ``work`` until it is done or a signal has come; return whether it is done."""
+    done = False
+
+    async def give_up() -> None:
+        await received()
+        _log.warning("stopping at once: a second signal came")
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(give_up)
+        await work()
+        done = True
+        group.cancel_scope.cancel()
+    return done

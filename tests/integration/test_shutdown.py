@@ -1,6 +1,8 @@
 """SIGTERM: not ready at once, then what is pending is written, then nothing more, and exit code 0."""
 
+import socket
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import cycle
 from typing import Final
@@ -73,6 +75,53 @@ def test_a_second_sigterm_ends_at_once(cluster: Cluster, start: Start) -> None:
 
     service.terminate()
     eventually(lambda: service.logged("stopping"), within_s=2)
+    service.terminate()
+
+    assert service.wait(within_s=3) == 0
+    assert service.logged("stopping at once: a second signal came")
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """Give the address of a collector that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def traced_to(endpoint: str) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_SAMPLER": "always_on"}
+
+
+def test_a_collector_that_hangs_is_given_up_after_a_while_and_that_is_told(
+    cluster: Cluster, start: Start, hanging: str
+) -> None:
+    service = published(cluster, start, **traced_to(hanging))
+
+    service.terminate()
+
+    assert service.wait(within_s=8) == 0
+    assert service.logged("traces dropped: the collector does not take them")
+
+
+def test_a_second_sigterm_does_not_wait_for_a_collector_that_hangs(
+    cluster: Cluster, start: Start, hanging: str
+) -> None:
+    service = published(cluster, start, SHUTDOWN__DELAY="30s", SHUTDOWN__TIMEOUT="40s", **traced_to(hanging))
+
+    service.terminate()
+    eventually(lambda: service.logged("stopping"), within_s=2)
+    service.terminate()
+
+    assert service.wait(within_s=3) == 0
+
+
+def test_a_second_sigterm_that_comes_while_a_collector_hangs_ends_at_once(
+    cluster: Cluster, start: Start, hanging: str
+) -> None:
+    service = published(cluster, start, **traced_to(hanging))
+
+    service.terminate()
+    eventually(lambda: service.logged("sending the last traces"), within_s=2)
     service.terminate()
 
     assert service.wait(within_s=3) == 0

@@ -4,11 +4,13 @@ Without an exporter in the environment no SDK is loaded, so that it costs nothin
 The SDK itself reads the variables of exporter, batches, sampler, resource and limits.
 """
 
+import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import msgspec
 from opentelemetry import trace
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
 FLUSH_TIMEOUT_S: Final = 5.0
+FLUSH_POLL_S: Final = 0.02
 UNEVENTFUL_SHARE: Final = 0.01
 """So many of the passes that changed nothing are traced, unless ``OTEL_TRACES_SAMPLER`` is set: 33 probes a second
 (1,000 tools) would be 120,000 traces an hour that say nothing."""
@@ -38,15 +41,22 @@ _NUMBERS: Final = (
 )
 
 
+_log: Final = logging.getLogger("toolset")
+
+
+async def _nothing() -> None:
+    """Send nothing."""
+
+
 class Tracing(msgspec.Struct, frozen=True):
     """What is traced.
 
     Attributes:
-        stop: Sends what waits, within a bounded time, and ends the export.
+        stop: Sends what waits, within a bounded time, and ends the export; who cancels it drops what waits.
         share: The share of uneventful passes that are traced; ``None`` when nothing is.
     """
 
-    stop: Callable[[], None] = lambda: None
+    stop: Callable[[], Awaitable[None]] = _nothing
     share: float | None = None
 
 
@@ -79,11 +89,16 @@ def set_up_traces(
         raise SettingsError(f"traces cannot be exported as the variables OTEL_* say: {error}") from error
     trace.set_tracer_provider(provider)
 
-    def stop() -> None:
+    async def stop() -> None:
         # The SDK's own bounds do not hold while a collector hangs; a daemon thread is left behind then.
         flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
+        _log.info("sending the last traces", extra={"at_most_s": flush_s})
         flush.start()
-        flush.join(flush_s)
+        with anyio.move_on_after(flush_s) as deadline:
+            while flush.is_alive():  # noqa: ASYNC110 - a thread sets no event of the loop
+                await anyio.sleep(FLUSH_POLL_S)
+        if deadline.cancelled_caught:
+            _log.warning("traces dropped: the collector does not take them", extra={"after_s": flush_s})
 
     return Tracing(stop, 1.0 if environment.get(_SAMPLER) else UNEVENTFUL_SHARE)
 

@@ -18,6 +18,7 @@ LOADED: Final[dict[Protocol, str]] = {"http/protobuf": "requests", "grpc": "grpc
 ENDPOINT: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 TRACES: Final = """
 import os, sys
+import anyio
 from opentelemetry import trace
 from toolset.adapters.traces import set_up_traces
 tracing = set_up_traces(os.environ, "1.2.3", "pod-1", flush_s=float(os.environ.get("FLUSH_S", "5")))
@@ -25,7 +26,7 @@ with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={
     pass
 loaded = [name for name in ("opentelemetry.sdk", "requests", "grpc") if name in sys.modules]
 print("worked", tracing.share, *loaded, flush=True)
-tracing.stop()
+anyio.run(tracing.stop)
 print("stopped", flush=True)
 """
 
@@ -48,11 +49,11 @@ def traced(environment: dict[str, str]) -> list[str]:
     ],
     ids=["no endpoint", "empty endpoint", "disabled", "no exporter"],
 )
-def test_nothing_is_set_up_where_nobody_asks_for_it(environment: dict[str, str]) -> None:
+async def test_nothing_is_set_up_where_nobody_asks_for_it(environment: dict[str, str]) -> None:
     before = trace.get_tracer_provider()
 
     tracing = set_up_traces(environment, "1.2.3", "pod-1")
-    tracing.stop()
+    await tracing.stop()
 
     assert tracing.share is None
     assert trace.get_tracer_provider() is before
