@@ -32,11 +32,12 @@ class Preflight:
         self._settings = settings
         self._count = metrics.permissions_missing
         self._news = anyio.Event()
+        self._is_asking = False
         self._missing: list[Permission] = []
 
     def refused(self) -> None:
-        """Take note that the API server has refused a request; what is missing already may be why."""
-        if not self._missing:
+        """Take note of a request that was refused, unless what is missing already, or asked for now, may be why."""
+        if not (self._missing or self._is_asking):
             self._news.set()
 
     def adopt(self, settings: Settings) -> None:
@@ -85,15 +86,21 @@ class Preflight:
         self._news.set()
 
     async def _review(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
-        """Ask for each permission; return whether all were answered."""
+        """Ask for each permission; return whether all were answered. That a question is refused is no news."""
+        self._is_asking = True
+        try:
+            return await self._ask(kube, tuple(wanted))
+        except ToolsetError as error:  # whoever needs the API server tells of it
+            _log.debug("permissions cannot be reviewed", extra={"error": str(error)[:512]})
+            await anyio.sleep(PACE_S)
+            return False
+        finally:
+            self._is_asking = False
+
+    async def _ask(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
         before = len(self._missing)
-        for each in tuple(wanted):
-            try:
-                allowed = await self._is_allowed(kube, each)
-            except ToolsetError as error:  # whoever needs the API server tells of it
-                _log.debug("permissions cannot be reviewed", extra={"error": str(error)[:512]})
-                return False
-            self._note(each, allowed=allowed)
+        for each in wanted:
+            self._note(each, allowed=await self._is_allowed(kube, each))
             await anyio.sleep(PACE_S)
         if before and not self._missing:
             _log.info("permissions complete")

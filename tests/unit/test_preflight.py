@@ -13,6 +13,7 @@ from toolset import preflight
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.loading import load
+from toolset.observers import ClientMetrics
 from toolset.permissions import needed
 from toolset.preflight import Preflight
 from toolset.settings import Settings
@@ -31,6 +32,7 @@ class Authorizer:
         self.late = 0
         self.code = 201
         self.heard: list[tuple[str, str]] = []
+        self.on_refusal: Callable[[], None] = lambda: None
 
     @property
     def asked(self) -> int:
@@ -45,7 +47,8 @@ class Authorizer:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            async with KubeTransport(FixedCredentials(url), "test") as kube:
+            answered = ClientMetrics(Metrics("1"), self.on_refusal).answered
+            async with KubeTransport(FixedCredentials(url), "test", answered) as kube:
                 yield kube
         finally:
             await runner.cleanup()
@@ -141,6 +144,16 @@ async def test_an_api_server_that_cannot_be_asked_says_nothing(caplog: pytest.Lo
         assert (lines(caplog), check.unreadable()) == ([], "")
         server.code = 201
         await until(lambda: lines(caplog) == ["permission missing"])
+
+
+async def test_a_question_that_is_refused_is_no_reason_to_ask_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "AGAIN_AFTER_S", (60.0, 60.0))
+    server, check = Authorizer(), Preflight(Settings(), Metrics("1"))
+    server.code, server.on_refusal = 403, check.refused
+    async with server.serve() as kube, running(lambda: check.run(kube, synced)):
+        await until(lambda: server.asked == 1)
+        await anyio.sleep(0.1)
+        assert server.asked == 1
 
 
 async def test_while_nothing_is_listed_it_asks_only_once_something_was_refused(
