@@ -103,11 +103,11 @@ class Cluster:
         self._made.clear()
 
     def data(self) -> dict[str, str]:
-        """Return the data of the ConfigMap; nothing when there is none."""
+        """Return the data of the ConfigMap; nothing when there is none. Bytes that are no UTF-8 become U+FFFD."""
         answer = self.admin.get(TARGET)
         if answer.status_code == 404:
             return {}
-        data: dict[str, str] = answer.raise_for_status().json().get("data", {})
+        data: dict[str, str] = json.loads(answer.raise_for_status().text).get("data", {})
         return data
 
     def documents(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Decode what the API server answers, however deep somebody nested a part of it."""
+"""Decode what the API server answers, however deep somebody nested a part of it, and whatever bytes it holds."""
 
 import re
 from typing import Final, TypeVar
@@ -13,7 +13,7 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Return what ``body`` says.
+    """Return what ``body`` says; bytes that are no UTF-8 become U+FFFD, as Go reads them.
 
     Who may write an object may nest its ``managedFields`` some 9,000 deep (Go reads JSON to 10,000), and msgspec, which
     recurses even into what it skips, ends at Python's limit of 1,000: one Service would hide all others.
@@ -24,7 +24,9 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except RecursionError:
-        return decoder.decode(_shallow(body))
+        return decode(decoder, _shallow(body))
+    except UnicodeDecodeError:
+        return decode(decoder, body.decode("utf-8", "replace").encode())
 
 
 def _shallow(body: bytes) -> bytes:

@@ -4,6 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import UnavailableError
 
@@ -81,6 +82,6 @@ async def whoami(transport: KubeTransport) -> str:
 
 def _decoded(answer: bytes, kind: type[R]) -> R:
     try:
-        return msgspec.json.decode(answer, type=kind)
+        return decode(msgspec.json.Decoder(kind), answer)
     except msgspec.DecodeError as error:
         raise UnavailableError(f"the review could not be decoded: {error}") from error

@@ -4,6 +4,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from toolset.adapters.kube.decoding import decode
 from toolset.errors import (
     ConflictError,
     ForbiddenError,
@@ -121,7 +122,7 @@ _STATUS = msgspec.json.Decoder(Status)
 def error_of(code: int, body: bytes, retry_after_s: float) -> ToolsetError:
     """Return the error that an answer means; a body that is no Status (a proxy's page) is not repeated."""
     try:
-        status = _STATUS.decode(body)
+        status = decode(_STATUS, body)
     except msgspec.DecodeError:
         status = Status()
     if status.kind != "Status":

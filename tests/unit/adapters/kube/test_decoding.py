@@ -31,3 +31,11 @@ def test_what_stands_beside_a_part_that_is_too_deep_is_read_as_it_is(before: lis
 def test_what_is_no_json_is_refused_at_any_depth(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(ANYTHING, body)
+
+
+@pytest.mark.parametrize("around", [b"%b", b'[%b, "\xff", ' + nested(5000) + b"]"], ids=["alone", "beside a deep part"])
+def test_bytes_that_are_no_utf_8_are_read_as_go_reads_them(around: bytes) -> None:
+    found = decode(ANYTHING, around % b'{"f:\xff": "\xc3"}')
+
+    read = {"f:\ufffd": "\ufffd"}
+    assert found == read if around == b"%b" else isinstance(found, list) and found[:2] == [read, "\ufffd"]

@@ -1,4 +1,4 @@
-"""Who may write a Service may nest its managedFields almost as deep as Go reads JSON; nobody else notices."""
+"""Who may write an object may put almost anything into its managedFields; nobody else notices."""
 
 import signal
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from integration.cluster import Cluster, Tool
+from integration.cluster import TARGET, Cluster, Tool
 from integration.service import Start, settles
 
 pytestmark = pytest.mark.integration
@@ -43,3 +43,23 @@ def test_a_service_with_deep_managed_fields_neither_ends_the_service_nor_hides_o
     tools.delete(NEAR)
     start(tools, (NEAR, LATER))  # which lists the deep one
     settles(tools.urls, {"prometheus-toolset.yaml": LATER.url}, within_s=10)
+
+
+def test_a_config_map_with_managed_fields_that_are_no_utf_8_does_not_end_the_service(
+    cluster: Cluster, start: Start
+) -> None:
+    cluster.create(NEAR)
+    former = start(cluster, (NEAR, LATER))
+    settles(cluster.urls, {"grafana-toolset.yaml": NEAR.url}, within_s=10)
+    entry = b'{"manager":"m","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:\xff":{}}}'
+    name = TARGET.rpartition("/")[2].encode()
+    body = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"%b","managedFields":[%b]}}' % (name, entry)
+    answer = cluster.admin.put(TARGET, content=body, headers={"Content-Type": "application/json"})
+    assert b"\xff" in answer.raise_for_status().content, "the API server keeps it"
+    settles(cluster.urls, {"grafana-toolset.yaml": NEAR.url}, within_s=10)
+    former.end(signal.SIGTERM)
+
+    cluster.create(LATER)
+    start(cluster, (NEAR, LATER))  # which lists it
+    both = {"grafana-toolset.yaml": NEAR.url, "prometheus-toolset.yaml": LATER.url}
+    settles(cluster.urls, both, within_s=10)
