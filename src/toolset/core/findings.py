@@ -130,9 +130,14 @@ class Findings:
         best: dict[tuple[str, str, str], Candidate] = {}
         for candidate in self._candidates.values():
             rival = best.get(_backend(candidate))
-            if rival is None or _twin_order(candidate) < _twin_order(rival):
+            if rival is None or self._twin_order(candidate) < self._twin_order(rival):
                 best[_backend(candidate)] = candidate
         return best
+
+    def _twin_order(self, candidate: Candidate) -> tuple[bool, bool, str, Key]:
+        """Who has never been up comes last: what is published stays until a better one has proved itself."""
+        never_up = self._findings[candidate.key].health.never_up
+        return never_up, candidate.headless, candidate.created, candidate.key
 
     def _final(
         self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
@@ -164,10 +169,6 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def _backend(candidate: Candidate) -> tuple[str, str, str]:
     return candidate.key.namespace, candidate.type, candidate.backend
-
-
-def _twin_order(candidate: Candidate) -> tuple[bool, str, Key]:
-    return candidate.headless, candidate.created, candidate.key
 
 
 def _same_backend(known: Verdict, now: Candidate) -> bool:

@@ -94,7 +94,7 @@ class Health(msgspec.Struct, frozen=True):
         overdue: Whether a look has begun since and brought nothing yet.
         looked_s: When the last look that brought something began, on the caller's clock.
         began_s: When the first of the failures in a row was looked for.
-        fell_s: When it went down after it had been up; ``None`` when it is not down, or never was up.
+        fell_s: When it went down after it had been up; ``None`` when it is up, or never was.
     """
 
     up: bool | None = None
@@ -111,6 +111,11 @@ class Health(msgspec.Struct, frozen=True):
     def doubtful(self) -> bool:
         """Whether the last look did not confirm that it is well."""
         return self.overdue or self.failures > 0
+
+    @property
+    def never_up(self) -> bool:
+        """Whether it has not been up so far."""
+        return not self.up and self.fell_s is None
 
 
 PUBLISHED: Final = Health(up=True)
@@ -137,7 +142,7 @@ def observe(
     if outcome.alive:
         successes = health.successes + 1
         risen = health.up is True or outcome.assumed or successes >= thresholds.rise
-        return Health(up=risen, successes=successes, looked_s=began_s)
+        return Health(up=risen, successes=successes, looked_s=began_s, fell_s=None if risen else health.fell_s)
     failures = health.failures + 1
     stays = health.up is True and failures < thresholds.fall
     falls = health.up is True and not stays
@@ -160,7 +165,6 @@ def next_look_s(health: Health, interval_s: float) -> float:
     """
     if health.up and 0 < health.failures <= len(SECOND_LOOKS_S):
         return min(interval_s, SECOND_LOOKS_S[health.failures - 1])
-    never_up = health.failures > 0 and not health.up and health.fell_s is None
-    if never_up and not health.stranger:
+    if health.never_up and health.failures > 0 and not health.stranger:
         return min(interval_s, 2.0 ** min(health.failures - 1, DOUBLINGS))
     return interval_s

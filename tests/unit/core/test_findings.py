@@ -165,6 +165,22 @@ def test_of_two_services_of_one_backend_the_oldest_is_kept_and_then_the_first_by
     assert names(known(young, old, as_old)) == ["b"]
 
 
+def test_what_is_up_is_kept_until_a_better_service_of_its_backend_has_been_up_once() -> None:
+    headless = candidate("operated", backend="same", headless=True)
+    main = candidate("main", backend="same")
+    findings = known(headless)
+    findings.detected(main.key, main)
+    assert findings.tools() == (headless,)
+    findings.probed(main, SICK)
+    assert findings.tools() == (headless,)
+    assert findings.verdicts()[main.key] == Rejected(Reason.DUPLICATE, "of monitoring/operated", "prometheus")
+    findings.probed(main, WELL)
+    assert findings.tools() == (main,)
+    for _ in range(3):
+        findings.probed(main, SICK)
+    assert findings.tools() == (), "a loss, of which the brake hears, and no reason to move"
+
+
 def test_the_same_backend_in_another_namespace_or_of_another_type_is_no_duplicate() -> None:
     findings = known(
         candidate("a", backend="same"),
@@ -281,6 +297,23 @@ def test_the_brake_sees_each_backend_once() -> None:
     findings.forget(tools[0].key)
     findings.forget(twin.key)
     assert findings.hold(5.0).keys == frozenset(tool.key for tool in tools[1:])
+
+
+def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
+    tools = [candidate(f"p{number}") for number in range(3)]
+    findings = Findings(Thresholds(rise=2))
+    for tool in tools:
+        findings.detected(tool.key, tool)
+        findings.probed(tool, WELL)
+        findings.probed(tool, WELL)
+        for now_s in (1.0, 2.0, 4.0):
+            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    assert len(findings.hold(4.0).keys) == 3
+    findings.probed(tools[0], WELL, began_s=5.0, now_s=5.0)
+    assert len(findings.hold(5.0).keys) == 3
+    findings.probed(tools[0], WELL, began_s=6.0, now_s=6.0)
+    assert findings.hold(6.0).keys == {tool.key for tool in tools[1:]}
+    assert findings.tools() == (tools[0],)
 
 
 def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
