@@ -18,16 +18,13 @@ from toolset.wiring import target_key
 
 
 class Notifier:
-    """A queue of its own, so that a reader that hangs or fails never delays a write."""
+    """A queue of its own, so that a reader that hangs or fails never delays a write.
+
+    It begins with telling them of what stands there: whoever wrote that may have ended before it could tell.
+    """
 
     def __init__(
-        self,
-        settings: Settings,
-        kube: KubeTransport,
-        config_maps: Store[ConfigMap],
-        telemetry: Telemetry,
-        *,
-        informed: bool = True,
+        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
     ) -> None:
         """Make it.
 
@@ -36,7 +33,6 @@ class Notifier:
             kube: The session with the API server.
             config_maps: The stored ConfigMap.
             telemetry: By what it tells of itself.
-            informed: Whether readers know what stands in the ConfigMap when it begins to run.
         """
         self.settings = notify = settings.notify
         prefix = settings.discovery.annotation_prefix
@@ -47,13 +43,14 @@ class Notifier:
             namespace, _, name = notify.deployment.partition("/")
             consumers.append(DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash"))
         self._target = target_key(settings)
-        self._pass = NotifyReconciler(config_maps, consumers, prefix)
         self._has_readers = bool(consumers)
-        self._informed = informed
         queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
         self._controller = Controller(
-            queue, self._pass, PassObserver(telemetry.metrics, "notify"), scope=telemetry.traces.scope("notify", queue)
+            queue,
+            NotifyReconciler(config_maps, consumers, prefix),
+            PassObserver(telemetry.metrics, "notify"),
+            scope=telemetry.traces.scope("notify", queue),
         )
         self._tell = telemetry.traces.asking("notify", self._debounce.poke)
 
@@ -64,11 +61,7 @@ class Notifier:
 
     async def run(self) -> None:
         """Tell readers until cancelled; may be called again."""
-        if self._informed:
-            self._pass.begin(self._target)
-            self._informed = False  # of what is under way when it is cancelled
-        else:
-            self.poke()
+        self.poke()
         async with anyio.create_task_group() as group:
             group.start_soon(self._debounce.run)
             group.start_soon(self._controller.run)

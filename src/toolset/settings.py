@@ -197,7 +197,7 @@ class OutputSettings(_Section, frozen=True):
 
 
 class NotifySettings(_Section, frozen=True):
-    """Who is told that the ConfigMap has changed.
+    """Who is told that the ConfigMap has changed, and once of what it holds when a replica begins to work.
 
     Attributes:
         url: What to POST to, for example HolmesGPT's ``/api/admin/reload/toolsets``; empty tells nobody.

@@ -93,9 +93,7 @@ class Terms:
             while not self._stopping:
                 settings = self._settings
                 if notifier is None or notifier.settings != settings.notify:
-                    # Readers that changed settings name are told at once; their address may have been wrong before.
-                    informed = notifier is None
-                    notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry, informed=informed)
+                    notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
                 async with prober(settings) as health_prober:
                     applier = self._applier(leadership)
                     term = Term(settings, self._stores, applier, health_prober, notifier, telemetry, former)

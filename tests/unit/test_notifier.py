@@ -86,14 +86,16 @@ async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_
     assert [asked.path for asked in server.asked] == ["/reload"]
 
 
-async def test_readers_that_may_not_know_what_is_published_are_told_at_once() -> None:
+async def test_readers_are_told_of_what_is_published_when_work_begins_because_its_writer_may_have_ended_before() -> (
+    None
+):
     server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
     wanted = desired({"kubernetes-toolset.yaml": "text"}, 0, "kubernaut.io")
     store: Store[ConfigMap] = Store(unexpected)
     store.replace([maps.apply(TARGET, manifest(TARGET, wanted, None))], "1")
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
         text = f"notify: {{url: '{server.url}/reload', delay: 50ms}}"
-        async with running(Notifier(load(text, {}, {}), kube, store, TELEMETRY, informed=False).run):
+        async with running(Notifier(load(text, {}, {}), kube, store, TELEMETRY).run):
             with anyio.fail_after(5):
                 while not server.asked:  # noqa: ASYNC110 - a real server tells nobody whom it heard
                     await anyio.sleep(0.01)

@@ -62,18 +62,6 @@ async def test_each_reader_is_told_once_of_each_state() -> None:
     assert len(set(one.told)) == 2
 
 
-async def test_what_stood_there_at_the_start_is_no_news() -> None:
-    reader = Consumer()
-    world = World(reader)
-    world.publish("a")
-    world.notify.begin(TARGET)
-    await world.notify(TARGET)
-    assert reader.told == []
-    world.publish("b")
-    await world.notify(TARGET)
-    assert len(reader.told) == 1
-
-
 async def test_a_reader_that_fails_is_told_again_and_the_others_are_not() -> None:
     well, sick = Consumer(), Consumer(UnavailableError("busy"))
     world = World(well, sick)

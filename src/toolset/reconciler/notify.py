@@ -32,11 +32,6 @@ class NotifyReconciler:
         self._prefix = prefix
         self._told: dict[int, str] = {}
 
-    def begin(self, key: Key) -> None:
-        """Take it that readers know what the ConfigMap ``key`` holds now."""
-        digest = self._digest(key)
-        self._told = dict.fromkeys(range(len(self._consumers)), digest)
-
     async def __call__(self, key: Key) -> Result:
         """Tell the readers of the ConfigMap ``key``.
 
