@@ -61,7 +61,7 @@ class ReconcileLog:
         self._metrics.overrides_valid.set(1)
 
     def published_urls(self) -> Mapping[Key, str] | None:
-        """Return where the tool of each published Service is; ``None`` while nobody has told of any."""
+        """Return where the tool of each published Service is; ``None`` while the term has told of none."""
         return self._verdicts.published_urls()
 
     def service_changed(self, key: Key) -> None:

@@ -191,7 +191,11 @@ class Term:
     def handover(self) -> Handover:
         """Return what the next term needs to go on where this one has ended."""
         tools = self._log.published_urls()
-        return Handover(self._target_pass.overrides, Published(tools=tools) if tools is not None else None)
+        if tools is not None:
+            published: Published | None = Published(tools=tools)
+        else:  # nothing was written, so that what the former term published is published still
+            published = self._former.published if self._former is not None else None
+        return Handover(self._target_pass.overrides, published)
 
     async def _work(self) -> None:
         """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""

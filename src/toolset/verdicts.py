@@ -38,15 +38,16 @@ class VerdictLog:
         self._has_settled = False
 
     def resume(self, published: Published) -> None:
-        """Take what stands in the ConfigMap at the start as known: it is no news."""
+        """Take what stands in the ConfigMap at the start of a term as known: it is no news."""
         self._resumed = published
+        self._has_settled = False
 
     def known(self) -> tuple[Key, ...]:
         """Return the Services of which anything was noted."""
         return tuple(self._counted)
 
     def published_urls(self) -> Mapping[Key, str] | None:
-        """Return where the tool of each published Service is; ``None`` while nobody has told of any."""
+        """Return where the tool of each published Service is; ``None`` while the term has told of none."""
         if not self._has_settled:
             return None
         return {key: told.url for key, told in self._told.items() if isinstance(told, Candidate)}

@@ -1,8 +1,8 @@
 """A term that follows another one goes on where that ended: a reload takes nothing away and tells nothing twice."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import anyio
 import msgspec
@@ -200,9 +200,9 @@ async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_af
             assert world.published() == {"public", "secret"}
 
 
-async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@contextmanager
+def refused_writes() -> Generator[list[Key]]:
+    """Let every write fail; give what was tried."""
     tried: list[Key] = []
 
     async def refuse(_: KubeApplier, key: Key, manifest: bytes) -> ConfigMap:
@@ -210,6 +210,26 @@ async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
         tried.append(key)
         raise UnavailableError("the API server is away")
 
+    with pytest.MonkeyPatch.context() as away:
+        away.setattr(KubeApplier, "apply", refuse)
+        away.setattr(term, "LAST_WRITE_S", 0.05)
+        yield tried
+
+
+async def test_settings_that_are_taken_back_before_anything_could_be_written_take_nothing_away() -> None:
+    world = World()
+    async with world.working() as terms:
+        await settled(world, "public", "secret")
+        with refused_writes() as tried:
+            terms.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+            await until(lambda: len(tried) > 0)
+            world.backends.fail(host(PUBLIC))
+            await looked_again(world, terms, "health: {interval: 1h}")
+        await ended(terms)
+        assert world.published() == {"public", "secret"}
+
+
+async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away() -> None:
     world = World()
     async with world.working() as former:
         await settled(world, "public", "secret")
@@ -218,13 +238,12 @@ async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
         world.see()
         for key in (PUBLIC, SECRET):
             world.backends.fail(host(key))
-        with monkeypatch.context() as away:
-            away.setattr(KubeApplier, "apply", refuse)
-            away.setattr(term, "LAST_WRITE_S", 0.05)
+        with ExitStack() as away:
+            tried = away.enter_context(refused_writes())
             async with world.leading("health: {interval: 1h}") as terms:
                 await until(lambda: len(tried) > 0)
                 await looked_again(world, terms, "health: {interval: 2h}")
-                away.undo()
+                away.close()
                 await until(lambda: "spoiled" not in world.documents())
                 await ended(terms)
         assert world.published() == {"public", "secret"}
