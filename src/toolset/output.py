@@ -30,7 +30,7 @@ _ADVICE: Final = {
     Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
-    Reason.DUPLICATE.word: "nothing is lost: the other one is published",
+    Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
 }
 """What its owner may do, by reason; where nothing stands the reason says it all."""
 
