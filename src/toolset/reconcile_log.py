@@ -60,10 +60,6 @@ class ReconcileLog:
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
 
-    def published_urls(self) -> Mapping[Key, str] | None:
-        """Return where the tool of each published Service is; ``None`` while the term has told of none."""
-        return self._verdicts.published_urls()
-
     def service_changed(self, key: Key) -> None:
         """Note when a Service changed, until it is looked at."""
         self._changed_at.setdefault(key, anyio.current_time())

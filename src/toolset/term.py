@@ -190,11 +190,9 @@ class Term:
 
     def handover(self) -> Handover:
         """Return what the next term needs to go on where this one has ended."""
-        tools = self._log.published_urls()
-        if tools is not None:
-            published: Published | None = Published(tools=tools)
-        else:  # nothing was written, so that what the former term published is published still
-            published = self._former.published if self._former is not None else None
+        published = self._target_pass.published
+        if published is None and self._former is not None:  # nothing was written, so that it is what it was
+            published = self._former.published
         return Handover(self._target_pass.overrides, published)
 
     async def _work(self) -> None:

@@ -35,22 +35,14 @@ class VerdictLog:
         self._candidates: Counter[tuple[str, str]] = Counter()
         self._told: dict[Key, Candidate | str] = {}  # the tool that is published, or the word of why not
         self._resumed = NOTHING
-        self._has_settled = False
 
     def resume(self, published: Published) -> None:
         """Take what stands in the ConfigMap at the start of a term as known: it is no news."""
         self._resumed = published
-        self._has_settled = False
 
     def known(self) -> tuple[Key, ...]:
         """Return the Services of which anything was noted."""
         return tuple(self._counted)
-
-    def published_urls(self) -> Mapping[Key, str] | None:
-        """Return where the tool of each published Service is; ``None`` while the term has told of none."""
-        if not self._has_settled:
-            return None
-        return {key: told.url for key, told in self._told.items() if isinstance(told, Candidate)}
 
     def detected(self, key: Key, verdict: Verdict | None) -> None:
         """Note what detection says of a Service; ``None`` when it is gone. The same again is no news."""
@@ -87,7 +79,6 @@ class VerdictLog:
             elif verdict.reason is not Reason.UNPROBED:  # which is no last word
                 self._tell_rejected(key, verdict)
         self._resumed = NOTHING
-        self._has_settled = True
         self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
 
     def is_published(self, key: Key) -> bool:

@@ -8,6 +8,7 @@ from toolset.core.brake import Hold
 from toolset.core.findings import Findings, tools_of
 from toolset.core.overrides import Overrides
 from toolset.core.plan import Apply, Desired, Unchanged, manifest
+from toolset.core.published import Published
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
@@ -56,12 +57,18 @@ class TargetReconciler:
         self._events = events
         self._recorder = recorder
         self._publisher = Publisher(options, overrides)
+        self._published: Published | None = None
         self._winds_down = False
 
     @property
     def overrides(self) -> Overrides | None:
         """Those in force; ``None`` before the first pass."""
         return self._publisher.overrides
+
+    @property
+    def published(self) -> Published | None:
+        """The tools that are published; ``None`` before a pass has got through."""
+        return self._published
 
     def wind_down(self) -> None:
         """Wait for no moment to come any more: what is held stays as it is."""
@@ -93,7 +100,9 @@ class TargetReconciler:
         else:
             self._publisher.wrote(wanted)
             self._events.published(decision, len(publication.tools))
-        self._events.settled({**verdicts, **publication.rejected})
+        settled = {**verdicts, **publication.rejected}
+        self._published = Published(tools={tool.key: tool.url for tool in tools_of(settled)})
+        self._events.settled(settled)
         return DONE if self._winds_down else Result(requeue_after_s=hold.again_s)
 
     def _hold(self) -> Hold:
