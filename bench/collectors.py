@@ -74,7 +74,6 @@ async def stage(environment: Mapping[str, str]) -> AsyncGenerator[Stage]:
         given = {
             "TOOLSET_KUBE__KUBECONFIG": str(config),
             "TOOLSET_HEALTH__CONNECT_TO": orjson.dumps(backends.connect_to()).decode(),
-            "TOOLSET_HEALTH__INTERVAL": "1s",
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",
             "TOOLSET_SHUTDOWN__DELAY": "0s",

@@ -17,8 +17,9 @@ from toolset.core.catalogue import BUILT_IN
 from toolset.core.detector import Detector, fault
 from toolset.core.reach import AddressRange
 from toolset.core.strict_yaml import DEPTH_LIMIT
+from toolset.durations import Duration
 from toolset.errors import SettingsError
-from toolset.settings import Duration, Settings
+from toolset.settings import Settings
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache

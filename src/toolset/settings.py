@@ -1,10 +1,8 @@
 """Every setting with its default; what reads and checks them is ``loading``."""
 
-import re
 from typing import Annotated, Final, Literal
 
 import msgspec
-from typing_extensions import override
 
 from toolset.core.detection import Mode
 from toolset.core.detector import Detector
@@ -13,9 +11,7 @@ from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.reach import AddressRange, HeaderName, Reach, ServiceGlob
 from toolset.core.rendering import DIALECTS, Dialect
-
-_DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
-_UNIT_S: Final = (3600.0, 60.0, 1.0, 0.001)
+from toolset.durations import Duration, Interval
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -38,39 +34,6 @@ RESTART: Final = frozenset(
 """Settings, and whole sections, that are read once at the start; all others follow the file while the service runs."""
 
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-
-
-class Duration(float):
-    """A length of time in seconds, written as ``5m``, ``30s``, ``1m30s`` or ``250ms``."""
-
-    @classmethod
-    def parse(cls, text: object) -> "Duration":
-        """Return the duration that ``text`` says.
-
-        Raises:
-            ValueError: It says none.
-        """
-        match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
-        if match is None:
-            raise ValueError("Expected a duration such as `30s`, `5m` or `250ms`")
-        return cls(sum(float(part) * unit for part, unit in zip(match.groups("0"), _UNIT_S, strict=True)))
-
-
-class Interval(Duration):
-    """A duration of more than nothing, so that what waits for it does not spin."""
-
-    @classmethod
-    @override
-    def parse(cls, text: object) -> "Interval":
-        """Return the interval that ``text`` says.
-
-        Raises:
-            ValueError: It says none.
-        """
-        length = super().parse(text)
-        if length <= 0:
-            raise ValueError("Expected a duration of more than `0s`")
-        return cls(length)
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolset.durations import Duration
 from toolset.errors import SettingsError
 from toolset.loading import load
 from toolset.runtime.election import ElectorOptions
-from toolset.settings import Duration, Settings
+from toolset.settings import Settings
 from toolset.wiring import detectors, elector_options, identity
 
 
