@@ -9,7 +9,7 @@ import pytest
 import trustme
 import yaml
 
-from fakes.api_server import Answer, ScriptedApiServer, status_error
+from fakes.api_server import Answer, ScriptedApiServer, raw_server, saying, status_error
 from fakes.background import Clock
 from fakes.tls import server_tls
 from toolset.adapters.kube.credentials import (
@@ -279,6 +279,37 @@ async def test_an_exec_plugin_that_fails_is_told_and_nothing_is_sent(tmp_path: P
             await ask(credentials)
 
     assert server.asked == []
+
+
+def oidc(port: int) -> dict[str, object]:
+    """Return a user whose token has to be fetched from an issuer on ``port``."""
+    issuer = f"http://127.0.0.1:{port}"
+    config = {"client-id": "c", "client-secret": "s", "idp-issuer-url": issuer, "refresh-token": "r"}
+    return {"auth-provider": {"name": "oidc", "config": config}}
+
+
+@pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")  # what the package uses of aiohttp
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", id="broken"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n", id="another type"),
+        pytest.param(b"no HTTP\r\n\r\n", id="no HTTP"),
+    ],
+)
+async def test_an_issuer_that_breaks_off_is_told_and_leaves_the_last_good_token(
+    tmp_path: Path, clock: Clock, answer: bytes
+) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", {"token": "first"})
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    before = await credentials.current()
+    async with raw_server(saying(answer)) as issuer:
+        kubeconfig(tmp_path, "http://127.0.0.1:1", oidc(issuer))
+        clock.now += REREAD_S
+        assert await credentials.current() is before
+        with pytest.raises(SettingsError, match="name another file with --kubeconfig"):
+            await KubeconfigCredentials(file, "").current()
 
 
 async def test_a_kubeconfig_without_a_user_is_anonymous(tmp_path: Path) -> None:
