@@ -11,6 +11,7 @@ import yaml
 
 from fakes.api_server import Answer, ScriptedApiServer, raw_server, saying, status_error
 from fakes.background import Clock
+from fakes.hanging import hanging
 from fakes.tls import server_tls
 from toolset.adapters.kube.credentials import (
     REREAD_S,
@@ -174,6 +175,26 @@ async def test_a_pod_without_token_or_authority_is_told(tmp_path: Path, mounted:
 
     with pytest.raises(SettingsError, match="no ServiceAccount token and CA to read; mount them, or name a kubeconfig"):
         await InClusterCredentials("127.0.0.1", "443", tmp_path).current()
+
+
+async def test_a_token_that_comes_later_than_the_authority_is_enough(tmp_path: Path, mounted: Mounted) -> None:
+    mounted.token(None)
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    with pytest.raises(SettingsError):
+        await credentials.current()
+    mounted.token("late")
+
+    assert (await credentials.current()).headers == {"Authorization": "Bearer late"}
+
+
+async def test_a_token_whose_read_hangs_keeps_no_request_beyond_its_deadline(tmp_path: Path, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    with hanging(tmp_path / "token"), anyio.move_on_after(0.05) as patience:
+        await credentials.current()
+    assert patience.cancelled_caught
+    mounted.token("back")
+
+    assert (await credentials.current()).headers == {"Authorization": "Bearer back"}
 
 
 def kubeconfig(folder: Path, url: str, user: dict[str, object] | None, cluster: dict[str, object] | None = None) -> str:
