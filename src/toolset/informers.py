@@ -12,7 +12,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.model import Lease, Namespace, Service
 from toolset.observers import ReflectorLog, handler_failed, handler_slow
-from toolset.runtime.backoff import Backoff
+from toolset.runtime.backoff import RETRY_AFTER_CAP_S, Backoff
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
 from toolset.runtime.store import Delta, Store, Stored
 from toolset.runtime.union import Union
@@ -22,9 +22,10 @@ from toolset.wiring import target_key
 V = TypeVar("V", bound=Stored)
 
 CONTACT_LOST_S: Final = 180.0
-"""Longer than the silence after which a watch is opened anew (120 s) and the longest delay between attempts (60 s)."""
-STUCK_AFTER_S: Final = IDLE_S + 90.0
-"""A reflector that neither heard nor tried anything for this long does not turn any more, however sick the server."""
+"""Longer than the silence after which a watch is opened anew (120 s) and the usual longest delay of a retry (60 s)."""
+STUCK_SPARE_S: Final = 30.0
+"""A reflector that neither heard nor tried anything for so much longer than a watch may be silent and a delay may last
+does not turn any more, however sick the server."""
 NAMESPACES_WITHIN_S: Final = 2.0
 """What can do without the Namespaces waits for them no longer than this, seconds, and no more once they are refused."""
 NAMESPACES_PATIENCE: Final = 4.0
@@ -69,6 +70,8 @@ class Informers:
         self._metrics = metrics
         self._starts = watch_starts()
         self._retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
+        longest_delay_s = max(RETRY_AFTER_CAP_S, self._retries.cap_s * (1.0 + self._retries.spread))
+        self._stuck_after_s = IDLE_S + longest_delay_s + STUCK_SPARE_S
         self._reflectors: list[_Follower] = []
         self._needed: list[_Followed] = []
         prefix = settings.discovery.annotation_prefix
@@ -133,7 +136,7 @@ class Informers:
         now = anyio.current_time()
         for reflector in self._reflectors:
             seen_at = max(reflector.heard_at, reflector.attempted_at)
-            if seen_at and now - seen_at > STUCK_AFTER_S:
+            if seen_at and now - seen_at > self._stuck_after_s:
                 return f"a reflector has made no attempt for {now - seen_at:.0f} s"
         return ""
 

@@ -183,7 +183,8 @@ class ControllerSettings(_Section, frozen=True):
         resync: Between two passes over every Service, from the store.
         reconcile: Between two passes over the target, from the store.
         retry_base: Before a failed list, watch or write is tried again for the first time; doubled each time.
-        retry_cap: The longest such delay, before jitter.
+        retry_cap: The longest such delay, before jitter, which at most doubles it. Liveness allows for it, so that an
+            outage of the API server restarts nothing; readiness comes back with the first attempt after the outage.
     """
 
     resync: Interval = Interval(300)

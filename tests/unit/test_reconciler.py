@@ -802,6 +802,26 @@ async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> N
         assert world.findings.health(Key("monitoring", "a3")).up is False
 
 
+async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hangs() -> None:
+    world = World(service("a"), service("b"), probes=ProbeOptions(slots=2))
+    fail(world, "a", "b", outcome=HUNG, takes_s=5.0)
+    await world.detect_all()
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.probe, A)
+        await wait_all_tasks_blocked()
+        world.services.replace([service("b")], "2")
+        await world.detect(A)
+    assert world.events.probes == []
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.probe, B)
+        await anyio.sleep(2.5)  # it has the one slow slot now
+        world.services.replace([service("a", uid="another", version="3"), service("b")], "3")
+        await world.detect(A)
+        heal(world, "a", "b")
+        await world.probe(A)
+    assert [key for key, _, _ in world.events.probes] == [A, B]
+
+
 class Silence:
     """Listens to no pass."""
 

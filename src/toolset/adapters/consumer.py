@@ -33,7 +33,7 @@ class HttpConsumer:
     async def tell(self, content_hash: str) -> None:
         """Ask it to read anew; see ``reconciler.notify.Consumer``."""
         del content_hash
-        headers = await anyio.to_thread.run_sync(self._headers)
+        headers = await anyio.to_thread.run_sync(self._headers, abandon_on_cancel=True)  # a mount may hang
         with _tracer.start_as_current_span(
             "POST", kind=SpanKind.CLIENT, attributes=_named(self._url), record_exception=False
         ) as span:

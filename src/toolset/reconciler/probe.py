@@ -92,6 +92,9 @@ class ProbeReconciler:
         outcome = await self._look(candidate)
         now_s = anyio.current_time()
         health = self._findings.probed(candidate, outcome, began_s=began_s, now_s=now_s)
+        if self._findings.candidate(key) is None:  # gone meanwhile: no other look will come
+            self._lanes.forget(key)
+            return DONE
         if health is None or outcome.put_off:  # who changed it, or the lanes, will ask for another look
             return DONE
         return self._conclude(key, before, health)
@@ -132,7 +135,7 @@ class ProbeReconciler:
         with spans.step("probe", SpanKind.CLIENT, spans.probe_attributes(candidate)) as step:
             outcome = await self._prober.probe(candidate)
             step.set_attributes(spans.outcome_attributes(outcome))
-        if not outcome.put_off:
+        if not outcome.put_off and self._findings.candidate(candidate.key) is not None:
             took_s = anyio.current_time() - started
             if took_s >= spans.SLOW_S or not (outcome.alive or self._findings.health(candidate.key).failures):
                 spans.keep()  # before it is told of, so that log and series lead to it

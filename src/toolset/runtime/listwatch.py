@@ -69,7 +69,7 @@ class EventStream(Protocol[V]):
         """Return the events that have arrived, at least one; nothing when the server ended the stream.
 
         Raises:
-            UnavailableError: The stream broke or fell silent; resume.
+            UnavailableError: The stream broke or fell silent, or the server asks for patience; resume.
             OutOfSyncError: The server sent an error or something undecodable; list again.
         """
         ...

@@ -2,10 +2,11 @@
 
 What follows which failure:
 
-- A stream that ends or breaks, a refused connection, 429, 502, 503, 504: resume from the last version, after
-  a delay. After ten starts in a row that failed, list once, because the version itself may be the cause.
-- 410, 500, an undecodable line, an unknown error: list again. Never resume, since a deletion may have been
-  missed. The list names the last version seen, so that it cannot go back in time; if the server refuses that
+- A stream that ends or breaks, a refused connection, a request that is refused (403, 429, 502, 503, 504), 429 in
+  the stream: resume from the last version, after a delay. After ten starts in a row that failed, list once, because
+  the version itself may be the cause.
+- 410, 500, an undecodable line, any other error in the stream: list again. Never resume, since a deletion may have
+  been missed. The list names the last version seen, so that it cannot go back in time; if the server refuses that
   version, the next list is a consistent one.
 - The first list is streamed (WatchList) where the server can, bounded in time; two failures of that and it is
   fetched in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import anyio
 import pytest
 
 from fakes.api_server import Answer, ScriptedApiServer
+from fakes.hanging import hanging
 from toolset.adapters.consumer import HttpConsumer
 from toolset.errors import InvalidError, UnavailableError
 
@@ -43,3 +45,9 @@ async def test_a_reader_that_is_not_there_may_come_back() -> None:
 async def test_a_header_that_cannot_be_read_yet_is_tried_again() -> None:
     with pytest.raises(UnavailableError, match="headers_from"):
         await HttpConsumer("http://127.0.0.1:9", {"Authorization": "/nowhere/token"}).tell("hash")
+
+
+async def test_a_header_whose_read_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
+    with hanging(tmp_path / "token"), anyio.move_on_after(0.05) as patience:
+        await HttpConsumer("http://127.0.0.1:9", {"Authorization": str(tmp_path / "token")}).tell("hash")
+    assert patience.cancelled_caught

@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from fakes.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
+from fakes.hanging import hanging
 from fakes.tls import server_tls
 from toolset.adapters.kube.access import Access
 from toolset.adapters.probe import HttpProber, ProberOptions
@@ -35,10 +36,10 @@ def search(port: int = 9200, *, scheme: str = "http", statuses: tuple[int, ...] 
     )
 
 
-def prober(server: str, reach: Reach, *, port: int = 9200) -> HttpProber:
+def prober(server: str, reach: Reach, *, port: int = 9200, timeout_s: float = 5.0) -> HttpProber:
     """Return a prober that finds the candidate at the URL ``server``."""
     moved = {f"{HOST}:{port}": server.rpartition("//")[2]}
-    return HttpProber(ProberOptions(5, connect_to=moved, reach={"elasticsearch": reach}))
+    return HttpProber(ProberOptions(timeout_s, connect_to=moved, reach={"elasticsearch": reach}))
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -132,6 +133,27 @@ async def test_a_header_file_that_holds_no_value_is_no_life_and_nothing_is_sent(
         outcome = await asking.probe(search())
     assert outcome == Outcome(alive=False, detail="a header file of its detector cannot be read")
     assert server.asked == []
+
+
+async def test_a_file_whose_read_hangs_costs_its_detector_one_probe_and_leaves_the_last_good_value(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "authorization"
+    reach = Reach(headers_from={"Authorization": str(secret)}, services=("*/*",))
+    server = ScriptedApiServer(Answer(), Answer(), Answer())
+    unread = "a header file of its detector cannot be read"
+    async with server.serve(), prober(server.url, reach, timeout_s=0.4) as asking:
+        with hanging(secret):
+            assert (await asking.probe(search())).failure is Failure.TIMEOUT
+            assert (await asking.probe(search())).detail == unread
+        secret.write_text("Bearer one")
+        while (outcome := await asking.probe(search())).detail == unread:
+            pass  # the read that was given up ends on a thread, whenever that runs
+        assert outcome == await asking.probe(search()) == ALIVE
+        with hanging(secret):
+            assert (await asking.probe(search())).failure is Failure.TIMEOUT
+            assert await asking.probe(search()) == ALIVE
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer one"] * 3
 
 
 async def through(server: ScriptedApiServer, asked: Candidate, headers: Mapping[str, str] | None = None) -> Outcome:

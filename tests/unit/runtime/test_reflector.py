@@ -290,7 +290,6 @@ async def test_a_streamed_list_that_succeeds_takes_its_strike_back() -> None:
         pytest.param([], 0.0, id="a clean end"),
         pytest.param([REFUSED], 0.8, id="a break"),
         pytest.param([THROTTLED], 0.8, id="429 in the stream"),
-        pytest.param([ForbiddenError("forbidden")], 0.8, id="a refusal"),
     ],
 )
 async def test_a_watch_that_ends_is_resumed_at_the_last_version(ending: Sequence[ToolsetError], delay_s: float) -> None:

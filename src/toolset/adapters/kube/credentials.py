@@ -68,27 +68,30 @@ class InClusterCredentials(Renewal[Access]):
         bracketed = f"[{host}]" if ":" in host else host
         self._base_url = f"https://{bracketed}:{port}"
         self._directory = directory
-        self._authority = b""
         self._known: Access | None = None
+        self._authority = b""  # of what is known
 
     async def _mounted(self) -> tuple[Access, float]:
-        self._known = await anyio.to_thread.run_sync(self._read, self._known)
-        return self._known, REREAD_S
+        # a mount may hang; then the thread is left to itself, and so it changes nothing here
+        known, self._authority = await anyio.to_thread.run_sync(
+            self._read, self._known, self._authority, abandon_on_cancel=True
+        )
+        self._known = known
+        return known, REREAD_S
 
-    def _read(self, known: Access | None) -> Access:
+    def _read(self, known: Access | None, known_authority: bytes) -> tuple[Access, bytes]:
         token = _token(_content(self._directory / "token"))
         headers = {"Authorization": f"Bearer {token}"} if token else (known.headers if known else None)
         authority = _content(self._directory / "ca.crt").strip()
         tls = known.tls if known else None
-        if authority and authority != self._authority:
+        if authority and authority != known_authority:
             tls = _context(authority) or tls
-            self._authority = authority
         if headers is None or tls is None:
             raise SettingsError(
                 f"{self._directory}: no ServiceAccount token and CA to read; "
                 "mount them, or name a kubeconfig with --kubeconfig"
             )
-        return Access(self._base_url, tls, headers)
+        return Access(self._base_url, tls, headers), authority or known_authority
 
 
 class KubeconfigCredentials(Renewal[Access]):

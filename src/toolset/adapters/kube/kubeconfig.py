@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+import aiohttp
 import anyio
 import anyio.to_thread
 import yaml
@@ -29,8 +30,8 @@ _COSTLY: Final = ("exec", "auth-provider")
 
 _PROMISES: Final = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate")
 
-_BROKEN_FILE: Final = (OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError)
-"""What the ``kubernetes`` package lets out where a kubeconfig has another shape than it expects."""
+_BROKEN_FILE: Final = (OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError, aiohttp.ClientError)
+"""What the ``kubernetes`` package lets out where a kubeconfig, or an OIDC issuer's answer, is not as it expects."""
 
 
 class _Loaded(Protocol):

@@ -17,9 +17,10 @@ from toolset.adapters.kube.wire import (
     ObjectList,
     Removed,
     Sketch,
+    Status,
     error_from,
 )
-from toolset.errors import OutOfSyncError
+from toolset.errors import OutOfSyncError, ToolsetError
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page, Skipped
 from toolset.runtime.store import Stored
@@ -195,7 +196,7 @@ class KubeStream(Generic[V]):
                 ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
                 return Bookmark(marked.metadata.resource_version, initial_end=ended)
             case Failure(status):
-                raise error_from(status, status.code)
+                raise _ended_by(status)
 
     def _unknown(self, line: bytes) -> Skipped | None:
         """Return what to skip ``line`` as, where it is of an unknown type or of a wrong kind."""
@@ -211,3 +212,9 @@ class KubeStream(Generic[V]):
         if kind == "Table":
             raise OutOfSyncError("the server sends tables instead of objects")
         return Skipped(f"kind {kind[:64]}") if kind not in {"", self._kind} else None
+
+
+def _ended_by(status: Status) -> ToolsetError:
+    """Return the error that a stream ended with: after all but 429 an event may be missing (client-go lists too)."""
+    error = error_from(status, status.code)
+    return error if status.code == 429 or isinstance(error, OutOfSyncError) else OutOfSyncError(str(error))

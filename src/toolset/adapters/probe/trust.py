@@ -1,6 +1,7 @@
 """What a detector's candidates need beside their address: whom to trust, and what to say to be let in."""
 
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -24,7 +25,7 @@ class Trust:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._ca = _Watched(reach.ca_file, lambda: ssl.create_default_context(cafile=reach.ca_file or None))
+        self._ca = _Watched(reach.ca_file, lambda: _context(reach))
         self._headers = {name: _Watched(path, _header(path)) for name, path in reach.headers_from.items()}
 
     async def tls(self) -> ssl.SSLContext:
@@ -34,7 +35,7 @@ class Trust:
             Fault: The bundle cannot be read, and never could.
         """
         try:
-            return await self._ca.value(_checked if not self._reach.insecure_skip_verify else _unchecked)
+            return await self._ca.value()
         except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise Fault(Failure.TLS, "the CA bundle of its detector cannot be read") from error
 
@@ -65,8 +66,9 @@ class _Watched(Generic[T]):
         self._made: list[T] = []
         self._version: object = None
         self._lock = anyio.Lock()
+        self._reading = threading.Lock()
 
-    async def value(self, finish: Callable[[T], T] = lambda made: made) -> T:
+    async def value(self) -> T:
         """Return it.
 
         Raises:
@@ -74,16 +76,33 @@ class _Watched(Generic[T]):
             ValueError: Its content is no good, and never was.
         """
         async with self._lock:
-            version = self._look()
-            if not self._made or version != self._version:
-                try:
-                    # in a thread: a bundle takes tens of milliseconds, and a mount may hang
-                    self._made = [finish(await anyio.to_thread.run_sync(self._make))]
-                except (OSError, ValueError):
-                    if not self._made:
-                        raise
-                self._version = version
+            if self._path or not self._made:
+                # in a thread: a bundle takes tens of milliseconds, and a mount may hang; then it is left to itself
+                self._version, self._made = await anyio.to_thread.run_sync(
+                    self._read, self._version, self._made, abandon_on_cancel=True
+                )
             return self._made[0]
+
+    def _read(self, version: object, made: list[T]) -> tuple[object, list[T]]:
+        if not self._reading.acquire(blocking=False):  # a thread that was left to itself still has it: one is enough
+            if not made:
+                raise OSError("an earlier read hangs")
+            return version, made
+        try:
+            return self._renewed(version, made)
+        finally:
+            self._reading.release()
+
+    def _renewed(self, version: object, made: list[T]) -> tuple[object, list[T]]:
+        found = self._look()
+        if made and found == version:
+            return version, made
+        try:
+            return found, [self._make()]
+        except (OSError, ValueError):
+            if not made:
+                raise
+            return found, made
 
     def _look(self) -> object:
         if not self._path:
@@ -95,15 +114,13 @@ class _Watched(Generic[T]):
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _checked(context: ssl.SSLContext) -> ssl.SSLContext:
+def _context(reach: Reach) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=reach.ca_file or None)
     context.set_alpn_protocols(["http/1.1"])
+    if reach.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _unchecked(context: ssl.SSLContext) -> ssl.SSLContext:
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return _checked(context)
 
 
 def _header(path: str) -> Callable[[], str]:

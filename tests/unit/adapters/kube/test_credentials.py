@@ -9,8 +9,9 @@ import pytest
 import trustme
 import yaml
 
-from fakes.api_server import Answer, ScriptedApiServer, status_error
+from fakes.api_server import Answer, ScriptedApiServer, raw_server, saying, status_error
 from fakes.background import Clock
+from fakes.hanging import hanging
 from fakes.tls import server_tls
 from toolset.adapters.kube.credentials import (
     REREAD_S,
@@ -176,6 +177,26 @@ async def test_a_pod_without_token_or_authority_is_told(tmp_path: Path, mounted:
         await InClusterCredentials("127.0.0.1", "443", tmp_path).current()
 
 
+async def test_a_token_that_comes_later_than_the_authority_is_enough(tmp_path: Path, mounted: Mounted) -> None:
+    mounted.token(None)
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    with pytest.raises(SettingsError):
+        await credentials.current()
+    mounted.token("late")
+
+    assert (await credentials.current()).headers == {"Authorization": "Bearer late"}
+
+
+async def test_a_token_whose_read_hangs_keeps_no_request_beyond_its_deadline(tmp_path: Path, mounted: Mounted) -> None:
+    credentials = InClusterCredentials("127.0.0.1", "443", tmp_path)
+    with hanging(tmp_path / "token"), anyio.move_on_after(0.05) as patience:
+        await credentials.current()
+    assert patience.cancelled_caught
+    mounted.token("back")
+
+    assert (await credentials.current()).headers == {"Authorization": "Bearer back"}
+
+
 def kubeconfig(folder: Path, url: str, user: dict[str, object] | None, cluster: dict[str, object] | None = None) -> str:
     content = {
         "apiVersion": "v1",
@@ -279,6 +300,37 @@ async def test_an_exec_plugin_that_fails_is_told_and_nothing_is_sent(tmp_path: P
             await ask(credentials)
 
     assert server.asked == []
+
+
+def oidc(port: int) -> dict[str, object]:
+    """Return a user whose token has to be fetched from an issuer on ``port``."""
+    issuer = f"http://127.0.0.1:{port}"
+    config = {"client-id": "c", "client-secret": "s", "idp-issuer-url": issuer, "refresh-token": "r"}
+    return {"auth-provider": {"name": "oidc", "config": config}}
+
+
+@pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")  # what the package uses of aiohttp
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"", id="cut off"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", id="broken"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n", id="another type"),
+        pytest.param(b"no HTTP\r\n\r\n", id="no HTTP"),
+    ],
+)
+async def test_an_issuer_that_breaks_off_is_told_and_leaves_the_last_good_token(
+    tmp_path: Path, clock: Clock, answer: bytes
+) -> None:
+    file = kubeconfig(tmp_path, "http://127.0.0.1:1", {"token": "first"})
+    credentials = KubeconfigCredentials(file, "", clock=clock)
+    before = await credentials.current()
+    async with raw_server(saying(answer)) as issuer:
+        kubeconfig(tmp_path, "http://127.0.0.1:1", oidc(issuer))
+        clock.now += REREAD_S
+        assert await credentials.current() is before
+        with pytest.raises(SettingsError, match="name another file with --kubeconfig"):
+            await KubeconfigCredentials(file, "").current()
 
 
 async def test_a_kubeconfig_without_a_user_is_anonymous(tmp_path: Path) -> None:

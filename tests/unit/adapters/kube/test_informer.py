@@ -136,6 +136,7 @@ async def test_a_server_that_cannot_stream_is_listed_by_pages_consistently_and_w
         pytest.param(status_error(410, "Expired"), None, id="410 at the start"),
         pytest.param(Stream([line("ERROR", status(410, "Expired"))]), None, id="410 in the stream"),
         pytest.param(Stream([line("ERROR", status(500, "InternalError"))]), "7", id="500 in the stream"),
+        pytest.param(Stream([line("ERROR", status(403, "Forbidden"))]), "7", id="403 in the stream"),
         pytest.param(
             status_error(504, "Timeout", "Timeout: Too large resource version: 9, current: 5"), None, id="too large"
         ),

@@ -18,7 +18,7 @@ from fakes.api_server import (
 from toolset.adapters.kube.source import KubeSource, KubeStream, Resource, config_map, namespaces, services
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.wire import END_OF_LIST
-from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
+from toolset.errors import OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Skipped
 
@@ -225,14 +225,18 @@ async def test_only_a_true_annotation_ends_the_initial_list(annotations: dict[st
         pytest.param(status(410, "Expired"), OutOfSyncError(version_unusable=True, message=""), id="expired"),
         pytest.param(status(500, "InternalError"), OutOfSyncError(""), id="internal error"),
         pytest.param(status(429, "TooManyRequests"), UnavailableError("", throttled=True), id="throttled"),
-        pytest.param(status(504, "Timeout"), UnavailableError(""), id="timeout"),
-        pytest.param(status(403, "Forbidden"), ForbiddenError(""), id="forbidden"),
-        pytest.param(status(400, "BadRequest"), InvalidError(""), id="bad request"),
+        pytest.param(status(503, "ServiceUnavailable"), OutOfSyncError(""), id="unavailable"),
+        pytest.param(status(504, "Timeout"), OutOfSyncError(""), id="timeout"),
+        pytest.param(status(403, "Forbidden"), OutOfSyncError(""), id="forbidden"),
+        pytest.param(status(404, "NotFound"), OutOfSyncError(""), id="not found"),
+        pytest.param(status(400, "BadRequest"), OutOfSyncError(""), id="bad request"),
         pytest.param({"kind": "Status"}, OutOfSyncError(""), id="no code"),
         pytest.param({"kind": "Table", "rows": []}, OutOfSyncError(""), id="no status"),
     ],
 )
-async def test_an_error_in_the_stream_is_raised(content: dict[str, object], expected: ToolsetError) -> None:
+async def test_any_error_in_the_stream_but_429_asks_for_a_new_list(
+    content: dict[str, object], expected: ToolsetError
+) -> None:
     async with stream(line("ERROR", content)) as opened:
         with pytest.raises(type(expected)) as caught:
             await opened.next()
