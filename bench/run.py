@@ -1,6 +1,7 @@
 """Run the benchmarks, all or those named, and print what they found; with --write put it into docs/ too.
 
-CI_FULL=1 measures the cache of 50,000 Services as well; to make those takes 10 minutes, once.
+CI_FULL=1 measures the cache of 50,000 Services as well; to make those takes most of an hour, once: the API
+server makes each slower than the one before.
 """
 
 import argparse
