@@ -11,20 +11,33 @@ import yaml
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key, Namespace, Service
 
-T = TypeVar("T")
+T = TypeVar("T", Service, ConfigMap, Namespace)
 
 STDIN: Final = "-"
+VERSION: Final = "v1"
+"""Of the API whose objects count: a Service of Knative, for example, is another thing."""
 DEPTH_LIMIT: Final = 500
 """So many collections may lie within each other, far more than in any object; at some ten thousands libyaml would end
 the process, and Python could catch nothing."""
 
 
+_NOTHING: Final[Mapping[str, object]] = {}
+
+
 class Manifests(msgspec.Struct, frozen=True):
-    """What the files hold; other kinds are passed over."""
+    """What the files hold; other kinds are passed over.
+
+    Attributes:
+        services: Each once.
+        config_maps: By their keys.
+        namespaces: By their keys.
+        notes: What only looks like one of these, for people, a sentence each.
+    """
 
     services: tuple[Service, ...]
     config_maps: Mapping[Key, ConfigMap]
     namespaces: Mapping[Key, Namespace] = {}
+    notes: tuple[str, ...] = ()
 
 
 class _Loader(yaml.CSafeLoader):
@@ -47,20 +60,32 @@ def read(files: Sequence[str]) -> Manifests:
     services: dict[Key, Service] = {}
     config_maps: dict[Key, ConfigMap] = {}
     namespaces: dict[Key, Namespace] = {}
+    notes: dict[str, None] = {}  # each once, in their order
     for file in files:
         documents = _documents(file)  # all are kept while they are told apart by their identity
         for number, manifest in enumerate(_objects(documents, set()), start=1):
-            place = f"{file}, object {number}"
-            if manifest.get("kind") == "Service":
+            place, kind = f"{file}, object {number}", manifest.get("kind")
+            version = manifest.get("apiVersion") or VERSION
+            if version != VERSION:
+                if kind == "Service":
+                    notes[f"{file}: a Service of {version} is passed over; only those of {VERSION} count"] = None
+            elif kind == "Service":
                 service = _convert(manifest, Service, place)
                 services[service.key] = service
-            elif manifest.get("kind") == "ConfigMap":
+            elif kind == "ConfigMap":
                 found = _convert(manifest, ConfigMap, place)
                 config_maps[found.key] = found
-            elif manifest.get("kind") == "Namespace":
+            elif kind == "Namespace":
                 namespace = _convert(manifest, Namespace, place, inside="")
                 namespaces[namespace.key] = namespace
-    return Manifests(tuple(services.values()), config_maps, namespaces)
+    return Manifests(tuple(services.values()), config_maps, namespaces, tuple(notes))
+
+
+def without_services(files: Sequence[str]) -> str:
+    """Return the sentence for people whose ``files`` hold no Service."""
+    names = ", ".join("standard input" if file == STDIN else file for file in files)
+    verb = "holds" if len(files) == 1 else "hold"
+    return f"{names} {verb} no Service; give what `kubectl get services -A -o yaml` prints"
 
 
 def _documents(file: str) -> list[object]:
@@ -93,24 +118,44 @@ def _place(mark: object) -> str:
     return "" if line is None or column is None else f", line {line + 1}, column {column + 1}"
 
 
-def _objects(documents: Iterable[object], opened: set[int]) -> Iterator[dict[str, object]]:
-    """Return the objects in ``documents``, those inside lists too; of what aliases name again each is there once."""
+def _objects(
+    documents: Iterable[object], opened: set[int], implied: Mapping[str, object] = _NOTHING
+) -> Iterator[dict[str, object]]:
+    """Return the objects in ``documents``, those inside lists too; of what aliases name again each is there once.
+
+    Args:
+        documents: As they were read.
+        opened: The identities of those that need no second look.
+        implied: What the list around them says of each.
+    """
     for document in documents:
         if id(document) in opened or not isinstance(document, dict):
             continue
-        manifest = cast("dict[str, object]", document)
-        opened.add(id(manifest))
+        named = cast("dict[str, object]", document)
+        opened.add(id(named))
+        manifest = {**implied, **named}
         items = manifest.get("items")
         if isinstance(items, list):
-            yield from _objects(cast("list[object]", items), opened)
+            yield from _objects(cast("list[object]", items), opened, _implied(manifest))
         else:
             yield manifest
+
+
+def _implied(manifest: dict[str, object]) -> Mapping[str, object]:
+    """Return what a list says of its items: in a ServiceList, as the API sends it, none names its kind."""
+    kind = manifest.get("kind")
+    if not isinstance(kind, str) or not kind.endswith("List") or kind == "List":
+        return _NOTHING
+    return {"kind": kind.removesuffix("List"), "apiVersion": manifest.get("apiVersion")}
 
 
 def _convert(manifest: dict[str, object], kind: type[T], place: str, inside: str = "default") -> T:
     metadata = manifest.get("metadata")
     named: dict[str, Any] = {"namespace": inside, **metadata} if isinstance(metadata, dict) else {}
     try:
-        return msgspec.convert({**manifest, "metadata": named}, kind)
+        found = msgspec.convert({**manifest, "metadata": named}, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{place}: {error}") from error
+    if not found.metadata.name:
+        raise SettingsError(f"{place}: this {kind.__name__} has no name; give it a `metadata.name`")
+    return found

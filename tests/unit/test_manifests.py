@@ -52,6 +52,37 @@ def test_lists_are_opened(tmp_path: Path) -> None:
     assert [service.key for service in found.services] == [Key("default", "a")]
 
 
+@pytest.mark.parametrize("item", ["metadata: {name: a}", "kind: Service, metadata: {name: a}"])
+def test_items_are_of_the_kind_that_their_list_names(tmp_path: Path, item: str) -> None:
+    found = read(tmp_path, f"{{kind: ServiceList, apiVersion: v1, items: [{{{item}}}]}}")
+
+    assert [service.key for service in found.services] == [Key("default", "a")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {}}",
+        "{apiVersion: serving.knative.dev/v1, kind: ServiceList, items: [{metadata: {name: a}}, {metadata: {}}]}",
+    ],
+    ids=["one", "a list"],
+)
+def test_a_service_of_another_api_is_no_service_and_told_once(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, text)
+
+    sentence = "a Service of serving.knative.dev/v1 is passed over; only those of v1 count"
+    assert (found.services, found.notes) == ((), (f"{tmp_path}/file.yaml: {sentence}",))
+
+
+@pytest.mark.parametrize("kind", ["Service", "ConfigMap", "Namespace"])
+@pytest.mark.parametrize("metadata", ["metadata: {namespace: a}", "metadata: {generateName: a-}", "spec: {}"])
+def test_an_object_without_a_name_is_refused(tmp_path: Path, kind: str, metadata: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, f"kind: Pod\n---\nkind: {kind}\n{metadata}\n")
+
+    assert str(caught.value) == f"{tmp_path}/file.yaml, object 2: this {kind} has no name; give it a `metadata.name`"
+
+
 def test_a_list_that_holds_itself_is_opened_once(tmp_path: Path) -> None:
     found = read(tmp_path, "&all {items: [*all, {kind: Service, metadata: {name: a}}, *all]}")
 
