@@ -92,6 +92,8 @@ class Terms:
         try:
             while not self._stopping:
                 settings = self._settings
+                if not settings.health.enabled:
+                    _log.warning("health checks are off: every candidate counts as healthy")
                 if notifier is None or notifier.settings != settings.notify:
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
                 async with prober(settings) as health_prober:

@@ -137,3 +137,15 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: p
         await world.until(lambda: not made.is_working)
         assert len(world.writers) == 2
         assert anyio.current_time() - began < terms.DRAIN_S / 4
+
+
+async def test_work_without_probes_says_so_at_its_start_and_after_a_reload(caplog: pytest.LogCaptureFixture) -> None:
+    world, said = World(caplog), "health checks are off: every candidate counts as healthy"
+    async with world.refused() as made:
+        assert said not in world.lines
+        made.adopt(load("controller: {retry_base: 5m}\nhealth: {enabled: false}", {}, {}))
+        await world.until(lambda: len(world.writers) == 3)
+        assert world.lines.count(said) == 1
+    caplog.clear()
+    async with world.terms(load("health: {enabled: false}", {}, {})):
+        await world.until(lambda: said in world.lines)
