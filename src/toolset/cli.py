@@ -74,6 +74,7 @@ def _plan(options: argparse.Namespace) -> int:
     async def work() -> "Report":
         if options.file:
             found = manifests.read(options.file)
+            _note(*found.notes, *([] if found.services else [manifests.without_services(options.file)]))
             return await planning.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
         return await planning.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
@@ -93,23 +94,28 @@ def _plan(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from toolset import explaining, manifests, output  # noqa: PLC0415 - see the module docstring
     from toolset.model import Key  # noqa: PLC0415 - as above
+    from toolset.wiring import target_key  # noqa: PLC0415 - as above
 
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
         raise SettingsError("explain takes either one Service as NAMESPACE/NAME, or manifests with -f FILE")
     if options.file:
-        explanations = explaining.explain_manifests(settings, manifests.read(options.file))
+        found = manifests.read(options.file)
+        _note(*found.notes)
+        if not found.services:
+            raise SettingsError(manifests.without_services(options.file))
+        explained = explaining.explain_manifests(settings, found)
     else:
         namespace, slash, name = options.service.partition("/")
         if not (namespace and slash and name):
             raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
-        explanations = [_loop(lambda: _patiently(explaining.explain_service(settings, Key(namespace, name))))]
+        explained = _loop(lambda: _patiently(explaining.explain_service(settings, Key(namespace, name))))
+    _note(*explained.notes)
     if options.output == "json":
-        sys.stdout.write(output.as_lines(explanations))
+        sys.stdout.write(output.as_lines(explained.services))
     else:
-        sys.stdout.write(
-            "".join(output.explained(explanation, settings.discovery.annotation_prefix) for explanation in explanations)
-        )
+        prefix, target = settings.discovery.annotation_prefix, target_key(settings)
+        sys.stdout.write("".join(output.explained(each, prefix, target) for each in explained.services))
     sys.stdout.flush()
     return EXIT_UNCHANGED
 
@@ -168,6 +174,14 @@ def _demo(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the service would outlive us
     _loop(lambda: demo.run(once=options.once, colours=_colours()))
     return EXIT_UNCHANGED
+
+
+def _note(*sentences: str) -> None:
+    """Say what stands beside the output, on standard error."""
+    from toolset import output  # noqa: PLC0415 - see the module docstring
+
+    sys.stderr.write("".join(output.note(sentence) for sentence in sentences))
+    sys.stderr.flush()
 
 
 def _colours() -> bool:

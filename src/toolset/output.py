@@ -10,7 +10,8 @@ import yaml
 from toolset.checking import Match
 from toolset.core.verdict import Candidate, Reason, Verdict
 from toolset.doctor import Check
-from toolset.explaining import Explanation
+from toolset.explaining import IGNORED, Explanation
+from toolset.model import Key
 from toolset.planning import Report
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
@@ -30,9 +31,11 @@ _ADVICE: Final = {
     Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
+    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {target}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
 }
-"""What its owner may do, by reason; where nothing stands the reason says it all."""
+"""What people may do, by reason; where nothing stands the reason says it all."""
+_OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
 
 
 def as_table(report: Report, *, colour: bool) -> str:
@@ -42,8 +45,10 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines.append("")
     lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
     lines.append("")
+    if not report.health_enabled:
+        lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
     if report.overrides_error:
-        lines += [f"what overrides.yaml says is ignored: {report.overrides_error}", ""]
+        lines += [f"{IGNORED}: {report.overrides_error.translate(_ESCAPED)}", ""]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
@@ -72,31 +77,49 @@ def as_json(report: Report) -> str:
         "reasons": _reasons(report),
         "overridden": {str(key): names for key, names in sorted(report.overridden.items())},
         "overrides_error": report.overrides_error,
+        "health_enabled": report.health_enabled,
         "diff": report.diff,
     }
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
-def explained(explanation: Explanation, prefix: str) -> str:
+def note(text: str) -> str:
+    """Return a sentence that stands beside what is printed, as one line for standard error."""
+    return f"toolset: {text.translate(_ESCAPED)}\n"
+
+
+def explained(explanation: Explanation, prefix: str, target: Key) -> str:
     """Return what is made of one Service, in sentences for people.
 
     Args:
         explanation: What is made of it.
         prefix: The prefix of our annotations.
+        target: The ConfigMap.
     """
     name = f"{explanation.namespace}/{explanation.name}"
     if explanation.type is None:
-        twin = explanation.reason == Reason.DUPLICATE.word
-        near = f"nearly taken for {explanation.near}" if explanation.near and not twin else ""
-        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix)
-        hint = f"\n  {'; '.join(filter(None, (near, advice)))}" if near or advice else ""
-        return f"{name} is not published: {explanation.detail} [{explanation.reason}]{hint}\n"
-    source = f"its {explanation.evidence} says {explanation.product}"
+        near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
+        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, target=target)
+        hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
+        lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
+    else:
+        admin = "type" in explanation.overridden
+        source = "an override says so" if admin else f"its {explanation.evidence} says {explanation.product}"
+        lines = [
+            f"{name} is taken for {explanation.type}: {source}",
+            f"published at {explanation.url} {_condition(explanation)}",
+        ]
+        if explanation.overridden:
+            lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
+    return "\n  ".join(line.translate(_ESCAPED) for line in lines if line) + "\n"
+
+
+def _condition(explanation: Explanation) -> str:
+    if explanation.health_path is None:
+        return "unprobed, because health.enabled is false"
+    moved = explanation.probed_url not in {None, explanation.url}
     proof = f" and proves to be {explanation.product}" if explanation.to_prove else ""
-    return (
-        f"{name} is taken for {explanation.type}: {source}\n"
-        f"  published at {explanation.url} once it answers GET {explanation.health_path}{proof}\n"
-    )
+    return f"once {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}{proof}"
 
 
 def as_lines(explanations: Sequence[Explanation]) -> str:

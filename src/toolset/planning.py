@@ -40,6 +40,7 @@ class Report(msgspec.Struct, frozen=True):
         diff: The data as it is against the data as it would be, in unified form.
         overridden: The fields of a tool that ``overrides.yaml`` sets.
         overrides_error: What is wrong with ``overrides.yaml``; empty when nothing is.
+        health_enabled: Whether the settings have candidates probed; otherwise each counts as healthy.
     """
 
     target: Key
@@ -50,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     diff: tuple[str, ...]
     overridden: Mapping[Key, tuple[str, ...]] = {}
     overrides_error: str = ""
+    health_enabled: bool = True
 
 
 async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
@@ -73,14 +75,7 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
 async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
     """Return what would be published if ``manifests`` were the cluster."""
     current = manifests.config_maps.get(target_key(settings))
-    findings = Findings(Thresholds(rise=1, fall=1))
-    options = detection_options(settings)
-    candidates: list[Candidate] = []
-    for service in manifests.services:
-        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
-        findings.detected(service.key, verdict)
-        if isinstance(verdict, Candidate):
-            candidates.append(verdict)
+    findings, candidates = detect_all(settings, manifests)
     if assume_healthy or not settings.health.enabled:
         for candidate in candidates:
             findings.probed(candidate, ALIVE)
@@ -101,7 +96,21 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         diff=_diff(current, wanted, change),
         overridden=publication.overridden,
         overrides_error=str(publication.error or ""),
+        health_enabled=settings.health.enabled,
     )
+
+
+def detect_all(settings: Settings, manifests: Manifests) -> tuple[Findings, list[Candidate]]:
+    """Return what detection says of every Service in ``manifests``, and the candidates, which one probe settles."""
+    findings = Findings(Thresholds(rise=1, fall=1))
+    options = detection_options(settings)
+    candidates: list[Candidate] = []
+    for service in manifests.services:
+        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
+        findings.detected(service.key, verdict)
+        if isinstance(verdict, Candidate):
+            candidates.append(verdict)
+    return findings, candidates
 
 
 def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:

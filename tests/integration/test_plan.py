@@ -1,5 +1,6 @@
 """`toolset plan` shows what would be published, and why, and writes nothing."""
 
+import subprocess
 from typing import Final
 
 import msgspec
@@ -8,7 +9,7 @@ import yaml
 
 from integration.backends import Backends
 from integration.cluster import READS, Cluster, Tool, expected_urls, urls_in
-from integration.service import Start, plan, settles
+from integration.service import TOOLSET, Start, environment, plan, settles
 
 pytestmark = pytest.mark.integration
 
@@ -22,6 +23,7 @@ TOOLS: Final = (
     Tool("nothing", "team-a", "jaeger", 16686, "query"),
     Tool("sick", "logging", "elasticsearch", 9200),
 )
+KEYS: Final = {"grafana-toolset.yaml", "jaeger-toolset.yaml"}
 MISTAKE: Final = Tool("nothing", "team-a", "dashboards", 80, annotations={"toolset": "perhaps"})
 TABLE: Final = """\
 TYPE           SERVICE                       EVIDENCE    URL                                                       VERDICT
@@ -78,6 +80,34 @@ def test_a_plan_shows_every_candidate_with_its_verdict_and_the_diff_and_only_rea
     assert again.returncode == 0
     assert again.stdout.startswith(TABLE)
     assert again.stdout.endswith("\nConfigMap kubernaut-system/kubernaut-toolset-config is up to date\n")
+
+
+def test_what_an_admin_hides_and_moves_is_explained_as_it_is_published(
+    large_cluster: Cluster, start: Start, backends: Backends
+) -> None:
+    del backends
+    tools = hidden, moved = TOOLS[2], TOOLS[3]
+    large_cluster.create(*tools)
+    start(large_cluster, tools)
+    settles(lambda: large_cluster.data().keys() & KEYS, KEYS, within_s=20)
+    url = "https://traces.example.com:443"
+    text = f"suppress: [team-a/{hidden.name}]\ntools: {{team-a/{moved.name}: {{url: '{url}'}}}}"
+    large_cluster.edit(**{"overrides.yaml": text})
+    settles(lambda: urls_in(large_cluster.data()), {"jaeger-toolset.yaml": url}, within_s=20)
+
+    told = [_explained(large_cluster, f"team-a/{tool.name}") for tool in tools]
+
+    assert (
+        f"team-a/{hidden.name} is not published: an override hides it (overrides.yaml, line 1) [Suppressed]" in told[0]
+    )
+    assert f"  published at {url} once {moved.url} answers GET /" in told[1]
+    assert "  overrides.yaml, line 2, sets its url\n" in told[1]
+
+
+def _explained(cluster: Cluster, service: str) -> str:
+    command = [*TOOLSET, "explain", service]
+    env = environment(cluster.kubeconfig(), {})
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True).stdout
 
 
 def test_a_plan_without_an_api_server_says_so_in_one_sentence(large_cluster: Cluster, backends: Backends) -> None:

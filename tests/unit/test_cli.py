@@ -127,6 +127,30 @@ def test_a_plan_may_be_json(manifests: str, capsys: pytest.CaptureFixture[str]) 
     assert (content["target"], content["changes"]) == ("spaces/tools", True)
 
 
+def test_a_plan_of_no_service_says_so_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("kind: Deployment", "utf-8")
+    assert cli.main(["plan", "-f", str(file), "--assume-healthy"]) == 2
+    printed = capsys.readouterr()
+    assert "0 Services: 0 candidates" in printed.out
+    assert printed.err == f"toolset: {file} holds no Service; give what `kubectl get services -A -o yaml` prints\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["-"], "standard input holds no Service; "),
+        (["-", os.devnull], f"standard input, {os.devnull} hold no Service; "),
+    ],
+)
+def test_files_without_a_service_are_named(
+    files: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert cli.main(["explain", *(part for file in files for part in ("-f", file))]) == 1
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_plan_may_come_from_standard_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,20 @@ def test_a_table_says_what_overrides_do() -> None:
     assert "overrides.yaml sets of a/b: url\n" in text
 
 
+def test_a_table_says_that_nothing_was_probed() -> None:
+    text = output.as_table(msgspec.structs.replace(report(), health_enabled=False), colour=False)
+    assert "nothing was probed: health.enabled is false, so every candidate counts as healthy\n" in text
+
+
+def test_what_is_wrong_with_overrides_cannot_command_the_terminal() -> None:
+    text = output.as_table(msgspec.structs.replace(report(), overrides_error="\x1b[2J"), colour=False)
+    assert "ignored: \\x1b[2J\n" in text
+
+
+def test_a_note_is_one_line_that_cannot_command_the_terminal() -> None:
+    assert output.note("a\n\x1b[2J") == "toolset: a\\x0a\\x1b[2J\n"
+
+
 def test_a_table_has_candidates_and_near_misses() -> None:
     assert output.as_table(report(), colour=False) == (
         "TYPE     SERVICE          EVIDENCE  URL               VERDICT\n"
@@ -110,6 +124,7 @@ def test_json_is_the_whole_report() -> None:
         "reasons": {"NoMatch": 1, "Published": 1, "Selectorless": 1, "Unhealthy": 1},
         "overridden": {"a/b": ["url"]},
         "overrides_error": "line 1, column 1: no",
+        "health_enabled": True,
         "diff": ["-old"],
     }
     assert down == {
@@ -177,6 +192,35 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
             id="a twin is no near miss",
         ),
         pytest.param(
+            Explanation(
+                "a",
+                "up",
+                type="tempo",
+                product="grafana",
+                evidence="label",
+                url="http://up:3000",
+                probed_url="http://up:3000",
+                health_path="/h",
+                overridden=("type",),
+                overridden_at="overrides.yaml, line 3",
+            ),
+            "a/up is taken for tempo: an override says so\n"
+            "  published at http://up:3000 once it answers GET /h\n"
+            "  overrides.yaml, line 3, sets its type\n",
+            id="a type that an admin set",
+        ),
+        pytest.param(
+            Explanation("a", "hid", reason="Suppressed", detail="it is hidden", near="jaeger"),
+            "a/hid is not published: it is hidden [Suppressed]\n"
+            "  to publish it again, change overrides.yaml in ConfigMap spaces/tools\n",
+            id="a hidden tool is no near miss",
+        ),
+        pytest.param(
+            Explanation("a", "\x1b[2J", reason="OptedOut", detail="it opts out"),
+            "a/\\x1b[2J is not published: it opts out [OptedOut]\n",
+            id="a name that would command the terminal",
+        ),
+        pytest.param(
             Explanation("a", "out", reason="OptedOut", detail="it opts out"),
             "a/out is not published: it opts out [OptedOut]\n",
             id="nothing to add",
@@ -184,7 +228,7 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
     ],
 )
 def test_an_explanation_is_sentences_for_people(explanation: Explanation, text: str) -> None:
-    assert output.explained(explanation, "example.org") == text
+    assert output.explained(explanation, "example.org", TARGET) == text
 
 
 def test_matches_are_a_table_by_detector() -> None:

@@ -125,6 +125,7 @@ async def test_settings_without_health_probe_nothing() -> None:
     report = await planned(service(), asked=settings(health__enabled=False), healthy=False)
 
     assert isinstance(report.verdicts[PROMETHEUS], Candidate)
+    assert not report.health_enabled
 
 
 @pytest.mark.parametrize(("code", "published"), [(200, True), (503, False)])

@@ -71,6 +71,11 @@ class Overrides(msgspec.Struct, frozen=True):
         """Return the first place in ``tools`` that lays a field called ``name`` over a document; empty when none."""
         return next((path for path in self.marks if len(path) > 3 and path[0] == "tools" and path[-1] == name), ())
 
+    def place(self, *path: str) -> str:
+        """Return where ``path`` stands, for people."""
+        mark = self.marks.get(path)
+        return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
+
     @property
     def essence(self) -> "Overrides":
         """These overrides without what they lay over documents: they still hide and change tools, and cannot fail."""
@@ -153,7 +158,8 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> Applied:
         name = str(tool.key)
         patch = overrides.tools.get(name, _NOTHING)
         if name in overrides.suppress or patch is None or not patch.enabled:
-            hidden[tool.key] = Rejected(Reason.SUPPRESSED, _place(name, overrides), tool.type, tool.asked)
+            place = overrides.place("suppress") if name in overrides.suppress else overrides.place("tools", name)
+            hidden[tool.key] = Rejected(Reason.SUPPRESSED, place, tool.type, tool.asked)
             continue
         kept.append(_patched(tool, patch))
         if fields := tuple(cast("dict[str, object]", msgspec.to_builtins(patch))):
@@ -184,11 +190,6 @@ def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
         if patch.health_path
         else tool.check,
     )
-
-
-def _place(name: str, overrides: Overrides) -> str:
-    mark = overrides.marks.get(("tools", name)) or overrides.marks.get(("suppress",))
-    return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
 
 
 def _tool_patch(patch: Json) -> ToolPatch | None:

@@ -55,7 +55,7 @@ class Story:
         self._stage.add(*FIRST)
         stored = [self._stage.cluster.get("Service", sample.namespace, sample.name) for sample in FIRST]
         services = tuple(msgspec.convert(each, Service) for each in stored)
-        found = explain_manifests(Settings(), Manifests(services, {}))
+        found = explain_manifests(Settings(), Manifests(services, {})).services
         rows = [
             ("+", f"{each.namespace}/{each.name}", f"{each.type}: {each.url}")
             if each.type

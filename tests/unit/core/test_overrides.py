@@ -173,6 +173,12 @@ def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
     assert found.hidden[candidate("jaeger").key].detail == "overrides.yaml, line 15"
 
 
+def test_a_tool_that_is_changed_and_hidden_is_hidden_where_suppress_stands() -> None:
+    key = candidate("grafana").key
+    found = apply(TOOLS, valid(f"tools:\n  {key}: {{priority: 1}}\nsuppress: [{key}]"))
+    assert found.hidden[key].detail == "overrides.yaml, line 3"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
