@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,17 @@ def pod(things: Iterable[Manifest]) -> Manifest:
     """Return the specification of the Deployment's pods."""
     spec: Manifest = named(things, "Deployment")["spec"]["template"]["spec"]
     return spec
+
+
+def grants(things: Iterable[Manifest]) -> set[tuple[str, str, str, str, str]]:
+    """Return what the Roles and ClusterRoles grant: namespace or "", group, resource, name or "", verb."""
+    return {
+        (role["metadata"].get("namespace", ""), *each)
+        for role in things
+        if role["kind"] in {"Role", "ClusterRole"}
+        for rule in role["rules"]
+        for each in product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", [""]), rule["verbs"])
+    }
 
 
 def table(document: str, heading: str) -> Iterator[list[str]]:

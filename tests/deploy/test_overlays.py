@@ -22,6 +22,7 @@ from deploy.manifests import (
     TARGET,
     Manifest,
     built,
+    grants,
     named,
     overlay,
     pod,
@@ -31,6 +32,7 @@ from deploy.manifests import (
     with_components,
 )
 from toolset.loading import load
+from toolset.permissions import needed
 from toolset.settings import Settings
 
 NAMES: Final = ("base", *OVERLAYS)
@@ -254,6 +256,18 @@ def test_namespaced_reads_what_it_watches_and_nothing_cluster_wide(tmp_path: Pat
     things = built(with_components(tmp_path, ["namespaced"]))
     assert not {"ClusterRole", "ClusterRoleBinding"} & {thing["kind"] for thing in things}
     assert list(settings_of(things).discovery.watch_namespaces) == readers(things) == ["monitoring"]
+
+
+def test_holmes_integration_grants_exactly_what_it_needs_where_it_writes(tmp_path: Path) -> None:
+    things = built(with_components(tmp_path, ["holmes-integration"]))
+    settings = settings_of(things)
+    assert (settings.target.namespace, settings.target.name) == ("holmes", TARGET)
+    asked = (each.attributes for each in needed(settings))
+    assert grants(things) == {(each.namespace, each.group, each.resource, each.name, each.verb) for each in asked}
+    binding = named(things, "RoleBinding")
+    assert binding["metadata"]["namespace"] == "holmes"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
+    assert named(things, "Deployment")["metadata"]["namespace"] == NAMESPACE
 
 
 def test_the_documented_way_to_watch_further_namespaces_works(tmp_path: Path) -> None:

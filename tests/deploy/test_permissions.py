@@ -56,6 +56,9 @@ CASES: Final = {
     (): EVERYWHERE,
     ("namespaced",): {right for right in EVERYWHERE if right.where != CLUSTER}
     | documented("Permissions with `namespaced`"),
+    ("holmes-integration",): {
+        right._replace(where="holmes") if right.where == NAMESPACE else right for right in EVERYWHERE
+    },
     ("consumer-reload",): EVERYWHERE | documented("Permissions with `consumer-reload`"),
 }
 

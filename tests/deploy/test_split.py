@@ -1,13 +1,12 @@
 """The parts of a cluster that is split, as the example makes them, have nothing in common and all that they need."""
 
-from itertools import product
 from pathlib import Path
 from shutil import copytree
 from typing import Final
 
 import pytest
 
-from deploy.manifests import KUSTOMIZE, NAMESPACE, PROJECT, Manifest, built, named, rendered, validated
+from deploy.manifests import KUSTOMIZE, NAMESPACE, PROJECT, Manifest, built, grants, named, rendered, validated
 from toolset.loading import load
 from toolset.permissions import needed
 from toolset.settings import Settings
@@ -63,12 +62,7 @@ def test_a_part_may_do_what_its_settings_need(parts: dict[str, Path], part: str)
     for kind in ("RoleBinding", "ClusterRoleBinding"):
         binding = named(things, kind, name)
         assert (binding["roleRef"]["name"], binding["subjects"]) == (name, [account])
-    granted = {
-        (where, *each)
-        for kind, where in (("Role", NAMESPACE), ("ClusterRole", ""))
-        for rule in named(things, kind, name)["rules"]
-        for each in product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", [""]), rule["verbs"])
-    }
+    granted = grants(things)
     for each in needed(settings_of(things)):
         asked = each.attributes
         right = (asked.group, asked.resource, asked.name, asked.verb)
