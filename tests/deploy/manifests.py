@@ -12,6 +12,8 @@ from typing import Any, Final
 import yaml
 
 import controlplane
+from toolset.loading import load
+from toolset.settings import Settings
 
 PROJECT: Final = Path(__file__).parents[2]
 KUSTOMIZE: Final = PROJECT / "deploy" / "kustomize"
@@ -85,6 +87,27 @@ def grants(things: Iterable[Manifest]) -> set[tuple[str, str, str, str, str]]:
         for rule in role["rules"]
         for each in product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", [""]), rule["verbs"])
     }
+
+
+def settings_of(things: list[Manifest]) -> Settings:
+    """Return the settings that a pod of ``things`` reads: its arguments, its mounted file and its environment."""
+    spec = pod(things)
+    (container,) = spec["containers"]
+    assert container["args"][:2] == ["run", "--config"]
+    folder, file = container["args"][2].rsplit("/", 1)
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    (volume,) = (each for each in spec["volumes"] if each["name"] == mounted[folder])
+    text = named(things, "ConfigMap", volume["configMap"]["name"])["data"][file]
+    environment = {each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}
+    return load(text, environment, {}, source=file)
+
+
+def readers(things: list[Manifest]) -> list[str]:
+    """Return the namespaces that the ServiceAccount may read Services in, by the bindings."""
+    bindings = [thing for thing in things if thing["metadata"]["name"] == f"{NAME}-reader"]
+    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
+    assert all(each["subjects"] == [subject] for each in bindings if each["kind"] == "RoleBinding")
+    return sorted(each["metadata"]["namespace"] for each in bindings if each["kind"] == "RoleBinding")
 
 
 def table(document: str, heading: str) -> Iterator[list[str]]:

@@ -12,7 +12,6 @@ import yaml
 
 from deploy.manifests import (
     COMPONENTS,
-    KUSTOMIZE,
     NAME,
     NAMESPACE,
     OPERATOR,
@@ -26,14 +25,14 @@ from deploy.manifests import (
     named,
     overlay,
     pod,
+    readers,
     rendered,
+    settings_of,
     table,
     validated,
     with_components,
 )
-from toolset.loading import load
 from toolset.permissions import needed
-from toolset.settings import Settings
 
 NAMES: Final = ("base", *OVERLAYS)
 ALONE: Final = tuple(("monitoring", each) if each == "pod-monitor" else (each,) for each in COMPONENTS)
@@ -135,19 +134,6 @@ def test_the_namespace_enforces_the_restricted_profile(name: str) -> None:
     assert all(labels[f"pod-security.kubernetes.io/{mode}-version"].startswith("v1.") for mode in modes)
 
 
-def settings_of(things: list[Manifest]) -> Settings:
-    """Return the settings that a pod of ``things`` reads: its arguments, its mounted file and its environment."""
-    spec = pod(things)
-    (container,) = spec["containers"]
-    assert container["args"][:2] == ["run", "--config"]
-    folder, file = container["args"][2].rsplit("/", 1)
-    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    (volume,) = (each for each in spec["volumes"] if each["name"] == mounted[folder])
-    text = named(things, "ConfigMap", volume["configMap"]["name"])["data"][file]
-    environment = {each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}
-    return load(text, environment, {}, source=file)
-
-
 @EACH
 def test_the_settings_that_a_pod_reads_are_valid_and_fit_the_manifests(name: str) -> None:
     things = built(overlay(name))
@@ -244,14 +230,6 @@ def test_traces_go_where_the_environment_says_with_the_pods_name(tmp_path: Path)
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in given
 
 
-def readers(things: list[Manifest]) -> list[str]:
-    """Return the namespaces that the ServiceAccount may read Services in, by the bindings."""
-    bindings = [thing for thing in things if thing["metadata"]["name"] == f"{NAME}-reader"]
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
-    assert all(each["subjects"] == [subject] for each in bindings if each["kind"] == "RoleBinding")
-    return sorted(each["metadata"]["namespace"] for each in bindings if each["kind"] == "RoleBinding")
-
-
 def test_namespaced_reads_what_it_watches_and_nothing_cluster_wide(tmp_path: Path) -> None:
     things = built(with_components(tmp_path, ["namespaced"]))
     assert not {"ClusterRole", "ClusterRoleBinding"} & {thing["kind"] for thing in things}
@@ -268,19 +246,6 @@ def test_holmes_integration_grants_exactly_what_it_needs_where_it_writes(tmp_pat
     assert binding["metadata"]["namespace"] == "holmes"
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
     assert named(things, "Deployment")["metadata"]["namespace"] == NAMESPACE
-
-
-def test_the_documented_way_to_watch_further_namespaces_works(tmp_path: Path) -> None:
-    text = (PROJECT / "docs" / "install.md").read_text("utf-8")
-    section = text.split("## Watching named namespaces\n")[1].split("\n## ")[0]
-    reader, whole = re.findall(r"```yaml\n# \S+\n(.*?)```", section, re.DOTALL)
-    (tmp_path / "deploy").mkdir()
-    (tmp_path / "deploy" / "kustomize").symlink_to(KUSTOMIZE)  # kustomize follows it out of the folder
-    (tmp_path / "mine" / "team-a").mkdir(parents=True)
-    (tmp_path / "mine" / "kustomization.yaml").write_text(whole, encoding="utf-8")
-    (tmp_path / "mine" / "team-a" / "kustomization.yaml").write_text(reader, encoding="utf-8")
-    things = built(tmp_path / "mine")
-    assert list(settings_of(things).discovery.watch_namespaces) == readers(things) == ["monitoring", "team-a"]
 
 
 def test_everything_of_ours_says_whose_it_is(tmp_path: Path) -> None:
