@@ -146,10 +146,18 @@ def test_the_settings_that_a_pod_reads_are_valid_and_fit_the_manifests(name: str
     assert pod(things)["terminationGracePeriodSeconds"] > settings.shutdown.timeout
 
 
-def test_production_trusts_only_named_namespaces() -> None:
-    trusted = settings_of(built(overlay("production"))).discovery.trusted_namespaces
+@pytest.mark.parametrize("name", ["production", "openshift"])
+def test_production_trusts_only_named_namespaces(name: str) -> None:
+    trusted = settings_of(built(overlay(name))).discovery.trusted_namespaces
     assert trusted
     assert not any("*" in each for each in trusted)
+
+
+def test_openshift_has_all_that_production_has() -> None:
+    openshift, production = (built(overlay(name)) for name in ("openshift", "production"))
+    ours, theirs = ({(each["kind"], each["metadata"]["name"]) for each in things} for things in (openshift, production))
+    assert ours == theirs
+    assert pod(openshift)["priorityClassName"] == named(openshift, "PriorityClass")["metadata"]["name"]
 
 
 @EACH
