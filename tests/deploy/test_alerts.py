@@ -19,6 +19,7 @@ ALERTS: Final[dict[str, dict[str, Any]]] = {
 }
 TRIED: Final[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text("utf-8"))
 FIRING: Final = 'group by (alertname) (ALERTS{alertstate="firing"})'
+ONE: Final = 'group by (alertname) (ALERTS{{alertstate="firing",alertname="{}"}})'
 MINUTES: Final = 180
 
 Test = dict[str, Any]
@@ -49,10 +50,10 @@ def group(name: str, changed: Mapping[str, str]) -> Test:
     return {"name": name, "interval": "1m", "input_series": series}
 
 
-def firing(at: str, alerts: set[str]) -> Test:
-    """Return promtool's test that exactly ``alerts`` fire."""
+def firing(at: str, alerts: set[str], expression: str = FIRING) -> Test:
+    """Return promtool's test that of those in ``expression`` exactly ``alerts`` fire."""
     samples = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)]
-    return {"expr": FIRING, "eval_time": at, "exp_samples": samples}
+    return {"expr": expression, "eval_time": at, "exp_samples": samples}
 
 
 def fires(alert: str, case: Mapping[str, Any]) -> Test:
@@ -86,6 +87,14 @@ def test_no_alert_fires_when_all_is_well(tools: Path, rules: Path, tmp_path: Pat
 @pytest.mark.parametrize("alert", TRIED["cases"])
 def test_an_alert_fires_when_it_should_and_alone(alert: str, tools: Path, rules: Path, tmp_path: Path) -> None:
     run(tools, rules, tmp_path, [fires(alert, TRIED["cases"][alert])])
+
+
+@pytest.mark.parametrize("why", TRIED["apart"])
+def test_an_alert_tells_apart_what_looks_alike(why: str, tools: Path, rules: Path, tmp_path: Path) -> None:
+    case = TRIED["apart"][why]
+    only = ONE.format(case["alert"])
+    when = [firing(at, set(), only) for at in case["quiet"]] + [firing(at, {case["alert"]}, only) for at in case["fires"]]
+    run(tools, rules, tmp_path, [group(why, case["series"]) | {"promql_expr_test": when}])
 
 
 def test_a_test_that_expects_too_much_fails(tools: Path, rules: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 TOOL: Final = Tool("prometheus", "monitoring", "prometheus", 9090, labels={"app.kubernetes.io/name": "prometheus"})
 UNSEEN: Final = Tool("prometheus", "elsewhere", "prometheus", 9090, labels={"app.kubernetes.io/name": "prometheus"})
-LIMIT: Final = re.compile(r" unless on \([^)]*\) \w+\{[^}]*\} == 0| (==|>) [0-9.]+")
+LIMIT: Final = re.compile(r" unless (on|max by) \([^)]*\) \(?\w+\{[^}]*\}\)? == 0| (==|>) [0-9.]+")
 
 
 @pytest.fixture(scope="module")
