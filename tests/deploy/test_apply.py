@@ -1,15 +1,30 @@
 """A real API server takes the manifests, twice without a change, and never lets go of what is published."""
 
+import json
 import re
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
 from controlplane import ControlPlane
-from deploy.manifests import NAME, NAMESPACE, OVERLAYS, PROJECT, TARGET, Manifest, built, overlay, pod, rendered
+from deploy.manifests import (
+    COMPONENTS,
+    NAME,
+    NAMESPACE,
+    OVERLAYS,
+    PROJECT,
+    TARGET,
+    Manifest,
+    built,
+    overlay,
+    pod,
+    rendered,
+    with_components,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120), pytest.mark.usefixtures("kinds")]
 
@@ -102,8 +117,13 @@ def test_the_namespace_refuses_a_pod_that_may_do_more(
 
 
 def test_taking_it_away_as_documented_leaves_the_published_config_map(
-    plane: ControlPlane, admin: httpx.Client, published: Manifest
+    plane: ControlPlane, admin: httpx.Client, published: Manifest, tmp_path: Path
 ) -> None:
+    for namespace in ("monitoring", "holmes"):
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        plane.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(made))
+    everything = rendered(with_components(tmp_path, [each for each in COMPONENTS if each != "pod-monitor"]))
+    plane.kubectl("apply", "--server-side", "-f", "-", given=everything)
     apply(plane, "production")
     text = (PROJECT / "docs" / "install.md").read_text("utf-8").split("## Taking it away")[1]
     (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
