@@ -71,7 +71,7 @@ def test_namespaces_are_read_where_all_are_watched_and_nothing_waits_for_that() 
 
 
 def test_restarting_a_reader_needs_what_the_component_grants_and_the_documents_say_so() -> None:
-    found = wanted(load(SHIPPED, {"TOOLSET_NOTIFY__DEPLOYMENT": "holmes/holmes"}, {}))
+    found = wanted(load(SHIPPED, {"TOOLSET_NOTIFY__DEPLOYMENT": "holmes/holmes-holmes"}, {}))
     assert found == granted(READING) | granted(WRITING) | granted(RELOAD)
     assert granted(RELOAD) == documented("Permissions with `consumer-reload`")
 
