@@ -1,4 +1,4 @@
-# Every target is run in CI as it stands here. `make` alone lists them.
+# `make` alone lists the targets; .ci/run says which of them CI runs.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
@@ -40,7 +40,7 @@ newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root
 test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest --cov --cov-report=
 
-check: lint types test cover ## All that CI asks for: lint, types, tests, coverage
+check: lint types test cover ## What to run before a change is proposed: lint, types, tests, coverage
 
 fmt: setup ## Format the code
 	$(BIN)/ruff check --quiet --fix-only .
