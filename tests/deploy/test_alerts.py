@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
@@ -38,14 +39,14 @@ def promtool(tools: Path, *arguments: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def group(name: str, changed: Mapping[str, str]) -> Test:
-    """Return a group of promtool's tests over the good series, some of them changed."""
+def group(name: str, changed: Mapping[str, str], more: Mapping[str, str] = MappingProxyType({})) -> Test:
+    """Return a group of promtool's tests over the good series, some of them changed, and more of them."""
     unknown = changed.keys() - TRIED["good"].keys()
     assert not unknown, f"{name} changes series that the good case has not: {unknown}"
     ours = f'job="{NAME}",namespace="{NAMESPACE}"'
     series = [
         {"series": key.replace("{", f"{{{ours},", 1), "values": values}
-        for key, values in (TRIED["good"] | changed).items()
+        for key, values in (TRIED["good"] | changed | more).items()
     ]
     return {"name": name, "interval": "1m", "input_series": series}
 
@@ -93,8 +94,10 @@ def test_an_alert_fires_when_it_should_and_alone(alert: str, tools: Path, rules:
 def test_an_alert_tells_apart_what_looks_alike(why: str, tools: Path, rules: Path, tmp_path: Path) -> None:
     case = TRIED["apart"][why]
     only = ONE.format(case["alert"])
-    when = [firing(at, set(), only) for at in case["quiet"]] + [firing(at, {case["alert"]}, only) for at in case["fires"]]
-    run(tools, rules, tmp_path, [group(why, case["series"]) | {"promql_expr_test": when}])
+    when = [firing(at, set(), only) for at in case["quiet"]] + [
+        firing(at, {case["alert"]}, only) for at in case["fires"]
+    ]
+    run(tools, rules, tmp_path, [group(why, case.get("series", {}), case.get("more", {})) | {"promql_expr_test": when}])
 
 
 def test_a_test_that_expects_too_much_fails(tools: Path, rules: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ COMPONENT: Final = KUSTOMIZE / "components" / "monitoring"
 DASHBOARD: Final[dict[str, Any]] = json.loads((COMPONENT / "dashboard.json").read_text("utf-8"))
 RULES: Final[dict[str, Any]] = yaml.safe_load((COMPONENT / "prometheusrule.yaml").read_text("utf-8"))
 OURS: Final = {each.name: each for each in Metrics("0").described()}
-SCRAPED: Final = frozenset({"job", "namespace", "pod", "instance"})
+SCRAPED: Final = frozenset({"job", "namespace", "pod", "service", "instance"})
 """The labels that Prometheus and its operator add."""
 FOREIGN: Final = {
     "up": Description("up", "gauge", "Prometheus' own: whether a scrape worked.", {}),
