@@ -46,7 +46,8 @@ def settings() -> str:
         "",
         "One YAML file (`--config FILE` or `TOOLSET_CONFIG`). Every value may also come from an environment variable:",
         "`health.timeout` from `TOOLSET_HEALTH__TIMEOUT`, written as YAML. A flag beats the environment, which beats",
-        "the file, which beats the default. Durations are written as `5m`, `30s`, `1m30s` or `250ms`.",
+        "the file, which beats the default. Durations are written as `5m`, `30s`, `1m30s` or `250ms`. A name that is",
+        "there twice, an anchor, a tag, a date without quotes: all refused, because they surprise.",
         "`toolset check-config FILE` checks a file. A setting that reloads follows the file while the service runs; a",
         "change of any other is logged, and counts after a restart.",
     ]

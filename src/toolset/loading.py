@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
-import yaml
 from msgspec import inspect
 
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detector import Detector, fault
+from toolset.core.dialects.documents import Json
 from toolset.core.reach import AddressRange
-from toolset.core.strict_yaml import DEPTH_LIMIT
+from toolset.core.strict_yaml import YamlFault, parse
 from toolset.durations import Duration
 from toolset.errors import SettingsError
 from toolset.settings import Settings
@@ -105,56 +105,27 @@ def _is_text(path: list[str]) -> bool:
     return isinstance(inspect.type_info(fields.get(path[-1])), inspect.StrType)
 
 
-def _parse(text: str, source: str) -> object:
-    try:
-        problem, mark = _excess(text)
-        document = None if problem else cast("object", yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # PyYAML lets all out
-        place = _place(getattr(error, "problem_mark", None))
-        raise SettingsError(f"{source}{place}: this is not valid YAML") from error
-    if problem:
-        raise SettingsError(f"{source}{_place(mark)}: {problem}")
-    return document
+def _parse(text: str, source: str) -> Json:
+    content = parse(text)
+    if isinstance(content, YamlFault):
+        raise SettingsError(f"{source}, line {content.mark.line}, column {content.mark.column}: {content.message}")
+    return content.value
 
 
-def _excess(text: str) -> tuple[str, object]:
-    """Look at the text without building anything; return what nobody could take or write again, and where."""
-    around: list[str | None] = []  # the anchors of the collections that are open
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        match event:
-            case yaml.CollectionStartEvent():
-                around.append(event.anchor)
-                if len(around) > DEPTH_LIMIT:
-                    return f"this is nested more than {DEPTH_LIMIT} deep", event.start_mark
-            case yaml.CollectionEndEvent():
-                around.pop()
-            case yaml.AliasEvent() if event.anchor in around:
-                return f"`*{event.anchor}` is inside of what it stands for", event.start_mark
-            case yaml.ScalarEvent() if any("\ud800" <= letter <= "\udfff" for letter in event.value):
-                return "this is not valid Unicode", event.start_mark
-            case _:
-                pass
-    return "", None
-
-
-def _place(mark: Any) -> str:
-    return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-
-
-def _merge(document: object, source: str) -> dict[str, object]:
+def _merge(document: Json, source: str) -> dict[str, object]:
     """Return a copy of ``document`` in which every name has been checked."""
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise SettingsError(f"{source}: expected a mapping of sections such as `health:`")
     content: dict[str, object] = {}
-    for section, values in cast("dict[object, object]", document).items():
-        _check_name(str(section), _SECTIONS, "", source)
+    for section, values in document.items():
+        _check_name(section, _SECTIONS, "", source)
         if isinstance(values, dict):
-            for name, value in cast("dict[object, object]", values).items():
-                _put(content, [str(section), str(name)], value, source)
+            for name, value in values.items():
+                _put(content, [section, name], value, source)
         elif values is not None:
-            _put(content, [str(section)], values, source)
+            _put(content, [section], values, source)
     return content
 
 

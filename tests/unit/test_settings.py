@@ -140,28 +140,77 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
         pytest.param(
             "health: 5", {}, {}, "toolset.yaml: `health` is a section; set one of its settings", id="a section's value"
         ),
-        pytest.param("a: [", {}, {}, "toolset.yaml, line 1, column 5: this is not valid YAML", id="not YAML"),
-        pytest.param("a: \x00", {}, {}, "toolset.yaml: this is not valid YAML", id="not text"),
-        pytest.param("log: 2024-13-45", {}, {}, "toolset.yaml: this is not valid YAML", id="no such day"),
+        pytest.param(
+            "discovery: {trusted_namespaces: [monitoring]}\nhealth: {}\ndiscovery: {mode: auto}",
+            {},
+            {},
+            "toolset.yaml, line 3, column 1: `discovery` is there twice; merge the two",
+            id="a section twice",
+        ),
+        pytest.param(
+            "output:\n  credentials: {a/b: {username: A}, a/b: {password: B}}",
+            {},
+            {},
+            "toolset.yaml, line 2, column 37: `a/b` is there twice; merge the two",
+            id="a name twice, deeper down",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_OUTPUT__CREDENTIALS": "{a/b: {username: A}, a/b: {password: B}}"},
+            {},
+            "environment variable TOOLSET_OUTPUT__CREDENTIALS, line 1, column 22: `a/b` is there twice; merge the two",
+            id="a name twice in a variable",
+        ),
+        pytest.param(
+            "a: [}",
+            {},
+            {},
+            "toolset.yaml, line 1, column 5: this is not valid YAML: did not find expected node content",
+            id="not YAML",
+        ),
+        pytest.param(
+            "log:\n\tlevel: info",
+            {},
+            {},
+            "toolset.yaml, line 2, column 1: this is not valid YAML: found character that cannot start any token",
+            id="a tab",
+        ),
+        pytest.param(
+            "log: {level: info}\n---\nlog: {format: json}",
+            {},
+            {},
+            "toolset.yaml, line 2, column 1: expected one document, there is another",
+            id="two documents",
+        ),
+        pytest.param(
+            "a: \x00", {}, {}, "toolset.yaml, line 1, column 1: it holds control characters", id="not text"
+        ),
+        pytest.param(
+            "log: 2024-13-45",
+            {},
+            {},
+            "toolset.yaml, line 1, column 6: `2024-13-45` is read as a timestamp; put it into quotes",
+            id="a date",
+        ),
         pytest.param(
             "log: " + "[" * 1200,
             {},
             {},
-            "toolset.yaml, line 1, column 37: this is nested more than 32 deep",
+            "toolset.yaml, line 1, column 37: it is nested more than 32 deep",
             id="deeper than anybody writes",
         ),
         pytest.param(
             "output: {base_toolsets: {a: {config: &c {b: *c}}}}",
             {},
             {},
-            "toolset.yaml, line 1, column 45: `*c` is inside of what it stands for",
-            id="an anchor that holds itself",
+            "toolset.yaml, line 1, column 38: anchors and aliases are not allowed; write it out",
+            id="an anchor",
         ),
         pytest.param(
             'output: {base_toolsets: {a: {config: {b: "\\ud800"}}}}',
             {},
             {},
-            "toolset.yaml, line 1, column 42: this is not valid Unicode",
+            "toolset.yaml, line 1, column 45: this is not valid YAML: found invalid Unicode character escape code",
             id="half of a character",
         ),
         pytest.param(
@@ -190,7 +239,8 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
             "",
             {"TOOLSET_HEALTH__CONNECT_TO": "{"},
             {},
-            "environment variable TOOLSET_HEALTH__CONNECT_TO, line 1, column 2: this is not valid YAML",
+            "environment variable TOOLSET_HEALTH__CONNECT_TO, line 2, column 1: this is not valid YAML:"
+            " did not find expected node content",
             id="a variable that is not YAML",
         ),
         pytest.param(

@@ -106,7 +106,7 @@ def _map(node: yaml.MappingNode, path: Path, marks: dict[Path, Mark]) -> Json:
             raise _RefusedError("a key must be text; put it into quotes", key.start_mark)
         name = str(key.value)
         if name in content:
-            raise _RefusedError(f"the key `{name[:64]}` is there twice", key.start_mark)
+            raise _RefusedError(f"`{name[:64]}` is there twice; merge the two", key.start_mark)
         marks[*path, name] = _mark(key.start_mark)
         content[name] = _value(value, (*path, name), marks)
     return content
