@@ -1,10 +1,14 @@
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toolset
 from toolset.durations import Duration
 from toolset.errors import SettingsError
 from toolset.loading import load
@@ -280,6 +284,16 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
 def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=f"toolset.yaml: .*{words}"):
         settings(text)
+
+
+def test_every_setting_that_a_message_names_exists() -> None:
+    sections = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    known = {f"{name}.{field.name}" for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
+    places = re.compile(rf"(?<!`)`((?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_]+)*)`(?!`)")
+    source = Path(toolset.__file__).parent
+    named = {name for file in source.rglob("*.py") for name in places.findall(file.read_text("utf-8"))}
+    assert named
+    assert named <= known
 
 
 def test_a_shutdown_without_delay_is_allowed() -> None:

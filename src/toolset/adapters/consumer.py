@@ -46,13 +46,13 @@ class HttpConsumer:
         if status >= 500 or status == 429:
             raise UnavailableError(f"the reader answered {status}")
         if status >= 300:
-            raise InvalidError(f"the reader answered {status}; check `output.notify.url` and its headers")
+            raise InvalidError(f"the reader answered {status}; check `notify.url` and its headers")
 
     def _headers(self) -> dict[str, str]:
         try:
             return {name: Path(file).read_text("utf-8").strip() for name, file in self._headers_from.items()}
         except (OSError, UnicodeDecodeError) as error:
-            raise UnavailableError(f"a header of `output.notify.headers_from` cannot be read: {error}") from error
+            raise UnavailableError(f"a header of `notify.headers_from` cannot be read: {error}") from error
 
 
 def _named(url: str) -> dict[str, str | int]:

@@ -31,4 +31,4 @@ class DeploymentConsumer:
         try:
             await self._transport.send(Request("PATCH", path, body=body, content_type="application/merge-patch+json"))
         except NotFoundError as error:
-            raise NotFoundError(f"Deployment {place}: {error}; check `output.notify.deployment`") from error
+            raise NotFoundError(f"Deployment {place}: {error}; check `notify.deployment`") from error

@@ -30,5 +30,5 @@ async def test_the_hash_goes_onto_the_pod_template() -> None:
 
 async def test_a_deployment_that_is_not_there_is_named_with_the_setting() -> None:
     async with consumer(ScriptedApiServer(status_error(404, "NotFound"))) as opened:
-        with pytest.raises(NotFoundError, match=r"^Deployment holmes/server: .*check `output.notify.deployment`"):
+        with pytest.raises(NotFoundError, match=r"^Deployment holmes/server: .*check `notify.deployment`"):
             await opened.tell("abc")
