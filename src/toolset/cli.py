@@ -68,8 +68,10 @@ def _end(signum: int, _: object) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from toolset import manifests, output, planning  # noqa: PLC0415 - see the module docstring
+    from toolset.wiring import check  # noqa: PLC0415 - as above
 
     settings = _settings(options)
+    check(settings)
 
     async def work() -> "Report":
         if options.file:
@@ -127,8 +129,10 @@ def _version(_: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from toolset import checking, loading, manifests, output  # noqa: PLC0415 - see the module docstring
+    from toolset.wiring import check  # noqa: PLC0415 - as above
 
     settings = loading.load(loading.read(options.settings), {}, {}, source=options.settings)
+    check(settings)
     services = manifests.read(options.file).services if options.file else ()
     found = checking.matches(settings, services)
     sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))

@@ -69,8 +69,12 @@ def read(file: str) -> str:
     """
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: cannot be read ({error}); name the settings file with --config") from error
+    except FileNotFoundError as error:
+        raise SettingsError(f"{file}: there is no such file; name another one") from error
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror}); name another file") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: this is not UTF-8 text") from error
 
 
 def load(

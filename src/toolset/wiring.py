@@ -113,9 +113,16 @@ def check(settings: Settings) -> None:
     """Make sure of what no single value shows.
 
     Raises:
-        SettingsError: The times of an election do not fit together, or the documents would not be valid.
+        SettingsError: The times of an election or of a shutdown do not fit together, or the documents would not be
+            valid.
     """
     elector_options(settings)
+    delay_s, timeout_s = settings.shutdown.delay, settings.shutdown.timeout
+    if delay_s > timeout_s:
+        raise SettingsError(
+            f"settings `shutdown`: the delay ({delay_s:g} s) must not be longer than the timeout ({timeout_s:g} s), "
+            "which includes it"
+        )
     Publisher(target_options(settings)).compose((), None)
 
 

@@ -180,7 +180,10 @@ def test_a_plan_whose_reader_goes_away_is_no_traceback(manifests: str) -> None:
     ("arguments", "problem"),
     [
         pytest.param(["plan", "-f", "/nowhere"], "/nowhere: No such file or directory; name a file", id="manifest"),
-        pytest.param(["plan", "--config", "/nowhere"], "name the settings file with --config", id="settings"),
+        pytest.param(
+            ["plan", "--config", "/nowhere"], "/nowhere: there is no such file; name another one", id="settings"
+        ),
+        pytest.param(["plan", "--config", "/"], "/: cannot be read (Is a directory); name another", id="no file"),
         pytest.param(["plan", "--kubeconfig", "/nowhere"], "/nowhere: there is no such file", id="kubeconfig"),
         pytest.param(["plan"], "no-kubeconfig: there is no such file", id="no cluster"),
         pytest.param(["run"], "no-kubeconfig: there is no such file", id="run without a cluster"),
@@ -298,6 +301,49 @@ def test_settings_that_are_wrong_get_one_sentence(tmp_path: Path, capsys: pytest
     file.write_text("healt: {}", "utf-8")
     assert cli.main(["check-config", str(file)]) == 1
     assert capsys.readouterr().err == f"toolset: {file}: unknown setting `healt`; did you mean `health`?\n"
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["plan", "--assume-healthy", "--config"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(
+            "election: {lease_duration: 5s, renew_deadline: 10s}", "settings `election`: a leader", id="election"
+        ),
+        pytest.param(
+            "output: {base_toolsets: {bash: {config: {x: null}}}}",
+            "bash > config > x: null is not a value here",
+            id="documents",
+        ),
+        pytest.param(
+            "shutdown: {delay: 30s}",
+            "settings `shutdown`: the delay (30 s) must not be longer than the timeout (24 s), which includes it",
+            id="shutdown",
+        ),
+    ],
+)
+def test_settings_that_run_would_refuse_are_refused_by_whoever_looks_at_them(
+    command: list[str], text: str, words: str, tmp_path: Path, manifests: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "toolset.yaml"
+    file.write_text(text, "utf-8")
+    assert cli.main([*command, str(file), "-f", manifests]) == 1
+    captured = capsys.readouterr()
+    assert one_sentence(captured.err)
+    assert words in captured.err
+    assert not captured.out
+
+
+def test_a_settings_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check-config", "/nowhere"]) == 1
+    assert capsys.readouterr().err == "toolset: /nowhere: there is no such file; name another one\n"
+
+
+def test_settings_that_are_no_text_are_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "toolset.yaml"
+    file.write_bytes(b"\xff\xfe\xff")
+    assert cli.main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().err == f"toolset: {file}: this is not UTF-8 text\n"
 
 
 def test_settings_come_from_file_environment_and_flags(

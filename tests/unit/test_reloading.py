@@ -139,7 +139,7 @@ async def test_what_no_single_value_shows_is_checked_too(world: World, text: str
 async def test_a_file_that_is_gone_changes_nothing_until_it_is_back(world: World) -> None:
     world.file.unlink()
     await world.look(3)
-    assert "cannot be read" in str(world.field("error"))
+    assert "there is no such file" in str(world.field("error"))
     await world.write("health: {timeout: 2s}")
 
     assert len(world.adopted) == 1
