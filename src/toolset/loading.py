@@ -7,10 +7,11 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
+from msgspec.inspect import is_struct_type
 
 from toolset.core.catalogue import BUILT_IN
 from toolset.core.detector import Detector, fault
@@ -23,6 +24,12 @@ from toolset.settings import Settings
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
+_EXAMPLES: Final = {
+    "Expected `array`": "Expected a list such as `[a, b]`",
+    "Expected `bool`": "Expected `true` or `false`",
+    "Expected `object`": "Expected a mapping such as `{name: value}`",
+}
+"""What msgspec calls by names of JSON, and how YAML writes it."""
 _SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
@@ -96,17 +103,28 @@ def load(
         if name.startswith(ENVIRONMENT_PREFIX) and name not in _NOT_SETTINGS:
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             place = f"environment variable {name}"
+            _check_variable("__".join(path), place)
             _put(document, path, value if _is_text(path) else _parse(value, place), place)
     for dotted, flag in flags.items():
         _put(document, dotted.split("."), flag, "command line")
     return msgspec.convert(document, Settings, dec_hook=_decode)
 
 
+def _check_variable(path: str, place: str) -> None:
+    """Look for a variable that is nearly the right one; what is nowhere near is told when it is set."""
+    known = [
+        f"{section}__{field.name}" for section, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)
+    ]
+    near = [] if path in {*known, *_SECTIONS} else difflib.get_close_matches(path, known, n=1, cutoff=0.8)
+    if near:
+        raise SettingsError(f"{place}: there is no such setting; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?")
+
+
 def _is_text(path: list[str]) -> bool:
     """Tell whether the setting at ``path`` is text; then `1` and `on` in a variable are just that."""
     section = _SECTIONS.get(path[0])
     fields = {field.name: field.type for field in msgspec.structs.fields(section)} if section else {}
-    return isinstance(inspect.type_info(fields.get(path[-1])), inspect.StrType)
+    return _plain(fields.get(path[-1]))[0] is str
 
 
 def _parse(text: str, source: str) -> Json:
@@ -145,12 +163,7 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     fields = {field.name: field.type for field in msgspec.structs.fields(_SECTIONS[path[0]])}
     _check_name(".".join(path[1:]), fields, f"{path[0]}.", source)
     place = ".".join(path)
-    _check_names(value, inspect.type_info(fields[path[1]]), place, source)
-    try:
-        converted = msgspec.convert(value, fields[path[1]], dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        message, at, inner = str(error).partition(" - at `$")
-        raise SettingsError(f"{source}: `{place}{inner.rstrip('`') if at else ''}`: {message}") from error
+    converted = _convert(value, fields[path[1]], place, source)
     if place == "discovery.detectors":
         _check_detectors(converted, source)
     if place == "discovery.disabled_detectors":
@@ -158,19 +171,55 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
 
 
-def _check_names(value: object, kind: inspect.Type, place: str, source: str) -> None:
-    """Look for unknown names at any depth of ``value``; its types are checked elsewhere."""
-    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
-        known = {field.encode_name: field.type for field in kind.fields}
-        for name, inner in cast("dict[object, object]", value).items():
-            _check_name(str(name), known, f"{place}.", source)
-            _check_names(inner, known[str(name)], f"{place}.{name}", source)
-    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
-        for name, inner in cast("dict[object, object]", value).items():
-            _check_names(inner, kind.value_type, f"{place}.{name}", source)
-    if isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
-        for position, inner in enumerate(cast("list[object]", value)):
-            _check_names(inner, kind.item_type, f"{place}[{position}]", source)
+def _convert(value: object, kind: object, place: str, source: str) -> Any:
+    """Return ``value`` as ``kind`` has it; its parts are looked at first, so that a mistake is told where it stands.
+
+    Raises:
+        SettingsError: There is no setting of some name, or a value does not suit it.
+    """
+    plain, description = _plain(kind)
+    match value:
+        case dict() if is_struct_type(plain):
+            known = {field.encode_name: field.type for field in msgspec.structs.fields(plain)}
+            for name, inner in cast("dict[str, object]", value).items():
+                _check_name(name, known, f"{place}.", source)
+                _convert(inner, known[name], f"{place}.{name}", source)
+        case dict() if get_origin(plain) is dict:
+            names, values = get_args(plain)
+            for name, inner in cast("dict[str, object]", value).items():
+                _convert(name, names, f"{place}.{name}", source)
+                _convert(inner, values, f"{place}.{name}", source)
+        case list() if get_origin(plain) in {tuple, frozenset}:
+            for position, inner in enumerate(cast("list[object]", value)):
+                _convert(inner, get_args(plain)[0], f"{place}[{position}]", source)
+        case _:
+            pass
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{source}: `{place}`: {_said(str(error), plain, description)}") from error
+
+
+def _plain(kind: object) -> tuple[object, str]:
+    """Return ``kind`` without what is around it, an optional one as if it were not, and its description."""
+    description = ""
+    while get_origin(kind) in {Annotated, Union, UnionType}:
+        inner, *around = get_args(kind)
+        description = next((each.description for each in around if isinstance(each, msgspec.Meta)), None) or description
+        kind = inner
+    return kind, description
+
+
+def _said(message: str, plain: object, description: str) -> str:
+    """Return what msgspec says of a value in the words of people who write YAML."""
+    message = message.replace(" | null`", "`", 1)
+    if get_origin(plain) is Literal:
+        return f"{message}; choose one of {', '.join(get_args(plain))}"
+    if description and "regex" in message:
+        return f"Expected {description}"
+    for words, ours in _EXAMPLES.items():
+        message = message.replace(words, ours)
+    return message
 
 
 def _check_detectors(detectors: Iterable[Detector], source: str) -> None:

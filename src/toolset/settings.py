@@ -15,9 +15,22 @@ from toolset.durations import Duration, Interval
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-DnsName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")]
+DnsLabel = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="a name of lower-case letters, digits and `-`"
+    ),
+]
+DnsName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+        description="a name of lower-case letters, digits, `-` and `.`",
+    ),
+]
+ServiceName = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z", description="a Service as `namespace/name`")
+]
 RESTART: Final = frozenset(
     {
         "target",
@@ -33,7 +46,9 @@ RESTART: Final = frozenset(
 )
 """Settings, and whole sections, that are read once at the start; all others follow the file while the service runs."""
 
-VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+VariableName = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", description="the name of an environment variable")
+]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -156,7 +171,13 @@ class OutputSettings(_Section, frozen=True):
     limit_kib: Annotated[int, msgspec.Meta(ge=4, le=900)] = 900
     legacy_keys: Literal["keep", "remove"] = "keep"
     legacy_managers: tuple[str, ...] = ()
-    instance: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z")] = ""
+    instance: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z",
+            description="at most 128 letters, digits and `.`, `_`, `:`, `/`, `@`, `-`",
+        ),
+    ] = ""
 
 
 class NotifySettings(_Section, frozen=True):
@@ -170,9 +191,16 @@ class NotifySettings(_Section, frozen=True):
         delay: After a write, so that the kubelet has brought the ConfigMap to the pods.
     """
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s]+)?\Z")] = ""
+    url: Annotated[
+        str, msgspec.Meta(pattern=r"^(https?://[^\s]+)?\Z", description="a URL such as `http://holmes.holmes:80/`")
+    ] = ""
     headers_from: dict[HeaderName, Annotated[str, msgspec.Meta(min_length=1)]] = {}
-    deployment: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?\Z")] = ""
+    deployment: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253})?\Z", description="a Deployment as `namespace/name`"
+        ),
+    ] = ""
     delay: Interval = Interval(90)
 
 

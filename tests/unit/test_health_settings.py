@@ -46,14 +46,25 @@ def test_the_environment_says_it_too() -> None:
             id="headers for nobody",
         ),
         pytest.param(
-            "detectors: {grafana: {headers_from: {'X Y': /key}, services: [a/b]}}", "matching regex", id="no header"
+            "detectors: {grafana: {headers_from: {'X Y': /key}, services: [a/b]}}",
+            "`health.detectors.grafana.headers_from.X Y`: Expected the name of a header: letters, digits and `-`",
+            id="no header",
         ),
         pytest.param(
             "detectors: {grafana: {ca_file: /ca.pem, insecure_skip_verify: true}}",
-            "`ca_file` means nothing with `insecure_skip_verify`",
+            "`health.detectors.grafana`: `ca_file` means nothing with `insecure_skip_verify`",
             id="a contradiction",
         ),
-        pytest.param("detectors: {grafana: {statuses: [99]}}", ">= 100", id="no status"),
+        pytest.param(
+            "detectors: {tempo: {}, grafana: {statuses: [401, 99]}}",
+            "`health.detectors.grafana.statuses[1]`: Expected `int` >= 100",
+            id="no status",
+        ),
+        pytest.param(
+            "detectors: {grafana: {statuses: 401}}",
+            "`health.detectors.grafana.statuses`: Expected a list such as `[a, b]`, got `int`",
+            id="one status without a list",
+        ),
         pytest.param("refused_ranges: [10.0.0.0/8, 10.0.0.1/8]", "`health.refused_ranges[1]`", id="bits of a host"),
         pytest.param("refused_ranges: [1]", "Expected a range of addresses", id="no range"),
         pytest.param("allow_selectorless: [monitoring]", "`health.allow_selectorless[0]`", id="no namespace/name"),

@@ -1,7 +1,8 @@
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -186,9 +187,7 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
             "toolset.yaml, line 2, column 1: expected one document, there is another",
             id="two documents",
         ),
-        pytest.param(
-            "a: \x00", {}, {}, "toolset.yaml, line 1, column 1: it holds control characters", id="not text"
-        ),
+        pytest.param("a: \x00", {}, {}, "toolset.yaml, line 1, column 1: it holds control characters", id="not text"),
         pytest.param(
             "log: 2024-13-45",
             {},
@@ -221,8 +220,8 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
             "",
             {"TOOLSET_HEALTH__TIMOUT": "5s"},
             {},
-            "environment variable TOOLSET_HEALTH__TIMOUT: unknown setting `health.timout`;"
-            " did you mean `health.timeout`?",
+            "environment variable TOOLSET_HEALTH__TIMOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
             id="a variable's name",
         ),
         pytest.param(
@@ -236,8 +235,24 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
             "",
             {"TOOLSET_HELTH__TIMEOUT": "5s"},
             {},
-            "environment variable TOOLSET_HELTH__TIMEOUT: unknown setting `helth`; did you mean `health`?",
+            "environment variable TOOLSET_HELTH__TIMEOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
             id="a variable for a section that is none",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH_TIMEOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH_TIMEOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
+            id="a variable with one underscore where two belong",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_TARGET__ZZZZZ": "5s"},
+            {},
+            "environment variable TOOLSET_TARGET__ZZZZZ: unknown setting `target.zzzzz`; known are name, namespace",
+            id="a variable like no other",
         ),
         pytest.param(
             "",
@@ -284,6 +299,73 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
 def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=f"toolset.yaml: .*{words}"):
         settings(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "log: {level: INFO}",
+            "`log.level`: Invalid enum value 'INFO'; choose one of debug, info, warning, error",
+            id="a word of some",
+        ),
+        pytest.param(
+            "output: {dialects: [holmes]}",
+            "`output.dialects[0]`: Invalid enum value 'holmes'; choose one of kubernaut, holmesgpt, json",
+            id="a word of some in a list",
+        ),
+        pytest.param(
+            "output: {credentials: {grafana: {}}}",
+            "`output.credentials.grafana`: Expected a Service as `namespace/name`",
+            id="a name in a mapping",
+        ),
+        pytest.param(
+            "output: {credentials: {a/b: {api_key: 'x y'}}}",
+            "`output.credentials.a/b.api_key`: Expected the name of an environment variable",
+            id="a value that may be left out",
+        ),
+        pytest.param(
+            "discovery: {namespaces: monitoring}",
+            "`discovery.namespaces`: Expected a list such as `[a, b]`, got `str`",
+            id="one value in the place of a list",
+        ),
+        pytest.param(
+            "health: {enabled: 1}", "`health.enabled`: Expected `true` or `false`, got `int`", id="neither yes nor no"
+        ),
+        pytest.param(
+            "health: {detectors: [grafana]}",
+            "`health.detectors`: Expected a mapping such as `{name: value}`, got `array`",
+            id="a list in the place of a mapping",
+        ),
+        pytest.param(
+            "output: {base_toolsets: {bash: {enabled: maybe}}}",
+            "`output.base_toolsets.bash.enabled`: Expected `true` or `false`, got `str`",
+            id="a value in a mapping",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{type: a}]}",
+            "`discovery.detectors[0]`: Object missing required field `product`",
+            id="a part that is missing",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_of_yaml(text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text)
+    assert str(caught.value) == f"toolset.yaml: {message}"
+
+
+def test_no_setting_explains_itself_by_a_regular_expression() -> None:
+    def metas(kind: object) -> Iterator[msgspec.Meta]:
+        if isinstance(kind, msgspec.Meta):
+            yield kind
+        inner = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+        for part in (*get_args(kind), *(field.type for field in inner)):
+            yield from metas(part)
+
+    patterns = [meta for meta in metas(Settings) if meta.pattern]
+    assert patterns
+    assert all(meta.description for meta in patterns)
 
 
 def test_every_setting_that_a_message_names_exists() -> None:

@@ -37,8 +37,17 @@ HELPERS: Final = frozenset(
 )
 """Words of what stands beside a backend and carries its name: never the backend itself."""
 
-Word = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN)]
-Phrase = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=63)]
+Word = Annotated[
+    str, msgspec.Meta(pattern=TYPE_PATTERN, description="a word of at most 40 lower-case letters, digits and `-`")
+]
+Phrase = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        max_length=63,
+        description="words of lower-case letters and digits, joined by `-`",
+    ),
+]
 
 
 class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,8 +5,15 @@ from typing import Annotated
 
 import msgspec
 
-HeaderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
-ServiceGlob = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9*-]+/[a-z0-9*.-]+$")]
+HeaderName = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}$", description="the name of a header: letters, digits and `-`")
+]
+ServiceGlob = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9*-]+/[a-z0-9*.-]+$", description="Services as `namespace/name`, in which `*` may stand"
+    ),
+]
 
 
 class AddressRange(str):

@@ -43,7 +43,7 @@ async def test_a_reader_that_is_not_there_may_come_back() -> None:
 
 
 async def test_a_header_that_cannot_be_read_yet_is_tried_again() -> None:
-    with pytest.raises(UnavailableError, match="a header of `notify.headers_from` cannot be read"):
+    with pytest.raises(UnavailableError, match=r"a header of `notify.headers_from` cannot be read"):
         await HttpConsumer("http://127.0.0.1:9", {"Authorization": "/nowhere/token"}).tell("hash")
 
 

@@ -143,4 +143,6 @@ def _exists(files: str) -> bool:
 
 
 def _sentence(error: BaseException) -> str:
+    if isinstance(error, TypeError | AttributeError | KeyError):
+        return "this is no kubeconfig"
     return " ".join(str(error).split()) or type(error).__name__

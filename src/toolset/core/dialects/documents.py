@@ -19,7 +19,9 @@ URL_PATTERN: Final = (
 """No user, no query, no fragment, nothing that a template or a shell could read."""
 Url: TypeAlias = Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
 VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z"
-Variable: TypeAlias = Annotated[str, msgspec.Meta(pattern=VARIABLE_PATTERN)]
+Variable: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=VARIABLE_PATTERN, description="the name of an environment variable")
+]
 
 _AT: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 

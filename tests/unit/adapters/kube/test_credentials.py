@@ -367,6 +367,16 @@ async def test_a_bad_kubeconfig_is_one_sentence(tmp_path: Path, content: bytes) 
     assert "\n" not in text
 
 
+async def test_an_empty_kubeconfig_is_called_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.touch()
+
+    with pytest.raises(SettingsError) as caught:
+        await KubeconfigCredentials(str(file), "").current()
+
+    assert str(caught.value) == f"{file}: this is no kubeconfig; name another file with --kubeconfig"
+
+
 async def test_a_missing_kubeconfig_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^/nowhere/config: there is no such file; name a kubeconfig with"):
         await KubeconfigCredentials("/nowhere/config", "").current()
