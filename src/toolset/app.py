@@ -34,7 +34,7 @@ from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.settings import Settings
 from toolset.terms import Terms
-from toolset.wiring import check, elector_options, identity, lease_key, named, target_key, transport
+from toolset.wiring import check, doubts, elector_options, identity, lease_key, named, target_key, transport
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -99,6 +99,7 @@ class App:
         before, self._settings = self._settings, settings
         if settings.log != before.log:
             set_up_logs(settings.log.level, settings.log.format)
+        _doubt(settings)
         self._preflight.adopt(settings)
         self._terms.adopt(settings)
 
@@ -180,6 +181,11 @@ class App:
         return self._informers.stuck()
 
 
+def _doubt(settings: Settings) -> None:
+    for doubt in doubts(settings):
+        _log.warning("setting in doubt", extra={"problem": doubt})
+
+
 async def serve(source: Source) -> None:
     """Build the service and run it until a signal ends it.
 
@@ -194,6 +200,7 @@ async def serve(source: Source) -> None:
     settings = named(source.parse(text), environment)
     set_up_logs(settings.log.level, settings.log.format)
     check(settings)
+    _doubt(settings)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
     metrics = Metrics(__version__)
     preflight = Preflight(settings, metrics)

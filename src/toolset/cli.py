@@ -129,10 +129,12 @@ def _version(_: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from toolset import checking, loading, manifests, output  # noqa: PLC0415 - see the module docstring
-    from toolset.wiring import check  # noqa: PLC0415 - as above
+    from toolset.wiring import check, doubts  # noqa: PLC0415 - as above
 
     settings = loading.load(loading.read(options.settings), {}, {}, source=options.settings)
     check(settings)
+    for doubt in doubts(settings):
+        sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
     services = manifests.read(options.file).services if options.file else ()
     found = checking.matches(settings, services)
     sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from uuid import uuid4
 
 import msgspec
@@ -124,6 +125,17 @@ def check(settings: Settings) -> None:
             "which includes it"
         )
     Publisher(target_options(settings)).compose((), None)
+
+
+def doubts(settings: Settings) -> tuple[str, ...]:
+    """Return what may be meant as it is, but is more likely a mistake; a sentence each that names the setting."""
+    known = {name for detector in detectors(settings) for name in (detector.product, detector.type)}
+    near = {name: get_close_matches(name, known, n=1) for name in settings.health.detectors if name not in known}
+    return tuple(
+        f"`health.detectors.{name}` counts only for a custom type of that name; did you mean `{found[0]}`?"
+        for name, found in near.items()
+        if found
+    )
 
 
 def lease_key(settings: Settings) -> Key:

@@ -334,6 +334,21 @@ def test_settings_that_run_would_refuse_are_refused_by_whoever_looks_at_them(
     assert not captured.out
 
 
+def test_a_product_that_is_nearly_a_known_one_is_valid_but_in_doubt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "toolset.yaml"
+    file.write_text("health: {detectors: {elasticsaerch: {ca_file: /ca.pem}, grafana: {}}}", "utf-8")
+    doubt = "`health.detectors.elasticsaerch` counts only for a custom type of that name; did you mean `elasticsearch`?"
+    assert cli.main(["check-config", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"toolset: {file}: {doubt}\n"
+    assert captured.out.startswith(f"{file} is valid")
+
+    log = [orjson.loads(line) for line in toolset("run", "--config", str(file)).stderr.splitlines() if line[0] == "{"]
+    assert [(line["message"], line["problem"]) for line in log] == [("setting in doubt", doubt)]
+
+
 def test_a_settings_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check-config", "/nowhere"]) == 1
     assert capsys.readouterr().err == "toolset: /nowhere: there is no such file; name another one\n"

@@ -15,7 +15,7 @@ from toolset.errors import SettingsError
 from toolset.loading import load
 from toolset.runtime.election import ElectorOptions
 from toolset.settings import Settings
-from toolset.wiring import detectors, elector_options, identity
+from toolset.wiring import detectors, doubts, elector_options, identity
 
 
 def settings(
@@ -459,6 +459,25 @@ def test_a_wrong_detector_is_named_with_its_place(text: str, message: str) -> No
         settings(text)
     assert str(caught.value).startswith("toolset.yaml: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        pytest.param("health: {detectors: {elasticsaerch: {}}}", ["elasticsearch"], id="letters in another order"),
+        pytest.param("health: {detectors: {thanos: {}}}", ["thanos-query"], id="half of a name"),
+        pytest.param("health: {detectors: {elasticsearch: {}, thanos-query: {}}}", [], id="products"),
+        pytest.param("health: {detectors: {loki: {}}}", [], id="a custom type"),
+        pytest.param(
+            "discovery: {detectors: [{product: grafana-lab, type: graphs, phrases: [a]}]}\n"
+            "health: {detectors: {grafana-lab: {}, graphs: {}}}",
+            [],
+            id="a product and a type of one's own",
+        ),
+    ],
+)
+def test_a_product_that_is_nearly_a_known_one_is_in_doubt(text: str, meant: list[str]) -> None:
+    assert [doubt.rpartition("did you mean ")[2] for doubt in doubts(settings(text))] == [f"`{one}`?" for one in meant]
 
 
 def test_the_times_of_an_election_have_to_fit_together() -> None:
