@@ -315,7 +315,7 @@ class ControlPlane:
         end; stage ``ResponseStarted`` has the watches that are open. Bodies are recorded for
         ConfigMaps only.
         """
-        text = self.audit_log.read_text(encoding="utf-8")
+        text = self.audit_log.read_text(encoding="utf-8", errors="replace")  # of managedFields any byte is kept
         lines = text[: text.rfind("\n") + 1].splitlines()  # without a line half written
         return [event for line in lines if (event := json.loads(line))["stage"] == stage]
 

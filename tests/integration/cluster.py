@@ -158,7 +158,8 @@ class AuditTail:
             text = log.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read_to += len(whole)
-        lines = (json.loads(line) for line in whole.splitlines() if b'"resource":"configmaps"' in line)
+        kept = (line.decode("utf-8", "replace") for line in whole.splitlines() if b'"resource":"configmaps"' in line)
+        lines = (json.loads(line) for line in kept)
         return [event for event in lines if event["stage"] == "ResponseComplete" and self._wanted(event)]
 
     def _wanted(self, event: Mapping[str, Any]) -> bool:
