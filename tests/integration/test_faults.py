@@ -24,6 +24,7 @@ from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, AuditTail, Cluster, 
 from integration.demands import applied, losses, omissions, urls_of
 from integration.faults import FaultProxy, Reply, busiest
 from integration.service import Service, Start, eventually, settles
+from toolset.informers import NAMESPACES_PATIENCE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -32,6 +33,8 @@ SETTINGS: Final = {"HEALTH__INTERVAL": "300ms", "OUTPUT__DIALECTS": "[kubernaut]
 HELD_S: Final = 2.5
 LONGEST_RETRY_S: Final = 6.4
 """The third delay, which is the last to begin within HELD_S: 0.8 s, twice doubled, and as much again by jitter."""
+PATIENT_RETRY_S: Final = 2 * 1.6 * NAMESPACES_PATIENCE
+"""The second delay of the Namespaces, which are asked for with more patience: 0.8 s, doubled, and as much by jitter."""
 RIGHT_WITHIN_S: Final = 10.0 + LONGEST_RETRY_S
 START_UP_S: Final = 2.0
 REQUESTS_A_SECOND: Final = 10
@@ -325,7 +328,7 @@ def test_a_watch_that_is_throttled_waits_as_long_as_it_is_told(scene: Scene) -> 
     eventually(lambda: len(scene.read_since(began)) >= FOLLOWED, within_s=10)
     scene.proxy.heal()
 
-    eventually(lambda: len(scene.read_since(began)) >= 2 * FOLLOWED, within_s=10)
+    eventually(lambda: len(scene.read_since(began)) >= 2 * FOLLOWED, within_s=PATIENT_RETRY_S + 2.0)
     asked = scene.read_since(began)
     first, last, later = asked[0], asked[FOLLOWED - 1], asked[FOLLOWED:]
     assert min(later) - first >= 3
