@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from figures import Table, shown
-from toolset.core.catalogue import BUILT_IN
-from toolset.core.detection import DetectionOptions, detect
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.model import Service
 
 COUNT: Final = 10_000

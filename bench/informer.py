@@ -11,9 +11,9 @@ import time
 import anyio
 import anyio.to_thread
 
-from toolset.adapters.kube.credentials import InClusterCredentials
-from toolset.adapters.kube.source import KubeSource, services
+from toolset.adapters.kube.credentials.providers import InClusterCredentials
 from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.watch.source import KubeSource, services
 from toolset.errors import ToolsetError
 from toolset.model import Service
 from toolset.runtime.reflector import Reflector

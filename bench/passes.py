@@ -20,20 +20,20 @@ from detection import application, backend
 from figures import Table, shown
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import UNEVENTFUL_SHARE
-from toolset.core.catalogue import BUILT_IN
-from toolset.core.detection import DetectionOptions
-from toolset.core.findings import Findings
-from toolset.core.published import NOTHING
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions
+from toolset.core.inventory import Findings
+from toolset.core.overrides.baseline import NOTHING
 from toolset.model import Key, Namespace, NamespaceMeta, Service
-from toolset.observers import PassObserver, QueueMetrics
-from toolset.reconcile_log import ReconcileLog
-from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.startup_gate import Gate
 from toolset.runtime.controller import Controller
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
-from toolset.tracing import NoTraces, PassTraces, Traces
+from toolset.telemetry.observers import PassObserver, QueueMetrics
+from toolset.telemetry.reconcile_log import ReconcileLog
+from toolset.telemetry.tracing import NoTraces, PassTraces, Traces
 
 COUNT: Final = 10_000
 ROUNDS: Final = 9

@@ -17,7 +17,7 @@ import httpx
 
 from figures import Table, shown
 from toolset.adapters.probe import HttpProber, ProberOptions
-from toolset.core.verdict import Candidate, Evidence, HealthCheck
+from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.model import Key
 from world import backend, peers
 

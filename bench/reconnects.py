@@ -13,9 +13,9 @@ import anyio
 from aiohttp import web
 
 from figures import Table, shown
-from toolset.adapters.kube.access import Access
-from toolset.adapters.kube.source import KubeSource, services
+from toolset.adapters.kube.credentials.access import Access
 from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.watch.source import KubeSource, services
 from toolset.errors import ToolsetError
 from toolset.model import Service
 from toolset.runtime.backoff import Backoff, TokenBucket

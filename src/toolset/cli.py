@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from toolset import __version__
-from toolset.arguments import EXIT_ERROR, parser
+from toolset.commands.parser import EXIT_ERROR, parser
 from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
-    from toolset.loading import Source
-    from toolset.planning import Report
-    from toolset.settings import Settings
+    from toolset.commands.plan import Report
+    from toolset.config.loader import Source
+    from toolset.config.settings import Settings
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _end)
-    from toolset.app import serve  # noqa: PLC0415 - see the module docstring
+    from toolset.service.app import serve  # noqa: PLC0415 - see the module docstring
 
     source = _source(options)
     _loop(lambda: serve(source))
@@ -67,8 +67,10 @@ def _end(signum: int, _: object) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from toolset import manifests, output, planning  # noqa: PLC0415 - see the module docstring
-    from toolset.wiring import check  # noqa: PLC0415 - as above
+    from toolset.commands import manifests  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import plan as planning
+    from toolset.commands import printers as output
+    from toolset.config.options import check  # noqa: PLC0415 - as above
 
     settings = _settings(options)
     check(settings)
@@ -94,9 +96,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from toolset import explaining, manifests, output  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import explain as explaining  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import manifests
+    from toolset.commands import printers as output
+    from toolset.config.options import target_key  # noqa: PLC0415 - as above
     from toolset.model import Key  # noqa: PLC0415 - as above
-    from toolset.wiring import target_key  # noqa: PLC0415 - as above
 
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
@@ -128,8 +132,11 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    from toolset import checking, loading, manifests, output  # noqa: PLC0415 - see the module docstring
-    from toolset.wiring import check, doubts  # noqa: PLC0415 - as above
+    from toolset.commands import check_config as checking  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import manifests
+    from toolset.commands import printers as output
+    from toolset.config import loader as loading  # noqa: PLC0415 - see the module docstring
+    from toolset.config.options import check, doubts  # noqa: PLC0415 - as above
 
     settings = loading.load(loading.read(options.settings), {}, {}, source=options.settings)
     check(settings)
@@ -142,8 +149,8 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _purge(options: argparse.Namespace) -> int:
-    from toolset import purging  # noqa: PLC0415 - see the module docstring
-    from toolset.wiring import target_key  # noqa: PLC0415 - as above
+    from toolset.commands import purge as purging  # noqa: PLC0415 - see the module docstring
+    from toolset.config.options import target_key  # noqa: PLC0415 - as above
 
     settings = _settings(options)
     gone = _loop(lambda: _patiently(purging.purge_cluster(settings, dry_run=options.dry_run)))
@@ -157,7 +164,8 @@ def _purge(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from toolset import doctor, output  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import doctor  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import printers as output
 
     async def work() -> "list[doctor.Check]":
         found: list[doctor.Check] = []
@@ -184,7 +192,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _note(*sentences: str) -> None:
     """Say what stands beside the output, on standard error."""
-    from toolset import output  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import printers as output  # noqa: PLC0415 - see the module docstring
 
     sys.stderr.write("".join(output.note(sentence) for sentence in sentences))
     sys.stderr.flush()
@@ -200,7 +208,7 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 
 def _source(options: argparse.Namespace) -> "Source":
-    from toolset.loading import Source  # noqa: PLC0415 - see the module docstring
+    from toolset.config.loader import Source  # noqa: PLC0415 - see the module docstring
 
     flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
     return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)

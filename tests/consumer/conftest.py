@@ -9,8 +9,8 @@ import trustme
 
 from consumer.answers import Server
 from consumer.holmes import Holmes, interpreter
-from fakes.tls import server_tls
-from lacking import lack
+from support.lacking import lack
+from support.tls import server_tls
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from consumer.answers import Backend, Server
 from consumer.holmes import DEFAULTS, Holmes
 from consumer.test_scenarios import KUBECTL, read
-from fakes.build import candidate
-from toolset.core.catalogue import BUILT_IN
-from toolset.core.detection import DetectionOptions, detect
+from support.build import candidate
+from toolset.core.candidate import Candidate
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
-from toolset.core.publication import publish
-from toolset.core.rendering import OutputOptions
-from toolset.core.verdict import Candidate
+from toolset.core.publishing.publication import publish
+from toolset.core.publishing.rendering import OutputOptions
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(300)]

@@ -13,16 +13,16 @@ import pytest
 import controlplane
 from consumer.answers import Backend, Server
 from consumer.holmes import DEFAULTS, Call, Holmes, Loaded
-from fakes.build import candidate
 from integration.backends import missing, prometheus, victoria_metrics
-from lacking import lack
+from support.build import candidate
+from support.lacking import lack
+from toolset.config.settings import OutputSettings
+from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.dialects.schema import BaseToolset
-from toolset.core.publication import publish
-from toolset.core.rendering import OutputOptions
-from toolset.core.verdict import Candidate
-from toolset.settings import OutputSettings
+from toolset.core.publishing.publication import publish
+from toolset.core.publishing.rendering import OutputOptions
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 

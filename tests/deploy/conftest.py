@@ -12,7 +12,7 @@ import pytest
 import controlplane
 from controlplane import ControlPlane
 from deploy.manifests import PROJECT, kubectl
-from lacking import lack
+from support.lacking import lack
 
 SCRIPT = PROJECT / "hack" / "manifests" / "build"
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import yaml
 
 import controlplane
-from toolset.loading import load
-from toolset.settings import Settings
+from toolset.config.loader import load
+from toolset.config.settings import Settings
 
 PROJECT: Final = Path(__file__).parents[2]
 KUSTOMIZE: Final = PROJECT / "deploy" / "kustomize"

@@ -32,7 +32,7 @@ from deploy.manifests import (
     validated,
     with_components,
 )
-from toolset.permissions import needed
+from toolset.service.permissions import needed
 
 NAMES: Final = ("base", *OVERLAYS)
 ALONE: Final = tuple(("monitoring", each) if each == "pod-monitor" else (each,) for each in COMPONENTS)

@@ -18,7 +18,7 @@ from deploy.test_dashboard import FOREIGN, expressions
 from integration.backends import Daemon, binary, find
 from integration.cluster import Cluster, Tool
 from integration.service import Service, eventually, settles
-from lacking import lack
+from support.lacking import lack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

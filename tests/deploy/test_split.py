@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 from deploy.manifests import KUSTOMIZE, NAMESPACE, PROJECT, Manifest, built, grants, named, rendered, validated
-from toolset.loading import load
-from toolset.permissions import needed
-from toolset.settings import Settings
+from toolset.config.loader import load
+from toolset.config.settings import Settings
+from toolset.service.permissions import needed
 
 PARTS: Final = ("east", "west")
 

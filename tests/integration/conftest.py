@@ -20,7 +20,7 @@ from integration.exchanges import Side
 from integration.faults import FaultProxy
 from integration.service import Service, Start
 from integration.signatures import Signature, noted
-from lacking import lack
+from support.lacking import lack
 from toolset.sim import EmbeddedCluster
 
 LARGE_COUNT = 10_000

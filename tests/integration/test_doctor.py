@@ -15,8 +15,8 @@ from controlplane import ControlPlane
 from deploy.manifests import KUSTOMIZE
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, TARGET, Cluster, Tool
 from integration.service import TOOLSET, Service, Start, environment, eventually, plan, settles
-from toolset.doctor import Check, examine
-from toolset.loading import Source
+from toolset.commands.doctor import Check, examine
+from toolset.config.loader import Source
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from controlplane import ControlPlane
-from fakes.background import running
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster, Tool
-from toolset.adapters.kube.credentials import KubeconfigCredentials
-from toolset.adapters.kube.events import EventOptions, KubeEvents, Lost
+from support.background import running
+from toolset.adapters.kube.credentials.providers import KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.write.events import EventOptions, KubeEvents, Lost
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff
 

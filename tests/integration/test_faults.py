@@ -24,7 +24,7 @@ from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, AuditTail, Cluster, 
 from integration.demands import applied, losses, omissions, urls_of
 from integration.faults import FaultProxy, Reply, busiest
 from integration.service import Service, Start, eventually, settles
-from toolset.informers import NAMESPACES_PATIENCE
+from toolset.service.informers import NAMESPACES_PATIENCE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 

@@ -19,7 +19,7 @@ from integration import netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Names, Netns
 from integration.service import eventually, settles
-from lacking import lack
+from support.lacking import lack
 
 pytestmark = pytest.mark.integration
 

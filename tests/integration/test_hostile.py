@@ -15,7 +15,7 @@ from integration import hostile, netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Netns
 from integration.service import eventually
-from lacking import lack
+from support.lacking import lack
 
 pytestmark = pytest.mark.integration
 

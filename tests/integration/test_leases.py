@@ -6,13 +6,13 @@ from typing import Final
 import anyio
 import pytest
 
-from fakes.background import running
-from fakes.leases import FakeLeaseClient, FakeLeases
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster
-from toolset.adapters.kube.credentials import KubeconfigCredentials
-from toolset.adapters.kube.leases import KubeLeases, lease
-from toolset.adapters.kube.source import KubeSource
+from support.background import running
+from support.leases import FakeLeaseClient, FakeLeases
+from toolset.adapters.kube.credentials.providers import KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.watch.source import KubeSource
+from toolset.adapters.kube.write.leases import KubeLeases, lease
 from toolset.errors import ConflictError, ForbiddenError, InvalidError, ToolsetError
 from toolset.model import Key, Lease, LeaseSpec
 from toolset.runtime.election import ElectorOptions, Leadership, LeaseClient

@@ -9,10 +9,10 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import controlplane
-from fakes.collector import PROTOCOLS, Collector, Protocol, attributes
 from integration.backends import Backends, Daemon, binary
 from integration.cluster import TARGET, Cluster, Tool, expected_urls
 from integration.service import Service, Start, eventually, settles
+from support.collector import PROTOCOLS, Collector, Protocol, attributes
 
 pytestmark = pytest.mark.integration
 

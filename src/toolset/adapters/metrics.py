@@ -11,8 +11,8 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
-from toolset.core.health import Failure
-from toolset.core.verdict import Reason
+from toolset.core.candidate import Reason
+from toolset.core.health.thresholds import Failure
 
 TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
 CONTROLLERS: Final = ("service", "probe", "target", "notify")

@@ -10,13 +10,13 @@ import anyio
 import msgspec
 import yaml
 
+from toolset.commands.explain import explain_manifests
+from toolset.commands.manifests import Manifests
+from toolset.config.settings import Settings
 from toolset.demo.samples import FIRST, GRAFANA, JAEGER, SECOND
 from toolset.demo.screen import MARGIN, Screen
 from toolset.demo.stage import NAME, Stage
-from toolset.explaining import explain_manifests
-from toolset.manifests import Manifests
 from toolset.model import Service
-from toolset.settings import Settings
 from toolset.sim import Backends, EmbeddedCluster
 
 Documents = Mapping[str, str]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from toolset.core.plan import content_hash, owned_keys
+from toolset.core.publishing.plan import content_hash, owned_keys
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
 from toolset.runtime.controller import DONE, Result

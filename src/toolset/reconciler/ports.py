@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from toolset.core.brake import Hold
-from toolset.core.health import Outcome
-from toolset.core.plan import Apply
-from toolset.core.publication import Publication
-from toolset.core.verdict import Candidate, Verdict
+from toolset.core.candidate import Candidate, Verdict
+from toolset.core.health.removal_brake import Hold
+from toolset.core.health.thresholds import Outcome
+from toolset.core.publishing.plan import Apply
+from toolset.core.publishing.publication import Publication
 from toolset.model import ConfigMap, Key
 from toolset.runtime.store import Reader
 

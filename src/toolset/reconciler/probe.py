@@ -8,15 +8,15 @@ import anyio
 import msgspec
 from opentelemetry.trace import SpanKind
 
-from toolset.core.brake import FEWEST
-from toolset.core.findings import ALIVE, Findings
-from toolset.core.health import SECOND_LOOKS_S, Health, Outcome, next_look_s
-from toolset.core.verdict import Candidate
+from toolset.core.candidate import Candidate
+from toolset.core.health.removal_brake import FEWEST
+from toolset.core.health.thresholds import SECOND_LOOKS_S, Health, Outcome, next_look_s
+from toolset.core.inventory import ALIVE, Findings
 from toolset.model import Key
 from toolset.reconciler import spans
-from toolset.reconciler.gate import Gate
-from toolset.reconciler.lanes import Lanes
+from toolset.reconciler.bulkhead import Lanes
 from toolset.reconciler.ports import Prober, ReconcileEvents
+from toolset.reconciler.startup_gate import Gate
 from toolset.runtime.controller import DONE, Result
 
 PATIENCE: Final = 0.2

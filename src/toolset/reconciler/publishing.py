@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from toolset.core.overrides import Overrides
-from toolset.core.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
-from toolset.core.publication import Publication, foreign_bytes, notes, publish, resume
-from toolset.core.rendering import OutputOptions
-from toolset.core.rivals import Rivalry, installed_by, refusal, war
-from toolset.core.verdict import Candidate
+from toolset.core.candidate import Candidate
+from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
+from toolset.core.publishing.publication import Publication, foreign_bytes, notes, publish, resume
+from toolset.core.publishing.rendering import OutputOptions
+from toolset.core.publishing.writer_conflict import Rivalry, installed_by, refusal, war
 from toolset.errors import TerminalError
 from toolset.model import ConfigMap, Key
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from toolset.core.detection import DetectionOptions, detect
-from toolset.core.findings import Findings
-from toolset.core.verdict import Rejected, Verdict
+from toolset.core.candidate import Rejected, Verdict
+from toolset.core.detection.detect import DetectionOptions, detect
+from toolset.core.inventory import Findings
 from toolset.model import Key, Namespace, Service, namespace_key
-from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import ReconcileEvents
 from toolset.reconciler.spans import step
+from toolset.reconciler.startup_gate import Gate
 from toolset.runtime.controller import DONE, Result
 from toolset.runtime.store import Reader
 

@@ -14,8 +14,8 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
-from toolset.core.health import Failure, Outcome
-from toolset.core.verdict import Candidate
+from toolset.core.candidate import Candidate
+from toolset.core.health.thresholds import Failure, Outcome
 from toolset.errors import ToolsetError
 from toolset.model import Key
 

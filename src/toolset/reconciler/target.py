@@ -4,18 +4,18 @@ from typing import Final
 
 import anyio
 
-from toolset.core.brake import Hold
-from toolset.core.findings import Findings, tools_of
-from toolset.core.overrides import Overrides
-from toolset.core.plan import Apply, Desired, Unchanged, manifest
-from toolset.core.published import Published
+from toolset.core.health.removal_brake import Hold
+from toolset.core.inventory import Findings, tools_of
+from toolset.core.overrides.baseline import Published
+from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
-from toolset.reconciler.gate import Gate
 from toolset.reconciler.ports import Applier, EventRecorder, ReconcileEvents, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
+from toolset.reconciler.startup_gate import Gate
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5

@@ -2,7 +2,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from toolset.adapters.metrics import CONTROLLERS, Metrics, type_label
-from toolset.core.verdict import Reason
+from toolset.core.candidate import Reason
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:

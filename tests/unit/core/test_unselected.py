@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from fakes.build import service
-from toolset.core.catalogue import BUILT_IN
-from toolset.core.detection import DetectionOptions, detect
-from toolset.core.verdict import Candidate, Reason, Rejected
+from support.build import service
+from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.model import Service
 
 

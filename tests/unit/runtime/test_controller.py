@@ -5,7 +5,7 @@ import anyio
 import pytest
 from typing_extensions import override
 
-from fakes.background import running
+from support.background import running
 from toolset.errors import ConflictError, ForbiddenError, InvalidError, TransientError, UnavailableError
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import DONE, Controller, Reconcile, Result

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.background import running
+from support.background import running
 from toolset.runtime.debounce import DebounceOptions, Debouncer
 
 OPTIONS = DebounceOptions(quiet_s=1.0, max_wait_s=5.0)

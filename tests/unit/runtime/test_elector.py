@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fakes.background import running
-from fakes.leases import ANSWER_LOST, HANGS, FakeLeaseClient, FakeLeases, Fault, refused
+from support.background import running
+from support.leases import ANSWER_LOST, HANGS, FakeLeaseClient, FakeLeases, Fault, refused
 from toolset.errors import (
     ConflictError,
     ForbiddenError,

@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 )
 from typing_extensions import override
 
-from fakes.background import Standstill
-from fakes.lister_watcher import FakeServer, Fault, FaultKind, Thing
+from support.background import Standstill
+from support.lister_watcher import FakeServer, Fault, FaultKind, Thing
 from toolset.errors import ToolsetError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, RetryLimiter

@@ -4,8 +4,8 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from fakes.background import running
-from fakes.lister_watcher import (
+from support.background import running
+from support.lister_watcher import (
     SILENCE,
     Asked,
     Pause,

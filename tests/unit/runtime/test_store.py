@@ -5,8 +5,8 @@ import anyio
 import msgspec
 import pytest
 
-from fakes.background import Clock, running
-from fakes.lister_watcher import Thing
+from support.background import Clock, running
+from support.lister_watcher import Thing
 from toolset.model import Key
 from toolset.runtime.store import Delta, Store, is_newer
 

@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.background import running
+from support.background import running
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.workqueue import ShutDown, WorkQueue
 

@@ -4,7 +4,7 @@ A probe takes a way (straight, or through the API server's proxy) to an address 
 connection of its own, and ends within one deadline.
 """
 
-from toolset.adapters.probe.guard import Guard
+from toolset.adapters.probe.address_guard import Guard
 from toolset.adapters.probe.prober import BODY_LIMIT_BYTES, HttpProber, ProberOptions
 from toolset.adapters.probe.resolver import Resolver
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolset.core.health import Failure, Outcome
+from toolset.core.health.thresholds import Failure, Outcome
 
 NO_CONNECTION: Final = "connection refused or host not found"
 

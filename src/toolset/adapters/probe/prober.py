@@ -7,16 +7,16 @@ import anyio
 import httpx
 import msgspec
 
+from toolset.adapters.probe.address_guard import Guard
+from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Direct, Way
 from toolset.adapters.probe.fault import Fault
-from toolset.adapters.probe.guard import Guard
-from toolset.adapters.probe.hosts import Hosts
+from toolset.adapters.probe.host_limiter import Hosts
 from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
 from toolset.adapters.probe.trust import Trust
-from toolset.adapters.probe.ways import ApiServer, ApiServerProxy, Direct, Way
-from toolset.core.health import PUT_OFF, Failure, Outcome
-from toolset.core.reach import Reach
-from toolset.core.verdict import Candidate
+from toolset.core.candidate import Candidate
+from toolset.core.health.http_config import Reach
+from toolset.core.health.thresholds import PUT_OFF, Failure, Outcome
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
 PIECES_LIMIT: Final = 1024

@@ -19,7 +19,7 @@ from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
 from toolset.adapters.probe.fault import NO_CONNECTION, Fault
-from toolset.core.health import Failure
+from toolset.core.health.thresholds import Failure
 
 HEAD_LIMIT_BYTES: Final = 16 * 1024
 HEADERS_LIMIT: Final = 100

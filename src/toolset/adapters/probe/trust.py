@@ -11,8 +11,8 @@ import anyio.to_thread
 
 from toolset.adapters.probe.fault import Fault
 from toolset.core.globs import matches_any
-from toolset.core.health import Failure
-from toolset.core.reach import Reach
+from toolset.core.health.http_config import Reach
+from toolset.core.health.thresholds import Failure
 from toolset.model import Key
 
 T = TypeVar("T")

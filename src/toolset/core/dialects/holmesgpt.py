@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Credentials, Document, Json, from_struct, leaves, merged
 from toolset.core.dialects.schema import (
     AuthConfig,
@@ -24,7 +25,6 @@ from toolset.core.dialects.schema import (
     PrometheusConfig,
 )
 from toolset.core.dialects.toolset_names import http_names, instance_names
-from toolset.core.verdict import Candidate
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "custom_toolset.yaml"

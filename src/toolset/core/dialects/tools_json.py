@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Document, Fault, Url, convert_fault
-from toolset.core.verdict import Candidate
 
 DOCUMENT_KEY: Final = "toolset.json"
 _DESCRIPTIONS: Final[Mapping[str, str]] = {

@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Final
 
-from toolset.core.verdict import Candidate
+from toolset.core.candidate import Candidate
 
 HTTP_NAME_LIMIT: Final = 56
 """HolmesGPT appends ``_request``, and a model takes 64 characters."""

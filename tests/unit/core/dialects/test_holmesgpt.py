@@ -7,14 +7,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.build import candidate
+from support.build import candidate
+from toolset.core.candidate import Candidate
 from toolset.core.dialects import schema
 from toolset.core.dialects.documents import Credentials, Document, Json, to_yaml
 from toolset.core.dialects.holmesgpt import Options, cost, document, patched
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy
-from toolset.core.findings import instances
-from toolset.core.verdict import Candidate
+from toolset.core.inventory import instances
 from toolset.model import Key
 
 BASE = {"kubernetes/core": {"enabled": True}, "kubernetes/logs": {"enabled": True}}

@@ -7,13 +7,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.build import candidate
+from support.build import candidate
+from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Document, Json
 from toolset.core.dialects.kubernaut import documents, fault, patched, render
 from toolset.core.dialects.texts import Policy
-from toolset.core.findings import instances
-from toolset.core.plan import OVERRIDES_KEY
-from toolset.core.verdict import Candidate
+from toolset.core.inventory import instances
+from toolset.core.publishing.plan import OVERRIDES_KEY
 
 # The three examples of the implementation plan, sections "Builder", "Prometheus" and "Grafana Toolset Generator".
 PLAN_KUBERNETES: Final = """\

@@ -3,11 +3,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.build import candidate
+from support.build import candidate
+from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import from_struct
 from toolset.core.dialects.tools_json import document, fault, text
-from toolset.core.findings import instances
-from toolset.core.verdict import Candidate
+from toolset.core.inventory import instances
 
 
 def test_it_is_the_list_that_the_original_wrote() -> None:

@@ -1,0 +1,220 @@
+"""What a reflector follows, as it needs it: paged lists, and watches decoded line by line."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from toolset.adapters.kube.decoding import decode
+from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.watch.wire import (
+    END_OF_LIST,
+    Added,
+    Failure,
+    Mark,
+    Modified,
+    ObjectList,
+    Removed,
+    Sketch,
+    Status,
+    error_from,
+)
+from toolset.errors import OutOfSyncError, ToolsetError
+from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page, Skipped
+from toolset.runtime.store import Stored
+
+V = TypeVar("V", bound=Stored)
+
+PAGE_SIZE: Final = 500
+WATCH_TIMEOUT_S: Final = (300.0, 600.0)
+"""The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
+IDLE_S: Final = 120.0
+"""A watch silent for this long is taken for dead: the server sends a bookmark about every minute, seconds.
+
+It holds from the start, since readiness and liveness count on it; a server without bookmarks costs a new watch every
+two minutes, and no list.
+"""
+LATE_S: Final = 15.0
+"""A server that should have ended a watch is given so much longer, seconds."""
+
+_WITH_OBJECT: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_WITHOUT_OBJECT: Final = frozenset({"BOOKMARK", "ERROR"})
+_HEAD: Final = 80  # bytes of a line within which the API server names the kind
+_SKETCH: Final = msgspec.json.Decoder(Sketch)
+
+
+class Resource(msgspec.Struct, Generic[V], frozen=True):
+    """What to list and watch, and how to read it.
+
+    Attributes:
+        path: Of the collection.
+        kind: The Python type of one object, named as the API names it.
+        field_selector: Narrows both calls alike; empty for all.
+        slim: Drops in place what nobody reads, before an object is stored.
+    """
+
+    path: str
+    kind: type[V]
+    field_selector: str = ""
+    slim: Callable[[V], None] = lambda _: None
+
+
+def services(namespace: str, annotation_prefix: str) -> Resource[Service]:
+    """Return all Services, or those of one namespace; of their annotations only ours are kept."""
+    path = f"/api/v1/namespaces/{namespace}/services" if namespace else "/api/v1/services"
+    prefix = f"{annotation_prefix}/"
+
+    def slim(service: Service) -> None:
+        annotations = service.metadata.annotations or {}
+        for name in [name for name in annotations if not name.startswith(prefix)]:
+            del annotations[name]
+
+    return Resource(path, Service, slim=slim)
+
+
+def config_map(key: Key) -> Resource[ConfigMap]:
+    """Return the one ConfigMap ``key``; the selector lets RBAC narrow the watch to its name."""
+    return Resource(f"/api/v1/namespaces/{key.namespace}/configmaps", ConfigMap, f"metadata.name={key.name}")
+
+
+def namespaces(name: str = "") -> Resource[Namespace]:
+    """Return all Namespaces, or the one called ``name``."""
+    return Resource("/api/v1/namespaces", Namespace, f"metadata.name={name}" if name else "")
+
+
+class KubeSource(Generic[V]):
+    """The lister-watcher of one resource."""
+
+    def __init__(
+        self,
+        transport: KubeTransport,
+        resource: Resource[V],
+        *,
+        jitter: Callable[[], float],
+        idle_s: float = IDLE_S,
+    ) -> None:
+        """Make it.
+
+        Args:
+            transport: The session with the server.
+            resource: What to list and watch.
+            jitter: Returns a number in [0, 1).
+            idle_s: How long a watch may be silent, seconds.
+        """
+        self._transport = transport
+        self._resource = resource
+        self._jitter = jitter
+        self._idle_s = idle_s
+        self._kind = resource.kind.__name__
+        item = resource.kind
+        self._page = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
+        self._line = msgspec.json.Decoder(
+            Added[item] | Modified[item] | Removed[item] | Mark | Failure  # type: ignore[valid-type]  # as above
+        )
+
+    async def list(self, *, version: str, token: str) -> Page[V]:
+        """Return one page; see ``runtime.reflector.ListerWatcher``."""
+        params = self._selectors()
+        if token:
+            params |= {"limit": str(PAGE_SIZE), "continue": token}
+        elif version:  # served from the watch cache in one piece; a limit would send the request to etcd
+            params |= {"resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
+        else:
+            params |= {"limit": str(PAGE_SIZE)}
+        body = await self._transport.send(Request("GET", self._resource.path, params))
+        try:
+            page = decode(self._page, body)
+        except msgspec.DecodeError as error:
+            raise OutOfSyncError(f"the list could not be decoded: {error}") from error
+        if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list
+            raise OutOfSyncError(f"the answer is no list of {self._kind} but of kind {page.kind[:64]!r}")
+        items: Sequence[V] = page.items or ()
+        for item in items:
+            self._resource.slim(item)
+        return Page(items, page.metadata.resource_version, page.metadata.next_token)
+
+    @asynccontextmanager
+    async def watch(self, *, version: str, stream_list: bool) -> AsyncGenerator["KubeStream[V]"]:
+        """Open a watch; see ``runtime.reflector.ListerWatcher``."""
+        shortest, longest = WATCH_TIMEOUT_S
+        timeout_s = int(shortest + (longest - shortest) * self._jitter())
+        params = self._selectors() | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_s),
+        }
+        if version:
+            params["resourceVersion"] = version
+        if stream_list:
+            params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        request = Request("GET", self._resource.path, params)
+        async with self._transport.lines(request, idle_s=min(self._idle_s, timeout_s + LATE_S)) as reader:
+            yield KubeStream(reader, self._line, self._resource)
+
+    def _selectors(self) -> dict[str, str]:
+        selector = self._resource.field_selector
+        return {"fieldSelector": selector} if selector else {}
+
+
+class KubeStream(Generic[V]):
+    """An open watch."""
+
+    def __init__(
+        self,
+        reader: LineReader,
+        decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | Mark | Failure],
+        resource: Resource[V],
+    ) -> None:
+        self._reader = reader
+        self._decoder = decoder
+        self._slim = resource.slim
+        self._kind = resource.kind.__name__
+        self._mark = f'"kind":"{self._kind}"'.encode()
+
+    async def next(self) -> Sequence[Event[V]]:
+        """Return the events that have arrived; see ``runtime.reflector.EventStream``."""
+        return [self._event(line) for line in await self._reader.next()]
+
+    def _event(self, line: bytes) -> Event[V]:
+        if line.find(self._mark, 0, _HEAD) < 0 and (skipped := self._unknown(line)) is not None:
+            return skipped
+        try:
+            decoded = decode(self._decoder, line)
+        except msgspec.DecodeError as error:
+            if (skipped := self._unknown(line)) is not None:
+                return skipped
+            raise OutOfSyncError(f"a watch line could not be decoded: {error}") from error
+        match decoded:
+            case Added(stored) | Modified(stored):
+                self._slim(stored)
+                return Applied(stored)
+            case Removed(stored):
+                return Deleted(stored)
+            case Mark(marked):
+                ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
+                return Bookmark(marked.metadata.resource_version, initial_end=ended)
+            case Failure(status):
+                raise _ended_by(status)
+
+    def _unknown(self, line: bytes) -> Skipped | None:
+        """Return what to skip ``line`` as, where it is of an unknown type or of a wrong kind."""
+        try:
+            sketch = decode(_SKETCH, line)
+        except msgspec.DecodeError:
+            return None
+        if sketch.type in _WITHOUT_OBJECT:
+            return None
+        if sketch.type not in _WITH_OBJECT:
+            return Skipped(f"type {sketch.type[:64]}")
+        kind = sketch.object.kind
+        if kind == "Table":
+            raise OutOfSyncError("the server sends tables instead of objects")
+        return Skipped(f"kind {kind[:64]}") if kind not in {"", self._kind} else None
+
+
+def _ended_by(status: Status) -> ToolsetError:
+    """Return the error that a stream ended with: after all but 429 an event may be missing (client-go lists too)."""
+    error = error_from(status, status.code)
+    return error if status.code == 429 or isinstance(error, OutOfSyncError) else OutOfSyncError(str(error))

@@ -1,0 +1,212 @@
+"""Ways to a backend: straight to its checked address, or through the API server's proxy."""
+
+from collections.abc import Mapping, Sequence
+from ssl import SSLContext
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from toolset.adapters.probe.address_guard import Guard
+from toolset.adapters.probe.fault import NO_CONNECTION, Fault
+from toolset.adapters.probe.resolver import Resolver
+from toolset.adapters.probe.transport import Dial
+from toolset.adapters.probe.trust import Trust
+from toolset.core.candidate import Candidate
+from toolset.core.health.thresholds import Failure
+
+_HEADERS: Final = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "kubernaut-dynamic-toolset",
+}
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One request, ready to be sent.
+
+    Attributes:
+        request: With the extension ``dial``.
+        host: What is asked in the end; no host is asked by too many at once.
+    """
+
+    request: httpx.Request
+    host: str
+
+
+class Way(Protocol):
+    """Leads to candidates.
+
+    Attributes:
+        reads_failures: Whether the body of a failure is needed for :meth:`objection`.
+    """
+
+    reads_failures: bool
+
+    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+        """Return how ``candidate`` is asked.
+
+        Raises:
+            Fault: It cannot be asked.
+        """
+        ...
+
+    def objection(self, status: int, body: bytes) -> str:
+        """Return why an answer does not come from the backend, in a few words of ours; empty when it does."""
+        ...
+
+
+class Access(Protocol):
+    """What is needed of access to the API server."""
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port, without a trailing slash."""
+        ...
+
+    @property
+    def tls(self) -> SSLContext | None:
+        """``None`` for plain HTTP."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the authorization, if there is any."""
+        ...
+
+    @property
+    def server_name(self) -> str:
+        """What the certificate has to name instead of the host; empty for the host."""
+        ...
+
+
+class ApiServer(Protocol):
+    """Where access to the API server comes from."""
+
+    async def current(self) -> Access:
+        """Return it.
+
+        Raises:
+            Exception: There is none.
+        """
+        ...
+
+
+class Direct:
+    """Dials the Service's cluster IP, or what its name resolves to, once that has been checked."""
+
+    reads_failures = False
+
+    def __init__(self, guard: Guard, resolver: Resolver, connect_to: Mapping[str, str]) -> None:
+        """Make it.
+
+        Args:
+            guard: Says what must not be dialled.
+            resolver: Looks up the names of Services without a cluster IP.
+            connect_to: By ``host:port``, another ``host:port`` to dial, which is not checked: an admin wrote it.
+        """
+        self._guard = guard
+        self._resolver = resolver
+        self._connect_to = connect_to
+
+    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+        """Return how ``candidate`` is asked.
+
+        Raises:
+            Fault: It cannot be asked.
+        """
+        authority = f"{candidate.host}:{candidate.port}"
+        if moved := self._connect_to.get(authority):
+            addresses, port, host = *await self._moved(moved), candidate.host
+        else:
+            addresses, port = await self._checked(candidate), candidate.port
+            host = addresses[0]
+        tls = await trust.tls() if candidate.scheme == "https" else None
+        dial = Dial(addresses, port, tls, candidate.host)
+        headers = {**_HEADERS, **await trust.headers(candidate.key), "Host": authority}
+        return Route(_request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers, dial), host)
+
+    def objection(self, status: int, body: bytes) -> str:
+        """Return nothing: who answers is the backend."""
+        del status, body
+        return ""
+
+    async def _checked(self, candidate: Candidate) -> Sequence[str]:
+        """Return the addresses of ``candidate``: all of them may be dialled, or none is.
+
+        One that may not be dialled speaks against the whole name: whoever reads the ConfigMap will resolve it again.
+        """
+        addresses = [candidate.address] if candidate.address else await self._resolver.addresses(candidate.host)
+        if not addresses:
+            raise Fault(Failure.REFUSED, NO_CONNECTION)
+        for address in addresses:
+            if kind := self._guard.objection(address):
+                raise Fault(Failure.ADDRESS, f"its address may not be dialled: {kind}")
+        return addresses
+
+    async def _moved(self, place: str) -> tuple[Sequence[str], int]:
+        host, _, port = place.rpartition(":")
+        addresses = await self._resolver.addresses(host.strip("[]")) if host else ()
+        if not addresses or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise Fault(Failure.REFUSED, NO_CONNECTION)
+        return addresses, int(port)
+
+
+class ApiServerProxy:
+    """Asks the API server to ask the backend: for a service that runs outside the cluster.
+
+    The API server removes the authorization before it passes a request on, and does not verify the certificates of
+    backends, so neither a detector's headers nor its CA bundle counts.
+    """
+
+    reads_failures = True
+
+    def __init__(self, api_server: ApiServer, resolver: Resolver) -> None:
+        self._api_server = api_server
+        self._resolver = resolver
+
+    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+        """Return how ``candidate`` is asked.
+
+        Raises:
+            Fault: The API server cannot be asked.
+        """
+        del trust
+        try:
+            access = await self._api_server.current()
+        except Exception as error:  # whatever is wrong with the credentials, the backend cannot be asked
+            raise Fault(Failure.OTHER, "there is no access to the API server") from error
+        base = urlsplit(access.base_url)
+        host, port = base.hostname or "", base.port or _PORTS.get(base.scheme, 443)
+        addresses = await self._resolver.addresses(host)
+        if not addresses:
+            raise Fault(Failure.OTHER, "there is no access to the API server")
+        key = candidate.key
+        service = f"{candidate.scheme}:{key.name}:{candidate.port}"
+        path = f"{base.path}/api/v1/namespaces/{key.namespace}/services/{service}/proxy{_path(candidate)}"
+        dial = Dial(addresses, port, access.tls, access.server_name or host)
+        request = _request(base.scheme, host, port, path, {**_HEADERS, **access.headers}, dial)
+        return Route(request, candidate.host)
+
+    def objection(self, status: int, body: bytes) -> str:
+        """Return why an answer is the API server's own: it says so in a Status."""
+        if status < 400 or not body.startswith(b'{"kind":"Status","apiVersion":"v1"'):
+            return ""
+        if status in {401, 403}:
+            return f"the API server refuses services/proxy with {status}"
+        return f"the API server reached nothing there and answered {status}"
+
+
+def _path(candidate: Candidate) -> str:
+    return candidate.path + candidate.check.path
+
+
+def _request(scheme: str, host: str, port: int, path: str, headers: Mapping[str, str], dial: Dial) -> httpx.Request:
+    try:
+        url = httpx.URL(scheme=scheme, host=host, port=port, path=path)
+        return httpx.Request("GET", url, headers=headers, extensions={"dial": dial})
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Fault(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error

@@ -1,0 +1,274 @@
+"""Examine whether the service can work where it is: what it reaches, what it may do, and who else is at work."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+import anyio
+import msgspec
+
+from toolset.adapters.kube.decoding import decode
+from toolset.adapters.kube.reviews import is_allowed, whoami
+from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.write.leases import KubeLeases
+from toolset.config.loader import Source
+from toolset.config.options import check, lease_key, named, target_key, transport
+from toolset.config.settings import Settings
+from toolset.core.publishing.plan import INSTANCE, OVERRIDES_ERROR
+from toolset.errors import ForbiddenError, NotFoundError, SettingsError, ToolsetError
+from toolset.model import ConfigMap, Lease
+from toolset.service.permissions import Permission, needed
+
+SKEW_S: Final = 5.0
+"""Times in logs, Events and the Lease are hard to compare beyond this; tokens and certificates fail beyond minutes."""
+
+REQUEST_S: Final = 10.0
+
+State = Literal["ok", "problem", "unknown"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at.
+
+    Attributes:
+        subject: What.
+        state: Whether it is well; ``unknown`` where that cannot be seen.
+        detail: What was found.
+        remedy: What to do; empty where nothing needs to be done.
+    """
+
+    subject: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+async def examine(source: Source) -> AsyncIterator[Check]:
+    """Yield what is found, one thing after the other.
+
+    Nothing is written, and what depends on a check that failed is left out.
+
+    Args:
+        source: Where the settings come from.
+    """
+    environment = dict(source.environment)
+    try:
+        settings = named(source.parse(source.read()), environment)
+        check(settings)
+    except SettingsError as error:
+        yield Check("settings", "problem", str(error), "mend the setting; `toolset check-config FILE` checks a file")
+        return
+    yield Check("settings", "ok", f"{source.file or 'defaults and environment'}: valid")
+    kube = transport(settings, environment)
+    try:
+        await kube.check_credentials()
+    except ToolsetError as error:
+        yield Check("credentials", "problem", str(error), "mend the kubeconfig, or the pod's token volume")
+        return
+    async with kube:
+        async for each in Examination(settings, kube).run():
+            yield each
+
+
+class Examination:
+    """What is asked of the API server."""
+
+    def __init__(self, settings: Settings, kube: KubeTransport) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._target = target_key(settings)
+        self._now = 0.0  # by the API server's clock
+
+    async def run(self) -> AsyncIterator[Check]:
+        """Yield what is found."""
+        reached = await self._connectivity()
+        for each in reached:
+            yield each
+        if any(each.state == "problem" for each in reached[:1]):
+            return
+        user = await self._user()
+        yield user
+        if user.state == "problem":
+            return
+        yield await self._namespace(user.detail)
+        for each in await self._permissions():
+            yield each
+        yield await self._config_map()
+        yield await self._lease()
+
+    async def _connectivity(self) -> list[Check]:
+        """Look at the way to the API server, its version, and its clock."""
+        sent = time.time()
+        try:
+            reply = await self._kube.ask(Request("GET", "/version"), timeout_s=REQUEST_S)
+        except ForbiddenError as error:  # whoever we are; that is another check
+            return [Check("API server", "ok", f"it answers ({error})")]
+        except ToolsetError as error:
+            remedy = (
+                "is its address right, is it up, and does a proxy or network policy (egress to 443, 6443) keep us off?"
+            )
+            return [Check("API server", "problem", str(error), remedy)]
+        took_s = time.time() - sent
+        version = _version(reply.body)
+        found = [Check("API server", "ok", f"Kubernetes {version} answers within {took_s * 1000:.0f} ms")]
+        told = _date(reply.date)
+        if told is None:
+            return [*found, Check("clock", "unknown", "the API server does not say what time it is")]
+        self._now = told
+        # A date has whole seconds: the server's clock stood between it and a second later, at some time of the request.
+        skew_s = max(told - (sent + took_s), sent - (told + 1.0), 0.0)
+        if skew_s > SKEW_S:
+            which = "behind" if told > sent else "ahead of"
+            detail = f"ours is {skew_s:.0f} s {which} that of the API server"
+            return [*found, Check("clock", "problem", detail, "synchronise the clock of this machine (NTP)")]
+        return [*found, Check("clock", "ok", "ours and that of the API server agree")]
+
+    async def _user(self) -> Check:
+        try:
+            return Check("credentials", "ok", f"the API server knows us as {await whoami(self._kube) or 'nobody'}")
+        except NotFoundError:  # before Kubernetes 1.28
+            return Check("credentials", "ok", "the API server takes them")
+        except ForbiddenError as error:
+            remedy = "is the token expired, or of another cluster? In a pod: is the projected volume there?"
+            return Check("credentials", "problem", str(error), remedy)
+        except ToolsetError as error:
+            return Check("credentials", "unknown", str(error))
+
+    async def _namespace(self, user: str) -> Check:
+        name = self._target.namespace
+        subject = f"namespace {name}"
+        try:
+            await self._kube.send(Request("GET", f"/api/v1/namespaces/{name}"), timeout_s=REQUEST_S)
+        except NotFoundError:
+            return Check(subject, "problem", "there is none", f"kubectl create namespace {name}")
+        except ForbiddenError:
+            if f":serviceaccount:{name}:" in user:
+                return Check(subject, "ok", "our ServiceAccount is in it")
+            return Check(subject, "unknown", "whether there is one cannot be seen with these credentials")
+        except ToolsetError as error:
+            return Check(subject, "unknown", str(error))
+        return Check(subject, "ok", "it is there")
+
+    async def _permissions(self) -> list[Check]:
+        wanted = needed(self._settings)
+        answers: dict[Permission, bool] = {}
+        try:
+            for each in wanted:
+                answers[each] = await is_allowed(self._kube, each.attributes)
+        except ToolsetError as error:
+            unasked = len(wanted) - len(answers)
+            failed = Check("permissions", "unknown", f"the API server cannot be asked about {unasked} of them: {error}")
+            return [*_judged(answers), failed]
+        return _judged(answers)
+
+    async def _config_map(self) -> Check:
+        """Look at the ConfigMap: whether another installation keeps it."""
+        subject = f"ConfigMap {self._target}"
+        path = f"/api/v1/namespaces/{self._target.namespace}/configmaps/{self._target.name}"
+        try:
+            body = await self._kube.send(Request("GET", path), timeout_s=REQUEST_S)
+            found = decode(msgspec.json.Decoder(ConfigMap), body)
+        except NotFoundError:
+            return Check(subject, "ok", "there is none yet; the service makes it")
+        except (ToolsetError, msgspec.DecodeError) as error:
+            return Check(subject, "unknown", str(error))
+        prefix, own = self._settings.discovery.annotation_prefix, self._settings.output.instance
+        keeper = found.annotations.get(f"{prefix}/{INSTANCE}", "")
+        if own and keeper and keeper != own:
+            remedy = "stop one of the two, or give this one another `target.name`"
+            return Check(subject, "problem", f"another installation keeps it, {keeper!r}; this one is {own!r}", remedy)
+        if problem := found.annotations.get(f"{prefix}/{OVERRIDES_ERROR}", ""):
+            return Check(subject, "problem", f"overrides.yaml in it is ignored: {problem}", "mend it with kubectl edit")
+        return Check(subject, "ok", f"kept by {keeper}" if keeper else "it is there")
+
+    async def _lease(self) -> Check:
+        """Look at the Lease: whether its holder is gone, or somebody leads whom nobody elects."""
+        key = lease_key(self._settings)
+        subject = f"Lease {key}"
+        try:
+            lease = await KubeLeases(self._kube, key).read()
+        except ToolsetError as error:
+            if not self._settings.election.enabled:
+                return Check(subject, "ok", "not used: `election.enabled` is off, so run one replica only")
+            return Check(subject, "unknown", str(error))
+        if lease is None or not lease.holder:
+            return Check(subject, "ok", "nobody holds it")
+        age_s = self._age_s(lease.spec.renew_time or "")
+        try:
+            if age_s > (lease.spec.lease_duration_seconds or 0) and not await self._is_renewed(lease):
+                return self._stale(subject, lease, age_s)
+        except ToolsetError as error:
+            return Check(subject, "unknown", str(error))
+        held = f"{lease.holder} holds it, and renewed it {age_s:.0f} s ago by its own clock"
+        if self._settings.election.enabled:
+            return Check(subject, "ok", held)
+        remedy = "turn on `election.enabled` here too, or stop one of the two"
+        return Check(subject, "problem", f"{held}, while the election is off here: two would write", remedy)
+
+    async def _is_renewed(self, lease: Lease) -> bool:
+        """Look again after two renewals: the clock of its holder may be wrong."""
+        await anyio.sleep(2 * self._settings.election.retry_period)
+        again = await KubeLeases(self._kube, lease.key).read()
+        return again is not None and again.version != lease.version
+
+    def _stale(self, subject: str, lease: Lease, age_s: float) -> Check:
+        if not self._settings.election.enabled:
+            return Check(subject, "ok", "its last holder is gone, and the election is off")
+        when = f"{age_s:.0f} s ago, longer than it lasts" if math.isfinite(age_s) else "nobody knows when"
+        detail = f"{lease.holder} renewed it {when}: it is gone, and nobody leads"
+        namespace = lease.metadata.namespace
+        remedy = f"a replica that is ready takes it by itself; is there one? kubectl -n {namespace} get pods"
+        return Check(subject, "problem", detail, remedy)
+
+    def _age_s(self, renewed: str) -> float:
+        try:
+            then = datetime.fromisoformat(renewed)
+        except ValueError:
+            return math.inf
+        return max(0.0, (self._now or time.time()) - then.timestamp())
+
+
+def _judged(answers: Mapping[Permission, bool]) -> list[Check]:
+    refused = [each for each, allowed in answers.items() if not allowed]
+    return [
+        Check(f"may {each.sentence}", "ok", "allowed")
+        if allowed
+        else Check(f"may {each.sentence}", "problem", _loss(each, refused), each.remedy)
+        for each, allowed in answers.items()
+    ]
+
+
+def _loss(permission: Permission, refused: Sequence[Permission]) -> str:
+    """Return what follows from a missing permission, and what half of a pair does."""
+    about = permission.attributes
+    twins = {"list": "watch", "watch": "list"}
+    twin = msgspec.structs.replace(about, verb=twins.get(about.verb, ""))
+    if about.verb not in twins or any(each.attributes == twin for each in refused):
+        return f"not allowed: {permission.loss}"
+    if about.verb == "watch":
+        return f"not allowed, while list is: the view would be frozen as it is at the start, and {permission.loss}"
+    return (
+        "not allowed, while watch is: the view would be frozen as soon as the API server cannot stream a list, "
+        f"and then {permission.loss}"
+    )
+
+
+def _version(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Version).git_version
+    except msgspec.DecodeError:
+        return "of an unknown version"
+
+
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    git_version: str = "of an unknown version"
+
+
+def _date(header: str) -> float | None:
+    try:
+        return parsedate_to_datetime(header).astimezone(timezone.utc).timestamp()
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,180 @@
+"""One pass against a cluster or a file, which writes nothing: what would be published, and why."""
+
+import difflib
+import os
+import random
+from collections.abc import Mapping
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.watch.source import KubeSource, config_map, namespaces, services
+from toolset.commands.manifests import Manifests
+from toolset.config.options import detection_options, prober, target_key, target_options, transport
+from toolset.config.settings import Settings
+from toolset.core.candidate import Candidate, Verdict
+from toolset.core.detection.detect import detect
+from toolset.core.health.thresholds import Thresholds
+from toolset.core.inventory import ALIVE, Findings
+from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
+from toolset.errors import ForbiddenError
+from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
+from toolset.reconciler.publishing import Publisher, TargetOptions
+from toolset.runtime.listwatch import ListerWatcher
+from toolset.runtime.store import Stored
+
+V = TypeVar("V", bound=Stored)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a pass would do.
+
+    Attributes:
+        target: The ConfigMap.
+        candidates: Every candidate, in the order of its key.
+        verdicts: The last word on every Service.
+        change: What would be written; ``None`` when nothing would.
+        manifest: The ConfigMap that would be applied, as JSON, without a fence.
+        diff: The data as it is against the data as it would be, in unified form.
+        overridden: The fields of a tool that ``overrides.yaml`` sets.
+        overrides_error: What is wrong with ``overrides.yaml``; empty when nothing is.
+        health_enabled: Whether the settings have candidates probed; otherwise each counts as healthy.
+    """
+
+    target: Key
+    candidates: tuple[Candidate, ...]
+    verdicts: dict[Key, Verdict]
+    change: Apply | None
+    manifest: bytes
+    diff: tuple[str, ...]
+    overridden: Mapping[Key, tuple[str, ...]] = {}
+    overrides_error: str = ""
+    health_enabled: bool = True
+
+
+async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
+    """Return what would be published in the cluster.
+
+    Raises:
+        ToolsetError: The API server cannot be reached or refuses.
+    """
+    target = target_key(settings)
+    async with transport(settings, dict(os.environ)) as kube:
+        prefix = settings.discovery.annotation_prefix
+        found: list[Service] = []
+        for namespace in settings.discovery.watch_namespaces or ("",):
+            found += await read_all(KubeSource(kube, services(namespace, prefix), jitter=random.random))
+        spaces = await read_namespaces(kube, settings)
+        current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
+    cluster = Manifests(tuple(found), {each.key: each for each in current}, spaces)
+    return await plan_manifests(settings, cluster, assume_healthy=assume_healthy)
+
+
+async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
+    """Return what would be published if ``manifests`` were the cluster."""
+    current = manifests.config_maps.get(target_key(settings))
+    findings, candidates = detect_all(settings, manifests)
+    if assume_healthy or not settings.health.enabled:
+        for candidate in candidates:
+            findings.probed(candidate, ALIVE)
+    else:
+        await _probe_all(settings, findings, candidates)
+    target = target_key(settings)
+    publisher = Publisher(_as_kept(target_options(settings), current))
+    publication = publisher.compose(findings.tools(), current)
+    wanted = publisher.wanted(publication)
+    decision = publisher.plan(target, wanted, current)
+    change = decision if isinstance(decision, Apply) else None
+    return Report(
+        target=target,
+        candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
+        verdicts={**findings.verdicts(), **publication.rejected},
+        change=change,
+        manifest=manifest(target, wanted, None, fenced=False),
+        diff=_diff(current, wanted, change),
+        overridden=publication.overridden,
+        overrides_error=str(publication.error or ""),
+        health_enabled=settings.health.enabled,
+    )
+
+
+def detect_all(settings: Settings, manifests: Manifests) -> tuple[Findings, list[Candidate]]:
+    """Return what detection says of every Service in ``manifests``, and the candidates, which one probe settles."""
+    findings = Findings(Thresholds(rise=1, fall=1))
+    options = detection_options(settings)
+    candidates: list[Candidate] = []
+    for service in manifests.services:
+        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
+        findings.detected(service.key, verdict)
+        if isinstance(verdict, Candidate):
+            candidates.append(verdict)
+    return findings, candidates
+
+
+def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:
+    """Return ``options`` as the installation that keeps ``current`` has them: only its own pods know its name."""
+    if options.instance or current is None:
+        return options
+    keeper = current.annotations.get(f"{options.prefix}/{INSTANCE}", "")
+    return msgspec.structs.replace(options, instance=keeper)
+
+
+async def _probe_all(settings: Settings, findings: Findings, candidates: list[Candidate]) -> None:
+    async with prober(settings) as health_prober, anyio.create_task_group() as group:
+
+        async def look(candidate: Candidate) -> None:
+            findings.probed(candidate, await health_prober.probe(candidate))
+
+        for candidate in candidates:
+            group.start_soon(look, candidate)
+
+
+async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "") -> Mapping[Key, Namespace]:
+    """Return all Namespaces, or the one called ``name``, as far as the service would know them.
+
+    None where the settings follow some namespaces only, or where these credentials may not list them.
+
+    Raises:
+        ToolsetError: The API server cannot be reached.
+    """
+    if settings.discovery.watch_namespaces:
+        return {}
+    try:
+        found = await read_all(KubeSource(kube, namespaces(name), jitter=random.random))
+    except ForbiddenError:
+        return {}
+    return {each.key: each for each in found}
+
+
+async def read_all(source: ListerWatcher[V]) -> list[V]:
+    """Return everything that ``source`` lists, by a consistent read.
+
+    Raises:
+        ToolsetError: The API server cannot be reached or refuses.
+    """
+    items: list[V] = []
+    token = ""
+    while True:
+        page = await source.list(version="", token=token)
+        items.extend(page.items)
+        token = page.next_token
+        if not token:
+            return items
+
+
+def _diff(current: ConfigMap | None, wanted: Desired, change: Apply | None) -> tuple[str, ...]:
+    if change is None:
+        return ()
+    before = current.entries if current else {}
+    lines: list[str] = []
+    for key in sorted({*change.written, *change.removed}):
+        lines += difflib.unified_diff(
+            before.get(key, "").splitlines(),
+            wanted.data.get(key, "").splitlines(),
+            f"live/{key}" if key in before else "/dev/null",
+            f"planned/{key}" if key in wanted.data else "/dev/null",
+            lineterm="",
+        )
+    return tuple(lines)

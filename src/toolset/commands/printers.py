@@ -1,0 +1,225 @@
+"""Show what was found to people and to programs: table, YAML, JSON."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import orjson
+import yaml
+
+from toolset.commands.check_config import Match
+from toolset.commands.doctor import Check
+from toolset.commands.explain import IGNORED, Explanation
+from toolset.commands.plan import Report
+from toolset.core.candidate import Candidate, Reason, Verdict
+from toolset.model import Key
+
+_COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
+_STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
+_RESET: Final = "\x1b[0m"
+_ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+"""What could command a terminal: whoever may edit the ConfigMap writes into our diff."""
+
+_ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
+_ADVICE: Final = {
+    Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
+    Reason.DENIED.word: f"if the rule is wrong here, {_ANNOTATE}",
+    Reason.NO_USABLE_PORT.word: "to choose a port, annotate it with {prefix}/toolset-port",
+    Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",
+    Reason.NOT_OPTED_IN.word: "annotate it with {prefix}/toolset=enabled, or see the settings discovery.mode and "
+    "discovery.trusted_namespaces",
+    Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
+    Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
+    Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
+    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {target}",
+    Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
+}
+"""What people may do, by reason; where nothing stands the reason says it all."""
+_OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
+
+
+def as_table(report: Report, *, colour: bool) -> str:
+    """Return every candidate with its verdict, near misses too, then the diff with the live ConfigMap."""
+    lines = _aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
+    rejected = len(report.verdicts) - len(report.candidates)
+    lines.append("")
+    lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
+    lines.append("")
+    if not report.health_enabled:
+        lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
+    if report.overrides_error:
+        lines += [f"{IGNORED}: {report.overrides_error.translate(_ESCAPED)}", ""]
+    lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
+    if report.change is None:
+        lines.append(f"ConfigMap {report.target} is up to date")
+    else:
+        lines.append(f"ConfigMap {report.target} would change:")
+        shown = (line.translate(_ESCAPED) for line in report.diff)
+        lines.extend(_coloured(line) if colour else line for line in shown)
+        if not report.diff:
+            lines.append("(labels and annotations only)")
+    return "\n".join(lines) + "\n"
+
+
+def as_yaml(report: Report) -> str:
+    """Return the ConfigMap that would be applied, as a manifest."""
+    return yaml.safe_dump(orjson.loads(report.manifest), sort_keys=False, width=2**16)
+
+
+def as_json(report: Report) -> str:
+    """Return the whole report as one object."""
+    content = {
+        "target": str(report.target),
+        "changes": report.change is not None,
+        "written": report.change.written if report.change else (),
+        "removed": report.change.removed if report.change else (),
+        "candidates": [_described(report, candidate) for candidate in report.candidates],
+        "reasons": _reasons(report),
+        "overridden": {str(key): names for key, names in sorted(report.overridden.items())},
+        "overrides_error": report.overrides_error,
+        "health_enabled": report.health_enabled,
+        "diff": report.diff,
+    }
+    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
+
+
+def note(text: str) -> str:
+    """Return a sentence that stands beside what is printed, as one line for standard error."""
+    return f"toolset: {text.translate(_ESCAPED)}\n"
+
+
+def explained(explanation: Explanation, prefix: str, target: Key) -> str:
+    """Return what is made of one Service, in sentences for people.
+
+    Args:
+        explanation: What is made of it.
+        prefix: The prefix of our annotations.
+        target: The ConfigMap.
+    """
+    name = f"{explanation.namespace}/{explanation.name}"
+    if explanation.type is None:
+        near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
+        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, target=target)
+        hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
+        lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
+    else:
+        admin = "type" in explanation.overridden
+        source = "an override says so" if admin else f"its {explanation.evidence} says {explanation.product}"
+        lines = [
+            f"{name} is taken for {explanation.type}: {source}",
+            f"published at {explanation.url} {_condition(explanation)}",
+        ]
+        if explanation.overridden:
+            lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
+    return "\n  ".join(line.translate(_ESCAPED) for line in lines if line) + "\n"
+
+
+def _condition(explanation: Explanation) -> str:
+    if explanation.health_path is None:
+        return "unprobed, because health.enabled is false"
+    moved = explanation.probed_url not in {None, explanation.url}
+    proof = f" and proves to be {explanation.product}" if explanation.to_prove else ""
+    return f"once {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}{proof}"
+
+
+def as_lines(explanations: Sequence[Explanation]) -> str:
+    """Return one JSON object a line."""
+    return "".join(f"{msgspec.json.encode(explanation).decode()}\n" for explanation in explanations)
+
+
+def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -> str:
+    """Return that settings are valid, and what each detector matches.
+
+    Args:
+        source: The settings file.
+        matches: Of each detector in force.
+        services: How many Services were looked at; ``None`` when there were no manifests.
+    """
+    own = sum(match.own for match in matches)
+    lines = [f"{source} is valid; detectors: {own} of your own, {len(matches) - own} built in"]
+    if services is not None:
+        lines += ["", f"Services looked at: {services}", ""]
+        rows = [("DETECTOR", "TYPE", "FROM", "MATCHES")]
+        for match in matches:
+            found = ", ".join(match.services) or "-"
+            rows.append((match.product, match.type, "settings" if match.own else "built in", found))
+        lines += _aligned(rows)
+    return "\n".join(lines) + "\n"
+
+
+def as_check(check: Check, *, colour: bool) -> str:
+    """Return one thing that the doctor has looked at, for people."""
+    state = check.state.ljust(7)
+    shown = f"{_STATES[check.state]}{state}{_RESET}" if colour else state
+    lines = [f"{shown}  {f'{check.subject}: {check.detail}'.translate(_ESCAPED)}"]
+    if check.remedy:
+        lines.append(f"         remedy: {check.remedy}".translate(_ESCAPED))
+    return "\n".join(lines) + "\n"
+
+
+def diagnosis(checks: Sequence[Check]) -> str:
+    """Return the last line of what the doctor says."""
+    problems, unseen = (sum(check.state == state for check in checks) for state in ("problem", "unknown"))
+    parts = [
+        f"{len(checks)} check{'s' * (len(checks) > 1)}",
+        f"{problems} problem{'s' * (problems > 1)}" if problems else "no problem",
+        *([f"{unseen} that could not be seen"] if unseen else []),
+    ]
+    return f"\n{', '.join(parts)}\n"
+
+
+def as_checks(checks: Sequence[Check]) -> str:
+    """Return all that the doctor has looked at as one JSON array."""
+    return msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n"
+
+
+def describe(verdict: Verdict) -> str:
+    """Return a verdict in a few words, for example ``Unhealthy: answered 503``."""
+    if isinstance(verdict, Candidate):
+        return "published"
+    return f"{verdict.reason.word}: {verdict.detail or verdict.reason.value}"
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    found = {candidate.key: candidate for candidate in report.candidates}
+    for key, verdict in report.verdicts.items():
+        candidate = found.get(key)
+        if candidate is not None:
+            rows.append((candidate.type, str(key), candidate.evidence.value, candidate.url, describe(verdict)))
+        elif not isinstance(verdict, Candidate) and verdict.type:
+            rows.append((verdict.type, str(key), "", "", describe(verdict)))
+    return rows
+
+
+def _described(report: Report, candidate: Candidate) -> dict[str, object]:
+    verdict = report.verdicts[candidate.key]
+    return {
+        "namespace": candidate.key.namespace,
+        "name": candidate.key.name,
+        "type": candidate.type,
+        "evidence": candidate.evidence.value,
+        "url": candidate.url,
+        "published": isinstance(verdict, Candidate),
+        "reason": None if isinstance(verdict, Candidate) else verdict.reason.word,
+        "detail": "" if isinstance(verdict, Candidate) else verdict.detail,
+    }
+
+
+def _reasons(report: Report) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for verdict in report.verdicts.values():
+        word = "Published" if isinstance(verdict, Candidate) else verdict.reason.word
+        count[word] = count.get(word, 0) + 1
+    return dict(sorted(count.items()))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    safe = [tuple(cell.translate(_ESCAPED) for cell in row) for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
+
+
+def _coloured(line: str) -> str:
+    colour = _COLOURS.get(line[:1])
+    return f"{colour}{line}{_RESET}" if colour else line

@@ -1,0 +1,34 @@
+"""Take back all that the service wrote into its ConfigMap, and nothing else."""
+
+import os
+import random
+
+from toolset.adapters.kube.watch.source import KubeSource, config_map
+from toolset.adapters.kube.write.applier import KubeApplier
+from toolset.commands.plan import read_all
+from toolset.config.options import target_key, transport
+from toolset.config.settings import Settings
+from toolset.core.publishing.plan import FIELD_MANAGER, legacy_keys
+from toolset.core.publishing.purge import Purge, purge
+
+
+async def purge_cluster(settings: Settings, *, dry_run: bool) -> Purge | None:
+    """Remove everything of ours from the ConfigMap; return what went, or ``None`` when there was nothing.
+
+    Args:
+        settings: Which ConfigMap, and whether keys of an earlier system go as well.
+        dry_run: Only say what would go.
+
+    Raises:
+        ToolsetError: The API server cannot be reached or refuses, or somebody changed the ConfigMap meanwhile.
+    """
+    target = target_key(settings)
+    async with transport(settings, dict(os.environ)) as kube:
+        found = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
+        current = found[0] if found else None
+        managers = settings.output.legacy_managers
+        legacy = legacy_keys(current, managers) if settings.output.legacy_keys == "remove" else frozenset[str]()
+        going = purge(current, settings.discovery.annotation_prefix, legacy)
+        if going is not None and not dry_run:
+            await KubeApplier(kube, FIELD_MANAGER).merge(target, going.body)
+    return going

@@ -1,0 +1,1 @@
+"""What a Service is: a candidate with its evidence, or one reason."""

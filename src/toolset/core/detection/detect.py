@@ -1,0 +1,207 @@
+"""Recognise a Service: what it is and where it is reached, or why it is nothing.
+
+An opt-out beats an explicit annotation, which beats what a detector infers; of inferred evidence a label beats a name
+beats a port, and the order of the detectors breaks ties. A detector that knows the words but finds no port it could
+use, or that a word speaks against, is passed over, and named as a near miss when nothing else fits.
+"""
+
+from functools import cached_property
+from typing import Final, Literal
+
+import msgspec
+
+from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
+from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
+from toolset.core.detection.detector import Detector
+from toolset.core.detection.endpoint import Endpoint, endpoint
+from toolset.core.detection.identity import identify
+from toolset.core.detection.index import Index
+from toolset.core.globs import Namespaces, matches_any
+from toolset.model import Namespace, Service, ServicePort
+
+Mode = Literal["auto", "annotated"]
+
+_NO_MATCH: Final = Rejected(Reason.NO_MATCH)
+_TERMINATING: Final = Rejected(Reason.TERMINATING)
+_NAMESPACE_TERMINATING: Final = Rejected(Reason.TERMINATING, "its namespace is being deleted")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A detector that fits, on which evidence, and where the Service is reached."""
+
+    detector: Detector
+    evidence: Evidence
+    where: Endpoint
+
+
+class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
+    """What the settings say about detection.
+
+    Attributes:
+        detectors: In order; of equal evidence the first wins.
+        prefix: The prefix of our annotations.
+        cluster_domain: The DNS domain of the cluster.
+        external_endpoints: Whether ``toolset-endpoint`` may name another host.
+        include: Namespace globs; a Service elsewhere is excluded.
+        exclude: Namespace globs that are excluded in any case.
+        mode: ``annotated`` takes only Services whose annotation opts in.
+        trusted: Namespace globs; elsewhere only Services whose annotation opts in are taken.
+        selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
+        external_names: Globs of ``namespace/name``: the same for Services of type ExternalName.
+    """
+
+    detectors: tuple[Detector, ...]
+    prefix: str = "kubernaut.io"
+    cluster_domain: str = "cluster.local"
+    external_endpoints: bool = False
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    mode: Mode = "auto"
+    trusted: tuple[str, ...] = ("*",)
+    selectorless: tuple[str, ...] = ()
+    external_names: tuple[str, ...] = ()
+
+    @cached_property
+    def index(self) -> Index:
+        """The detectors by what they look for, so that a Service that is nothing costs a few look-ups."""
+        return Index(self.detectors)
+
+    @cached_property
+    def included(self) -> Namespaces:
+        """The namespaces whose Services are looked at."""
+        return Namespaces(self.include, self.exclude)
+
+    @cached_property
+    def inferring(self) -> Namespaces:
+        """The namespaces in which labels, names and ports count."""
+        return Namespaces(self.trusted if self.mode == "auto" else ())
+
+
+def detect(service: Service, options: DetectionOptions, namespace: Namespace | None = None) -> Verdict:
+    """Return the candidate that ``service`` is, or the reason why it is none. Never raises.
+
+    Args:
+        service: The Service.
+        options: How to detect.
+        namespace: Where it is; ``None`` when nothing is known of that, which speaks against no Service.
+    """
+    verdict = _detect(service, options, namespace)
+    if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
+        return msgspec.structs.replace(verdict, asked=True)
+    return verdict
+
+
+def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None) -> Verdict:
+    if service.metadata.deletion_timestamp:
+        return _TERMINATING
+    if namespace is not None and namespace.is_ending:
+        return _NAMESPACE_TERMINATING
+    if service.metadata.namespace not in options.included:
+        return Rejected(Reason.NAMESPACE_EXCLUDED)
+    asked = parse(service.annotations, options.prefix)
+    if isinstance(asked, BadAnnotation):
+        return Rejected(Reason.BAD_ANNOTATION, f"annotation {asked.name} {asked.remedy}")
+    if asked.switch == "disabled":
+        return Rejected(Reason.OPTED_OUT)
+    found = _named(service, asked, options) if asked.switch == "enabled" and asked.type else None
+    found = found or _recognise(service, asked, options)
+    if isinstance(found, Rejected):
+        return found
+    return _refusal(service, asked, found.detector, options) or _candidate(service, asked, found, options)
+
+
+def _refusal(service: Service, asked: Annotations, detector: Detector, options: DetectionOptions) -> Rejected | None:
+    """Say what stands against a Service that is recognised."""
+    if asked.switch == "auto" and service.metadata.namespace not in options.inferring:
+        return Rejected(Reason.NOT_OPTED_IN, type=detector.type)
+    if service.spec.type == "ExternalName":
+        allowed = matches_any(str(service.key), options.external_names)
+        return None if allowed else Rejected(Reason.EXTERNAL_NAME, type=detector.type)
+    if not service.spec.selector and not matches_any(str(service.key), options.selectorless):
+        return Rejected(Reason.SELECTORLESS, type=detector.type)
+    return None
+
+
+def _recognise(service: Service, asked: Annotations, options: DetectionOptions) -> Found | Rejected:
+    """Return the first detector that has evidence, nothing against it, and a port to use."""
+    missed: Rejected | None = None
+    identity = identify(service)
+    for detector, evidence in options.index.matches(service, identity):
+        matched = f"{evidence.value} matched {detector.product}"
+        if objection := detector.objection(identity):
+            missed = missed or Rejected(Reason.DENIED, f"{matched}, {objection}", detector.type)
+            continue
+        where = endpoint(service, asked, detector.port, detector.path, options.cluster_domain, evidence)
+        if isinstance(where, Endpoint):
+            return Found(detector, evidence, where)
+        missed = missed or Rejected(where.reason, where.detail or matched, detector.type)
+    if missed:
+        return missed
+    return Rejected(Reason.TYPE_MISSING) if asked.switch == "enabled" else _NO_MATCH
+
+
+def _named(service: Service, asked: Annotations, options: DetectionOptions) -> Found | Rejected:
+    """Return the detector that the annotation names: the product that also matches, else the first of the type."""
+    identity = identify(service)
+    matching = (d for d, _ in options.index.matches(service, identity) if not d.objection(identity))
+    of_type = (detector for detector in (*matching, *options.detectors) if detector.type == asked.type)
+    detector = next(of_type, Detector(product=asked.type, type=asked.type))
+    where = endpoint(service, asked, detector.port, detector.path, options.cluster_domain, Evidence.ANNOTATION)
+    if isinstance(where, Rejected):
+        return msgspec.structs.replace(where, type=detector.type)
+    return Found(detector, Evidence.ANNOTATION, where)
+
+
+def _candidate(service: Service, asked: Annotations, found: Found, options: DetectionOptions) -> Verdict:
+    detector, where = found.detector, found.where
+    own_host = where.host
+    if asked.endpoint:
+        where = where.moved_to(asked.endpoint)
+        if where.host != own_host and not options.external_endpoints:
+            detail = f"annotation {options.prefix}/toolset-endpoint must name the Service's own host, {own_host}"
+            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
+        if where.host == own_host and where.port not in {port.port for port in service.ports}:
+            detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
+            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
+    return Candidate(
+        key=service.key,
+        type=detector.type,
+        product=detector.product,
+        evidence=found.evidence,
+        scheme=where.scheme,
+        host=where.host,
+        port=where.port,
+        path=where.path,
+        check=_check(detector, asked, found.evidence),
+        address=_address(service) if where.host == own_host else "",
+        created=service.metadata.creation_timestamp or "",
+        priority=asked.priority,
+        display_name=asked.display_name,
+        health_path=asked.health_path,
+        backend=_backend(service, where.declared),
+        headless=service.is_headless,
+        asked=asked.switch == "enabled",
+    )
+
+
+def _check(detector: Detector, asked: Annotations, evidence: Evidence) -> HealthCheck:
+    """Return how to probe: only a port alone has to be proven by what answers there."""
+    check = detector.check
+    return HealthCheck(
+        path=asked.health_path or check.path,
+        statuses=check.statuses,
+        identity=check.identity if evidence is Evidence.PORT else "",
+    )
+
+
+def _address(service: Service) -> str:
+    address = service.spec.cluster_ip or ""
+    return "" if address == "None" else address
+
+
+def _backend(service: Service, port: ServicePort) -> str:
+    """Name what the Service leads to: two Services with the same answer have the same pods behind them."""
+    if not service.spec.selector or service.spec.type == "ExternalName":
+        return f"service {service.metadata.name}"  # nobody knows what is behind it
+    selector = ",".join(f"{k}={v}" for k, v in sorted(service.spec.selector.items()))
+    return f"{selector}:{port.target_port if port.target_port is not None else port.port}"

@@ -1,0 +1,129 @@
+"""What a detector is: one product, how it is recognised and how it is reached. Data; the engine is ``detection``."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from toolset.core.candidate import HealthCheck
+from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
+from toolset.core.detection.endpoint import PortWish
+from toolset.core.detection.identity import Identity
+from toolset.model import Service
+
+DEFAULT_CHECK: Final = HealthCheck("/")
+ANY_PORT: Final = PortWish()
+HELPERS: Final = frozenset(
+    {
+        "alertmanager",
+        "alerts",
+        "pushgateway",
+        "exporter",
+        "exporters",
+        "operator",
+        "webhook",
+        "adapter",
+        "injector",
+        "discovery",
+        "memberlist",
+        "gossip",
+        "kibana",
+        "dashboards",
+        "mcp",
+        "renderer",
+        "sidecar",
+        "zipkin",
+        "cassandra",
+    }
+)
+"""Words of what stands beside a backend and carries its name: never the backend itself."""
+
+Word = Annotated[
+    str, msgspec.Meta(pattern=TYPE_PATTERN, description="a word of at most 40 lower-case letters, digits and `-`")
+]
+Phrase = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        max_length=63,
+        description="words of lower-case letters and digits, joined by `-`",
+    ),
+]
+
+
+class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A port that tells of a product.
+
+    Attributes:
+        name: Its name on the Service.
+        number: Its number on the Service.
+    """
+
+    name: str
+    number: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one product is recognised and reached.
+
+    Attributes:
+        product: What it recognises.
+        type: The tool type that the product is used as.
+        phrases: What the product calls itself, words joined by ``-``: a label or a name that ends with one of them,
+            generic endings aside, is evidence.
+        keys: Label keys that only this product's Services carry or select by.
+        known_ports: Ports that are evidence on their own; the probe then has to prove the identity.
+        beside: Ports of which the Service must have one as well; empty asks for none.
+        only_names: Names of which the Service must have one; empty allows any.
+        components: Where a Service has component labels, one of them must be among these; empty allows any.
+        deny: Last words of a name that tell of another thing; a Service with one of them is not this product.
+        port: Which port to use.
+        path: Base path.
+        check: How to probe it.
+        source: Where the rule comes from.
+    """
+
+    product: Word
+    type: Word
+    phrases: tuple[Phrase, ...] = ()
+    keys: tuple[str, ...] = ()
+    known_ports: tuple[KnownPort, ...] = ()
+    beside: tuple[KnownPort, ...] = ()
+    only_names: frozenset[str] = frozenset()
+    components: frozenset[str] = frozenset()
+    deny: frozenset[str] = HELPERS
+    port: PortWish = ANY_PORT
+    path: str = ""
+    check: HealthCheck = DEFAULT_CHECK
+    source: str = ""
+
+    def suits(self, service: Service) -> bool:
+        """Tell whether ``service`` has what this product's Services always have."""
+        if self.only_names and service.metadata.name not in self.only_names:
+            return False
+        if not self.beside:
+            return True
+        declared = {(port.name, port.port) for port in service.ports}
+        return any((port.name, port.number) in declared for port in self.beside)
+
+    def objection(self, identity: Identity) -> str:
+        """Return what speaks against this product, in a few words of ours; empty when nothing does."""
+        if denied := self.deny & identity.kinds:
+            return f"but it is called {min(denied)}"
+        if self.components and identity.components and not self.components & identity.components:
+            return "but its component label names another part"
+        return ""
+
+
+def fault(detector: Detector) -> str:
+    """Return what is wrong with a detector that somebody wrote, naming the field; empty when nothing is."""
+    if not is_type(detector.type):
+        return f"`type`: `{detector.type}` is taken; choose another word"
+    if not (detector.phrases or detector.keys or detector.known_ports):
+        return "it can match nothing; give it `phrases`, `keys` or `known_ports`"
+    if detector.known_ports and not detector.check.identity:
+        return "`known_ports` need `check.identity`, a text in the answer that proves what answers there"
+    if detector.path and (not is_path(detector.path) or detector.path.endswith("/")):
+        return "`path`: expected an absolute path without a trailing slash"
+    if not is_path(detector.check.path):
+        return "`check.path`: expected an absolute path"
+    return ""

@@ -1,0 +1,134 @@
+"""Choose where a Service is reached: port, scheme and path; the host is always the Service's own."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from toolset.core.candidate import Evidence, Reason, Rejected
+from toolset.core.detection.annotations import Annotations
+from toolset.model import PROTOCOL_TCP, Service, ServicePort
+
+_TLS_PORTS: Final = frozenset({443, 8443})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which port of a Service a product answers on.
+
+    The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port at all.
+
+    Attributes:
+        names: Port names, first wish first; also looked for on the pods' side.
+        numbers: Port numbers, first wish first; also looked for on the pods' side.
+        only: Whether an only port may be anything; never on the evidence of a name alone.
+        never_names: Port names that this product does not answer on.
+        never_numbers: Port numbers that this product does not answer on, on either side.
+        tls: Port numbers on which this product speaks TLS although nothing on the Service says so.
+    """
+
+    names: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    only: bool = True
+    never_names: frozenset[str] = frozenset()
+    never_numbers: frozenset[int] = frozenset()
+    tls: frozenset[int] = frozenset()
+
+    def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
+        """Return the port to use, or ``None`` when none fits."""
+        fit = [
+            port
+            for port in ports
+            if port.name not in self.never_names and not self.never_numbers & {port.port, port.target_port}
+        ]
+        by_name = (port for name in self.names for port in fit if port.name == name)
+        by_number = (port for number in self.numbers for port in fit if port.port == number)
+        by_target = (port for side in (*self.numbers, *self.names) for port in fit if port.target_port == side)
+        chosen = next(by_number, None) if evidence is Evidence.PORT else next(by_name, None) or next(by_number, None)
+        chosen = chosen or next(by_target, None)
+        if chosen is None and fit and self._may_take_any(fit, evidence):
+            return fit[0]
+        return chosen
+
+    def _may_take_any(self, fit: Sequence[ServicePort], evidence: Evidence) -> bool:
+        if evidence is Evidence.ANNOTATION:
+            return True
+        return self.only and len(fit) == 1 and evidence is Evidence.LABEL
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a Service is reached.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: The DNS name.
+        port: The Service's port.
+        path: Base path, empty or without a trailing slash.
+        declared: The port as the Service declares it.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    declared: ServicePort
+
+    def moved_to(self, url: str) -> "Endpoint":
+        """Return the endpoint that ``url`` names; its shape has been checked."""
+        parts = urlsplit(url)
+        return Endpoint(
+            scheme=parts.scheme,
+            host=parts.hostname or "",
+            port=parts.port or _DEFAULT_PORTS[parts.scheme],
+            path=parts.path.rstrip("/"),
+            declared=self.declared,
+        )
+
+
+def endpoint(
+    service: Service,
+    asked: Annotations,
+    wish: PortWish,
+    path: str,
+    cluster_domain: str,
+    evidence: Evidence,
+) -> Endpoint | Rejected:
+    """Return where ``service`` is reached, or why nowhere.
+
+    Args:
+        service: The Service.
+        asked: What its annotations ask for.
+        wish: Which port the product answers on.
+        path: The product's base path.
+        cluster_domain: The DNS domain of the cluster.
+        evidence: How sure the product is: the weaker, the less a port may differ from the wish.
+    """
+    usable = [p for p in service.ports if (p.protocol or PROTOCOL_TCP) == PROTOCOL_TCP and 0 < p.port < 65536]
+    if asked.port:
+        chosen = next((p for p in usable if asked.port in {p.name, str(p.port)}), None)
+        if chosen is None:
+            return Rejected(
+                Reason.BAD_ANNOTATION, "the port that the annotation names is not a TCP port of the Service"
+            )
+    else:
+        chosen = wish.choose(usable, evidence)
+        if chosen is None:
+            return Rejected(Reason.NO_USABLE_PORT)
+    return Endpoint(
+        scheme=asked.scheme or ("https" if chosen.port in wish.tls else scheme_of(chosen)),
+        host=f"{service.metadata.name}.{service.metadata.namespace}.svc.{cluster_domain}",
+        port=chosen.port,
+        path=path if asked.path is None else asked.path,
+        declared=chosen,
+    )
+
+
+def scheme_of(port: ServicePort) -> str:
+    """Return the scheme a port speaks: its ``appProtocol`` decides, then its name, then its number."""
+    protocol, name = (port.app_protocol or "").lower(), (port.name or "").lower()
+    if protocol in {"http", "https"}:
+        return protocol
+    if name.startswith("https"):
+        return "https"
+    return "https" if port.port in _TLS_PORTS and "http" not in name else "http"

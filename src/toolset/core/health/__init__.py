@@ -1,0 +1,1 @@
+"""Whether a candidate is healthy, and which losses are held."""

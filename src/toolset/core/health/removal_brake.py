@@ -1,0 +1,123 @@
+"""The removal brake: when most tools stop answering at once, the fault is more likely ours than theirs.
+
+It looks only at tools that were lost to failed probes. A Service that is deleted, opted out or changed is no such
+loss: it is not among the healths that the brake is shown.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from toolset.core.health.thresholds import Health
+from toolset.model import Key
+
+FEWEST: Final = 3
+"""Fewer losses than this never hold anything."""
+
+
+class BrakeOptions(msgspec.Struct, frozen=True):
+    """When removals are held, and for how long.
+
+    Attributes:
+        interval_s: Losses that lie no further apart count together, seconds.
+        hold_s: How long they are held, seconds; 0 holds nothing.
+    """
+
+    interval_s: float = 30.0
+    hold_s: float = 120.0
+
+
+USUAL: Final = BrakeOptions()
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """What the brake says.
+
+    Attributes:
+        keys: Lost tools that stay published.
+        begins: Whether most tools were found lost just now.
+        ends: Whether such a time is just over.
+        known: How many tools were published before the losses.
+        again_s: When to ask again at the latest, seconds; ``None`` when nothing is held.
+    """
+
+    keys: frozenset[Key] = frozenset()
+    begins: bool = False
+    ends: bool = False
+    known: int = 0
+    again_s: float | None = None
+
+
+class Brake:
+    """Remembers which losses it has let go; the rest follows from the healths it is shown.
+
+    A first loss waits until enough others have been looked at since to know that it is alone: usually that is known
+    by then. Only so can a common cause be seen before the first removal, however the looks are spread in time.
+    """
+
+    def __init__(self, options: BrakeOptions) -> None:
+        self._options = options
+        self._until_s: float | None = None
+        self._waits = False
+        self._let_go: dict[Key, float] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a loss waits for looks at other tools."""
+        return self._waits
+
+    def decide(self, healths: Mapping[Key, Health], now_s: float) -> Hold:
+        """Return which of the lost tools stay published.
+
+        Args:
+            healths: The health of each candidate, twins left out.
+            now_s: The time, on the clock of the healths.
+        """
+        self._let_go = {
+            key: fell_s for key, fell_s in self._let_go.items() if key in healths and healths[key].fell_s == fell_s
+        }
+        lost = {
+            key: health.fell_s
+            for key, health in healths.items()
+            if health.fell_s is not None and key not in self._let_go
+        }
+        self._waits = False
+        if not lost or not self._options.hold_s:
+            return self._release(lost)
+        if self._until_s is not None:
+            return self._keep(lost, now_s)
+        return self._weigh(lost, healths, now_s)
+
+    def _keep(self, lost: Mapping[Key, float], now_s: float) -> Hold:
+        if self._until_s is None or now_s >= self._until_s:
+            return self._release(lost)
+        return Hold(frozenset(lost), again_s=self._until_s - now_s)
+
+    def _release(self, lost: Mapping[Key, float]) -> Hold:
+        """Let reality win."""
+        self._let_go.update(lost)
+        ends = self._until_s is not None
+        self._until_s = None
+        return Hold(ends=ends)
+
+    def _weigh(self, lost: Mapping[Key, float], healths: Mapping[Key, Health], now_s: float) -> Hold:
+        up = [health for health in healths.values() if health.up]
+        gone = sum(now_s - fell_s <= self._options.interval_s for fell_s in self._let_go.values())
+        known = len(up) + len(lost) + gone
+        began_s = min(healths[key].began_s for key in lost)
+        doubtful = sum(health.doubtful for health in up)
+        unseen = sum(not health.doubtful and health.looked_s < began_s for health in up)
+        going = len(lost) + gone + doubtful
+        if _most(going, known):
+            self._until_s = now_s + self._options.hold_s
+            return Hold(frozenset(lost), begins=True, known=known, again_s=self._options.hold_s)
+        left_s = min(lost.values()) + self._options.hold_s - now_s
+        if _most(going + unseen, known) and left_s > 0:
+            self._waits = True
+            return Hold(frozenset(lost), known=known, again_s=left_s)
+        return self._release(lost)
+
+
+def _most(part: int, whole: int) -> bool:
+    return part >= FEWEST and 2 * part > whole

@@ -1,0 +1,180 @@
+"""What is known of each Service, and which of them are published, in which order."""
+
+import math
+from collections.abc import Container, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
+from toolset.core.health.removal_brake import Brake, BrakeOptions, Hold
+from toolset.core.health.thresholds import PUBLISHED, Health, Outcome, Thresholds, observe
+from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.model import Key
+
+_UNKNOWN: Final = Health()
+ALIVE: Final = Outcome(alive=True, assumed=True)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is known of one Service."""
+
+    verdict: Verdict
+    health: Health = _UNKNOWN
+
+
+class Findings:
+    """The catalogue of findings: Service passes write it, target passes read it.
+
+    Every answer depends on its content alone, never on the order in which that came.
+    """
+
+    def __init__(self, thresholds: Thresholds = Thresholds(), brake: BrakeOptions = USUAL_BRAKE) -> None:
+        self._thresholds = thresholds
+        self._brake = Brake(brake)
+        self._findings: dict[Key, Finding] = {}
+        self._candidates: dict[Key, Candidate] = {}
+
+    def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
+        """Note what detection says of ``key``; return whether that differs from what was known.
+
+        Health is kept while the endpoint and its check stay the same.
+
+        Args:
+            key: The Service.
+            verdict: What detection says.
+            published: What starts as up.
+        """
+        known = self._findings.get(key)
+        if known is not None and known.verdict == verdict:
+            return False
+        health = _UNKNOWN
+        if isinstance(verdict, Candidate):
+            self._candidates[key] = verdict
+            if known is not None and _same_backend(known.verdict, verdict):
+                health = known.health
+            elif published.holds(verdict):
+                health = PUBLISHED
+        else:
+            self._candidates.pop(key, None)
+        self._findings[key] = Finding(verdict, health)
+        return True
+
+    def probed(
+        self, candidate: Candidate, outcome: Outcome, *, began_s: float = -math.inf, now_s: float = -math.inf
+    ) -> Health | None:
+        """Note what a probe of ``candidate`` found; return its health.
+
+        ``None`` says that the Service changed meanwhile, so that the outcome is of something else.
+
+        Args:
+            candidate: What was probed.
+            outcome: What was found.
+            began_s: When the probe began, on any clock that does not go back.
+            now_s: When it ended, on the same clock.
+        """
+        known = self._findings.get(candidate.key)
+        if known is None or known.verdict != candidate:
+            return None
+        health = observe(known.health, outcome, self._thresholds, began_s=began_s, now_s=now_s)
+        self._findings[candidate.key] = Finding(candidate, health)
+        return health
+
+    def forget(self, key: Key) -> bool:
+        """Drop what is known of ``key``; return whether there was anything."""
+        self._candidates.pop(key, None)
+        return self._findings.pop(key, None) is not None
+
+    def health(self, key: Key) -> Health:
+        """Return the health of ``key``; unknown when nothing is known of it."""
+        finding = self._findings.get(key)
+        return finding.health if finding else _UNKNOWN
+
+    def candidate(self, key: Key) -> Candidate | None:
+        """Return the candidate that ``key`` is, or ``None``."""
+        return self._candidates.get(key)
+
+    def tools(self) -> tuple[Candidate, ...]:
+        """Return the healthy candidates, each backend once, best instance of a type first."""
+        return tools_of(self.candidate_verdicts())
+
+    def candidate_verdicts(self, held: Container[Key] = ()) -> Mapping[Key, Verdict]:
+        """Return for each candidate the tool it is or why it is none.
+
+        Args:
+            held: Candidates that count as up although they are down.
+        """
+        kept = self._best_of_each_backend()
+        return {key: self._final(self._findings[key], kept, held) for key in self._candidates}
+
+    @property
+    def loss_waits(self) -> bool:
+        """Whether a lost tool stays published until more is known of the others."""
+        return self._brake.waits
+
+    def hold(self, now_s: float) -> Hold:
+        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`."""
+        return self._brake.decide(self.healths(), now_s)
+
+    def healths(self) -> Mapping[Key, Health]:
+        """Return the health of each candidate, twins left out."""
+        return {winner.key: self._findings[winner.key].health for winner in self._best_of_each_backend().values()}
+
+    def verdicts(self) -> Mapping[Key, Verdict]:
+        """Return for each Service, in the order of their names, the tool it is or why it is none."""
+        kept = self._best_of_each_backend()
+        return {key: self._final(self._findings[key], kept) for key in sorted(self._findings)}
+
+    def _best_of_each_backend(self) -> dict[tuple[str, str, str], Candidate]:
+        best: dict[tuple[str, str, str], Candidate] = {}
+        for candidate in self._candidates.values():
+            rival = best.get(_backend(candidate))
+            if rival is None or self._twin_order(candidate) < self._twin_order(rival):
+                best[_backend(candidate)] = candidate
+        return best
+
+    def _twin_order(self, candidate: Candidate) -> tuple[bool, bool, str, Key]:
+        """Who has never been up comes last: what is published stays until a better one has proved itself."""
+        never_up = self._findings[candidate.key].health.never_up
+        return never_up, candidate.headless, candidate.created, candidate.key
+
+    def _final(
+        self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
+    ) -> Verdict:
+        verdict = finding.verdict
+        if isinstance(verdict, Rejected):
+            return verdict
+        winner = kept[_backend(verdict)]
+        if winner is not verdict:
+            return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
+        health = finding.health
+        if health.up or verdict.key in held:
+            return verdict
+        if health.up is None:
+            return Rejected(Reason.UNPROBED, "", verdict.type, verdict.asked)
+        reason = Reason.IDENTITY_MISMATCH if health.stranger else Reason.UNHEALTHY
+        return Rejected(reason, health.detail, verdict.type, verdict.asked)
+
+
+def tools_of(verdicts: Mapping[Key, Verdict]) -> tuple[Candidate, ...]:
+    """Return the tools among ``verdicts``, in the order in which they are published."""
+    return tuple(instances(verdict for verdict in verdicts.values() if isinstance(verdict, Candidate)))
+
+
+def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates in the order in which they are published: by type, then best instance first."""
+    return sorted(candidates, key=lambda c: (c.type, -c.priority, c.created, c.key))
+
+
+def _backend(candidate: Candidate) -> tuple[str, str, str]:
+    return candidate.key.namespace, candidate.type, candidate.backend
+
+
+def _same_backend(known: Verdict, now: Candidate) -> bool:
+    return isinstance(known, Candidate) and (known.url, known.type, known.check, known.address) == (
+        now.url,
+        now.type,
+        now.check,
+        now.address,
+    )

@@ -1,0 +1,1 @@
+"""The admin's overrides, and what was published before."""

@@ -1,0 +1,103 @@
+"""What is published when work begins: where health starts from. After a restart it is read back."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import yaml
+
+from toolset.core.candidate import Candidate
+from toolset.core.dialects.documents import leaves
+from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
+from toolset.core.strict_yaml import DEPTH_LIMIT
+from toolset.model import ConfigMap, Key
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What is published when a term of work begins.
+
+    Attributes:
+        urls: Every URL in a document of ours.
+        overrides: Those in force; they may have moved a tool.
+        tools: Where the tool of each Service was found, whatever overrides made of it; ``None`` where nobody
+            remembers, and the documents have to tell.
+    """
+
+    urls: frozenset[str] = frozenset()
+    overrides: Overrides = NO_OVERRIDES
+    tools: Mapping[Key, str] | None = None
+
+    def holds(self, tool: Candidate) -> bool:
+        """Return whether ``tool`` is published, at the URL that it has now."""
+        if self.tools is not None:
+            return self.tools.get(tool.key) == tool.url
+        return not self.urls.isdisjoint(_places(tool, self.overrides))
+
+    def awaits(self, tool: Candidate) -> bool:
+        """Return whether the first write waits for a probe of ``tool``, so that nobody does without it meanwhile."""
+        return self.tools is None or (tool.key in self.tools and not self.holds(tool))
+
+
+NOTHING = Published()
+
+
+def _places(tool: Candidate, overrides: Overrides) -> Iterator[str]:
+    """Yield every text that may stand for the URL of ``tool`` in a document."""
+    yield tool.url
+    applied = apply([tool], overrides)
+    yield from (moved.url for moved in applied.tools)
+    for patch in (*applied.holmesgpt.values(), *applied.kubernaut.values()):
+        yield from (leaf for _, leaf in leaves(patch) if isinstance(leaf, str))
+
+
+def read_back(config_map: ConfigMap | None, owned: Iterable[str], overrides: Overrides = NO_OVERRIDES) -> Published:
+    """Return what is published.
+
+    Args:
+        config_map: As it was found; ``None`` when there is none.
+        owned: The keys of our documents; one that is not YAML any more is passed over.
+        overrides: Those in force.
+    """
+    if config_map is None:
+        return NOTHING
+    urls: set[str] = set()
+    for key in owned:
+        try:
+            urls.update([*_urls(config_map.entries.get(key, ""))])
+        except (yaml.YAMLError, UnicodeEncodeError):
+            continue
+    return Published(frozenset(urls), overrides)
+
+
+def _urls(text: str) -> Iterator[str]:
+    """Yield the URLs in ``text``; of endpoints that name hosts and paths apart, each path below each host."""
+    hosts: list[str] = []
+    before = ""
+    for name, value in _scalars(text):
+        if value.startswith(("http://", "https://")):
+            yield value
+            if name == "hosts":
+                hosts = [*hosts, value] if before == name else [value]
+        elif name == "paths":
+            base = value.removesuffix("/*")
+            yield from (f"{host}{path}" for host in hosts for path in (base, base.removesuffix("/api")))
+        before = name
+
+
+def _scalars(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each scalar, and ``hosts`` or ``paths`` where it stands in a list of that name.
+
+    Nothing is built, because somebody may have edited the text: no depth and no alias can do harm.
+    """
+    name, depth = "", 0
+    for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:  # libyaml takes quadratic time
+                return
+        elif isinstance(event, yaml.CollectionEndEvent):
+            name, depth = "", depth - 1
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.value in {"hosts", "paths"}:
+                name = event.value
+            else:
+                yield name, event.value

@@ -1,0 +1,196 @@
+"""What the admin lays over what was discovered: ``overrides.yaml``, checked as a whole, merged by RFC 7386.
+
+``tools`` changes a tool before anything is rendered, ``toolsets`` the HolmesGPT document, ``kubernaut`` the documents
+of that dialect, ``suppress`` hides tools. A mistake anywhere makes all of it count for nothing, and what was valid
+last stays in force.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import msgspec
+from typing_extensions import override
+
+from toolset.core.candidate import Candidate, HealthCheck, Reason, Rejected
+from toolset.core.dialects.documents import Document, Json, Path
+from toolset.core.dialects.texts import Policy
+from toolset.core.overrides.schema import ToolPatch, fault
+from toolset.core.strict_yaml import Mark, YamlFault, parse
+from toolset.model import Key
+
+TEXT_LIMIT_BYTES: Final = 256 * 1024
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class OverridesError(msgspec.Struct, frozen=True):
+    """Why the overrides do not count.
+
+    Attributes:
+        message: Why, for people.
+        line: Where, from 1.
+        column: Where, from 1.
+    """
+
+    message: str
+    line: int
+    column: int
+
+    @override
+    def __str__(self) -> str:
+        return f"overrides.yaml, line {self.line}, column {self.column}: {self.message}"
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """Checked overrides.
+
+    Attributes:
+        text: What they were read from; empty when there are none.
+        tools: Patches by ``namespace/name``; ``None`` hides the tool.
+        toolsets: Merge patches by toolset of HolmesGPT.
+        kubernaut: Merge patches by document of the kubernaut dialect.
+        suppress: ``namespace/name`` of hidden tools.
+        marks: Where each part stands in the text.
+    """
+
+    text: str = ""
+    tools: Mapping[str, ToolPatch | None] = {}
+    toolsets: Mapping[str, Json] = {}
+    kubernaut: Mapping[str, Json] = {}
+    suppress: frozenset[str] = frozenset()
+    marks: Mapping[Path, Mark] = {}
+
+    def error(self, path: Path, message: str) -> OverridesError:
+        """Return an error at ``path``, or at the nearest part above it that stands in the text."""
+        while path and path not in self.marks:
+            path = path[:-1]
+        mark = self.marks.get(path, Mark(1, 1))
+        return OverridesError(message, mark.line, mark.column)
+
+    def patched_field(self, name: str) -> Path:
+        """Return the first place in ``tools`` that lays a field called ``name`` over a document; empty when none."""
+        return next((path for path in self.marks if len(path) > 3 and path[0] == "tools" and path[-1] == name), ())
+
+    def place(self, *path: str) -> str:
+        """Return where ``path`` stands, for people."""
+        mark = self.marks.get(path)
+        return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
+
+    @property
+    def essence(self) -> "Overrides":
+        """These overrides without what they lay over documents: they still hide and change tools, and cannot fail."""
+        tools = {
+            name: patch and msgspec.structs.replace(patch, holmesgpt=None, kubernaut=None)
+            for name, patch in self.tools.items()
+        }
+        return Overrides(text=self.text, tools=tools, suppress=self.suppress, marks=self.marks)
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Tools as the admin wants them.
+
+    Attributes:
+        tools: Those to publish.
+        hidden: Why the others are not published.
+        holmesgpt: What is laid over the config of a tool in the HolmesGPT document.
+        kubernaut: The same for the kubernaut documents.
+        overridden: The fields of each tool that the admin set, in order.
+    """
+
+    tools: tuple[Candidate, ...]
+    hidden: Mapping[Key, Rejected]
+    holmesgpt: Mapping[Key, Document]
+    kubernaut: Mapping[Key, Document]
+    overridden: Mapping[Key, tuple[str, ...]]
+
+
+NO_OVERRIDES: Final = Overrides()
+_NOTHING: Final = ToolPatch()
+
+
+def follow(last: Overrides, text: str | None, policy: Policy) -> tuple[Overrides, OverridesError | None]:
+    """Return the overrides in force now that the ConfigMap holds ``text``, and what is wrong with it.
+
+    Args:
+        last: The last valid ones, which stay when ``text`` is not valid.
+        text: The content of ``overrides.yaml``; ``None`` when there is none.
+        policy: What the settings allow.
+    """
+    if not text:
+        return NO_OVERRIDES, None
+    if text == last.text:
+        return last, None
+    found = read(text, policy)
+    return (last, found) if isinstance(found, OverridesError) else (found, None)
+
+
+def read(text: str, policy: Policy) -> Overrides | OverridesError:
+    """Return the overrides that ``text`` says, or why it says none."""
+    if len(text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
+        return OverridesError(f"it has more than {TEXT_LIMIT_BYTES // 1024} KiB", 1, 1)
+    content = parse(text)
+    if isinstance(content, YamlFault):
+        return OverridesError(content.message, content.mark.line, content.mark.column)
+    raw = Overrides(text=text, marks=content.marks)
+    problem = fault(content.value, policy)
+    if problem:
+        return raw.error(problem.path, str(problem))
+    document = cast("dict[str, dict[str, Json] | None]", content.value or {})
+    suppress = cast("list[str]", document.get("suppress") or [])
+    return Overrides(
+        text=text,
+        tools={name: _tool_patch(patch) for name, patch in (document.get("tools") or {}).items()},
+        toolsets=document.get("toolsets") or {},
+        kubernaut=document.get("kubernaut") or {},
+        suppress=frozenset(suppress),
+        marks=content.marks,
+    )
+
+
+def apply(tools: Iterable[Candidate], overrides: Overrides) -> Applied:
+    """Return ``tools`` as the admin wants them; one that is not there is not made."""
+    kept: list[Candidate] = []
+    hidden: dict[Key, Rejected] = {}
+    holmesgpt: dict[Key, Document] = {}
+    kubernaut: dict[Key, Document] = {}
+    overridden: dict[Key, tuple[str, ...]] = {}
+    for tool in tools:
+        name = str(tool.key)
+        patch = overrides.tools.get(name, _NOTHING)
+        if name in overrides.suppress or patch is None or not patch.enabled:
+            place = overrides.place("suppress") if name in overrides.suppress else overrides.place("tools", name)
+            hidden[tool.key] = Rejected(Reason.SUPPRESSED, place, tool.type, tool.asked)
+            continue
+        kept.append(_patched(tool, patch))
+        if fields := tuple(cast("dict[str, object]", msgspec.to_builtins(patch))):
+            overridden[tool.key] = fields
+        if patch.holmesgpt:
+            holmesgpt[tool.key] = cast("Document", patch.holmesgpt)
+        if patch.kubernaut:
+            kubernaut[tool.key] = cast("Document", patch.kubernaut)
+    return Applied(tuple(kept), hidden, holmesgpt, kubernaut, overridden)
+
+
+def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
+    if patch.url is not None:
+        parts = urlsplit(patch.url)
+        host = parts.hostname or ""
+        tool = msgspec.structs.replace(
+            tool,
+            scheme=parts.scheme,
+            host=f"[{host}]" if ":" in host else host,
+            port=parts.port or _DEFAULT_PORTS[parts.scheme],
+            path=parts.path.rstrip("/"),
+        )
+    return msgspec.structs.replace(
+        tool,
+        type=patch.type or tool.type,
+        priority=tool.priority if patch.priority is None else patch.priority,
+        check=HealthCheck(patch.health_path, tool.check.statuses, tool.check.identity)
+        if patch.health_path
+        else tool.check,
+    )
+
+
+def _tool_patch(patch: Json) -> ToolPatch | None:
+    return None if patch is None else msgspec.convert(patch, ToolPatch)

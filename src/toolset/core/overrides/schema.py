@@ -1,0 +1,117 @@
+"""What ``overrides.yaml`` may say, part by part."""
+
+import difflib
+import re
+from typing import Annotated, Final, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from toolset.core.detection.annotations import RESERVED_TYPES, TYPE_PATTERN, is_path
+from toolset.core.dialects import schema
+from toolset.core.dialects.documents import Document, Fault, Json, Path, Url, convert_fault
+from toolset.core.dialects.texts import UNSAFE_TOOLSETS, Policy, unsafe_fault, value_fault
+
+_SECTIONS: Final = ("tools", "toolsets", "kubernaut", "suppress")
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_KNOWN_SECTIONS: Final = f"known are {', '.join(_SECTIONS)}"
+_TYPE: Final = TYPE_PATTERN.replace("$", r"\Z")
+_SERVICE: Final = re.compile(f"{_LABEL}/{_LABEL}")
+
+
+class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be changed of one tool; ``None`` leaves it as it was discovered.
+
+    Attributes:
+        enabled: False hides the tool, as ``suppress`` does.
+        type: Another type.
+        url: Another URL; an admin may name any host.
+        health_path: What HolmesGPT asks to see whether a custom type lives, below the URL.
+        priority: Orders the instances of a type; higher first.
+        holmesgpt: Laid over its config in the HolmesGPT document.
+        kubernaut: Laid over its ``config`` in the kubernaut document.
+    """
+
+    enabled: bool = True
+    type: Annotated[str, msgspec.Meta(pattern=_TYPE)] | None = None
+    url: Url | None = None
+    health_path: str | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-999999, le=999999)] | None = None
+    holmesgpt: dict[str, object] | None = None
+    kubernaut: dict[str, object] | None = None
+
+
+def fault(document: Json, policy: Policy) -> Fault | None:
+    """Return why the content of ``overrides.yaml`` does not count; ``None`` when it does.
+
+    Args:
+        document: What stands in it.
+        policy: What the settings allow.
+    """
+    if document is None:
+        return None
+    if not isinstance(document, dict):
+        return Fault((), f"expected a map of {', '.join(_SECTIONS)}")
+    for section, value in document.items():
+        if section not in _SECTIONS:
+            near = difflib.get_close_matches(section, _SECTIONS, n=1)
+            return Fault((section,), f"unknown; {f'did you mean `{near[0]}`?' if near else _KNOWN_SECTIONS}")
+        check = _suppress_fault if section == "suppress" else _section_fault
+        if value is not None and (problem := check(section, value, policy)):
+            return problem
+    return None
+
+
+def _suppress_fault(section: str, value: Json, _: Policy) -> Fault | None:
+    if not isinstance(value, list):
+        return Fault((section,), "expected a list of namespace/name")
+    for position, name in enumerate(value):
+        if not isinstance(name, str) or _SERVICE.fullmatch(name) is None:
+            return Fault((section, str(position)), "expected namespace/name of a Service")
+    return None
+
+
+def _section_fault(section: str, value: Json, policy: Policy) -> Fault | None:
+    if not isinstance(value, dict):
+        return Fault((section,), "expected a map")
+    check = _tool_fault if section == "tools" else _patch_fault
+    found = (check((section, name), patch, policy) for name, patch in value.items() if patch is not None)
+    names = (_service_fault(section, name) for name in value)
+    return next(filter(None, (*names, *found)), None)
+
+
+def _service_fault(section: str, name: str) -> Fault | None:
+    if section == "tools" and _SERVICE.fullmatch(name) is None:
+        return Fault((section, name), "expected namespace/name of a Service")
+    return None
+
+
+def _patch_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
+    if not isinstance(patch, dict):
+        return Fault(path, "expected a map, or null to remove it")
+    if path[1] in UNSAFE_TOOLSETS and not policy.unsafe and patch.get("enabled") is not False:
+        return Fault(path, "it runs commands; output.allow_unsafe_overrides allows it")
+    problem = unsafe_fault(patch, policy, path) or value_fault(patch, policy, path, nulls=True)
+    return problem or (schema.patch_fault(path[1], patch, path) if path[0] == "toolsets" else None)
+
+
+def _tool_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
+    problem = convert_fault(patch, ToolPatch, path)
+    if problem or not isinstance(patch, dict):
+        return problem
+    known = msgspec.convert(patch, ToolPatch)
+    if known.type in RESERVED_TYPES:
+        return Fault((*path, "type"), f"{known.type} is not a type of a Service")
+    if known.health_path is not None and not is_path(known.health_path):
+        return Fault((*path, "health_path"), "expected an absolute path of letters, digits and ._~/-")
+    if known.url is not None and not _has_usable_port(known.url):
+        return Fault((*path, "url"), "its port must be 1 to 65535")
+    extras = cast("Document", known.holmesgpt or {})
+    return _patch_fault(path, patch, policy) or schema.extras_fault(extras, (*path, "holmesgpt"))
+
+
+def _has_usable_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False

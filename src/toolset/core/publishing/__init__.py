@@ -1,0 +1,1 @@
+"""From tools to the content of the ConfigMap."""

@@ -1,0 +1,52 @@
+"""Take back all that is ours on the ConfigMap, and nothing else."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from toolset.core.publishing.plan import ANNOTATIONS, FIELD_MANAGER, LABELS, owned_keys, owners
+from toolset.model import ConfigMap
+
+
+class Purge(msgspec.Struct, frozen=True):
+    """What removes it.
+
+    Attributes:
+        body: A JSON merge patch, fenced by version and uid.
+        keys: The data keys that go, sorted.
+        annotations: The annotations that go, sorted.
+        labels: The labels that go, sorted.
+    """
+
+    body: bytes
+    keys: tuple[str, ...]
+    annotations: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def purge(cached: ConfigMap | None, prefix: str, legacy: Collection[str] = frozenset[str]()) -> Purge | None:
+    """Return what removes everything of ours from ``cached``; ``None`` when there is nothing.
+
+    The ConfigMap itself stays, because people may keep their own keys in it. A label that others set as well stays.
+
+    Args:
+        cached: The ConfigMap as it is.
+        prefix: The prefix of our annotations.
+        legacy: Keys of an earlier system that go as well.
+    """
+    if cached is None:
+        return None
+    keys = tuple(sorted((owned_keys(cached, prefix) | set(legacy)) & cached.entries.keys()))
+    annotations = tuple(sorted({f"{prefix}/{name}" for name in ANNOTATIONS} & cached.annotations.keys()))
+    who = owners(cached, "labels")
+    labels = tuple(sorted(name for name in LABELS if who.get(name) == {FIELD_MANAGER}))
+    if not (keys or annotations or labels):
+        return None
+    metadata = {
+        "resourceVersion": cached.version,
+        "uid": cached.uid,
+        "annotations": dict.fromkeys(annotations),
+        "labels": dict.fromkeys(labels),
+    }
+    body = {"metadata": metadata, "data": dict.fromkeys(keys)}
+    return Purge(msgspec.json.encode(body), keys, annotations, labels)

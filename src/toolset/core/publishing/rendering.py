@@ -1,0 +1,131 @@
+"""Render tools in every dialect that the settings name, and say what a tool takes of the room there is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.dialects import holmesgpt, kubernaut, schema, tools_json
+from toolset.core.dialects.documents import Credentials, Document, Fault, Url, convert_fault, from_struct, to_yaml
+from toolset.core.dialects.schema import BaseToolset
+from toolset.core.dialects.texts import Policy, references
+from toolset.core.overrides.overrides import Applied, Overrides
+from toolset.core.publishing import budget
+from toolset.model import Key
+
+Dialect = Literal["kubernaut", "holmesgpt", "json"]
+DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
+
+
+class OutputOptions(msgspec.Struct, frozen=True):
+    """What the settings say about publishing.
+
+    Attributes:
+        dialects: Which documents are written.
+        credentials: By ``namespace/name`` of a Service, the variables of the reader that hold its credentials.
+        base_toolsets: Toolsets of HolmesGPT that are always there.
+        variables: Further variables of the reader that overrides may refer to.
+        allow_unsafe: Whether overrides may hold keys that make a reader run commands.
+        max_per_type: How many tools of one type; 0 means any number.
+        max_http_tools: How many tools of types that HolmesGPT reads over HTTP; 0 means any number.
+        limit_bytes: The most that our documents may take.
+    """
+
+    dialects: tuple[Dialect, ...] = DIALECTS
+    credentials: Mapping[str, Credentials] = {}
+    base_toolsets: Mapping[str, BaseToolset] = msgspec.field(default_factory=holmesgpt.base_toolsets)
+    variables: tuple[str, ...] = ()
+    allow_unsafe: bool = False
+    max_per_type: int = 0
+    max_http_tools: int = 0
+    limit_bytes: int = budget.LIMIT_BYTES
+
+    @property
+    def policy(self) -> Policy:
+        """What overrides may hold."""
+        named = [known.variables for known in self.credentials.values()]
+        named += [references(from_struct(base)) for base in self.base_toolsets.values()]
+        return Policy(frozenset(self.variables).union(*named), self.allow_unsafe)
+
+    @property
+    def grafana_key_env(self) -> dict[str, str]:
+        """The variable with the API key, by ``namespace/name`` of a Grafana."""
+        return {name: known.api_key for name, known in self.credentials.items() if known.api_key}
+
+
+def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rejected]]:
+    """Return the tools whose address may stand in a document; a host that an annotation names may be anything."""
+    rejected = {
+        tool.key: Rejected(Reason.BAD_ANNOTATION, "its address cannot be written safely", tool.type, tool.asked)
+        for tool in tools
+        if _is_unsafe(tool)
+    }
+    return [tool for tool in tools if tool.key not in rejected], rejected
+
+
+def _is_unsafe(tool: Candidate) -> bool:
+    name = f"{tool.type}.{tool.key.namespace}.{tool.key.name}"
+    urls = (tool.url, f"{tool.url}{tool.check.path}")
+    return kubernaut.NAME.fullmatch(name) is None or any(convert_fault(url, Url) for url in urls)
+
+
+def documents(
+    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, applied: Applied
+) -> dict[str, Document]:
+    """Return the documents of every dialect by their keys in the ConfigMap, not checked yet.
+
+    Args:
+        tools: In the order of publication.
+        options: What the settings say.
+        overrides: What the admin lays over documents.
+        applied: What the admin lays over tools.
+    """
+    found: dict[str, Document] = {}
+    if "kubernaut" in options.dialects:
+        plain = kubernaut.documents(tools, options.grafana_key_env, applied.kubernaut)
+        named = kubernaut.patched(plain, overrides.kubernaut)
+        found |= {f"{name}{kubernaut.SUFFIX}": document for name, document in named.items()}
+    if "holmesgpt" in options.dialects:
+        asked = holmesgpt.Options(options.base_toolsets, options.credentials)
+        document = holmesgpt.document(tools, asked, applied.holmesgpt)
+        found[holmesgpt.DOCUMENT_KEY] = holmesgpt.patched(document, overrides.toolsets)
+    if "json" in options.dialects:
+        found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools))
+    return found
+
+
+def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
+    """Return why one of the documents must not be written; the path begins with the section of the overrides."""
+    for key, document in found.items():
+        if key == holmesgpt.DOCUMENT_KEY:
+            problem = schema.fault(document, policy)
+        elif key == tools_json.DOCUMENT_KEY:
+            problem = tools_json.fault(document)
+        else:
+            name = key.removesuffix(kubernaut.SUFFIX)
+            problem = kubernaut.fault(name, document, policy)
+            problem = problem and Fault(("kubernaut", *problem.path), problem.message)
+        if problem:
+            return problem
+    return None if found else Fault((), "no document would be left")
+
+
+def texts(found: Mapping[str, Document]) -> dict[str, str]:
+    """Return the documents as they stand in the ConfigMap."""
+    writers = {holmesgpt.DOCUMENT_KEY: to_yaml, tools_json.DOCUMENT_KEY: tools_json.text}
+    return {key: writers.get(key, kubernaut.text)(document) for key, document in found.items()}
+
+
+def cost(tool: Candidate, options: OutputOptions, applied: Applied) -> tuple[int, int]:
+    """Return what a tool takes at most: of the data, and of the list of owned keys, bytes."""
+    taken = listed = 0
+    if "kubernaut" in options.dialects:
+        key = f"{tool.type}.{tool.key.namespace}.{tool.key.name}{kubernaut.SUFFIX}"
+        document = kubernaut.documents([tool], options.grafana_key_env, applied.kubernaut)[tool.type]
+        taken, listed = len(key) + len(kubernaut.text(document).encode()), len(key) + 1
+    if "holmesgpt" in options.dialects:
+        taken += holmesgpt.cost(tool, holmesgpt.Options({}, options.credentials), applied.holmesgpt)
+    if "json" in options.dialects:
+        taken += len(tools_json.text(from_struct(tools_json.document([tool]))).encode()) + len(tool.key.namespace)
+    return taken, listed

@@ -1,0 +1,83 @@
+"""Notice another instance of this service on the same ConfigMap, and never take ourselves for one.
+
+Two signs, one for each way in which it happens. An installation writes its name on the ConfigMap: the name is the same
+in all replicas and after every restart, so a rolling restart or a new leader finds its own. And two instances that have
+the same name but not the same settings overwrite each other: each sees whole documents that it never wrote itself. A
+person's edit is not whole, because the hash beside it is no longer right; a predecessor's last write is seen once.
+"""
+
+from typing import Final
+
+import msgspec
+
+from toolset.core.publishing.plan import HASH, INSTANCE, Desired, is_whole
+from toolset.model import ConfigMap, Key
+
+REMEMBERED: Final = 64
+TOLERATED: Final = 2
+"""A predecessor that is stopping may still write once or twice; a rival never ends."""
+
+
+def installed_by(cached: ConfigMap | None, prefix: str, instance: str) -> str:
+    """Return the name of the other installation that keeps ``cached``; empty when none does, or when it is ours.
+
+    Args:
+        cached: The ConfigMap as it is.
+        prefix: The prefix of our annotations.
+        instance: Our name; empty says that we have none and look at none.
+    """
+    found = cached.annotations.get(f"{prefix}/{INSTANCE}", "") if cached and instance else ""
+    return "" if found == instance else found
+
+
+def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
+    """Return, for people, why ``instance`` does not write and what to do."""
+    return (
+        f"ConfigMap {target} is kept by another installation of this service, {other[:128]!r}, and this one is "
+        f"{instance!r}: it writes nothing. Stop one of them, or give them different settings `target.name`; if the "
+        f"other is gone for good, or was this one before `output.instance` changed, remove the annotation "
+        f"{prefix}/{INSTANCE} from the ConfigMap"
+    )
+
+
+class Rivalry(msgspec.Struct, frozen=True):
+    """What one process has seen of others since it began to write; a new one for each term of leadership.
+
+    Attributes:
+        wrote: Hashes of what it wrote, the latest last.
+        version: The version of the ConfigMap that was looked at last.
+        strangers: How many times it saw whole documents of somebody else.
+    """
+
+    wrote: tuple[str, ...] = ()
+    version: str = ""
+    strangers: int = 0
+
+    @property
+    def is_war(self) -> bool:
+        """Whether somebody else keeps overwriting what this process writes."""
+        return self.strangers > TOLERATED
+
+    def after_write(self, wanted: Desired, prefix: str) -> "Rivalry":
+        """Return what is known once ``wanted`` was written."""
+        written = (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
+        return Rivalry(written[-REMEMBERED:], self.version, self.strangers)
+
+    def looking_at(self, cached: ConfigMap | None, wanted: Desired, prefix: str) -> "Rivalry":
+        """Return what is known once the pass that wants ``wanted`` has seen ``cached``.
+
+        Before the first own write nobody is a stranger: what stands there is a predecessor's.
+        """
+        if cached is None or not self.wrote or cached.version == self.version:
+            return self
+        mine = cached.annotations.get(f"{prefix}/{HASH}") in (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
+        stranger = not mine and is_whole(cached, prefix)
+        return Rivalry(self.wrote, cached.version, self.strangers + int(stranger))
+
+
+def war(target: Key) -> str:
+    """Return, for people, that two instances overwrite each other and what to do."""
+    return (
+        f"another instance of this service keeps overwriting ConfigMap {target}: two replicas without "
+        "`election.enabled`, or two installations with different settings; run one, or turn the election on"
+    )

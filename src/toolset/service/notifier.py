@@ -1,0 +1,67 @@
+"""Tell the readers that the settings name whenever the ConfigMap has changed, once its new state has reached them."""
+
+import anyio
+
+from toolset.adapters.consumer import HttpConsumer
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.write.rollout import DeploymentConsumer
+from toolset.config.options import target_key
+from toolset.config.settings import Settings
+from toolset.model import ConfigMap, Key
+from toolset.reconciler.notify import Consumer, NotifyReconciler
+from toolset.runtime.controller import Controller
+from toolset.runtime.debounce import DebounceOptions, Debouncer
+from toolset.runtime.store import Store
+from toolset.runtime.workqueue import WorkQueue
+from toolset.telemetry.bundle import Telemetry
+from toolset.telemetry.observers import PassObserver, QueueMetrics
+
+
+class Notifier:
+    """A queue of its own, so that a reader that hangs or fails never delays a write.
+
+    It begins with telling them of what stands there: whoever wrote that may have ended before it could tell.
+    """
+
+    def __init__(
+        self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
+    ) -> None:
+        """Make it.
+
+        Args:
+            settings: Whom to tell.
+            kube: The session with the API server.
+            config_maps: The stored ConfigMap.
+            telemetry: By what it tells of itself.
+        """
+        self.settings = notify = settings.notify
+        prefix = settings.discovery.annotation_prefix
+        consumers: list[Consumer] = []
+        if notify.url:
+            consumers.append(HttpConsumer(notify.url, notify.headers_from))
+        if notify.deployment:
+            namespace, _, name = notify.deployment.partition("/")
+            consumers.append(DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash"))
+        self._target = target_key(settings)
+        self._has_readers = bool(consumers)
+        queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
+        self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
+        self._controller = Controller(
+            queue,
+            NotifyReconciler(config_maps, consumers, prefix),
+            PassObserver(telemetry.metrics, "notify"),
+            scope=telemetry.traces.scope("notify", queue),
+        )
+        self._tell = telemetry.traces.asking("notify", self._debounce.poke)
+
+    def poke(self) -> None:
+        """Say that the ConfigMap may have changed."""
+        if self._has_readers:
+            self._tell(self._target)
+
+    async def run(self) -> None:
+        """Tell readers until cancelled; may be called again."""
+        self.poke()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._debounce.run)
+            group.start_soon(self._controller.run)

@@ -1,0 +1,132 @@
+"""Name what the service may not do, in one sentence each, instead of failing at it again and again."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import anyio
+
+from toolset.adapters.kube.reviews import is_allowed
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.metrics import Metrics
+from toolset.config.settings import Settings
+from toolset.errors import ToolsetError
+from toolset.service.permissions import Permission, needed
+
+FIRST_AFTER_S: Final = 3.0
+"""Asked so long after the first lists where nothing was refused: the first write does not wait for it, seconds."""
+AGAIN_AFTER_S: Final = (10.0, 60.0)
+"""What is missing is asked for again so much later: at first, and at most, seconds."""
+CALM_S: Final = 60.0
+"""At the earliest so long after all was found well: what is refused may be refused by an admission webhook, seconds."""
+PACE_S: Final = 1.0
+"""Between two questions, seconds: who is refused may be one of many, and the API server may be in trouble."""
+
+_log: Final = logging.getLogger("toolset")
+
+
+class Preflight:
+    """Asks the API server what the service may do: once, then for what is missing, and when something was refused."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._count = metrics.permissions_missing
+        self._news = anyio.Event()
+        self._is_asking = False
+        self._missing: list[Permission] = []
+
+    def refused(self) -> None:
+        """Take note of a request that was refused, unless what is missing already, or asked for now, may be why."""
+        if not (self._missing or self._is_asking):
+            self._news.set()
+
+    def adopt(self, settings: Settings) -> None:
+        """Ask for what ``settings`` need from now on."""
+        self._settings = settings
+        self._news.set()
+
+    def unreadable(self) -> str:
+        """Return what must be granted before the service can begin; empty when nothing must."""
+        return "; ".join(f"may not {each.sentence}: {each.remedy}" for each in self._missing if each.reads)
+
+    async def run(self, kube: KubeTransport, synced: Callable[[], Awaitable[None]]) -> None:
+        """Ask whenever there is reason to, until cancelled.
+
+        Args:
+            kube: The session with the API server.
+            synced: Returns once what the service reads has been listed.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._give_up_waiting, synced)
+            await self._news.wait()
+            group.cancel_scope.cancel()
+        while True:
+            self._news = anyio.Event()
+            wanted = needed(self._settings)
+            self._missing = [each for each in self._missing if each in wanted]
+            answered = await self._review(kube, wanted)
+            delay_s, longest_s = AGAIN_AFTER_S
+            while (self._missing or not answered) and not await self._hears_within(delay_s):
+                answered = await self._review(kube, self._missing or wanted)
+                delay_s = min(2 * delay_s, longest_s)
+            if answered and not self._missing:
+                await anyio.sleep(CALM_S)
+                await self._news.wait()
+
+    async def _hears_within(self, delay_s: float) -> bool:
+        """Wait for news; return whether there was any in time."""
+        with anyio.move_on_after(delay_s):
+            await self._news.wait()
+        return self._news.is_set()
+
+    async def _give_up_waiting(self, synced: Callable[[], Awaitable[None]]) -> None:
+        """Ask although nothing was refused: what is needed later may be missing."""
+        await synced()
+        await anyio.sleep(FIRST_AFTER_S)
+        self._news.set()
+
+    async def _review(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
+        """Ask for each permission; return whether all were answered. That a question is refused is no news."""
+        self._is_asking = True
+        try:
+            return await self._ask(kube, tuple(wanted))
+        except ToolsetError as error:  # whoever needs the API server tells of it
+            _log.debug("permissions cannot be reviewed", extra={"error": str(error)[:512]})
+            await anyio.sleep(PACE_S)
+            return False
+        finally:
+            self._is_asking = False
+
+    async def _ask(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
+        before = len(self._missing)
+        for each in wanted:
+            self._note(each, allowed=await self._is_allowed(kube, each))
+            await anyio.sleep(PACE_S)
+        if before and not self._missing:
+            _log.info("permissions complete")
+        return True
+
+    @staticmethod
+    async def _is_allowed(kube: KubeTransport, permission: Permission) -> bool:
+        """Ask, and ask again before a no is believed: an API server that has just started knows no roles yet."""
+        if await is_allowed(kube, permission.attributes):
+            return True
+        await anyio.sleep(PACE_S)
+        return await is_allowed(kube, permission.attributes)
+
+    def _note(self, permission: Permission, *, allowed: bool) -> None:
+        known = permission in self._missing
+        if allowed and known:
+            self._missing.remove(permission)
+        elif not allowed and not known:
+            self._missing.append(permission)
+            about = permission.attributes
+            extra = {
+                "verb": about.verb,
+                "resource": about.resource,
+                "k8s.namespace.name": about.namespace,
+                "detail": f"may not {permission.sentence}",
+                "remedy": permission.remedy,
+            }
+            _log.error("permission missing", extra=extra)
+        self._count.set(len(self._missing))

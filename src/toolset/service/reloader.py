@@ -1,0 +1,152 @@
+"""Follow the settings file while the service runs: what changes is checked as a whole, then put in force at once."""
+
+import logging
+from collections.abc import Callable
+from typing import Final, Literal
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from toolset.adapters.metrics import Metrics
+from toolset.config.loader import Source
+from toolset.config.options import check, named
+from toolset.config.settings import Settings, reloads
+from toolset.errors import SettingsError
+
+LOOK_S: Final = 2.0
+"""Between two looks at the file, seconds. A content counts when two looks in a row find it, so that half of a file that
+is being written does not; a look costs a tenth of a millisecond, and works on every file system."""
+
+Tell = Callable[[Literal["Normal", "Warning"], str, str], None]
+
+_log: Final = logging.getLogger("toolset")
+
+
+class Reloader:
+    """Reads the settings file again whenever its content changes.
+
+    Also where it is a link into a folder that is swapped, as the kubelet does it. What cannot be read or is not valid
+    leaves the settings as they are. The environment and the flags keep their precedence.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        text: str,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        adopt: Callable[[Settings], None],
+        tell: Tell,
+    ) -> None:
+        """Make it.
+
+        Args:
+            source: Where the settings come from.
+            text: The content of the file as it was read first.
+            settings: What is in force.
+            metrics: The series.
+            adopt: Called with settings that are in force from now on.
+            tell: Tells people, by a Kubernetes Event: its kind, its reason, and a sentence.
+        """
+        self._source = source
+        self._found = self._seen = _Content(text)
+        self._settings = settings
+        self._metrics = metrics
+        self._adopt = adopt
+        self._tell = tell
+        metrics.settings_valid.set(1)
+        metrics.settings_loaded_at.set_to_current_time()
+
+    async def run(self) -> None:
+        """Follow the file until cancelled; return at once where there is none that could change."""
+        if not self._source.can_change:
+            return
+        while True:
+            await anyio.sleep(LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at the file once."""
+        before, self._found = self._found, await anyio.to_thread.run_sync(self._content, abandon_on_cancel=True)
+        if self._found == before and self._found != self._seen:
+            self._seen = self._found
+            self._consider(self._found)
+
+    def _content(self) -> "_Content":
+        try:
+            return _Content(self._source.read())
+        except SettingsError as error:
+            return _Content(problem=str(error))
+
+    def _consider(self, found: "_Content") -> None:
+        if found.problem:
+            self._refuse(found.problem)
+            return
+        try:
+            wanted = named(self._source.parse(found.text), dict(self._source.environment))
+            check(wanted)
+        except SettingsError as error:
+            self._refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to end what works
+            _log.exception("settings cannot be checked")
+            self._refuse(f"they cannot be checked ({type(error).__name__})")
+        else:
+            self._put_in_force(wanted)
+
+    def _refuse(self, problem: str) -> None:
+        self._metrics.settings_reloads.labels("invalid").inc()
+        self._metrics.settings_valid.set(0)
+        _log.error("settings not valid; those in force stay", extra={"error": problem[:512]})
+        note = f"the settings file is not valid, and the settings in force stay: {problem}"
+        self._tell("Warning", "SettingsInvalid", note)
+
+    def _put_in_force(self, wanted: Settings) -> None:
+        merged, changed, waiting = merge(self._settings, wanted)
+        self._metrics.settings_reloads.labels("success").inc()
+        self._metrics.settings_valid.set(1)
+        self._metrics.settings_loaded_at.set_to_current_time()
+        self._metrics.settings_waiting.set(len(waiting))
+        _log.info("settings reloaded", extra={"changed": list(changed)})
+        for path in waiting:
+            _log.warning("setting not changed: restart needed", extra={"setting": path})
+        parts = [f"{', '.join(changed) or 'nothing'} changed"]
+        if waiting:
+            parts.append(f"{', '.join(waiting)} will change with a restart")
+        self._tell("Normal", "SettingsReloaded", "; ".join(parts))
+        if changed:
+            self._settings = merged
+            self._adopt(merged)
+
+
+class _Content(msgspec.Struct, frozen=True):
+    """What a look at the file finds: a text, or why there is none."""
+
+    text: str = ""
+    problem: str = ""
+
+
+def merge(running: Settings, wanted: Settings) -> tuple[Settings, tuple[str, ...], tuple[str, ...]]:
+    """Return what of ``wanted`` can be put in force while ``running`` is.
+
+    Returns:
+        The settings from now on; the names of those that change; the names of those that differ and need a restart.
+    """
+    sections: dict[str, object] = {}
+    changed: list[str] = []
+    waiting: list[str] = []
+    for section in msgspec.structs.fields(Settings):
+        before, after = getattr(running, section.name), getattr(wanted, section.name)
+        new: dict[str, object] = {}
+        for field in msgspec.structs.fields(section.type):
+            value, path = getattr(after, field.name), f"{section.name}.{field.name}"
+            if value == getattr(before, field.name):
+                continue
+            if reloads(path):
+                new[field.name] = value
+                changed.append(path)
+            else:
+                waiting.append(path)
+        sections[section.name] = msgspec.structs.replace(before, **new)
+    return msgspec.structs.replace(running, **sections), tuple(changed), tuple(waiting)

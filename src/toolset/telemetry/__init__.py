@@ -1,0 +1,1 @@
+"""What the running service reports: logs, metrics, traces and Kubernetes Events."""

@@ -1,0 +1,159 @@
+"""Turn what the passes tell of themselves into log lines and metrics."""
+
+import logging
+from collections.abc import Container, Mapping
+from typing import Final
+
+import anyio
+
+from toolset.adapters.metrics import Metrics, type_label
+from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.health.removal_brake import Hold
+from toolset.core.health.thresholds import Outcome
+from toolset.core.overrides.baseline import Published
+from toolset.core.publishing.plan import Apply
+from toolset.core.publishing.publication import Publication
+from toolset.model import Key
+from toolset.reconciler import spans
+from toolset.reconciler.ports import EventRecorder
+from toolset.telemetry.service_status import VerdictLog, named
+
+_log: Final = logging.getLogger("toolset")
+
+
+class ReconcileLog:
+    """Logs what changed for people, measures the rest."""
+
+    def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
+        """Make it.
+
+        Args:
+            metrics: The series.
+            recorder: What tells people.
+        """
+        self._metrics = metrics
+        self._verdicts = VerdictLog(metrics, recorder)
+        self._recorder = recorder
+        self._changed_at: dict[Key, float] = {}  # of Services that nobody has looked at since
+        self._awaited: dict[Key, float] = {}
+        self._failing: dict[Key, str] = {}
+        self._is_large = False
+        self._overrides_problem = ""
+        self._wrote = False
+
+    def begin(self, services: Container[Key], published: Published) -> None:
+        """Begin to tell of a term of work; what an earlier one told is no news.
+
+        Args:
+            services: Those that there are.
+            published: What is published.
+        """
+        self._verdicts.resume(published)
+        for key in self._verdicts.known():
+            if key not in services:
+                self.verdict_changed(key, None)
+
+    def close(self) -> None:
+        """Forget everything: this replica answers for no Service any more."""
+        self._verdicts.close()
+        self._metrics.held.set(0)
+        self._metrics.config_map_bytes.set(0)
+        self._metrics.overrides_valid.set(1)
+
+    def service_changed(self, key: Key) -> None:
+        """Note when a Service changed, until it is looked at."""
+        self._changed_at.setdefault(key, anyio.current_time())
+
+    def looked_at(self, key: Key) -> None:
+        """Note that a Service was looked at."""
+        self._changed_at.pop(key, None)
+
+    def age_s(self, key: Key) -> float | None:
+        """Return how long ago a Service changed that nobody has looked at since, seconds."""
+        changed_at = self._changed_at.get(key)
+        return anyio.current_time() - changed_at if changed_at is not None else None
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        """Note what detection says of a Service."""
+        self._failing.pop(key, None)
+        if key in self._changed_at:
+            self._awaited.setdefault(key, self._changed_at[key])
+        self._verdicts.detected(key, verdict)
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        """Note the last word on each candidate, and how long it was in coming."""
+        wrote, self._wrote = self._wrote, False
+        for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
+            changed_at = self._awaited.pop(key)
+            if wrote:
+                self._metrics.event_to_write.observe(anyio.current_time() - changed_at, spans.exemplar())
+        self._verdicts.settled(verdicts)
+
+    def held(self, hold: Hold) -> None:
+        """Measure and log removals that are held."""
+        self._metrics.held.set(len(hold.keys))
+        if hold.begins:
+            self._metrics.holds.inc()
+            some = [str(key) for key in sorted(hold.keys)[:10]]
+            extra = {"held": len(hold.keys), "known": hold.known, "hold_s": hold.again_s, "some": some}
+            _log.warning("removals held: most tools stopped answering at once", extra=extra)
+        if hold.ends:
+            _log.warning("removals no longer held")
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        """Measure a probe; log one that failed. That one which is not published goes on failing is hardly news."""
+        kind = type_label(candidate.type)
+        self._metrics.probes.labels(kind, outcome.word).inc()
+        self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
+        before = self._failing.pop(candidate.key, None)
+        if not outcome.alive:
+            self._failing[candidate.key] = outcome.detail
+            known = outcome.detail == before and not self._verdicts.is_published(candidate.key)
+            level = logging.DEBUG if known else logging.INFO
+            extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
+            _log.log(level, "probe failed", extra=extra)
+
+    def composed(self, publication: Publication) -> None:
+        """Measure what is to be published; tell of overrides that count for nothing."""
+        self._metrics.config_map_bytes.set(publication.bytes)
+        if publication.is_large and not self._is_large:
+            _log.warning("config map is large", extra={"bytes": publication.bytes})
+        self._is_large = publication.is_large
+        problem = str(publication.error or "")
+        self._metrics.overrides_valid.set(0 if problem else 1)
+        if problem != self._overrides_problem:
+            self._overrides_problem = problem
+            if problem:
+                _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
+                note = f"overrides.yaml is ignored, and what was valid last stays in force: {problem}"
+                self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
+            else:
+                _log.info("overrides valid again")
+
+    def published(self, change: Apply, tools: int) -> None:
+        """Log a write."""
+        self._wrote = True
+        self._metrics.writes.inc()
+        if change.drifted:
+            self._metrics.drift.inc()
+        _log.info(
+            "config map written",
+            extra={
+                "tools": tools,
+                "written": list(change.written),
+                "removed": list(change.removed),
+                "drifted": change.drifted,
+            },
+        )
+
+    def unchanged(self, tools: int) -> None:
+        """Nothing to tell."""
+
+    def conflicted(self) -> None:
+        """Count a conflict."""
+        self._metrics.conflicts.inc()
+        _log.info("config map changed meanwhile; trying again with the newer version")
+
+
+def _is_open(verdict: Verdict | None) -> bool:
+    return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED

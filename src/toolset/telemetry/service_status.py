@@ -1,0 +1,184 @@
+"""Tell people what becomes of each Service: log lines, series by reason, and Kubernetes Events."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from toolset.adapters.metrics import TOOL_TYPES, VERDICTS, Metrics, type_label
+from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.model import Key
+from toolset.reconciler.ports import EventRecorder
+
+_log: Final = logging.getLogger("toolset")
+PUBLISHED: Final = "Published"
+
+
+class VerdictLog:
+    """Remembers what was told of each Service, so that only what changes is told.
+
+    Kubernetes Events are for Services that were published or that asked for it; the thousands that are nothing
+    stay silent everywhere but in the series.
+    """
+
+    def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
+        self._metrics = metrics
+        self._recorder = recorder
+        self._recognised: dict[Key, Candidate] = {}
+        self._refused: dict[Key, Rejected] = {}  # those that are nearly a tool, or asked to be one
+        self._counted: dict[Key, str] = {}
+        self._count: Counter[str] = Counter()
+        for word in VERDICTS:  # read when somebody asks: cheaper than to set a series for each change
+            metrics.services.labels(word).set_function(partial(self._count.__getitem__, word))
+        self._candidates: Counter[tuple[str, str]] = Counter()
+        self._told: dict[Key, Candidate | str] = {}  # the tool that is published, or the word of why not
+        self._resumed = NOTHING
+
+    def resume(self, published: Published) -> None:
+        """Take what stands in the ConfigMap at the start of a term as known: it is no news."""
+        self._resumed = published
+
+    def known(self) -> tuple[Key, ...]:
+        """Return the Services of which anything was noted."""
+        return tuple(self._counted)
+
+    def detected(self, key: Key, verdict: Verdict | None) -> None:
+        """Note what detection says of a Service; ``None`` when it is gone. The same again is no news."""
+        refused, before = self._refused.pop(key, None), self._recognised.get(key)
+        if isinstance(verdict, Rejected) and (verdict.type or verdict.asked):
+            self._refused[key] = verdict
+        if verdict is None or verdict not in (refused, before):
+            self._recognised.pop(key, None)
+            self._tell_detected(key, verdict, before)
+
+    def _tell_detected(self, key: Key, verdict: Verdict | None, before: Candidate | None) -> None:
+        if isinstance(verdict, Candidate):
+            self._recognised[key] = verdict
+            self._log_candidate(key, verdict, before)
+            if before is None:  # else it is counted by its last word until it has another
+                self._recount(key, "")
+            return
+        word = verdict.reason.word if verdict else ""
+        if before is not None:
+            extra = {"type": before.type, "url": before.url, "reason": word or "Deleted"}
+            _log.info("service removed", extra={**named(key), **extra})
+        elif verdict is not None and verdict.type:
+            extra = {"type": verdict.type, "reason": word, "detail": verdict.detail}
+            _log.info("service not usable", extra={**named(key), **extra})
+        self._recount(key, word)
+        self._drop(key, verdict)
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        """Note the last word on each candidate."""
+        for key, verdict in verdicts.items():
+            self._recount(key, _word(verdict))
+            if isinstance(verdict, Candidate):
+                self._tell_published(key, verdict)
+            elif verdict.reason is not Reason.UNPROBED:  # which is no last word
+                self._tell_rejected(key, verdict)
+        self._resumed = NOTHING
+        self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
+
+    def is_published(self, key: Key) -> bool:
+        """Tell whether the last that was told of a Service is that it is published."""
+        return isinstance(self._told.get(key), Candidate)
+
+    def close(self) -> None:
+        """Forget everything: this replica answers for no Service any more."""
+        self._count.clear()
+        self._count_candidates(Counter())
+
+    def _log_candidate(self, key: Key, candidate: Candidate, before: Candidate | None) -> None:
+        extra: dict[str, object] = {
+            "type": candidate.type,
+            "evidence": candidate.evidence.value,
+            "url": candidate.url,
+        }
+        if before is None:
+            level = logging.DEBUG if self._resumed.holds(candidate) else logging.INFO
+            _log.log(level, "service added", extra={**named(key), **extra})
+        else:
+            extra["changed"] = [
+                field for field in Candidate.__struct_fields__ if getattr(candidate, field) != getattr(before, field)
+            ]
+            _log.info("service changed", extra={**named(key), **extra, **_as_it_was(before, candidate)})
+
+    def _tell_published(self, key: Key, tool: Candidate) -> None:
+        before = self._told.get(key)
+        self._told[key] = tool
+        fields = {**named(key), "type": tool.type, "url": tool.url}
+        if not isinstance(before, Candidate):
+            if self._resumed.holds(tool):
+                return
+            _log.info("tool published", extra=fields)
+            note = f"Service {key} is published as {tool.type} at {tool.url}"
+        elif (before.type, before.url) != (tool.type, tool.url):
+            _log.info("tool changed", extra={**fields, **_as_it_was(before, tool)})
+            was = f"it was {before.type} at {before.url}"
+            note = f"Service {key} is now published as {tool.type} at {tool.url}; {was}"
+        else:
+            return
+        self._recorder.record("Normal", PUBLISHED, note, related=key)
+
+    def _tell_rejected(self, key: Key, verdict: Rejected) -> None:
+        before, word = self._told.get(key), verdict.reason.word
+        self._told[key] = word
+        if isinstance(before, Candidate):
+            self._log_loss(key, before, word, verdict.detail)
+            state = "no longer published"
+        elif verdict.asked and word != before:
+            state = "not published"
+        else:
+            return
+        self._recorder.record("Warning", word, f"Service {key} is {state}: {verdict.sentence}", related=key)
+
+    def _drop(self, key: Key, verdict: Rejected | None) -> None:
+        """Tell that a Service is no candidate, or none any more."""
+        before = self._told.pop(key, None)
+        if isinstance(before, Candidate):
+            word, why = (verdict.reason.word, verdict.sentence) if verdict else ("Deleted", "it was deleted")
+            self._log_loss(key, before, word, verdict.detail if verdict else "")
+            self._recorder.record("Normal", word, f"Service {key} is no longer published: {why}", related=key)
+        elif verdict is not None and verdict.asked:
+            note = f"Service {key} is not published: {verdict.sentence}"
+            self._recorder.record("Warning", verdict.reason.word, note, related=key)
+
+    @staticmethod
+    def _log_loss(key: Key, tool: Candidate, word: str, detail: str) -> None:
+        extra = {"type": tool.type, "url": tool.url, "reason": word, "detail": detail}
+        _log.info("tool no longer published", extra={**named(key), **extra})
+
+    def _recount(self, key: Key, word: str) -> None:
+        """Count a Service under ``word``, and no longer under the one before; under none when that is empty."""
+        before = self._counted.pop(key, "")
+        if word:
+            self._counted[key] = word
+        if word == before:
+            return
+        for name, step in ((before, -1), (word, 1)):
+            if name:
+                self._count[name] += step
+
+    def _count_candidates(self, count: Counter[tuple[str, str]]) -> None:
+        before, self._candidates = self._candidates, count
+        for kind, word in {*before, *count}:
+            self._metrics.candidates.labels(kind, word).set(count[kind, word])
+        for kind in TOOL_TYPES:
+            self._metrics.tools.labels(kind).set(count[kind, PUBLISHED])
+
+
+def named(key: Key) -> dict[str, str]:
+    """Return the fields that name a Service, by OpenTelemetry's names."""
+    return {"k8s.namespace.name": key.namespace, "k8s.object.name": key.name}
+
+
+def _as_it_was(before: Candidate, now: Candidate) -> dict[str, str]:
+    """Return type and URL of ``before`` where they are others now."""
+    pairs = (("type", before.type, now.type), ("url", before.url, now.url))
+    return {f"{name}_before": old for name, old, new in pairs if old != new}
+
+
+def _word(verdict: Verdict) -> str:
+    return PUBLISHED if isinstance(verdict, Candidate) else verdict.reason.word

@@ -1,0 +1,213 @@
+"""TLS, headers and statuses that settings give a detector, and the way through the API server's proxy."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import trustme
+
+from support.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
+from support.hanging import hanging
+from support.tls import server_tls
+from toolset.adapters.kube.credentials.access import Access
+from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.core.candidate import Candidate, Evidence, HealthCheck
+from toolset.core.health.http_config import Reach
+from toolset.core.health.thresholds import Failure, Outcome
+from toolset.model import Key
+
+HOST = "search.logging.svc.cluster.local"
+ALIVE = Outcome(alive=True, status=200)
+UNTRUSTED = "TLS failed: the certificate is not trusted"
+
+
+def search(port: int = 9200, *, scheme: str = "http", statuses: tuple[int, ...] = (), identity: str = "") -> Candidate:
+    return Candidate(
+        key=Key("logging", "search"),
+        type="elasticsearch",
+        product="elasticsearch",
+        evidence=Evidence.LABEL,
+        scheme=scheme,
+        host=HOST,
+        port=port,
+        path="/base",
+        check=HealthCheck("/_cluster/health", statuses, identity),
+    )
+
+
+def prober(server: str, reach: Reach, *, port: int = 9200, timeout_s: float = 5.0) -> HttpProber:
+    """Return a prober that finds the candidate at the URL ``server``."""
+    moved = {f"{HOST}:{port}": server.rpartition("//")[2]}
+    return HttpProber(ProberOptions(timeout_s, connect_to=moved, reach={"elasticsearch": reach}))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Swap the file as a ConfigMap's mount does."""
+    fresh = path.with_name("fresh")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_changes(tmp_path: Path) -> None:
+    authority, other, bundle = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
+    bundle.write_bytes(other.cert_pem.bytes())
+    server = ScriptedApiServer(Answer(), Answer())
+    async with (
+        server.serve(server_tls(authority, host=HOST)),
+        prober(server.url, Reach(ca_file=str(bundle))) as asking,
+    ):
+        asked = search(scheme="https")
+        assert (await asking.probe(asked)).detail == UNTRUSTED
+        replace(bundle, authority.cert_pem.bytes())
+        assert await asking.probe(asked) == ALIVE
+        replace(bundle, b"half a")  # what cannot be read leaves the last good one
+        assert await asking.probe(asked) == ALIVE
+        bundle.unlink()
+        assert (await asking.probe(asked)).status == 404  # the script is over, the handshake was good
+
+
+async def test_a_bundle_that_never_could_be_read_is_no_life(tmp_path: Path) -> None:
+    async with prober("http://127.0.0.1:1", Reach(ca_file=str(tmp_path / "absent"))) as asking:
+        outcome = await asking.probe(search(scheme="https"))
+    assert outcome == Outcome(alive=False, detail="the CA bundle of its detector cannot be read", failure=Failure.TLS)
+
+
+async def test_any_certificate_will_do_where_settings_say_so_and_nowhere_else() -> None:
+    async with ScriptedApiServer(Answer()).serve(server_tls(trustme.CA(), host="other.example.org")) as server:
+        async with prober(server.url, Reach(insecure_skip_verify=True)) as asking:
+            assert await asking.probe(search(scheme="https")) == ALIVE
+        async with prober(server.url, Reach()) as asking:
+            assert (await asking.probe(search(scheme="https"))).detail == UNTRUSTED
+
+
+async def test_statuses_of_the_settings_stand_in_for_those_of_the_detector() -> None:
+    server = ScriptedApiServer(*[Answer(b"", code) for code in (418, 401, 200)])
+    async with server.serve(), prober(server.url, Reach(statuses=(418,))) as asking:
+        outcomes = [await asking.probe(search(statuses=(401,))) for _ in range(3)]
+    assert [outcome.alive for outcome in outcomes] == [True, False, True]
+
+
+async def test_headers_come_from_files_that_are_read_again_when_they_change(tmp_path: Path) -> None:
+    secret = tmp_path / "authorization"
+    secret.write_text("Bearer one\n")
+    reach = Reach(headers_from={"Authorization": str(secret)}, services=("logging/*",))
+    server = ScriptedApiServer(Answer(), Answer(), Answer())
+    async with server.serve(), prober(server.url, reach) as asking:
+        assert await asking.probe(search()) == ALIVE
+        replace(secret, b"Bearer two")
+        assert await asking.probe(search()) == ALIVE
+        replace(secret, b"")
+        assert await asking.probe(search()) == ALIVE
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer one", "Bearer two", "Bearer two"]
+
+
+async def test_a_service_that_settings_do_not_name_is_handed_no_credential(tmp_path: Path) -> None:
+    secret = tmp_path / "authorization"
+    secret.write_text("Bearer one")
+    server = ScriptedApiServer(Answer())
+    reach = Reach(headers_from={"Authorization": str(secret)}, services=("logging/other", "team-*/*"))
+    async with server.serve(), prober(server.url, reach) as asking:
+        assert await asking.probe(search()) == ALIVE
+    assert "authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(None, id="no file"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"a\r\nX-Other: b", id="two lines"),
+        pytest.param(b"a\0b", id="a null"),
+    ],
+)
+async def test_a_header_file_that_holds_no_value_is_no_life_and_nothing_is_sent(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    secret = tmp_path / "authorization"
+    if content is not None:
+        secret.write_bytes(content)
+    server = ScriptedApiServer(Answer())
+    reach = Reach(headers_from={"Authorization": str(secret)}, services=("*/*",))
+    async with server.serve(), prober(server.url, reach) as asking:
+        outcome = await asking.probe(search())
+    assert outcome == Outcome(alive=False, detail="a header file of its detector cannot be read")
+    assert server.asked == []
+
+
+async def test_a_file_whose_read_hangs_costs_its_detector_one_probe_and_leaves_the_last_good_value(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "authorization"
+    reach = Reach(headers_from={"Authorization": str(secret)}, services=("*/*",))
+    server = ScriptedApiServer(Answer(), Answer(), Answer())
+    unread = "a header file of its detector cannot be read"
+    async with server.serve(), prober(server.url, reach, timeout_s=0.4) as asking:
+        with hanging(secret):
+            assert (await asking.probe(search())).failure is Failure.TIMEOUT
+            assert (await asking.probe(search())).detail == unread
+        secret.write_text("Bearer one")
+        while (outcome := await asking.probe(search())).detail == unread:
+            pass  # the read that was given up ends on a thread, whenever that runs
+        assert outcome == await asking.probe(search()) == ALIVE
+        with hanging(secret):
+            assert (await asking.probe(search())).failure is Failure.TIMEOUT
+            assert await asking.probe(search()) == ALIVE
+    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer one"] * 3
+
+
+async def through(server: ScriptedApiServer, asked: Candidate, headers: Mapping[str, str] | None = None) -> Outcome:
+    """Probe by way of an API server."""
+    async with server.serve():
+        credentials = FixedCredentials(server.url, headers or {"Authorization": "Bearer ours"})
+        async with HttpProber(ProberOptions(5), api_server=credentials) as asking:
+            return await asking.probe(asked)
+
+
+async def test_the_api_server_is_asked_to_ask() -> None:
+    server = ScriptedApiServer(Answer(b'{"cluster_name": "logs"}'))
+    assert await through(server, search(scheme="https", identity="cluster_name")) == ALIVE
+    (asked,) = server.asked
+    assert asked.path == "/api/v1/namespaces/logging/services/https:search:9200/proxy/base/_cluster/health"
+    assert asked.headers["authorization"] == "Bearer ours"
+    assert asked.headers["host"] == server.url.rpartition("//")[2]
+
+
+async def test_a_refusal_of_the_backend_is_told_from_one_of_the_api_server() -> None:
+    backends = Answer(b'{"error": "missing credentials"}', 401)
+    assert await through(ScriptedApiServer(backends), search(statuses=(401, 403))) == Outcome(alive=True, status=401)
+
+    forbidden = status_error(403, "Forbidden", 'services "search" is forbidden')
+    outcome = await through(ScriptedApiServer(forbidden), search(statuses=(401, 403)))
+    detail = "the API server refuses services/proxy with 403"
+    assert outcome == Outcome(alive=False, detail=detail, status=403)
+
+
+async def test_a_service_that_the_api_server_cannot_reach_is_no_life() -> None:
+    outcome = await through(ScriptedApiServer(status_error(503, "ServiceUnavailable", "no endpoints")), search())
+    assert outcome == Outcome(alive=False, detail="the API server reached nothing there and answered 503", status=503)
+
+
+async def test_without_access_to_the_api_server_no_backend_is_asked() -> None:
+    class NoAccess:
+        async def current(self) -> Access:
+            raise OSError("no token")
+
+    async with HttpProber(ProberOptions(5), api_server=NoAccess()) as asking:
+        outcome = await asking.probe(search())
+    assert outcome == Outcome(alive=False, detail="there is no access to the API server")
+
+
+async def test_an_api_server_without_an_address_is_no_access() -> None:
+    async with HttpProber(ProberOptions(5), api_server=FixedCredentials("https://nowhere.invalid:6443")) as asking:
+        assert (await asking.probe(search())).detail == "there is no access to the API server"
+
+
+async def test_the_api_server_is_verified_by_its_own_authority() -> None:
+    authority = trustme.CA()
+    server = ScriptedApiServer(Answer())
+    async with server.serve(server_tls(authority)) as served:
+        context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        credentials = FixedCredentials(served.url, tls=context)
+        async with HttpProber(ProberOptions(5), api_server=credentials) as asking:
+            assert await asking.probe(search()) == ALIVE

@@ -1,0 +1,277 @@
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Final
+
+import orjson
+import pytest
+import yaml
+
+from support.api_server import Answer, ScriptedApiServer, Stream, status_error
+from toolset.commands import printers as output
+from toolset.commands.doctor import Check, examine
+from toolset.config.loader import Source
+from toolset.config.settings import Settings
+from toolset.service.permissions import needed
+
+NAMESPACE: Final = "namespace kubernaut-system"
+CONFIG_MAP: Final = "ConfigMap kubernaut-system/kubernaut-toolset-config"
+LEASE: Final = "Lease kubernaut-system/kubernaut-dynamic-toolset"
+VERSION: Final = Answer(b'{"gitVersion": "v1.36.0"}')
+USER: Final = Answer(b'{"status": {"userInfo": {"username": "jane"}}}', 201)
+THERE: Final = Answer(b"{}")
+ABSENT: Final = status_error(404, "NotFound")
+FORBIDDEN: Final = status_error(403, "Forbidden")
+BROKEN: Final = status_error(503)
+ALLOWED: Final = Answer(b'{"status": {"allowed": true}}', 201)
+DENIED: Final = Answer(b'{"status": {"allowed": false}}', 201)
+COUNT: Final = len(needed(Settings()))
+ELECTION: Final = {"TOOLSET_ELECTION__ENABLED": "true", "TOOLSET_ELECTION__RETRY_PERIOD": "1ms"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def examined(
+    folder: Path,
+    *,
+    version: Answer | Stream = VERSION,
+    user: Answer = USER,
+    namespace: Answer = THERE,
+    config_map: Answer = ABSENT,
+    leases: tuple[Answer, ...] = (ABSENT,),
+    environment: Mapping[str, str] | None = None,
+    reviews: tuple[Answer, ...] = (),
+) -> dict[str, Check]:
+    """Return what the doctor finds where the API server answers like this; by default it allows everything."""
+    given = dict(environment or {})
+    answers = reviews or (ALLOWED,) * len(needed(Source(environment=given).parse("")))
+    server = ScriptedApiServer(version, user, namespace, *answers, config_map, *leases)
+    async with server.serve():
+        config = folder / "kubeconfig"
+        content = {
+            "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "one", "user": "me"}}],
+            "clusters": [{"name": "one", "cluster": {"server": server.url}}],
+            "users": [{"name": "me", "user": {"token": "secret"}}],
+        }
+        config.write_text(yaml.safe_dump(content))
+        source = Source(environment=given | {"TOOLSET_KUBE__KUBECONFIG": str(config)})
+        return {each.subject: each async for each in examine(source)}
+
+
+def at(seconds: float) -> str:
+    return format_datetime(datetime.now(timezone.utc) + timedelta(seconds=seconds), usegmt=True)
+
+
+def dated(date: str) -> Answer:
+    return Answer(VERSION.body, headers={"Date": date})
+
+
+def config_map(**annotations: str) -> Answer:
+    named = {f"kubernaut.io/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    return Answer(orjson.dumps({"metadata": {"name": "kubernaut-toolset-config", "annotations": named}}))
+
+
+def lease(version: str = "1", *, renewed_s: float = 0.0, holder: str = "pod-1", renewed: str = "") -> Answer:
+    then = datetime.now(timezone.utc) + timedelta(seconds=renewed_s)
+    spec = {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": 15,
+        "renewTime": renewed or then.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    name = {"name": "kubernaut-dynamic-toolset", "namespace": "kubernaut-system", "resourceVersion": version}
+    return Answer(orjson.dumps({"metadata": name, "spec": spec}))
+
+
+async def test_where_all_is_well_every_check_says_so(tmp_path: Path) -> None:
+    found = await examined(tmp_path)
+    assert [*found][:5] == ["settings", "API server", "clock", "credentials", NAMESPACE]
+    assert [*found][5 + COUNT :] == [CONFIG_MAP, LEASE]
+    assert {check.state for check in found.values()} == {"ok"}
+    assert found["API server"].detail.startswith("Kubernetes v1.36.0 answers within ")
+    assert found["credentials"].detail == "the API server knows us as jane"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "detail"),
+    [
+        pytest.param(0.0, "ok", "ours and that of the API server agree", id="the same"),
+        pytest.param(3.0, "ok", "ours and that of the API server agree", id="nearly the same"),
+        pytest.param(-60.0, "problem", "s ahead of that of the API server", id="ahead"),
+        pytest.param(60.0, "problem", "s behind that of the API server", id="behind"),
+    ],
+)
+async def test_a_clock_that_differs_is_a_problem(tmp_path: Path, seconds: float, state: str, detail: str) -> None:
+    clock = (await examined(tmp_path, version=dated(at(seconds))))["clock"]
+    assert (clock.state, detail in clock.detail) == (state, True)
+
+
+async def test_a_server_that_does_not_say_the_time_leaves_that_open(tmp_path: Path) -> None:
+    assert (await examined(tmp_path, version=dated("yesterday")))["clock"].state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("version", "detail"),
+    [
+        pytest.param(FORBIDDEN, "it answers (the API server answered 403", id="it does not tell everybody"),
+        pytest.param(Answer(b"<html>"), "Kubernetes of an unknown version", id="a proxy's page"),
+        pytest.param(Answer(b"{}"), "Kubernetes of an unknown version", id="none"),
+    ],
+)
+async def test_the_version_is_shown_where_it_is_told(tmp_path: Path, version: Answer, detail: str) -> None:
+    server = (await examined(tmp_path, version=version))["API server"]
+    assert (server.state, server.detail.startswith(detail)) == ("ok", True)
+
+
+async def test_a_server_that_does_not_answer_ends_the_examination(tmp_path: Path) -> None:
+    found = await examined(tmp_path, version=Stream([], end="cut"))
+    assert [*found] == ["settings", "API server"]
+    assert found["API server"].state == "problem"
+    assert "network policy" in found["API server"].remedy
+
+
+@pytest.mark.parametrize(
+    ("user", "state", "detail", "goes_on"),
+    [
+        pytest.param(ABSENT, "ok", "the API server takes them", True, id="before Kubernetes 1.28"),
+        pytest.param(status_error(401), "problem", "the API server answered 401", False, id="refused"),
+        pytest.param(BROKEN, "unknown", "the API server answered 503", True, id="broken"),
+    ],
+)
+async def test_credentials_that_are_refused_end_the_examination(
+    tmp_path: Path, user: Answer, state: str, detail: str, goes_on: bool
+) -> None:
+    found = await examined(tmp_path, user=user)
+    assert (found["credentials"].state, found["credentials"].detail.startswith(detail)) == (state, True)
+    assert (NAMESPACE in found) is goes_on
+
+
+ACCOUNT: Final = Answer(b'{"status": {"userInfo": {"username": "system:serviceaccount:kubernaut-system:us"}}}', 201)
+
+
+@pytest.mark.parametrize(
+    ("user", "namespace", "state", "detail"),
+    [
+        pytest.param(USER, THERE, "ok", "it is there", id="there"),
+        pytest.param(USER, ABSENT, "problem", "there is none", id="absent"),
+        pytest.param(ACCOUNT, FORBIDDEN, "ok", "our ServiceAccount is in it", id="seen from within"),
+        pytest.param(USER, FORBIDDEN, "unknown", "whether there is one cannot be seen", id="not to be seen"),
+        pytest.param(USER, BROKEN, "unknown", "the API server answered 503", id="broken"),
+    ],
+)
+async def test_the_namespace_has_to_be_there(
+    tmp_path: Path, user: Answer, namespace: Answer, state: str, detail: str
+) -> None:
+    check = (await examined(tmp_path, user=user, namespace=namespace))[NAMESPACE]
+    assert (check.state, check.detail.startswith(detail)) == (state, True)
+    assert (check.remedy == "kubectl create namespace kubernaut-system") is (state == "problem")
+
+
+@pytest.mark.parametrize(
+    ("answer", "instance", "state", "detail"),
+    [
+        pytest.param(ABSENT, "", "ok", "there is none yet; the service makes it", id="none"),
+        pytest.param(config_map(), "green", "ok", "it is there", id="nobody's"),
+        pytest.param(config_map(instance="green"), "green", "ok", "kept by green", id="ours"),
+        pytest.param(config_map(instance="blue"), "", "ok", "kept by blue", id="whose is not known"),
+        pytest.param(config_map(instance="blue"), "green", "problem", "another installation keeps it", id="another's"),
+        pytest.param(
+            config_map(overrides_error="line 1"), "", "problem", "overrides.yaml in it is ignored", id="error"
+        ),
+        pytest.param(FORBIDDEN, "", "unknown", "the API server answered 403", id="not to be seen"),
+        pytest.param(Answer(b"<html>"), "", "unknown", "JSON is malformed", id="a proxy's page"),
+    ],
+)
+async def test_the_config_map_says_who_keeps_it(
+    tmp_path: Path, answer: Answer, instance: str, state: str, detail: str
+) -> None:
+    check = (await examined(tmp_path, config_map=answer, environment={"TOOLSET_OUTPUT__INSTANCE": instance}))[
+        CONFIG_MAP
+    ]
+    assert (check.state, check.detail.startswith(detail)) == (state, True)
+    assert bool(check.remedy) is (state == "problem")
+
+
+@pytest.mark.parametrize(
+    ("answers", "elects", "state", "detail"),
+    [
+        pytest.param(lambda: (lease(),), True, "ok", "pod-1 holds it, and renewed it ", id="held"),
+        pytest.param(lambda: (lease(holder=""),), True, "ok", "nobody holds it", id="released"),
+        pytest.param(lambda: (FORBIDDEN,), True, "unknown", "the API server answered 403", id="not to be seen"),
+        pytest.param(lambda: (FORBIDDEN,), False, "ok", "not used: `election.enabled` is off", id="not used"),
+        pytest.param(lambda: (lease(),), False, "problem", "pod-1 holds it", id="held though there is no election"),
+        pytest.param(
+            lambda: (lease(renewed_s=-60), lease("2")), True, "ok", "pod-1 holds it", id="a holder whose clock is wrong"
+        ),
+        pytest.param(
+            lambda: (lease(renewed_s=-60), lease()), True, "problem", "pod-1 renewed it ", id="its holder is gone"
+        ),
+        pytest.param(lambda: (lease(renewed_s=-60), ABSENT), True, "problem", "pod-1 renewed it ", id="and so is it"),
+        pytest.param(
+            lambda: (lease(renewed_s=-60), BROKEN),
+            True,
+            "unknown",
+            "the API server answered 503",
+            id="not to be seen again",
+        ),
+        pytest.param(lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder is gone", id="left behind"),
+        pytest.param(
+            lambda: (lease(renewed="noon"), lease()),
+            True,
+            "problem",
+            "pod-1 renewed it nobody knows when",
+            id="no time",
+        ),
+    ],
+)
+async def test_a_lease_shows_whether_its_holder_lives(
+    tmp_path: Path, answers: Callable[[], tuple[Answer, ...]], elects: bool, state: str, detail: str
+) -> None:
+    given = ELECTION | {"TOOLSET_ELECTION__ENABLED": str(elects).lower()}
+    check = (await examined(tmp_path, leases=answers(), environment=given))[LEASE]
+    assert (check.state, check.detail.startswith(detail)) == (state, True)
+    assert bool(check.remedy) is (state == "problem")
+
+
+async def test_what_was_answered_counts_though_the_next_question_is_not(tmp_path: Path) -> None:
+    found = await examined(tmp_path, reviews=(ALLOWED, DENIED, BROKEN))
+    first, second, third = [*found.values()][5:8]
+    assert (first.state, second.state, bool(second.remedy)) == ("ok", "problem", True)
+    unseen = f"the API server cannot be asked about {COUNT - 2} of them: the API server answered 503"
+    assert (third.subject, third.state, third.detail.startswith(unseen)) == ("permissions", "unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "subjects"),
+    [
+        pytest.param({"TOOLSET_HEALTH__TIMEOUT": "soon"}, ["settings"], id="a value"),
+        pytest.param({"TOOLSET_ELECTION__LEASE_DURATION": "1s"}, ["settings"], id="values that do not fit"),
+        pytest.param({"TOOLSET_KUBE__KUBECONFIG": "/nowhere"}, ["settings", "credentials"], id="no credentials"),
+    ],
+)
+async def test_without_settings_or_credentials_nothing_is_asked(
+    environment: Mapping[str, str], subjects: list[str]
+) -> None:
+    found = [each async for each in examine(Source(environment=environment))]
+    assert [each.subject for each in found] == subjects
+    assert (found[-1].state, bool(found[-1].remedy)) == ("problem", True)
+
+
+def test_a_check_is_one_line_and_its_remedy_another() -> None:
+    well = Check("clock", "ok", "agrees")
+    ill = Check("may \x1b[2J", "problem", "not\nallowed", "add")
+    assert output.as_check(well, colour=False) == "ok       clock: agrees\n"
+    assert output.as_check(ill, colour=True) == (
+        "\x1b[31mproblem\x1b[0m  may \\x1b[2J: not\\x0aallowed\n         remedy: add\n"
+    )
+    unseen = Check("namespace", "unknown", "cannot be seen")
+    assert output.diagnosis([well]) == "\n1 check, no problem\n"
+    assert output.diagnosis([well, unseen]) == "\n2 checks, no problem, 1 that could not be seen\n"
+    assert output.diagnosis([well, ill, ill]) == "\n3 checks, 2 problems\n"
+    assert orjson.loads(output.as_checks([well])) == [
+        {"subject": "clock", "state": "ok", "detail": "agrees", "remedy": ""}
+    ]

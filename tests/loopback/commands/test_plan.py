@@ -1,0 +1,208 @@
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import orjson
+import pytest
+
+from support.api_server import Answer, ScriptedApiServer, page, status_error
+from toolset.adapters.kube.watch import source
+from toolset.commands.manifests import Manifests
+from toolset.commands.plan import Report, plan_cluster, plan_manifests
+from toolset.config.loader import load
+from toolset.config.settings import Settings
+from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.publishing.plan import FIELD_MANAGER
+from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError, ToolsetError
+from toolset.model import ConfigMap, ConfigMapMeta, FieldsEntry, Key, Service, ServiceMeta, ServicePort, ServiceSpec
+from toolset.sim import EmbeddedCluster
+from toolset.sim.cluster import kubeconfig
+
+TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
+PROMETHEUS = Key("monitoring", "prometheus")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def settings(**flags: object) -> Settings:
+    return load("", {}, {name.replace("__", "."): value for name, value in flags.items()})
+
+
+def service(name: str = "prometheus", port: int = 9090) -> Service:
+    return Service(
+        ServiceMeta(name=name, namespace="monitoring", uid=f"uid-{name}"),
+        ServiceSpec(cluster_ip="10.0.0.1", selector={"app": name}, ports=(ServicePort(port, "web"),)),
+    )
+
+
+async def planned(
+    *services: Service, current: ConfigMap | None = None, asked: Settings | None = None, healthy: bool = True
+) -> Report:
+    found = Manifests(services, {TARGET: current} if current else {})
+    return await plan_manifests(asked or settings(), found, assume_healthy=healthy)
+
+
+def live(report: Report, data: Mapping[str, str] | None = None) -> ConfigMap:
+    """Return what the ConfigMap is once ``report`` has been applied, or the same with other data."""
+    applied = orjson.loads(report.manifest)
+    metadata = applied["metadata"]
+    ours: dict[str, object] = {f"f:{part}": _fields(metadata[part]) for part in ("annotations", "labels")}
+    fields: dict[str, object] = {"f:data": _fields(applied["data"]), "f:metadata": ours}
+    return ConfigMap(
+        ConfigMapMeta(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            labels=metadata["labels"],
+            annotations=metadata["annotations"],
+            managed_fields=(FieldsEntry(FIELD_MANAGER, "Apply", fields),),
+        ),
+        dict(applied["data"]) if data is None else dict(data),
+    )
+
+
+def _fields(names: Iterable[str]) -> dict[str, object]:
+    return {f"f:{name}": {} for name in names}
+
+
+async def test_a_service_becomes_an_entry() -> None:
+    report = await planned(service(), service("web-shop", 80))
+
+    assert [found.key for found in report.candidates] == [PROMETHEUS]
+    assert isinstance(report.verdicts[PROMETHEUS], Candidate)
+    assert report.verdicts[Key("monitoring", "web-shop")] == Rejected(Reason.NO_MATCH)
+    assert report.change is not None
+    assert "prometheus-toolset.yaml" in report.change.written
+    assert "+++ planned/prometheus-toolset.yaml" in report.diff
+    assert "--- /dev/null" in report.diff
+
+
+async def test_what_has_been_applied_needs_no_change() -> None:
+    first = await planned(service())
+
+    report = await planned(service(), current=live(first))
+
+    assert (report.change, report.diff) == (None, ())
+
+
+async def test_what_an_installation_has_applied_needs_no_change_from_elsewhere() -> None:
+    first = await planned(service(), asked=settings(output__instance="system:serviceaccount:a:b"))
+
+    report = await planned(service(), current=live(first))
+
+    assert (report.change, report.diff) == (None, ())
+
+
+async def test_a_tool_that_is_gone_is_removed() -> None:
+    first = await planned(service())
+
+    report = await planned(current=live(first))
+
+    assert report.change is not None
+    assert report.change.removed == ("prometheus-toolset.yaml",)
+    assert "--- live/prometheus-toolset.yaml" in report.diff
+    assert "+++ /dev/null" in report.diff
+
+
+async def test_a_changed_entry_shows_both_sides() -> None:
+    first = await planned(service())
+    data = live(first).entries | {"prometheus-toolset.yaml": "edited\n"}
+
+    report = await planned(service(), current=live(first, data))
+
+    assert "--- live/prometheus-toolset.yaml" in report.diff
+    assert "-edited" in report.diff
+
+
+async def test_candidates_are_in_the_order_of_their_keys() -> None:
+    report = await planned(service("prometheus-server"), service())
+
+    assert [found.key.name for found in report.candidates] == ["prometheus", "prometheus-server"]
+
+
+async def test_settings_without_health_probe_nothing() -> None:
+    report = await planned(service(), asked=settings(health__enabled=False), healthy=False)
+
+    assert isinstance(report.verdicts[PROMETHEUS], Candidate)
+    assert not report.health_enabled
+
+
+@pytest.mark.parametrize(("code", "published"), [(200, True), (503, False)])
+async def test_candidates_are_probed(code: int, *, published: bool) -> None:
+    async with ScriptedApiServer(Answer(b"", code)).serve() as backend:
+        moved = {"prometheus.monitoring.svc.cluster.local:9090": backend.url.removeprefix("http://")}
+        report = await planned(service(), asked=settings(health__connect_to=moved), healthy=False)
+
+    verdict = report.verdicts[PROMETHEUS]
+    assert isinstance(verdict, Candidate) is published
+    assert published or verdict == Rejected(Reason.UNHEALTHY, f"answered {code}", "prometheus")
+
+
+def reaching(folder: Path, url: str) -> Settings:
+    """Return settings whose kubeconfig leads to ``url``."""
+    file = folder / "config"
+    file.write_text(kubeconfig(url))
+    return settings(kube__kubeconfig=str(file))
+
+
+@pytest.mark.parametrize("current", [None, {"foreign": "x"}], ids=["no ConfigMap", "a ConfigMap of somebody else"])
+async def test_a_cluster_is_listed_page_by_page_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, current: dict[str, str] | None
+) -> None:
+    monkeypatch.setattr(source, "PAGE_SIZE", 1)
+    async with EmbeddedCluster() as cluster:
+        for namespace in ("monitoring", TARGET.namespace):
+            cluster.create("Namespace", {"metadata": {"name": namespace}})
+        for name in ("prometheus-server", "prometheus"):
+            spec = {"selector": {"app": name}, "ports": [{"port": 9090}]}
+            cluster.create("Service", {"metadata": {"name": name, "namespace": "monitoring"}, "spec": spec})
+        if current is not None:
+            metadata = {"name": TARGET.name, "namespace": TARGET.namespace}
+            cluster.create("ConfigMap", {"metadata": metadata, "data": current})
+        version = cluster.store.version
+        report = await plan_cluster(reaching(tmp_path, cluster.url), assume_healthy=True)
+
+        assert cluster.store.version == version
+    assert [found.key.name for found in report.candidates] == ["prometheus", "prometheus-server"]
+    assert report.change is not None
+    assert report.change.removed == ()
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        pytest.param([status_error(403, "Forbidden")], ForbiddenError, id="refuses"),
+        pytest.param([page([], token="t"), status_error(410, "Expired")], OutOfSyncError, id="forgets half way"),
+    ],
+)
+async def test_a_cluster_that_does_not_answer_is_an_error(
+    tmp_path: Path, answers: list[Answer], error: type[ToolsetError]
+) -> None:
+    async with ScriptedApiServer(*answers).serve() as server:
+        with pytest.raises(error):
+            await plan_cluster(reaching(tmp_path, server.url), assume_healthy=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        pytest.param(page([{"metadata": {"name": "monitoring", "deletionTimestamp": "x"}}]), "Terminating", id="ends"),
+        pytest.param(status_error(403, "Forbidden"), "Published", id="may not be seen"),
+    ],
+)
+async def test_a_namespace_that_is_being_deleted_counts_where_it_may_be_seen(
+    tmp_path: Path, answer: Answer, found: str
+) -> None:
+    spec = {"selector": {"app": "grafana"}, "ports": [{"port": 3000}]}
+    service = {"metadata": {"name": "grafana", "namespace": "monitoring"}, "spec": spec}
+    async with ScriptedApiServer(page([service]), answer, page([])).serve() as server:
+        report = await plan_cluster(reaching(tmp_path, server.url), assume_healthy=True)
+
+    (verdict,) = report.verdicts.values()
+    assert (verdict.reason.word if isinstance(verdict, Rejected) else "Published") == found
+
+
+async def test_a_cluster_without_credentials_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match="there is no such file"):
+        await plan_cluster(settings(kube__kubeconfig="/nowhere"), assume_healthy=True)

@@ -1,0 +1,177 @@
+"""What the service waits for and what it can do without, where the API server refuses it or is silent about it."""
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, Literal
+
+import anyio
+import pytest
+from aiohttp import web
+from trio.testing import MockClock
+from typing_extensions import override
+
+from support.api_server import FixedCredentials, line, status
+from support.background import running
+from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.watch.wire import END_OF_LIST
+from toolset.adapters.metrics import Metrics
+from toolset.config.loader import load
+from toolset.config.settings import Settings
+from toolset.errors import InvalidError, UnavailableError
+from toolset.model import namespace_key
+from toolset.service import informers
+from toolset.service.informers import Informers
+
+NAMESPACES: Final = "/api/v1/namespaces"
+KINDS: Final = {"services": "Service", "configmaps": "ConfigMap", "namespaces": "Namespace"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Server:
+    """An API server with one Namespace, `a`, that streams lists; ``namespaces`` says what it does about Namespaces."""
+
+    def __init__(self, namespaces: Literal["listed", "refused", "silent"]) -> None:
+        self.namespaces = namespaces
+        self.asked: list[str] = []
+
+    @asynccontextmanager
+    async def informers(self, settings: Settings) -> AsyncGenerator[Informers]:
+        """Give informers that run inside the block."""
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            async with KubeTransport(FixedCredentials(url), "test") as kube:
+                made = Informers(settings, kube, Metrics("1"))
+                async with running(made.run):
+                    yield made
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        is_odd = request.path == NAMESPACES
+        if is_odd and self.namespaces == "refused":
+            return web.json_response(status(403, "Forbidden", "namespaces is forbidden"), status=403)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if not is_odd or self.namespaces == "listed":
+            kind = KINDS[request.path.rpartition("/")[2]]
+            if is_odd:
+                metadata = {"name": "a", "uid": "u", "resourceVersion": str(len(self.asked))}
+                await response.write(line("ADDED", {"kind": kind, "metadata": metadata}))
+            end = {"resourceVersion": str(len(self.asked)), "annotations": {END_OF_LIST: "true"}}
+            await response.write(line("BOOKMARK", {"kind": kind, "metadata": end}))
+        await anyio.sleep(math.inf)
+        return response
+
+
+async def test_a_service_that_may_list_namespaces_begins_with_them() -> None:
+    server = Server("listed")
+    async with server.informers(Settings()) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+        assert made.namespaces.get(namespace_key("a")) is not None
+        listed = made.namespaces.version
+        with anyio.fail_after(5):
+            await made.refresh()
+        assert made.namespaces.version != listed
+
+
+async def test_a_service_that_is_refused_namespaces_is_neither_late_nor_ever_unwell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(informers, "NAMESPACES_WITHIN_S", 3600.0)
+    monkeypatch.setattr(informers, "CONTACT_LOST_S", 1.0)  # less than the machine is up
+    settings = load("controller: {retry_base: 5ms, retry_cap: 10ms}", {}, {})
+    server = Server("refused")
+    async with server.informers(settings) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+            await made.refresh()
+            while server.asked.count(NAMESPACES) < 3:  # noqa: ASYNC110 - a real server tells nobody what it was asked
+                await anyio.sleep(0.005)
+        assert (made.unsynced(), made.out_of_contact(), made.stuck()) == ("", "", "")
+        assert not made.namespaces.is_synced
+
+
+async def test_a_server_that_is_silent_about_namespaces_delays_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(informers, "NAMESPACES_WITHIN_S", 0.05)
+    server = Server("listed")
+    async with server.informers(Settings()) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+            server.namespaces = "silent"
+            await made.refresh()
+        assert (made.unsynced(), made.out_of_contact(), made.stuck()) == ("", "", "")
+    async with server.informers(Settings()) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+        assert (made.unsynced(), made.out_of_contact(), made.stuck()) == ("", "", "")
+
+
+async def test_where_some_namespaces_are_watched_namespaces_are_not_asked_for() -> None:
+    server = Server("listed")
+    async with server.informers(load("discovery: {watch_namespaces: [a, b]}", {}, {})) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+            await made.refresh()
+        assert NAMESPACES not in server.asked
+        assert not made.namespaces.is_synced
+
+
+class Outage(KubeTransport):
+    """An API server that nobody reaches, or one that takes a list and leaves it at that."""
+
+    def __init__(self, *, silent: bool) -> None:
+        super().__init__(FixedCredentials("http://127.0.0.1:9"), "test")
+        self._silent = silent
+
+    @override
+    async def send(self, request: Request, *, timeout_s: float = math.inf) -> bytes:
+        await anyio.sleep(math.inf if self._silent else 0)
+        raise UnavailableError("refused")
+
+    @override
+    @asynccontextmanager
+    async def lines(self, request: Request, *, idle_s: float, begin_s: float = 0.0) -> AsyncGenerator[LineReader]:
+        yield self._fail()
+
+    def _fail(self) -> LineReader:
+        raise InvalidError("lists are not streamed") if self._silent else UnavailableError("refused")
+
+
+def in_virtual_time() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=[""])
+
+
+@in_virtual_time()
+@pytest.mark.parametrize("cap", ["30s", "5m"])
+async def test_an_outage_is_no_reason_to_restart_however_seldom_a_request_is_tried_again(cap: str) -> None:
+    made = Informers(load(f"controller: {{retry_cap: {cap}}}", {}, {}), Outage(silent=False), Metrics("1"))
+    async with running(made.run):
+        for _ in range(200):
+            await anyio.sleep(30)
+            assert made.stuck() == ""
+
+
+@in_virtual_time()
+@pytest.mark.parametrize(("cap", "after_s"), [("10ms", 210), ("30s", 210), ("5m", 750)])
+async def test_a_reflector_that_does_not_turn_any_more_is_a_reason_to_restart(cap: str, after_s: int) -> None:
+    made = Informers(load(f"controller: {{retry_cap: {cap}}}", {}, {}), Outage(silent=True), Metrics("1"))
+    await anyio.sleep(1)
+    async with running(made.run):
+        await anyio.sleep(after_s)
+        assert made.stuck() == ""
+        await anyio.sleep(1)
+        assert made.stuck() == f"a reflector has made no attempt for {after_s + 1} s"

@@ -1,0 +1,491 @@
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toolset
+from toolset.config.durations import Duration
+from toolset.config.loader import load
+from toolset.config.options import detectors, doubts, elector_options, identity
+from toolset.config.settings import Settings
+from toolset.errors import SettingsError
+from toolset.runtime.election import ElectorOptions
+
+
+def settings(
+    text: str = "", environment: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> Settings:
+    return load(text, environment or {}, flags or {}, source="toolset.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("5m", 300.0, id="minutes"),
+        pytest.param("30s", 30.0, id="seconds"),
+        pytest.param("1m30s", 90.0, id="both"),
+        pytest.param("1h1m1s1ms", 3661.001, id="all"),
+        pytest.param("250ms", 0.25, id="milliseconds"),
+        pytest.param("0.5s", 0.5, id="a part of a second"),
+        pytest.param("0s", 0.0, id="nothing"),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert Duration.parse(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("30", id="no unit"),
+        pytest.param("-5s", id="negative"),
+        pytest.param("5 s", id="a space"),
+        pytest.param("1s1m", id="units in the wrong order"),
+        pytest.param(30, id="a number"),
+        pytest.param(None, id="nothing"),
+    ],
+)
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="Expected a duration"):
+        Duration.parse(text)
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 999))
+def test_every_duration_that_is_written_is_read_back(hours: int, minutes: int, seconds: int, millis: int) -> None:
+    text = f"{hours}h{minutes}m{seconds}s{millis}ms"
+    assert Duration.parse(text) == pytest.approx(hours * 3600 + minutes * 60 + seconds + millis / 1000)
+
+
+def test_the_defaults_are_those_of_the_plan() -> None:
+    found = settings()
+    assert found == Settings()
+    assert (found.target.namespace, found.target.name) == ("kubernaut-system", "kubernaut-toolset-config")
+    assert (found.controller.resync, found.controller.reconcile, found.health.timeout) == (300.0, 30.0, 5.0)
+
+
+def test_a_file_sets_values_of_every_form() -> None:
+    found = settings("""
+target: {name: other}
+discovery:
+  namespaces: [team-*, ops]
+  external_endpoints: true
+health:
+  timeout: 2s
+  concurrency: 8
+  connect_to: {"a:80": "127.0.0.1:1"}
+output:
+  grafana_api_key_env: {monitoring/grafana: GRAFANA_API_KEY}
+log: {level: debug}
+server:
+""")
+    assert found.target.name == "other"
+    assert found.discovery.namespaces == ("team-*", "ops")
+    assert found.discovery.external_endpoints
+    assert (found.health.timeout, found.health.concurrency) == (2.0, 8)
+    assert found.health.connect_to == {"a:80": "127.0.0.1:1"}
+    assert found.output.grafana_api_key_env == {"monitoring/grafana": "GRAFANA_API_KEY"}
+    assert found.log.level == "debug"
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() -> None:
+    text = "health: {timeout: 2s, interval: 2s, rise: 2}"
+    environment = {"TOOLSET_HEALTH__TIMEOUT": "3s", "TOOLSET_HEALTH__INTERVAL": "3s"}
+    found = settings(text, environment, {"health.timeout": "4s"}).health
+    assert (found.timeout, found.interval, found.rise, found.fall) == (4.0, 3.0, 2, 3)
+
+
+def test_the_environment_sets_values_of_every_form() -> None:
+    environment = {
+        "TOOLSET_HEALTH__ENABLED": "false",
+        "TOOLSET_HEALTH__CONCURRENCY": "4",
+        "TOOLSET_DISCOVERY__NAMESPACES": "[a, 'b*']",
+        "TOOLSET_CONFIG": "/etc/toolset.yaml",
+        "HOME": "/root",
+    }
+    found = settings("", environment)
+    assert (found.health.enabled, found.health.concurrency) == (False, 4)
+    assert found.discovery.namespaces == ("a", "b*")
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=value or "empty") for value in ("123", "on", "", "1:30", "*")]
+)
+def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
+    assert settings("", {"TOOLSET_KUBE__CONTEXT": value}).kube.context == value
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "flags", "message"),
+    [
+        pytest.param(
+            "healt: {}", {}, {}, "toolset.yaml: unknown setting `healt`; did you mean `health`?", id="section"
+        ),
+        pytest.param(
+            "health: {timout: 5s}",
+            {},
+            {},
+            "toolset.yaml: unknown setting `health.timout`; did you mean `health.timeout`?",
+            id="name",
+        ),
+        pytest.param(
+            "target: {zzzzz: 1}",
+            {},
+            {},
+            "toolset.yaml: unknown setting `target.zzzzz`; known are name, namespace",
+            id="a name like no other",
+        ),
+        pytest.param("5", {}, {}, "toolset.yaml: expected a mapping of sections such as `health:`", id="no mapping"),
+        pytest.param(
+            "health: 5", {}, {}, "toolset.yaml: `health` is a section; set one of its settings", id="a section's value"
+        ),
+        pytest.param(
+            "discovery: {trusted_namespaces: [monitoring]}\nhealth: {}\ndiscovery: {mode: auto}",
+            {},
+            {},
+            "toolset.yaml, line 3, column 1: `discovery` is there twice; merge the two",
+            id="a section twice",
+        ),
+        pytest.param(
+            "output:\n  credentials: {a/b: {username: A}, a/b: {password: B}}",
+            {},
+            {},
+            "toolset.yaml, line 2, column 37: `a/b` is there twice; merge the two",
+            id="a name twice, deeper down",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_OUTPUT__CREDENTIALS": "{a/b: {username: A}, a/b: {password: B}}"},
+            {},
+            "environment variable TOOLSET_OUTPUT__CREDENTIALS, line 1, column 22: `a/b` is there twice; merge the two",
+            id="a name twice in a variable",
+        ),
+        pytest.param(
+            "a: [}",
+            {},
+            {},
+            "toolset.yaml, line 1, column 5: this is not valid YAML: did not find expected node content",
+            id="not YAML",
+        ),
+        pytest.param(
+            "log:\n\tlevel: info",
+            {},
+            {},
+            "toolset.yaml, line 2, column 1: this is not valid YAML: found character that cannot start any token",
+            id="a tab",
+        ),
+        pytest.param(
+            "log: {level: info}\n---\nlog: {format: json}",
+            {},
+            {},
+            "toolset.yaml, line 2, column 1: expected one document, there is another",
+            id="two documents",
+        ),
+        pytest.param("a: \x00", {}, {}, "toolset.yaml, line 1, column 1: it holds control characters", id="not text"),
+        pytest.param(
+            "log: 2024-13-45",
+            {},
+            {},
+            "toolset.yaml, line 1, column 6: `2024-13-45` is read as a timestamp; put it into quotes",
+            id="a date",
+        ),
+        pytest.param(
+            "log: " + "[" * 1200,
+            {},
+            {},
+            "toolset.yaml, line 1, column 37: it is nested more than 32 deep",
+            id="deeper than anybody writes",
+        ),
+        pytest.param(
+            "output: {base_toolsets: {a: {config: &c {b: *c}}}}",
+            {},
+            {},
+            "toolset.yaml, line 1, column 38: anchors and aliases are not allowed; write it out",
+            id="an anchor",
+        ),
+        pytest.param(
+            'output: {base_toolsets: {a: {config: {b: "\\ud800"}}}}',
+            {},
+            {},
+            "toolset.yaml, line 1, column 45: this is not valid YAML: found invalid Unicode character escape code",
+            id="half of a character",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH__TIMOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH__TIMOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
+            id="a variable's name",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH: `health` is a section; set one of its settings",
+            id="a variable for a section",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HELTH__TIMEOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HELTH__TIMEOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
+            id="a variable for a section that is none",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH_TIMEOUT": "5s"},
+            {},
+            "environment variable TOOLSET_HEALTH_TIMEOUT: there is no such setting;"
+            " did you mean TOOLSET_HEALTH__TIMEOUT?",
+            id="a variable with one underscore where two belong",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_TARGET__ZZZZZ": "5s"},
+            {},
+            "environment variable TOOLSET_TARGET__ZZZZZ: unknown setting `target.zzzzz`; known are name, namespace",
+            id="a variable like no other",
+        ),
+        pytest.param(
+            "",
+            {"TOOLSET_HEALTH__CONNECT_TO": "{"},
+            {},
+            "environment variable TOOLSET_HEALTH__CONNECT_TO, line 2, column 1: this is not valid YAML:"
+            " did not find expected node content",
+            id="a variable that is not YAML",
+        ),
+        pytest.param(
+            "",
+            {},
+            {"health.timout": "5s"},
+            "command line: unknown setting `health.timout`; did you mean `health.timeout`?",
+            id="flag",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_the_remedy(
+    text: str, environment: dict[str, str], flags: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text, environment, flags)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("health: {timeout: 5}", "`health.timeout`: .*duration such as `30s`", id="a number as duration"),
+        pytest.param("health: {timeout: }", "`health.timeout`: .*duration such as `30s`", id="nothing as duration"),
+        pytest.param("health: {interval: 0s}", "`health.interval`: .*more than `0s`", id="an interval that spins"),
+        pytest.param(
+            "controller: {reconcile: 0s}", "`controller.reconcile`: .*more than `0s`", id="a resync that spins"
+        ),
+        pytest.param("health: {concurrency: 0}", "health.concurrency", id="no slot"),
+        pytest.param("health: {enabled: 5}", "health.enabled", id="a number as yes or no"),
+        pytest.param("target: {namespace: Not_A_Name}", "target.namespace", id="no name of a namespace"),
+        pytest.param("server: {port: 65536}", "server.port", id="no port"),
+        pytest.param("log: {level: loud}", "log.level", id="no level"),
+        pytest.param("output: {grafana_api_key_env: {a/b: 'x y'}}", "grafana_api_key_env", id="no variable"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"toolset.yaml: .*{words}"):
+        settings(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "log: {level: INFO}",
+            "`log.level`: Invalid enum value 'INFO'; choose one of debug, info, warning, error",
+            id="a word of some",
+        ),
+        pytest.param(
+            "output: {dialects: [holmes]}",
+            "`output.dialects[0]`: Invalid enum value 'holmes'; choose one of kubernaut, holmesgpt, json",
+            id="a word of some in a list",
+        ),
+        pytest.param(
+            "output: {credentials: {grafana: {}}}",
+            "`output.credentials.grafana`: Expected a Service as `namespace/name`",
+            id="a name in a mapping",
+        ),
+        pytest.param(
+            "output: {credentials: {a/b: {api_key: 'x y'}}}",
+            "`output.credentials.a/b.api_key`: Expected the name of an environment variable",
+            id="a value that may be left out",
+        ),
+        pytest.param(
+            "discovery: {namespaces: monitoring}",
+            "`discovery.namespaces`: Expected a list such as `[a, b]`, got `str`",
+            id="one value in the place of a list",
+        ),
+        pytest.param(
+            "health: {enabled: 1}", "`health.enabled`: Expected `true` or `false`, got `int`", id="neither yes nor no"
+        ),
+        pytest.param(
+            "health: {detectors: [grafana]}",
+            "`health.detectors`: Expected a mapping such as `{name: value}`, got `array`",
+            id="a list in the place of a mapping",
+        ),
+        pytest.param(
+            "output: {base_toolsets: {bash: {enabled: maybe}}}",
+            "`output.base_toolsets.bash.enabled`: Expected `true` or `false`, got `str`",
+            id="a value in a mapping",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{type: a}]}",
+            "`discovery.detectors[0]`: Object missing required field `product`",
+            id="a part that is missing",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_of_yaml(text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text)
+    assert str(caught.value) == f"toolset.yaml: {message}"
+
+
+def test_no_setting_explains_itself_by_a_regular_expression() -> None:
+    def metas(kind: object) -> Iterator[msgspec.Meta]:
+        if isinstance(kind, msgspec.Meta):
+            yield kind
+        inner = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+        for part in (*get_args(kind), *(field.type for field in inner)):
+            yield from metas(part)
+
+    patterns = [meta for meta in metas(Settings) if meta.pattern]
+    assert patterns
+    assert all(meta.description for meta in patterns)
+
+
+def test_every_setting_that_a_message_names_exists() -> None:
+    sections = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    known = {f"{name}.{field.name}" for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
+    places = re.compile(rf"(?<!`)`((?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_]+)*)`(?!`)")
+    source = Path(toolset.__file__).parent
+    named = {name for file in source.rglob("*.py") for name in places.findall(file.read_text("utf-8"))}
+    assert named
+    assert named <= known
+
+
+def test_a_shutdown_without_delay_is_allowed() -> None:
+    assert settings("shutdown: {delay: 0s}").shutdown.delay == 0.0
+
+
+@given(st.text(max_size=40))
+def test_no_file_leads_to_another_error_than_a_settings_error(text: str) -> None:
+    with suppress(SettingsError):
+        settings(text)
+
+
+def test_a_wrong_value_in_the_environment_is_named_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"^environment variable TOOLSET_HEALTH__TIMEOUT: `health.timeout`: "):
+        load("", {"TOOLSET_HEALTH__TIMEOUT": "5"}, {})
+
+
+DETECTOR = "discovery: {detectors: [{product: tempo, type: tempo, phrases: [tempo]%s}]}"
+
+
+def test_a_detector_of_ones_own_has_the_schema_of_the_built_in_ones() -> None:
+    found = settings(DETECTOR % ", port: {numbers: [3200]}, check: {path: /ready, statuses: [401]}")
+    (tempo,) = found.discovery.detectors
+    assert (tempo.product, tempo.port.numbers, tempo.check.path) == ("tempo", (3200,), "/ready")
+
+
+def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_ones() -> None:
+    names = [detector.product for detector in detectors(Settings())]
+    text = "discovery: {disabled_detectors: [cortex], detectors: [{product: grafana, type: grafana, phrases: [g]}]}"
+    mine = [detector.product for detector in detectors(settings(text))]
+    assert mine == ["grafana", *(name for name in names if name not in {"grafana", "cortex"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            DETECTOR % ", prot: {}",
+            "unknown setting `discovery.detectors[0].prot`; did you mean `discovery.detectors[0].port`?",
+            id="a name",
+        ),
+        pytest.param(
+            DETECTOR % ", port: {nmes: [a]}",
+            "unknown setting `discovery.detectors[0].port.nmes`; did you mean `discovery.detectors[0].port.names`?",
+            id="a name deeper down",
+        ),
+        pytest.param(
+            DETECTOR % ", port: {names: [3]}",
+            "`discovery.detectors[0].port.names[0]`: Expected `str`, got `int`",
+            id="a value deeper down",
+        ),
+        pytest.param(DETECTOR % ", path: x", "`path`: expected an absolute path without a trailing slash", id="a path"),
+        pytest.param(DETECTOR % ", check: {path: x}", "`check.path`: expected an absolute path", id="a probe path"),
+        pytest.param(
+            DETECTOR % ", known_ports: [{name: a, number: 1}]", "`known_ports` need `check.identity`", id="no proof"
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: kubernetes, phrases: [a]}]}",
+            "`discovery.detectors[0]` (a): `type`: `kubernetes` is taken; choose another word",
+            id="a type that is taken",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b}]}",
+            "(a): it can match nothing; give it `phrases`",
+            id="empty",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b, keys: [x]}, {product: a, type: b, keys: [y]}]}",
+            "`discovery.detectors[1]` (a): there is another one of this product",
+            id="twice",
+        ),
+        pytest.param(
+            "discovery: {disabled_detectors: [cortx]}",
+            "`discovery.disabled_detectors`: no detector is called `cortx`; did you mean `cortex`?",
+            id="an unknown product",
+        ),
+    ],
+)
+def test_a_wrong_detector_is_named_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(text)
+    assert str(caught.value).startswith("toolset.yaml: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        pytest.param("health: {detectors: {elasticsaerch: {}}}", ["elasticsearch"], id="letters in another order"),
+        pytest.param("health: {detectors: {thanos: {}}}", ["thanos-query"], id="half of a name"),
+        pytest.param("health: {detectors: {elasticsearch: {}, thanos-query: {}}}", [], id="products"),
+        pytest.param("health: {detectors: {loki: {}}}", [], id="a custom type"),
+        pytest.param(
+            "discovery: {detectors: [{product: grafana-lab, type: graphs, phrases: [a]}]}\n"
+            "health: {detectors: {grafana-lab: {}, graphs: {}}}",
+            [],
+            id="a product and a type of one's own",
+        ),
+    ],
+)
+def test_a_product_that_is_nearly_a_known_one_is_in_doubt(text: str, meant: list[str]) -> None:
+    assert [doubt.rpartition("did you mean ")[2] for doubt in doubts(settings(text))] == [f"`{one}`?" for one in meant]
+
+
+def test_the_times_of_an_election_have_to_fit_together() -> None:
+    wrong = settings("election: {lease_duration: 5s}")
+    with pytest.raises(SettingsError, match=r"^settings `election`: "):
+        elector_options(wrong)
+    assert elector_options(Settings()) == ElectorOptions()
+
+
+def test_every_process_has_a_name_of_its_own() -> None:
+    assert identity("pod") != identity("pod")

@@ -1,0 +1,93 @@
+"""The training corpus: real Services with the right answer, kept beside the project and never copied into it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.lacking import lack
+from toolset.core.candidate import Candidate
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions, detect
+from toolset.core.detection.detector import Detector
+from toolset.core.inventory import ALIVE, Findings
+from toolset.model import Service
+
+PROJECT = Path(__file__).parents[4]
+CORPUS = PROJECT.parent / "shared" / "corpus" / "train.jsonl"
+TABLE = re.compile(r"^\| `([a-z0-9-]+)` \| ([0-9]+) \|", re.MULTILINE)
+
+
+class Case(msgspec.Struct):
+    """One line of the corpus."""
+
+    service: Service
+    expect: str
+    ambiguous: bool
+    port: int | None = None
+    accept_ports: tuple[int, ...] = ()
+    scheme: str | None = None
+    base_path: str | None = None
+    duplicate_of: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.service.key)
+
+    def is_met(self, tool: Candidate | None) -> bool:
+        """Whether the answer is wholly right: type, port, scheme and base path."""
+        if tool is None:
+            return self.expect == "none" or self.duplicate_of is not None
+        reached = tool.port in self.accept_ports and tool.scheme == self.scheme
+        return tool.type == self.expect and reached and tool.path == (self.base_path or "")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Case]:
+    if not CORPUS.exists():
+        lack("the labelled corpus of Services is missing: put it beside the checkout, as shared/corpus/train.jsonl")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").splitlines()]
+    return [case for case in msgspec.convert(lines, list[Case]) if not case.ambiguous]
+
+
+def tools(corpus: list[Case], detectors: tuple[Detector, ...]) -> dict[str, Candidate]:
+    """Return what is published when every candidate is healthy."""
+    options, findings = DetectionOptions(detectors), Findings()
+    for case in corpus:
+        verdict = detect(case.service, options)
+        findings.detected(case.service.key, verdict)
+        if isinstance(verdict, Candidate):
+            findings.probed(verdict, ALIVE)
+    return {str(tool.key): tool for tool in findings.tools()}
+
+
+def test_real_services_are_recognised_with_their_port_and_scheme(corpus: list[Case]) -> None:
+    found = tools(corpus, BUILT_IN)
+    cases = {case.name: case for case in corpus}
+    backends = {case.name for case in corpus if case.expect != "none" and not case.duplicate_of}
+    right = {name for name, tool in found.items() if cases[name].expect == tool.type}
+    covered = {cases[name].duplicate_of or name for name in right} | right
+    reached = [
+        found[name].port in cases[name].accept_ports and found[name].scheme == cases[name].scheme for name in right
+    ]
+    assert len(right) / len(found) >= 0.99
+    assert len(backends & covered) / len(backends) >= 0.97
+    assert sum(reached) / len(reached) >= 0.99
+
+
+def test_each_rule_of_the_catalogue_decides_cases_that_no_other_does(corpus: list[Case]) -> None:
+    def met(detectors: tuple[Detector, ...]) -> set[str]:
+        found = tools(corpus, detectors)
+        return {case.name for case in corpus if case.is_met(found.get(case.name))}
+
+    everything = met(BUILT_IN)
+    lost = {
+        detector.product: len(everything - met(tuple(other for other in BUILT_IN if other is not detector)))
+        for detector in BUILT_IN
+    }
+    assert min(lost.values()) >= 1, lost
+    table = dict(TABLE.findall((PROJECT / "docs" / "detection.md").read_text("utf-8")))
+    assert table == {product: str(count) for product, count in lost.items()}, "the table in docs/detection.md is stale"

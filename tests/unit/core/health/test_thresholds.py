@@ -1,0 +1,160 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolset.core.health.thresholds import (
+    PUBLISHED,
+    PUT_OFF,
+    Failure,
+    Health,
+    Outcome,
+    Thresholds,
+    next_look_s,
+    observe,
+)
+from toolset.core.inventory import ALIVE
+
+WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
+UNKNOWN = Health()
+
+
+def after(outcomes: str, start: Health = UNKNOWN, thresholds: Thresholds = Thresholds()) -> Health:
+    """Return the health after outcomes such as ``+--``."""
+    for sign in outcomes:
+        start = observe(start, WELL if sign == "+" else SICK, thresholds)
+    return start
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "up"),
+    [
+        pytest.param("", None, id="nothing is known at first"),
+        pytest.param("+", True, id="one success makes it up"),
+        pytest.param("-", False, id="a first failure makes it down, because it was never up"),
+        pytest.param("+--", True, id="two failures do not make it down"),
+        pytest.param("+---", False, id="three failures do"),
+        pytest.param("+--+--", True, id="failures count in a row only"),
+        pytest.param("+---+", True, id="one success brings it back"),
+        pytest.param("--+-", True, id="a failure before the first success is forgotten"),
+    ],
+)
+def test_it_rises_at_the_first_success_and_falls_at_the_third_failure(outcomes: str, up: bool | None) -> None:
+    assert after(outcomes).up is up
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "up"),
+    [
+        pytest.param("+", False, id="one success is not enough"),
+        pytest.param("++", True, id="two are"),
+        pytest.param("+-+", False, id="a failure between starts the count afresh"),
+        pytest.param("++-", False, id="one failure is enough"),
+    ],
+)
+def test_thresholds_are_followed(outcomes: str, up: bool) -> None:
+    assert after(outcomes, thresholds=Thresholds(rise=2, fall=1)).up is up
+
+
+def test_a_tool_that_is_up_stays_up_after_a_success_whatever_the_rise() -> None:
+    assert after("+", start=PUBLISHED, thresholds=Thresholds(rise=5)).up is True
+
+
+def test_a_published_tool_is_not_dropped_on_its_first_failed_probe() -> None:
+    """Defect of the original: it dropped a tool on one failed probe."""
+    assert after("-", start=PUBLISHED).up is True
+    assert after("--", start=PUBLISHED).up is True
+    assert after("---", start=PUBLISHED).up is False
+
+
+def test_what_is_assumed_alive_is_up_at_once_whatever_the_rise() -> None:
+    assert observe(Health(), ALIVE, Thresholds(rise=3)).up is True
+
+
+def test_the_detail_is_that_of_the_last_failure_and_goes_with_a_success() -> None:
+    assert after("+-").detail == "answered 503"
+    assert after("+-+").detail == ""
+
+
+@given(st.text(alphabet="+-", max_size=30), st.integers(1, 5), st.integers(1, 5))
+def test_the_state_depends_on_the_last_outcomes_in_a_row(outcomes: str, rise: int, fall: int) -> None:
+    health = after(outcomes, thresholds=Thresholds(rise, fall))
+    assert health.successes == len(outcomes) - len(outcomes.rstrip("+"))
+    assert health.failures == len(outcomes) - len(outcomes.rstrip("-"))
+    if health.successes >= rise:
+        assert health.up is True
+    if health.failures >= fall:
+        assert health.up is False
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "seconds"),
+    [
+        pytest.param("+", 30.0, id="one that is well"),
+        pytest.param("+-", 1.0, id="the first failure"),
+        pytest.param("+--", 2.0, id="the second failure"),
+        pytest.param("+---", 30.0, id="one that is down"),
+        pytest.param("", 30.0, id="one that was never seen"),
+    ],
+)
+def test_a_tool_that_begins_to_fail_is_looked_at_again_soon(outcomes: str, seconds: float) -> None:
+    assert next_look_s(after(outcomes), 30.0) == seconds
+
+
+def test_a_candidate_that_was_never_up_is_looked_at_after_twice_the_time_each() -> None:
+    looks = [next_look_s(after("-" * failures), 30.0) for failures in range(1, 8)]
+    assert looks == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_the_wait_for_one_that_was_never_up_stays_a_number_however_often_it_failed() -> None:
+    assert next_look_s(Health(up=False, failures=10_000), 3600.0) == 3600.0
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        pytest.param(Health(up=False, failures=1, stranger=True), id="something else answered"),
+        pytest.param(Health(up=False, successes=1), id="it begins to answer"),
+        pytest.param(Health(up=False, failures=4, fell_s=10.0), id="it went down"),
+    ],
+)
+def test_other_candidates_that_are_down_wait_for_the_interval(health: Health) -> None:
+    assert next_look_s(health, 30.0) == 30.0
+
+
+def test_a_tool_that_is_up_in_spite_of_many_failures_waits_for_the_interval() -> None:
+    assert next_look_s(Health(up=True, failures=3), 30.0) == 30.0
+
+
+def test_a_second_look_is_never_later_than_the_interval() -> None:
+    assert next_look_s(after("+--"), 0.5) == 0.5
+
+
+def test_a_dead_backend_is_down_within_twenty_seconds_of_its_first_failure() -> None:
+    first, second = after("+-"), after("+--")
+    assert next_look_s(first, 30.0) + next_look_s(second, 30.0) + 3 * 5.0 < 20.0
+    assert after("+---").up is False
+
+
+def test_an_outcome_has_one_word() -> None:
+    assert (WELL.word, SICK.word, PUT_OFF.word) == ("alive", "failed", "put_off")
+    assert Outcome(alive=False, failure=Failure.TLS).word == "tls"
+
+
+def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
+    doubted = observe(after("+"), PUT_OFF, Thresholds())
+    assert doubted == Health(up=True, successes=1, overdue=True)
+    assert doubted.doubtful
+    assert not observe(doubted, WELL, Thresholds()).doubtful
+    assert observe(UNKNOWN, PUT_OFF, Thresholds()).up is None
+
+
+def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
+    health = PUBLISHED
+    for began_s in (10.0, 20.0, 30.0, 40.0):
+        health = observe(health, SICK, Thresholds(), began_s=began_s, now_s=began_s + 5.0)
+    assert (health.looked_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
+    assert observe(health, WELL, Thresholds(), began_s=50.0) == Health(up=True, successes=1, looked_s=50.0)
+
+
+def test_what_was_never_up_does_not_fall() -> None:
+    assert after("---").fell_s is None

@@ -1,0 +1,240 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.build import candidate
+from toolset.core.candidate import Reason
+from toolset.core.dialects.texts import Policy
+from toolset.core.overrides.overrides import (
+    NO_OVERRIDES,
+    TEXT_LIMIT_BYTES,
+    Overrides,
+    OverridesError,
+    apply,
+    follow,
+    read,
+)
+from toolset.core.strict_yaml import Mark
+
+POLICY = Policy(frozenset({"TOKEN"}))
+
+
+def valid(text: str, policy: Policy = POLICY) -> Overrides:
+    found = read(text, policy)
+    assert isinstance(found, Overrides), str(found)
+    return found
+
+
+def refused(text: str, policy: Policy = POLICY) -> OverridesError:
+    found = read(text, policy)
+    assert isinstance(found, OverridesError)
+    return found
+
+
+ALL = """\
+tools:
+  monitoring/prometheus:
+    url: https://other.example:9091/base/
+    priority: 5
+    holmesgpt: {verify_ssl: false}
+    kubernaut: {timeout: 60s}
+  monitoring/grafana: null
+  monitoring/loki: {enabled: false}
+  monitoring/tempo: {type: jaeger, health_path: /status}
+toolsets:
+  kubernetes/logs: null
+  prometheus/metrics: {config: {additional_headers: {Authorization: "Bearer {{ env.TOKEN }}"}}}
+kubernaut:
+  kubernetes: {enabled: false}
+suppress: [monitoring/jaeger]
+"""
+
+
+def test_everything_that_may_be_said_is_read() -> None:
+    found = valid(ALL)
+    assert set(found.tools) == {f"monitoring/{name}" for name in ("prometheus", "grafana", "loki", "tempo")}
+    assert found.tools["monitoring/grafana"] is None
+    assert found.toolsets["kubernetes/logs"] is None
+    assert found.kubernaut == {"kubernetes": {"enabled": False}}
+    assert found.suppress == {"monitoring/jaeger"}
+    assert found.text == ALL
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "tools:\ntoolsets:\nsuppress:", "tools: {}"])
+def test_nothing_said_changes_nothing(text: str) -> None:
+    found = valid(text)
+    assert not any((found.tools, found.toolsets, found.kubernaut, found.suppress))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message"),
+    [
+        pytest.param("tools: [", 2, 1, "not valid YAML", id="YAML"),
+        pytest.param("- a", 1, 1, "expected a map of", id="no map"),
+        pytest.param("supress: []", 1, 1, "did you mean `suppress`?", id="misspelt"),
+        pytest.param("zzz: []", 1, 1, "known are tools", id="unknown"),
+        pytest.param("tools: []", 1, 1, "expected a map", id="tools is no map"),
+        pytest.param("suppress: {}", 1, 1, "expected a list", id="suppress is no list"),
+        pytest.param("suppress:\n- a/b\n- c", 3, 3, "namespace/name", id="suppress names no Service"),
+        pytest.param("suppress: [1]", 1, 12, "namespace/name", id="suppress holds a number"),
+        pytest.param("tools:\n  Grafana: {}", 2, 3, "namespace/name", id="no Service"),
+        pytest.param("tools:\n  a/b: 1", 2, 3, "Expected `object`", id="tool is no map"),
+        pytest.param("tools:\n  a/b: {urL: x}", 2, 3, "unknown field `urL`", id="unknown field of a tool"),
+        pytest.param("tools:\n  a/b:\n    url: ftp://x", 3, 5, "matching regex", id="URL"),
+        pytest.param("tools: {a/b: {url: 'http://u:p@x'}}", 1, 15, "matching regex", id="user in the URL"),
+        pytest.param("tools: {a/b: {url: 'http://x:99999'}}", 1, 15, "1 to 65535", id="port"),
+        pytest.param("tools: {a/b: {url: 'http://x:0'}}", 1, 15, "1 to 65535", id="port 0"),
+        pytest.param("tools: {a/b: {type: kubernetes}}", 1, 15, "not a type", id="reserved type"),
+        pytest.param("tools: {a/b: {type: A}}", 1, 15, "matching regex", id="type"),
+        pytest.param('tools: {a/b: {type: "jaeger\\n"}}', 1, 15, "matching regex", id="type with a line feed"),
+        pytest.param("tools: {a/b: {health_path: a?b}}", 1, 15, "absolute path", id="health path"),
+        pytest.param("tools: {a/b: {priority: 1000000}}", 1, 15, "<= 999999", id="priority"),
+        pytest.param("tools: {a/b: {holmesgpt: {urll: x}}}", 1, 27, "would pass it over", id="no such config"),
+        pytest.param("tools: {a/b: {holmesgpt: {extra_headers: {}}}}", 1, 27, "not safe", id="unsafe config"),
+        pytest.param("tools: {a/b: {kubernaut: {x: '${HOME}'}}}", 1, 27, "HOME", id="variable"),
+        pytest.param("toolsets: {a: 1}", 1, 12, "expected a map, or null", id="toolset is no map"),
+        pytest.param("toolsets:\n  a:\n    tools: []", 3, 5, "not safe", id="tools"),
+        pytest.param("toolsets: {a: {type: mcp}}", 1, 16, "not safe", id="type mcp"),
+        pytest.param("toolsets: {bash: {enabled: true}}", 1, 12, "runs commands", id="bash"),
+        pytest.param("toolsets: {a: {llm_instructions: 'file:///x'}}", 1, 16, "file://", id="file"),
+        pytest.param(
+            "toolsets: {grafana/loki: {config: {url: x}}}", 1, 36, "did you mean `api_url`?", id="no such field"
+        ),
+        pytest.param("kubernaut: {a: {config: {command: x}}}", 1, 26, "not safe", id="command"),
+    ],
+)
+def test_a_mistake_makes_all_of_it_invalid_and_its_place_is_named(
+    text: str, line: int, column: int, message: str
+) -> None:
+    error = refused(text)
+    assert (error.line, error.column) == (line, column)
+    assert message in error.message
+    assert str(error) == f"overrides.yaml, line {line}, column {column}: {error.message}"
+
+
+def test_a_text_that_is_too_large_is_refused() -> None:
+    assert "256 KiB" in refused("#" * (TEXT_LIMIT_BYTES + 1)).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "toolsets: {a: {enabled: true, description: x, tools: [], prerequisites: [{command: id}]}}",
+        "toolsets: {bash: {enabled: true}}",
+        "toolsets: {a: {llm_instructions: 'file:///x'}}",
+    ],
+)
+def test_settings_may_allow_what_is_not_safe(text: str) -> None:
+    assert valid(text, Policy(unsafe=True)).toolsets
+
+
+def test_bash_may_always_be_turned_off() -> None:
+    assert valid("toolsets: {bash: {enabled: false}}").toolsets
+    assert valid("toolsets: {bash: null}").toolsets == {"bash": None}
+
+
+def test_the_last_valid_ones_stay_in_force() -> None:
+    first, error = follow(NO_OVERRIDES, "suppress: [a/b]", POLICY)
+    assert error is None
+    same, error = follow(first, "suppress: [a/b]", POLICY)
+    assert same is first
+    assert error is None
+    kept, error = follow(first, "suppress: {", POLICY)
+    assert kept is first
+    assert error is not None
+    assert error.line == 2
+    assert follow(first, "suppress: [c/d]", POLICY)[0].suppress == {"c/d"}
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_without_a_text_nothing_is_in_force(text: str | None) -> None:
+    assert follow(valid("suppress: [a/b]"), text, POLICY) == (NO_OVERRIDES, None)
+
+
+TOOLS = [candidate(), *(candidate(name, tool_type=name) for name in ("grafana", "loki", "tempo", "jaeger"))]
+
+
+def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
+    found = apply(TOOLS, valid(ALL))
+    prometheus, tempo = found.tools
+    assert prometheus.url == "https://other.example:9091/base"
+    assert (prometheus.priority, prometheus.type) == (5, "prometheus")
+    assert (tempo.type, tempo.check.path) == ("jaeger", "/status")
+    assert found.holmesgpt == {prometheus.key: {"verify_ssl": False}}
+    assert found.kubernaut == {prometheus.key: {"timeout": "60s"}}
+    assert found.overridden == {
+        prometheus.key: ("url", "priority", "holmesgpt", "kubernaut"),
+        tempo.key: ("type", "health_path"),
+    }
+    assert {key.name: rejected.reason for key, rejected in found.hidden.items()} == dict.fromkeys(
+        ("grafana", "loki", "jaeger"), Reason.SUPPRESSED
+    )
+    assert found.hidden[candidate("grafana").key].detail == "overrides.yaml, line 7"
+    assert found.hidden[candidate("jaeger").key].detail == "overrides.yaml, line 15"
+
+
+def test_a_tool_that_is_changed_and_hidden_is_hidden_where_suppress_stands() -> None:
+    key = candidate("grafana").key
+    found = apply(TOOLS, valid(f"tools:\n  {key}: {{priority: 1}}\nsuppress: [{key}]"))
+    assert found.hidden[key].detail == "overrides.yaml, line 3"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://x", "http://x:80"),
+        ("https://x/", "https://x:443"),
+        ("https://[fd00::1]/y", "https://[fd00::1]:443/y"),
+    ],
+)
+def test_a_url_may_leave_out_its_port(url: str, expected: str) -> None:
+    found = apply([candidate()], valid(f"tools: {{monitoring/prometheus: {{url: '{url}'}}}}"))
+    assert found.tools[0].url == expected
+
+
+def test_a_tool_that_is_not_there_is_not_made() -> None:
+    assert apply([], valid(ALL)).tools == ()
+
+
+def test_without_overrides_nothing_changes() -> None:
+    found = apply(TOOLS, NO_OVERRIDES)
+    assert found.tools == tuple(TOOLS)
+    assert not any((found.hidden, found.holmesgpt, found.kubernaut, found.overridden))
+    assert apply(TOOLS, Overrides(suppress=frozenset({"monitoring/loki"}))).hidden[TOOLS[2].key].detail == (
+        "overrides.yaml"
+    )
+
+
+def test_the_essence_still_hides_and_changes_tools_and_lays_nothing_over_documents() -> None:
+    found = valid(ALL).essence
+    assert not any((found.toolsets, found.kubernaut))
+    applied = apply(TOOLS, found)
+    assert applied.tools == apply(TOOLS, valid(ALL)).tools
+    assert not any((applied.holmesgpt, applied.kubernaut))
+
+
+def test_an_error_stands_at_the_nearest_part_that_is_written_down() -> None:
+    found = valid("tools:\n  a/b:\n    holmesgpt: {verify_ssl: false}\n")
+    assert found.error(("tools", "a/b", "holmesgpt", "verify_ssl"), "x").column == 17
+    assert found.error(("tools", "a/b", "nothing"), "x").line == 2
+    assert found.error(("nowhere",), "x") == OverridesError("x", 1, 1)
+    assert found.patched_field("verify_ssl") == ("tools", "a/b", "holmesgpt", "verify_ssl")
+    assert found.patched_field("other") == ()
+    assert NO_OVERRIDES.error((), "x") == OverridesError("x", 1, 1)
+    assert Mark(1, 1) == valid("tools:\n").marks["tools",]
+
+
+words = st.sampled_from(["tools", "toolsets", "kubernaut", "suppress", "a/b", "config", "url", "enabled", "command"])
+bodies = st.recursive(
+    st.none() | st.booleans() | words | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(bodies)
+def test_no_content_makes_it_fail(body: object) -> None:
+    text = repr(body).replace("None", "null").replace("True", "true").replace("False", "false")
+    found = read(text, POLICY)
+    if isinstance(found, Overrides):
+        apply(TOOLS, found)

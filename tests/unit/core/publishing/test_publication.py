@@ -1,0 +1,292 @@
+import json
+from random import Random
+from typing import Final, cast
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.build import candidate
+from toolset.core.candidate import Candidate, Reason
+from toolset.core.dialects.documents import Credentials
+from toolset.core.dialects.schema import BaseToolset
+from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides
+from toolset.core.publishing import budget
+from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNED_LIST_LIMIT_BYTES, desired
+from toolset.core.publishing.provenance import Field
+from toolset.core.publishing.publication import Publication, foreign_bytes, notes, provenance, publish, resume
+from toolset.core.publishing.rendering import OutputOptions
+from toolset.errors import SettingsError
+
+PREFIX: Final = "kubernaut.io"
+HOLMES: Final = "custom_toolset.yaml"
+TOOLS: Final = [
+    candidate(),
+    candidate("b"),
+    *(candidate(kind, tool_type=kind) for kind in ("grafana", "jaeger", "loki")),
+]
+
+
+def toolsets(published: Publication) -> dict[str, dict[str, object]]:
+    return cast("dict[str, dict[str, object]]", yaml.safe_load(published.data[HOLMES])["toolsets"])
+
+
+def test_both_dialects_are_written_by_default() -> None:
+    published = publish(TOOLS, OutputOptions())
+    assert set(published.data) == {
+        "kubernetes-toolset.yaml",
+        "prometheus-toolset.yaml",
+        "prometheus.monitoring.prometheus-toolset.yaml",
+        "grafana-toolset.yaml",
+        "jaeger-toolset.yaml",
+        "loki-toolset.yaml",
+        HOLMES,
+    }
+    assert len(published.tools) == 5
+    assert published.rejected == {}
+    assert published.error is None
+    assert published.bytes == budget.size(published.data)
+    assert not published.is_large
+
+
+@pytest.mark.parametrize(
+    ("dialects", "keys"),
+    [
+        pytest.param(("kubernaut",), {"kubernetes-toolset.yaml", "prometheus-toolset.yaml"}, id="kubernaut"),
+        pytest.param(("holmesgpt",), {HOLMES}, id="holmesgpt"),
+        pytest.param(("json",), {"toolset.json"}, id="json"),
+    ],
+)
+def test_the_settings_choose_the_dialects(dialects: tuple[str, ...], keys: set[str]) -> None:
+    options = msgspec.convert({"dialects": dialects}, OutputOptions)
+    assert set(publish([candidate()], options).data) == keys
+
+
+def test_an_override_of_a_tool_holds_in_every_dialect() -> None:
+    options = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))
+    published = publish([candidate()], options, text="tools: {monitoring/prometheus: {url: http://elsewhere:1}}")
+    assert yaml.safe_load(published.data["prometheus-toolset.yaml"])["config"]["url"] == "http://elsewhere:1"
+    assert toolsets(published)["prometheus/metrics"]["config"] == {"prometheus_url": "http://elsewhere:1"}
+    assert json.loads(published.data["toolset.json"])["tools"][0]["endpoint"] == "http://elsewhere:1"
+    assert published.overridden == {candidate().key: ("url",)}
+
+
+def test_a_hidden_tool_is_in_no_document_and_says_why() -> None:
+    options = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))
+    published = publish(TOOLS, options, text="suppress: [monitoring/grafana]")
+    assert "grafana.monitoring" not in "".join(published.data.values())
+    assert published.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
+
+
+def test_an_address_that_is_not_safe_is_left_out_alone() -> None:
+    hostile = candidate("evil", host="{{env.openai_api_key}}.evil.example")
+    odd = candidate("odd", check="/a?b")
+    strange = candidate("strange", namespace="a b")
+    published = publish([candidate(), hostile, odd, strange], OutputOptions())
+    assert [tool.key for tool in published.tools] == [candidate().key]
+    assert {rejected.reason for rejected in published.rejected.values()} == {Reason.BAD_ANNOTATION}
+    assert "{{" not in "".join(published.data.values())
+
+
+VALID: Final = "suppress: [monitoring/grafana]\ntoolsets: {prometheus/metrics: {config: {verify_ssl: false}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("suppress: {", 2, id="YAML"),
+        pytest.param("\nsupress: []", 2, id="schema"),
+        pytest.param("\ntoolsets: {a: {enabled: true, mcp_servers: {}}}", 2, id="unsafe"),
+        pytest.param("\n\ntoolsets: {prometheus/metrics: {config: {verify_ssl: 1}}}", 3, id="only once merged"),
+        pytest.param("\ntools: {monitoring/prometheus: {holmesgpt: {verify_ssl: 1}}}", 2, id="of a tool once merged"),
+        pytest.param("\nkubernaut: {jaeger: {config: {url: x}}}", 2, id="kubernaut once merged"),
+        pytest.param(
+            "\n\ntoolsets: {grafana/dashboards: {config: {api_key: '{{ env.OPENAI_API_KEY }}'}}}", 3, id="variable"
+        ),
+    ],
+)
+def test_overrides_that_are_not_valid_leave_the_last_valid_ones_in_force(text: str, line: int) -> None:
+    before = publish(TOOLS, OutputOptions(), text=VALID)
+    assert before.error is None
+    after = publish(TOOLS, OutputOptions(), last=before.overrides, text=text)
+    assert after.error is not None
+    assert after.error.line == line
+    assert after.data == before.data
+    assert after.overrides == before.overrides
+    again = publish(TOOLS, OutputOptions(), last=after.overrides, text=text)
+    assert again == after
+
+
+def test_a_field_that_all_instances_share_is_found_where_it_was_set() -> None:
+    published = publish(TOOLS, OutputOptions(), text="toolsets:\n  prometheus/metrics:\n    config: {verify_ssl: 1}")
+    assert published.error is not None
+    assert (published.error.line, published.error.column) == (3, 14)
+
+
+def test_a_result_without_any_toolset_is_refused() -> None:
+    options = OutputOptions(dialects=("holmesgpt",))
+    nothing = "toolsets: {kubernetes/core: null, kubernetes/logs: null}"
+    published = publish([], options, text=nothing)
+    assert published.error is not None
+    assert "no toolset would be left" in published.error.message
+    assert set(toolsets(published)) == {"kubernetes/core", "kubernetes/logs"}
+    fine = publish([candidate()], options, text=nothing)
+    assert fine.error is None
+    assert set(toolsets(fine)) == {"prometheus/metrics"}
+    kubernaut = publish([], OutputOptions(dialects=("kubernaut",)), text="kubernaut: {kubernetes: null}")
+    assert kubernaut.error is not None
+    assert set(kubernaut.data) == {"kubernetes-toolset.yaml"}
+
+
+def test_what_no_longer_fits_what_is_discovered_still_hides_tools() -> None:
+    """A Service that comes must not bring back what an admin hid."""
+    text = "suppress: [monitoring/grafana]\ntoolsets: {loki-monitoring-loki: {enabled: true, type: http, config: "
+    text += "{endpoints: [{hosts: [http://a]}], timeout_seconds: 5, verify_ssl: true}}}"
+    before = publish(TOOLS[:3], OutputOptions(), text=text)
+    assert before.error is None
+    broken = text.replace("verify_ssl: true", "zzz: 1")
+    alone = "suppress: [monitoring/grafana]\ntoolsets: {loki-monitoring-loki: {config: {zzz: 1}}}"
+    assert publish(TOOLS[:3], OutputOptions(), text=broken).error is not None
+    first = publish(TOOLS[:3], OutputOptions(), text=alone)
+    assert first.error is None
+    then = publish(TOOLS, OutputOptions(), last=first.overrides, text=alone)
+    assert then.error is not None
+    assert then.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
+    assert "loki-monitoring-loki" in toolsets(then)
+    assert publish(TOOLS[:3], OutputOptions(), last=then.overrides, text=alone) == first
+
+
+def test_overrides_may_refer_to_variables_that_the_settings_name() -> None:
+    options = OutputOptions(
+        credentials={"monitoring/prometheus": Credentials(bearer_token="A")},
+        variables=("B",),
+        base_toolsets={"robusta": BaseToolset(config={"token": "{{ env.C }}"})},
+    )
+    for name in "ABC":
+        text = f"toolsets: {{x/y: {{enabled: true, config: {{token: '{{{{ env.{name} }}}}'}}}}}}"
+        assert publish([], options, text=text).error is None
+
+
+def test_settings_that_give_no_valid_document_are_an_error_of_the_settings() -> None:
+    options = OutputOptions(base_toolsets={"a.b": BaseToolset()})
+    with pytest.raises(SettingsError, match=r"settings `output`: toolsets > a\.b: a name has letters"):
+        publish([], options)
+
+
+def test_tools_over_a_limit_say_so() -> None:
+    published = publish(
+        [candidate(f"p{n}") for n in range(5)] + [candidate(f"l{n}", tool_type="loki") for n in range(5)],
+        OutputOptions(max_per_type=4, max_http_tools=2),
+    )
+    assert [tool.key.name for tool in published.tools] == ["l0", "l1", "p0", "p1", "p2", "p3"]
+    assert {rejected.reason for rejected in published.rejected.values()} == {Reason.OVER_LIMIT}
+    only = OutputOptions(dialects=("kubernaut",), max_http_tools=2)
+    assert len(publish([candidate(f"l{n}", tool_type="loki") for n in range(5)], only).tools) == 5
+
+
+def fleet(count: int) -> list[Candidate]:
+    return [
+        candidate(f"prometheus-{n:04}", namespace=f"tenant-{n % 50}", created=f"2025-01-01T{n // 3600:02}:00:00Z")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(OutputOptions(), id="default dialects"),
+        pytest.param(OutputOptions(dialects=("kubernaut", "holmesgpt", "json")), id="all dialects"),
+        pytest.param(OutputOptions(dialects=("json",)), id="json"),
+        pytest.param(OutputOptions(max_per_type=500), id="capped"),
+    ],
+)
+def test_5000_services_give_a_valid_config_map_below_the_limit_and_the_rest_is_over_it(options: OutputOptions) -> None:
+    tools = fleet(5000)
+    published = publish(tools, options)
+    assert published.bytes == budget.size(published.data) <= budget.LIMIT_BYTES
+    assert len(published.tools) + len(published.rejected) == 5000
+    assert {rejected.reason for rejected in published.rejected.values()} == {Reason.OVER_LIMIT}
+    listed = desired(published.data, len(published.tools), PREFIX).annotations[f"{PREFIX}/owned-keys"]
+    assert len(listed) <= OWNED_LIST_LIMIT_BYTES
+    assert publish(tools[::-1], options).data == published.data
+
+
+def test_what_others_keep_leaves_less_room() -> None:
+    tools = fleet(3000)
+    alone = publish(tools, OutputOptions())
+    crowded = publish(tools, OutputOptions(), foreign=700 * 1024)
+    assert crowded.bytes + 700 * 1024 <= budget.SERVER_LIMIT_BYTES
+    assert set(crowded.tools) < set(alone.tools)
+    full = publish(tools, OutputOptions(), foreign=budget.SERVER_LIMIT_BYTES)
+    assert full.tools == ()
+    assert set(full.data) == {"kubernetes-toolset.yaml", HOLMES}
+
+
+def test_a_large_publication_says_so() -> None:
+    assert publish(fleet(2500), OutputOptions()).is_large
+
+
+def test_what_is_laid_over_a_document_counts_too() -> None:
+    note = "x" * 4000
+    text = f"toolsets: {{prometheus/metrics: {{description: '{note}', docs_url: '{note}', icon_url: '{note}'}}}}"
+    published = publish(fleet(100), OutputOptions(limit_bytes=30 * 1024), text=text)
+    assert published.bytes <= 30 * 1024
+    assert 0 < len(published.tools) < 100
+
+
+def test_a_restart_finds_the_overrides_that_were_in_force() -> None:
+    before = publish(TOOLS, OutputOptions(), text=VALID)
+    assert notes(before, "me") == {"instance": "me", "overrides-error": "", OVERRIDES_IN_FORCE: ""}
+    after = publish(TOOLS, OutputOptions(), last=before.overrides, text="suppress: {")
+    written = desired(after.data, 1, PREFIX, notes(after)).annotations
+    assert written[f"{PREFIX}/overrides-error"].startswith("overrides.yaml, line 2, column 1")
+    resumed = resume(written, PREFIX, OutputOptions())
+    assert publish(TOOLS, OutputOptions(), last=resumed, text="suppress: {").data == before.data
+    assert resume({}, PREFIX, OutputOptions()) is NO_OVERRIDES
+    assert resume({f"{PREFIX}/{OVERRIDES_IN_FORCE}": "{"}, PREFIX, OutputOptions()) is NO_OVERRIDES
+
+
+def test_overrides_too_large_for_an_annotation_are_not_remembered() -> None:
+    large = Overrides(text="#" * 65 * 1024)
+    published = publish([], OutputOptions(), last=large, text="{")
+    assert notes(published)[OVERRIDES_IN_FORCE] == ""
+    assert notes(published)["overrides-error"] != ""
+
+
+def test_it_is_known_of_each_field_where_it_comes_from() -> None:
+    text = """
+tools: {monitoring/b: {holmesgpt: {verify_ssl: false}}}
+toolsets: {grafana/dashboards: {config: {timeout_seconds: 5}}}
+kubernaut: {jaeger: null, loki: {config: {timeout: 60s}}}
+"""
+    options = OutputOptions()
+    published = publish(TOOLS, options, text=text)
+    fields = {(field.document, field.path): field for field in provenance(TOOLS, options, published)}
+    instances = ("toolsets", "prometheus/metrics", "config", "instances", "0")
+    assert fields[HOLMES, (*instances, "verify_ssl")] == Field(HOLMES, (*instances, "verify_ssl"), False, "overridden")
+    assert fields[HOLMES, (*instances, "prometheus_url")].origin == "discovered"
+    same = ("toolsets", "grafana/dashboards", "config", "timeout_seconds")
+    assert fields[HOLMES, same].origin == "overridden", "the admin set it, to the same value"
+    assert fields["jaeger-toolset.yaml", ("config", "url")].origin == "removed"
+    assert fields["loki-toolset.yaml", ("config", "timeout")] == Field(
+        "loki-toolset.yaml", ("config", "timeout"), "60s", "overridden"
+    )
+
+
+def test_without_overrides_everything_is_discovered() -> None:
+    published = publish(TOOLS, OutputOptions())
+    assert {field.origin for field in provenance(TOOLS, OutputOptions(), published)} == {"discovered"}
+
+
+def test_foreign_is_what_is_not_ours_and_the_overrides() -> None:
+    entries = {"a": "12", OVERRIDES_KEY: "12345", "b": "1"}
+    assert foreign_bytes(entries, {"a", OVERRIDES_KEY}) == len(OVERRIDES_KEY) + 5 + 2
+
+
+@given(st.lists(st.sampled_from(TOOLS), unique=True), st.randoms())
+def test_a_second_time_gives_the_same_bytes_whatever_the_order(tools: list[Candidate], random: Random) -> None:
+    one = publish(tools, OutputOptions(), text=VALID)
+    random.shuffle(tools)
+    assert publish(tools, OutputOptions(), last=one.overrides, text=VALID) == one

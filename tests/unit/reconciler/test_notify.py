@@ -1,0 +1,72 @@
+import pytest
+
+from support.config_maps import FakeConfigMaps
+from toolset.core.publishing.plan import desired, manifest
+from toolset.errors import UnavailableError
+from toolset.model import ConfigMap, Key
+from toolset.reconciler.notify import NotifyReconciler
+from toolset.runtime.store import Store
+
+TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
+
+
+class Consumer:
+    """A reader that notes what it was told, or fails."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+        self.told: list[str] = []
+
+    async def tell(self, content_hash: str) -> None:
+        if self._errors:
+            raise self._errors.pop(0)
+        self.told.append(content_hash)
+
+
+class World:
+    """The ConfigMap as the watch shows it."""
+
+    def __init__(self, *consumers: Consumer) -> None:
+        self.server = FakeConfigMaps()
+        self.store: Store[ConfigMap] = Store(self._unexpected)
+        self.notify = NotifyReconciler(self.store, consumers, "kubernaut.io")
+
+    def publish(self, text: str) -> None:
+        wanted = desired({"kubernetes-toolset.yaml": text}, 0, "kubernaut.io")
+        current = self.server.apply(TARGET, manifest(TARGET, wanted, self.server.get(TARGET)))
+        self.store.replace([current], current.version)
+
+    def edit(self, key: str) -> None:
+        current = self.server.patch(TARGET, {key: "x"})
+        self.store.replace([current], current.version)
+
+    @staticmethod
+    def _unexpected(error: Exception) -> None:
+        raise error
+
+
+async def test_each_reader_is_told_once_of_each_state() -> None:
+    one, other = Consumer(), Consumer()
+    world = World(one, other)
+    await world.notify(TARGET)
+    assert one.told == []
+    world.publish("a")
+    await world.notify(TARGET)
+    await world.notify(TARGET)
+    world.edit("notes")  # not ours, so that no reader has to look
+    await world.notify(TARGET)
+    assert len(one.told) == 1
+    world.publish("b")
+    await world.notify(TARGET)
+    assert one.told == other.told
+    assert len(set(one.told)) == 2
+
+
+async def test_a_reader_that_fails_is_told_again_and_the_others_are_not() -> None:
+    well, sick = Consumer(), Consumer(UnavailableError("busy"))
+    world = World(well, sick)
+    world.publish("a")
+    with pytest.raises(UnavailableError):
+        await world.notify(TARGET)
+    await world.notify(TARGET)
+    assert (len(well.told), len(sick.told)) == (1, 1)

@@ -1,0 +1,884 @@
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Final
+
+import anyio
+import pytest
+import yaml
+from anyio import wait_all_tasks_blocked
+
+from support.background import running
+from support.build import service
+from support.config_maps import FakeApplier, FakeConfigMaps
+from support.events import FakeEvents
+from support.prober import HUNG, SICK, FakeProber
+from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detect import DetectionOptions
+from toolset.core.dialects.documents import Credentials
+from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
+from toolset.core.health.removal_brake import BrakeOptions, Hold
+from toolset.core.health.thresholds import PUT_OFF, Health, Outcome, Thresholds
+from toolset.core.inventory import Findings
+from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.core.publishing.plan import Apply, desired, manifest
+from toolset.core.publishing.publication import Publication
+from toolset.core.publishing.rendering import OutputOptions
+from toolset.errors import ConflictError, TerminalError, UnavailableError
+from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.publishing import TargetOptions
+from toolset.reconciler.service import ServiceReconciler
+from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.target import CONFLICT_RETRY_S, TargetReconciler
+from toolset.runtime.controller import DONE, Controller, Result
+from toolset.runtime.store import Store
+from toolset.runtime.workqueue import WorkQueue
+
+TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
+A, B = Key("monitoring", "a"), Key("monitoring", "b")
+KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
+PROBES, OPTIONS = ProbeOptions(), TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
+
+
+def unexpected(error: Exception) -> None:
+    raise error
+
+
+class Events:
+    """Notes what the passes tell of themselves."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[tuple[Key, Verdict | None]] = []
+        self.probes: list[tuple[Key, bool, float]] = []
+        self.writes: list[tuple[Apply, int]] = []
+        self.quiet: list[int] = []
+        self.conflicts = 0
+        self.holds: list[Hold] = []
+        self.last_words: Mapping[Key, Verdict] = {}
+
+    def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
+        self.verdicts.append((key, verdict))
+
+    def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
+        self.probes.append((candidate.key, outcome.alive, took_s))
+
+    def composed(self, publication: Publication) -> None:
+        self.publication = publication
+
+    def published(self, change: Apply, tools: int) -> None:
+        self.writes.append((change, tools))
+
+    def unchanged(self, tools: int) -> None:
+        self.quiet.append(tools)
+
+    def conflicted(self) -> None:
+        self.conflicts += 1
+
+    def held(self, hold: Hold) -> None:
+        self.holds.append(hold)
+
+    def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
+        self.last_words = verdicts
+
+
+class World:
+    """The three passes over fakes; queues are lists, so that each test makes the passes itself."""
+
+    def __init__(
+        self,
+        *services: Service,
+        probes: ProbeOptions = PROBES,
+        thresholds: Thresholds = Thresholds(),
+        options: TargetOptions = OPTIONS,
+        brake: BrakeOptions = USUAL_BRAKE,
+    ) -> None:
+        self.services: Store[Service] = Store(unexpected)
+        self.services.replace(services, "1")
+        self.namespaces: Store[Namespace] = Store(unexpected)
+        self.server = FakeConfigMaps()
+        self.config_maps: Store[ConfigMap] = Store(unexpected)
+        self.findings = Findings(thresholds, brake)
+        self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
+        self.to_probe: list[Key] = []
+        self.probes: WorkQueue[Key] | None = None
+        self.targets: WorkQueue[Key] | None = None
+        self.publications = 0
+        self.opened = 0
+        self.jitter = 0.5
+        self.gate = Gate(self._on_open)
+        self.detect = ServiceReconciler(
+            self.services,
+            self.namespaces,
+            self.findings,
+            self.gate,
+            self.events,
+            DetectionOptions(BUILT_IN),
+            probe=self._want_probe,
+            publish=self._publish,
+        )
+        self.probe = ProbeReconciler(
+            self.findings,
+            self.prober,
+            self.gate,
+            self.events,
+            probes,
+            probe=self._want_probe,
+            publish=self._publish,
+            jitter=lambda: self.jitter,
+        )
+        self.recorder = FakeEvents()
+        self._target = TargetReconciler(
+            self.findings, self.config_maps, self.applier, self.gate, self.events, self.recorder, options
+        )
+
+    def watch(self) -> None:
+        """Let the store see everything that happened to the ConfigMap."""
+        current = self.server.get(TARGET)
+        self.config_maps.replace([current] if current else [], current.version if current else "1")
+
+    def begin(self, published: Iterable[str] = ()) -> None:
+        """Let both lists be complete."""
+        self.watch()
+        self.gate.begin(self.services.snapshot(), Published(frozenset(published)))
+
+    async def detect_all(self) -> None:
+        for key in self.services.snapshot():
+            await self.detect(key)
+
+    async def probe_all(self) -> None:
+        while self.to_probe:
+            await self.probe(self.to_probe.pop(0))
+
+    async def publish(self) -> Result:
+        return await self._target(TARGET)
+
+    def wind_down(self) -> None:
+        self._target.wind_down()
+
+    async def settled(self) -> "World":
+        """Detect, probe and publish until nothing is left to do."""
+        self.begin()
+        await self.detect_all()
+        await self.probe_all()
+        assert await self.publish() == DONE
+        self.publications = 0
+        return self
+
+    def gate_is_open(self) -> bool:
+        return self.gate.is_open
+
+    @property
+    def documents(self) -> dict[str, str]:
+        current = self.server.get(TARGET)
+        return current.entries if current else {}
+
+    @asynccontextmanager
+    async def working(self, probers: int = 32) -> AsyncGenerator[None]:
+        """Let workers probe and publish inside the block."""
+        self.probes, self.targets = WorkQueue(), WorkQueue()
+        controllers = (
+            Controller(self.probes, self.probe, Silence(), workers=probers),
+            Controller(self.targets, self._target, Silence()),
+        )
+        for key in self.services.snapshot():
+            self.probes.add(key)
+        async with running(controllers[0].run), running(controllers[1].run):
+            yield
+
+    def published(self) -> set[str]:
+        """Return the names of the Services that the ConfigMap has."""
+        hosts = "".join(self.documents.values())
+        return {key.name for key in self.services.snapshot() if f"//{key.name}.{key.namespace}.svc" in hosts}
+
+    def _want_probe(self, key: Key) -> None:
+        if self.probes is not None:
+            self.probes.add(key)
+        else:
+            self.to_probe.append(key)
+
+    def _publish(self) -> None:
+        self.publications += 1
+        if self.targets is not None:
+            self.targets.add(TARGET, after_s=0.1)
+
+    def _on_open(self) -> None:
+        self.opened += 1
+
+
+async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
+    world = World()
+    world.gate.settle(A)
+    assert not world.gate_is_open()
+    world.gate.begin([A, B], NOTHING)
+    world.gate.settle(A)
+    assert not world.gate_is_open()
+    world.gate.settle(B)
+    assert world.gate_is_open()
+    world.gate.settle(B)
+    world.gate.stop_waiting_for_probes()
+    assert world.opened == 1
+
+
+async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
+    world = World()
+    world.gate.begin([], NOTHING)
+    assert world.gate_is_open()
+
+
+async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_and_wakes_who_waits() -> None:
+    world = World()
+    world.gate.begin([A], NOTHING)
+    async with running(world.gate.wait_opened):
+        await wait_all_tasks_blocked()
+        world.gate.stop_waiting_for_probes()
+        assert not world.gate_is_open()
+        world.gate.published(A)
+        await wait_all_tasks_blocked()
+        await world.gate.wait_opened()
+    world.gate.settle(A)
+    assert world.opened == 1
+
+
+async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:
+    world = World()
+    found = Published(frozenset({"http://a"}))
+    world.gate.begin([A], found)
+    assert world.gate.published(B) == NOTHING
+    assert world.gate.published(A) == found
+    assert world.gate.published(A) == NOTHING
+
+
+async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> None:
+    world = World(service("a"))
+    assert await world.detect(A) == DONE
+    found = world.findings.candidate(A)
+    assert found is not None
+    assert world.to_probe == [A]
+    assert world.publications == 1
+    assert world.events.verdicts == [(A, found)]
+
+
+async def test_a_service_that_is_not_recognised_is_settled_and_never_probed() -> None:
+    world = World(service("a", app="shop", port=80))
+    world.begin()
+    await world.detect_all()
+    assert world.events.verdicts == [(A, Rejected(Reason.NO_MATCH))]
+    assert world.to_probe == []
+    assert world.gate_is_open()
+
+
+async def test_a_second_pass_over_a_service_that_did_not_change_does_nothing() -> None:
+    world = await World(service("a")).settled()
+    assert await world.detect(A) == DONE
+    assert (world.to_probe, world.publications, len(world.events.verdicts)) == ([], 0, 1)
+
+
+async def test_a_deleted_service_is_no_tool_any_more() -> None:
+    world = await World(service("a")).settled()
+    world.services.replace([], "2")
+    await world.detect(A)
+    assert world.events.verdicts[-1] == (A, None)
+    assert world.publications == 1
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES}
+
+
+async def test_a_service_that_was_never_known_and_is_gone_is_settled_silently() -> None:
+    world = World(service("a"))
+    world.begin()
+    world.services.replace([], "2")
+    await world.detect(A)
+    assert world.gate_is_open()
+    assert (world.events.verdicts, world.publications) == ([], 0)
+
+
+async def test_what_is_published_survives_a_restart_and_its_first_failed_probe() -> None:
+    """Defect of the original: it published an empty list when its own network failed."""
+    world = World(service("a"))
+    world.prober.outcomes = {A: SICK}
+    world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
+    await world.detect_all()
+    await world.probe_all()
+    assert world.gate_is_open()
+    await world.publish()
+    assert PROMETHEUS in world.documents
+
+
+async def test_a_service_that_comes_back_after_the_start_has_to_prove_its_health() -> None:
+    world = World(service("a"))
+    world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
+    await world.detect_all()
+    world.services.replace([], "2")
+    await world.detect(A)
+    world.services.replace([service("a", uid="another", version="3")], "3")
+    await world.detect(A)
+    assert world.findings.health(A) == Health()
+
+
+async def test_a_probe_that_makes_a_tool_up_asks_for_a_publication_and_the_next_look() -> None:
+    world = World(service("a"))
+    await world.detect_all()
+    world.publications = 0
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+
+
+@pytest.mark.parametrize(
+    ("jitter", "seconds"), [pytest.param(0.0, 28.5, id="earliest"), pytest.param(1.0, 31.5, id="latest")]
+)
+async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, seconds: float) -> None:
+    world = World(service("a"))
+    world.jitter = jitter
+    await world.detect_all()
+    assert (await world.probe(A)).requeue_after_s == pytest.approx(seconds)
+
+
+async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_third_failure() -> None:
+    """Defect of the original: it dropped a tool on one failed probe."""
+    world = await World(service("a")).settled()
+    world.prober.outcomes = {A: SICK}
+    assert await world.probe(A) == Result(requeue_after_s=1.0)
+    assert await world.probe(A) == Result(requeue_after_s=2.0)
+    assert world.publications == 0
+    assert await world.probe(A) == Result(requeue_after_s=30.0)
+    assert world.publications == 1
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES}
+
+
+async def test_a_probe_is_told_with_its_outcome_and_how_long_it_took() -> None:
+    world = World(service("a"))
+    await world.detect_all()
+    world.prober.takes_s = 4.0
+    await world.probe(A)
+    [(key, alive, took_s)] = world.events.probes
+    assert (key, alive) == (A, True)
+    assert took_s == pytest.approx(4.0)
+
+
+async def test_a_service_that_is_no_candidate_is_not_probed() -> None:
+    world = World()
+    assert await world.probe(A) == DONE
+    assert world.prober.asked == []
+
+
+async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for_nothing() -> None:
+    world = World(service("a"))
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    world.prober.takes_s = 4.0
+    world.publications = 0
+    answers: list[Result] = []
+
+    async def probe() -> None:
+        answers.append(await world.probe(A))
+
+    async with running(probe):
+        await wait_all_tasks_blocked()
+        world.services.replace([service("a", port=9091, version="2")], "2")
+        await world.detect(A)
+        await anyio.sleep(5)
+    assert answers == [DONE]
+    assert world.findings.health(A) == Health()
+    assert not world.gate_is_open()
+    assert world.to_probe == [A]
+    await world.probe_all()
+    assert world.gate_is_open()
+    assert [asked.port for asked in world.prober.asked] == [9090, 9091]
+
+
+async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_again() -> None:
+    world = World(service("a"), probes=ProbeOptions(enabled=False), thresholds=Thresholds(rise=3))
+    world.begin()
+    await world.detect_all()
+    assert await world.probe(A) == DONE
+    assert (world.prober.asked, world.events.probes) == ([], [])
+    assert world.gate_is_open()
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS}
+
+
+async def test_nothing_is_written_before_every_service_has_its_verdict() -> None:
+    """Defect of the original: it was ready, and wrote, before it had seen a single Service."""
+    world = World(service("a"), service("b"))
+    assert await world.publish() == DONE
+    world.begin()
+    assert await world.publish() == DONE
+    await world.detect_all()
+    await world.probe(A)
+    assert await world.publish() == DONE
+    assert world.applier.requests == []
+    await world.probe(B)
+    await world.publish()
+    assert world.applier.requests == ["apply"]
+    assert len(world.documents) == 3
+
+
+async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() -> None:
+    """Defect of the original: it probed one after another."""
+    names = [f"p{n}" for n in range(10)]
+    world = World(*(service(name) for name in names))
+    world.prober.takes_s = 0.5
+    await world.detect_all()
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for key in world.to_probe:
+            group.start_soon(world.probe, key)
+    assert anyio.current_time() - began == pytest.approx(0.5)
+    assert len(world.findings.tools()) == 10
+
+
+async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
+    """Defect of the original: it wrote on every cycle."""
+    world = await World(service("a")).settled()
+    assert yaml.safe_load(world.documents[PROMETHEUS])["config"]["url"] == "http://a.monitoring.svc.cluster.local:9090"
+    [(change, tools)] = world.events.writes
+    assert (change.written, tools) == ((KUBERNETES, PROMETHEUS), 1)
+    assert await world.publish() == DONE
+    assert world.applier.requests == ["apply"]
+    assert world.events.quiet == [1]
+
+
+async def test_the_answer_to_a_write_is_seen_before_the_watch_brings_it() -> None:
+    world = await World(service("a")).settled()
+    assert world.config_maps.get(TARGET) == world.server.get(TARGET)
+
+
+async def test_settings_name_the_variable_of_a_grafana() -> None:
+    world = await World(
+        service("a", app="grafana", port=3000),
+        options=TargetOptions(
+            "example.com", OutputOptions(("kubernaut",), {"monitoring/a": Credentials(api_key="KEY")})
+        ),
+    ).settled()
+    assert yaml.safe_load(world.documents["grafana-toolset.yaml"])["config"]["apiKey"] == "${KEY}"
+    current = world.server.get(TARGET)
+    assert current is not None
+    assert current.annotations["example.com/tools"] == "1"
+
+
+async def test_a_deleted_config_map_is_made_again() -> None:
+    """Defect of the original: it noticed that only at its next tick."""
+    world = await World(service("a")).settled()
+    world.server.delete(TARGET)
+    world.watch()
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS}
+
+
+async def test_foreign_keys_survive_a_write() -> None:
+    """Defect of the original: it wiped foreign keys, overrides included, on every write."""
+    world = World(service("a"))
+    world.server.patch(TARGET, {"overrides.yaml": "admin's", "notes": "theirs"})
+    await world.settled()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "overrides.yaml", "notes"}
+
+
+async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> None:
+    """Defect of the original: it never retried a 409."""
+    world = await World(service("a")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": "admin's"})
+    world.findings.forget(A)
+    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert world.events.conflicts == 1
+    assert len(world.events.writes) == 1
+    assert PROMETHEUS in world.documents
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "overrides.yaml"}
+
+
+async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> None:
+    world = await World(service("a")).settled()
+    edits = 0
+
+    def edit() -> None:
+        nonlocal edits
+        edits += 1
+        if edits <= 20:
+            world.server.patch(TARGET, {"notes": str(edits)})
+            world.watch()
+
+    world.applier.before = edit
+    world.findings.forget(A)
+    queue: WorkQueue[Key] = WorkQueue()
+    queue.add(TARGET)
+    async with running(Controller(queue, lambda _: world.publish(), Silence()).run):
+        await anyio.sleep(20 * CONFLICT_RETRY_S + 0.1)
+    assert set(world.documents) == {KUBERNETES, "notes"}
+    assert world.events.conflicts == 20
+
+
+async def test_other_failures_are_left_to_the_queue() -> None:
+    world = await World(service("a")).settled()
+    world.findings.forget(A)
+    world.applier.errors = [UnavailableError("503")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    assert len(world.events.writes) == 1
+
+
+async def with_a_key_that_somebody_patched() -> World:
+    """Return a world whose tool is gone, while its document has got another owner."""
+    world = await World(service("a")).settled()
+    world.server.patch(TARGET, {PROMETHEUS: "theirs", "notes": "theirs"})
+    world.watch()
+    world.findings.forget(A)
+    world.applier.requests.clear()
+    return world
+
+
+async def test_an_unwanted_key_with_another_owner_goes_by_a_patch_and_then_the_rest_is_applied() -> None:
+    world = await with_a_key_that_somebody_patched()
+    assert await world.publish() == DONE
+    assert world.applier.requests == [f"patch {PROMETHEUS}", "apply"]
+    assert set(world.documents) == {KUBERNETES, "notes"}
+    assert world.events.writes[-1][0].removed == (PROMETHEUS,)
+    assert await world.publish() == DONE
+    assert len(world.applier.requests) == 2
+
+
+async def test_a_tool_whose_key_moves_is_never_away_even_if_the_apply_fails() -> None:
+    """The key of the first instance is somebody else's too, so that it goes by patch when the tool moves."""
+    first, second = service("a", annotations={"kubernaut.io/toolset-priority": "1"}), service("b")
+    world = await World(first, second).settled()
+    moved = f"prometheus.{B}-toolset.yaml".replace("/", ".")
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, moved}
+    world.server.patch(TARGET, {moved: "theirs"})
+    world.watch()
+    world.findings.forget(A)
+    world.applier.errors = [None, UnavailableError("cut")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    urls = [document for document in world.documents.values() if "http://b.monitoring" in document]
+    assert len(urls) == 1
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        pytest.param([ConflictError("stale")], id="a conflict at the patch"),
+        pytest.param([None, ConflictError("stale")], id="a conflict at the apply"),
+    ],
+)
+async def test_a_conflict_between_patch_and_apply_leaves_no_orphan(errors: list[ConflictError | None]) -> None:
+    world = await with_a_key_that_somebody_patched()
+    world.applier.errors = [*errors]
+    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "notes"}
+
+
+async def test_a_failure_between_patch_and_apply_leaves_no_orphan() -> None:
+    world = await with_a_key_that_somebody_patched()
+    world.applier.errors = [None, UnavailableError("cut")]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "notes"}
+
+
+async def test_a_world_that_changes_in_any_order_ends_with_the_same_bytes() -> None:
+    services = [service("a"), service("b"), service("c", app="grafana", port=3000)]
+    worlds = [await World(*services).settled(), await World(*reversed(services)).settled()]
+    first, second = (list(world.documents.items()) for world in worlds)
+    assert sorted(first) == sorted(second)
+    bodies = [world.events.writes[0][0].manifest for world in worlds]
+    assert bodies[0] == bodies[1]
+
+
+ALL: Final = [f"p{number}" for number in range(10)]
+
+
+async def well(*names: str) -> World:
+    """Return a world with these tools, all published."""
+    return await World(*(service(name) for name in names)).settled()
+
+
+def fail(world: World, *names: str, outcome: Outcome = SICK, takes_s: float = 0.0) -> None:
+    world.prober.outcomes |= {Key("monitoring", name): outcome for name in names}
+    world.prober.times_s |= {Key("monitoring", name): takes_s for name in names}
+
+
+def heal(world: World, *names: str) -> None:
+    for name in names:
+        del world.prober.outcomes[Key("monitoring", name)]
+        world.prober.times_s.pop(Key("monitoring", name), None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "takes_s"),
+    [
+        pytest.param(SICK, 0.0, id="they answer badly"),
+        pytest.param(HUNG, 5.0, id="they hang"),
+    ],
+)
+@pytest.mark.parametrize("apart_s", [0.0, 3.0], ids=["probed together", "probed one after the other"])
+async def test_when_all_backends_fail_at_once_nothing_is_removed_for_two_minutes_and_then_the_truth_is_told(
+    outcome: Outcome, takes_s: float, apart_s: float
+) -> None:
+    """Defect of the original: it published an empty list when its own network failed."""
+    world = await well(*ALL)
+    async with world.working():
+        assert world.probes is not None
+        for key in world.services.snapshot():
+            await anyio.sleep(apart_s)
+            world.probes.add(key)
+        await anyio.sleep(30)
+        writes = len(world.events.writes)
+        fail(world, *ALL, outcome=outcome, takes_s=takes_s)
+        await anyio.sleep(115)
+        assert len(world.events.writes) == writes
+        assert world.published() == set(ALL)
+        assert sum(hold.begins for hold in world.events.holds) == 1
+        [told] = world.recorder.recorded
+        assert (told.kind, told.reason, told.action) == ("Warning", "RemovalsHeld", "Hold")
+        assert "of 10 published tools stopped answering" in told.note
+        await anyio.sleep(90)
+        assert world.published() == set()
+
+
+async def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_once() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+        assert world.published() == set(ALL)
+        left = {Key("monitoring", name) for name in ALL[:4]}
+        world.services.replace([service(key.name) for key in left], "2")
+        for name in ALL[4:]:
+            await world.detect(Key("monitoring", name))
+        await anyio.sleep(0.2)
+        assert world.published() == set(ALL[:4])
+        assert world.events.holds[-1].keys == left
+
+
+async def test_a_pass_that_winds_down_waits_for_no_hold_to_end() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+    assert (await world.publish()).requeue_after_s is not None
+    world.wind_down()
+    assert await world.publish() == DONE
+    assert world.published() == set(ALL)
+
+
+async def test_what_comes_back_during_a_hold_was_never_gone_and_additions_are_not_held() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        writes = len(world.events.writes)
+        fail(world, *ALL)
+        await anyio.sleep(60)
+        heal(world, *ALL)
+        await anyio.sleep(40)
+        assert len(world.events.writes) == writes
+        assert not world.events.holds[-1].keys
+        added = service("new", version="5")
+        world.services.replace([*world.services.snapshot().values(), added], "5")
+        await world.detect(added.key)
+        await anyio.sleep(1)
+        assert "new" in world.published()
+
+
+async def test_one_backend_that_dies_among_many_is_removed_within_seconds() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        await anyio.sleep(60)
+        fail(world, "p3")
+        await anyio.sleep(36)  # its turn comes within 31.5 s, and its second looks take 3 s
+        assert world.published() == set(ALL) - {"p3"}
+        assert not any(hold.begins for hold in world.events.holds)
+
+
+async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_the_next_one() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        assert world.probes is not None
+        await anyio.sleep(50)
+        world.prober.asked.clear()
+        fail(world, "p3", "p4")
+        world.probes.add(Key("monitoring", "p3"))
+        await anyio.sleep(1.2)
+        assert {asked.key.name for asked in world.prober.asked} == set(ALL)
+        await anyio.sleep(2.3)
+        assert world.published() == set(ALL) - {"p3"}  # the other one has a look to come
+        await anyio.sleep(1)
+        assert world.published() == set(ALL) - {"p3", "p4"}
+        healthy = [asked for asked in world.prober.asked if asked.key.name not in {"p3", "p4"}]
+        assert len(healthy) <= 2 * (len(ALL) - 2)
+
+
+async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
+    world = await well("a")
+    looks = 0
+
+    def flap() -> None:
+        nonlocal looks
+        looks += 1
+        world.prober.outcomes[A] = SICK if looks % 2 else Outcome(alive=True)
+
+    world.prober.before = flap
+    writes = len(world.events.writes)
+    async with world.working():
+        await anyio.sleep(3600)
+    assert looks > 200
+    assert len(world.events.writes) == writes
+
+
+async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wait_for_them() -> None:
+    hung = [f"a{number:02}" for number in range(20)]  # by their names they come first
+    world = World(*(service(name) for name in [*hung, *ALL]), probes=ProbeOptions(slots=4))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working(probers=4):
+        await anyio.sleep(12)
+        assert {tool.key.name for tool in world.findings.tools()} == set(ALL)
+        await anyio.sleep(60)
+        assert all(world.findings.health(Key("monitoring", name)).up is False for name in hung)
+        assert world.gate_is_open()
+        world.prober.asked.clear()
+        world.prober.asked_at.clear()
+        await anyio.sleep(60)
+        asked = list(zip(world.prober.asked, world.prober.asked_at, strict=True))
+        for name in ALL:
+            looks = [at_s for candidate, at_s in asked if candidate.key.name == name]
+            assert max(later - earlier for earlier, later in pairwise(looks)) < 33  # whatever hangs
+
+
+async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_longer_than_two_timeouts() -> None:
+    hung = [f"a{number:03}" for number in range(100)]
+    healthy = [f"b{number:03}" for number in range(900)]
+    world = World(*(service(name) for name in [*hung, *healthy]))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    world.prober.takes_s = 0.02
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working():
+        await anyio.sleep(10)
+        assert {tool.key.name for tool in world.findings.tools()} == set(healthy)
+
+
+async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
+    world = World(service("a"))
+    world.prober.outcomes = {A: PUT_OFF}
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    assert await world.probe(A) == DONE
+    assert not world.gate_is_open()
+    assert (world.events.probes, world.findings.health(A).overdue) == ([], True)
+    assert world.to_probe == [A]  # there is room in the slow lane
+    world.prober.outcomes.clear()
+    await world.probe_all()
+    assert world.gate_is_open()
+
+
+async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> None:
+    hung = [f"a{number}" for number in range(4)]
+    world = World(*(service(name) for name in hung), probes=ProbeOptions(slots=2))
+    fail(world, *hung, outcome=HUNG, takes_s=5.0)
+    await world.detect_all()
+    world.to_probe.clear()
+    async with world.working(probers=2):
+        await anyio.sleep(3.5)  # one is in the slow lane, the others were put off
+        gone = [Key("monitoring", name) for name in hung[1:3]]
+        for key in gone:
+            world.findings.forget(key)
+        await anyio.sleep(20)
+        assert world.findings.health(Key("monitoring", "a3")).up is False
+
+
+async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hangs() -> None:
+    world = World(service("a"), service("b"), probes=ProbeOptions(slots=2))
+    fail(world, "a", "b", outcome=HUNG, takes_s=5.0)
+    await world.detect_all()
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.probe, A)
+        await wait_all_tasks_blocked()
+        world.services.replace([service("b")], "2")
+        await world.detect(A)
+    assert world.events.probes == []
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.probe, B)
+        await anyio.sleep(2.5)  # it has the one slow slot now
+        world.services.replace([service("a", uid="another", version="3"), service("b")], "3")
+        await world.detect(A)
+        heal(world, "a", "b")
+        await world.probe(A)
+    assert [key for key, _, _ in world.events.probes] == [A, B]
+
+
+class Silence:
+    """Listens to no pass."""
+
+    def passed(self, key: Key, result: str, took_s: float) -> None:
+        """Ignore it."""
+
+    def failed(self, key: Key, error: Exception, failures: int) -> None:
+        """Fail the test."""
+        raise AssertionError(key, failures) from error
+
+
+async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_valid() -> None:
+    world = await World(service("a"), service("b")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [monitoring/a]\n"})
+    world.watch()
+    assert await world.publish() == DONE
+    assert [text for text in world.documents.values() if "http://a.monitoring" in text] == []
+    assert world.events.last_words[A] == Rejected(Reason.SUPPRESSED, "overrides.yaml, line 1", "prometheus")
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [\n"})
+    world.watch()
+    assert await world.publish() == DONE
+    assert [text for text in world.documents.values() if "http://a.monitoring" in text] == []
+    assert world.events.publication.error is not None
+    assert world.documents["overrides.yaml"] == "suppress: [\n"
+
+
+async def test_another_installation_on_the_same_config_map_is_refused() -> None:
+    ours = TargetOptions(output=OPTIONS.output, instance="one")
+    world = await World(service("a"), options=ours).settled()
+    other = World(service("b"), options=TargetOptions(output=OPTIONS.output, instance="other"))
+    other.server, other.applier = world.server, FakeApplier(world.server)
+    other.begin()
+    await other.detect_all()
+    await other.probe_all()
+    with pytest.raises(TerminalError, match="is kept by another installation of this service, 'one'"):
+        await other.publish()
+    assert other.applier.requests == []
+
+
+async def test_two_instances_that_overwrite_each_other_stop() -> None:
+    world = await World(service("a")).settled()
+
+    async def fight() -> None:
+        for number in range(4):
+            theirs = desired({PROMETHEUS: f"{number}"}, 1, "kubernaut.io")
+            world.server.apply(TARGET, manifest(TARGET, theirs, world.server.get(TARGET)))
+            world.watch()
+            await world.publish()
+
+    with pytest.raises(TerminalError, match="keeps overwriting"):
+        await fight()
+    world.applier.requests.clear()
+    assert await world.publish() == DONE, "after that it looks again, and goes on where nobody else writes"
+
+
+async def test_keys_of_an_earlier_system_go_where_the_settings_say_so() -> None:
+    world = World(service("a"), options=TargetOptions(output=OPTIONS.output, removes_legacy=True))
+    world.server.patch(TARGET, {"toolset.json": "{}", "notes": "theirs"}, manager="manager")
+    await world.settled()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes"}

@@ -1,0 +1,75 @@
+import logging
+
+import pytest
+
+from support.build import candidate
+from toolset.adapters.metrics import Metrics
+from toolset.core.health.removal_brake import Hold
+from toolset.core.health.thresholds import Failure, Outcome
+from toolset.model import Key
+from toolset.reconciler.ports import NoEventRecorder
+from toolset.reconciler.spans import outcome_attributes
+from toolset.telemetry.reconcile_log import ReconcileLog
+
+LOST = frozenset({Key("a", "one"), Key("a", "two"), Key("b", "three")})
+
+
+def log_of(metrics: Metrics) -> ReconcileLog:
+    return ReconcileLog(metrics, NoEventRecorder())
+
+
+def value(metrics: Metrics, series: str) -> float:
+    lines = metrics.expose()[0].decode().splitlines()
+    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{series} "))
+
+
+def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "toolset")
+    metrics = Metrics("1")
+    log = log_of(metrics)
+    log.held(Hold())
+    assert caplog.records == []
+    log.held(Hold(LOST, begins=True, known=4, again_s=120.0))
+    log.held(Hold(LOST, again_s=60.0))
+    assert value(metrics, "toolset_removals_held") == 3
+    assert value(metrics, "toolset_removal_holds_total") == 1
+    [line] = caplog.records
+    assert line.getMessage() == "removals held: most tools stopped answering at once"
+    assert (vars(line)["held"], vars(line)["known"]) == (3, 4)
+    assert vars(line)["some"] == ["a/one", "a/two", "b/three"]
+    log.held(Hold(ends=True))
+    assert value(metrics, "toolset_removals_held") == 0
+    assert caplog.records[-1].getMessage() == "removals no longer held"
+
+
+@pytest.mark.parametrize("failure", [kind for kind in Failure if kind is not Failure.PUT_OFF])
+def test_each_kind_of_failure_is_a_series_that_stands_at_zero_from_the_start(failure: Failure) -> None:
+    metrics = Metrics("1")
+    series = f'toolset_probes_total{{outcome="{failure.value}",type="prometheus"}}'
+    assert value(metrics, series) == 0
+    log_of(metrics).probed(candidate(), Outcome(alive=False, failure=failure), 0.1)
+    assert value(metrics, series) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attributes"),
+    [
+        pytest.param(
+            Outcome(alive=True, status=200),
+            {"toolset.probe.outcome": "alive", "http.response.status_code": 200},
+            id="alive",
+        ),
+        pytest.param(
+            Outcome(alive=False, failure=Failure.STATUS, status=503),
+            {"toolset.probe.outcome": "status", "http.response.status_code": 503, "error.type": "503"},
+            id="a bad status",
+        ),
+        pytest.param(
+            Outcome(alive=False, failure=Failure.TIMEOUT),
+            {"toolset.probe.outcome": "timeout", "error.type": "timeout"},
+            id="no answer",
+        ),
+    ],
+)
+def test_a_span_says_how_a_probe_ended(outcome: Outcome, attributes: dict[str, str | int]) -> None:
+    assert outcome_attributes(outcome) == attributes

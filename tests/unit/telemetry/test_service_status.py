@@ -1,0 +1,243 @@
+import logging
+from typing import Final, Literal, cast
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.build import candidate
+from toolset.adapters.metrics import Metrics
+from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.overrides.baseline import Published
+from toolset.model import Key
+from toolset.telemetry.service_status import VerdictLog
+
+KEY, SHOP = Key("monitoring", "prometheus"), Key("a", "shop")
+URL: Final = candidate().url
+UNHEALTHY = Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
+
+
+class Told:
+    """What one test heard: log lines, series, and Kubernetes Events."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        log.set_level(logging.DEBUG, "toolset")
+        self._log = log
+        self._metrics = Metrics("1")
+        self.events: list[tuple[str, str, str]] = []
+        self.verdicts = VerdictLog(self._metrics, self)
+
+    def record(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        note: str,
+        *,
+        related: Key | None = None,
+        action: str = "Publish",
+    ) -> None:
+        assert (related is not None, action) == (True, "Publish")
+        self.events.append((kind, reason, note))
+
+    @property
+    def lines(self) -> list[str]:
+        return [record.getMessage() for record in self._log.records]
+
+    @property
+    def visible(self) -> list[str]:
+        """Lines that are written without `log.level: debug`."""
+        return [record.getMessage() for record in self._log.records if record.levelno > logging.DEBUG]
+
+    def field(self, name: str) -> object:
+        """Return a field of the last line."""
+        return cast("object", vars(self._log.records[-1]).get(name))
+
+    @property
+    def count(self) -> dict[str, int]:
+        """Services by verdict, where there are any."""
+        return self._values("toolset_services")
+
+    @property
+    def candidates(self) -> dict[tuple[str, str], int]:
+        """Candidates by type and last word, where there are any."""
+        found = text_string_to_metric_families(self._metrics.expose()[0].decode())
+        samples = [each for family in found if family.name == "toolset_candidates" for each in family.samples]
+        return {(each.labels["type"], each.labels["verdict"]): int(each.value) for each in samples if each.value}
+
+    @property
+    def tools(self) -> dict[str, int]:
+        """Tools by type, where there are any."""
+        return self._values("toolset_tools")
+
+    def _values(self, series: str) -> dict[str, int]:
+        lines = self._metrics.expose()[0].decode().splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(f"{series}{{")]
+        return {name.split('"')[1]: int(float(value)) for name, value in pairs if float(value)}
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Told:
+    return Told(caplog)
+
+
+def test_a_service_that_is_nothing_is_counted_and_nothing_else(told: Told) -> None:
+    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    assert (told.lines, told.events, told.count) == ([], [], {"NoMatch": 1})
+    told.verdicts.detected(SHOP, None)
+    told.verdicts.detected(Key("a", "never-known"), None)
+    assert (told.lines, told.events, told.count) == ([], [], {})
+
+
+def test_a_tool_is_told_once_it_is_published(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    assert (told.lines, told.field("evidence"), told.events) == (["service added"], "label", [])
+    for _ in range(2):
+        told.verdicts.settled({KEY: candidate()})
+    assert told.lines == ["service added", "tool published"]
+    assert told.events == [
+        ("Normal", "Published", f"Service monitoring/prometheus is published as prometheus at {URL}")
+    ]
+    assert told.count == {"Published": 1}
+
+
+def test_what_stood_in_the_config_map_at_the_start_is_no_news(told: Told) -> None:
+    told.verdicts.resume(Published(frozenset({URL})))
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    assert (told.visible, told.events, told.count) == ([], [], {"Published": 1})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert told.visible == ["tool no longer published"]
+
+
+def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_silent(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.events, told.count) == ([], {"Unhealthy": 1})
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.lines[-1], told.field("reason")) == ("tool no longer published", "Unhealthy")
+    note = "Service monitoring/prometheus is no longer published: its health check fails (answered 503)"
+    assert told.events[-1] == ("Warning", "Unhealthy", note)
+    assert told.count == {"Unhealthy": 1}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "why"),
+    [
+        pytest.param(None, "Deleted", "it was deleted", id="deleted"),
+        pytest.param(Rejected(Reason.OPTED_OUT), "OptedOut", "its annotation opts it out", id="opted out"),
+    ],
+)
+def test_a_published_service_that_is_taken_away_says_so(
+    told: Told, verdict: Rejected | None, word: str, why: str
+) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, verdict)
+    assert told.lines[-2:] == ["service removed", "tool no longer published"]
+    assert (told.field("reason"), told.field("type"), told.field("url")) == (word, "prometheus", URL)
+    assert told.events[-1] == ("Normal", word, f"Service monitoring/prometheus is no longer published: {why}")
+    assert told.count == ({} if verdict is None else {word: 1})
+
+
+def test_a_service_that_asked_for_it_is_told_why_not(told: Told) -> None:
+    bad = Rejected(Reason.BAD_ANNOTATION, "annotation x must be http or https", asked=True)
+    told.verdicts.detected(KEY, bad)
+    note = "Service monitoring/prometheus is not published: one of its annotations is not valid"
+    assert told.events == [("Warning", "BadAnnotation", f"{note} (annotation x must be http or https)")]
+    told.verdicts.detected(KEY, candidate(asked=True))
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, asked=True)})
+    assert len(told.events) == 1, "that it is not probed yet is no news"
+    told.verdicts.settled({KEY: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus", asked=True)})
+    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+
+
+def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(told: Told) -> None:
+    told.verdicts.detected(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
+    assert (told.lines, told.events) == (["service not usable"], [])
+    assert (told.field("reason"), told.field("detail")) == ("NoUsablePort", "detail")
+
+
+def test_a_replica_that_works_no_more_counts_nothing(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    told.verdicts.settled({KEY: candidate()})
+    assert told.tools == {"prometheus": 1}
+    told.verdicts.close()
+    assert (told.count, told.tools) == ({}, {})
+
+
+def test_a_service_that_changes_says_what_and_how_it_was(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.detected(KEY, candidate(port=9091, priority=7))
+    assert told.lines == ["service added", "service changed"]
+    assert told.field("changed") == ["port", "priority", "backend"]
+    assert (told.field("url"), told.field("url_before")) == (URL.replace("9090", "9091"), URL)
+    assert (told.field("type"), told.field("type_before")) == ("prometheus", None)
+
+
+@pytest.mark.parametrize(
+    ("now", "fields"),
+    [
+        pytest.param(candidate(port=9091), {"url_before": URL}, id="port"),
+        pytest.param(candidate(path="/prometheus"), {"url_before": URL}, id="path"),
+        pytest.param(candidate(tool_type="tempo", port=9090), {"type_before": "prometheus"}, id="type"),
+        pytest.param(
+            candidate(tool_type="tempo"), {"type_before": "prometheus", "url_before": URL}, id="type and port"
+        ),
+    ],
+)
+@pytest.mark.parametrize("looked_at_between", [False, True])
+def test_a_published_tool_that_changes_is_told_as_such_however_soon_it_is_probed(
+    told: Told, now: Candidate, fields: dict[str, str], looked_at_between: bool
+) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, now)
+    if looked_at_between:
+        told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", now.type)})
+        assert told.count == {"Unprobed": 1}
+    told.verdicts.settled({KEY: now})
+    assert told.lines[2:] == ["service changed", "tool changed"]
+    assert {name: told.field(name) for name in ("type_before", "url_before") if told.field(name)} == fields
+    was = f"it was prometheus at {URL}"
+    note = f"Service monitoring/prometheus is now published as {now.type} at {now.url}; {was}"
+    assert told.events[1:] == [("Normal", "Published", note)]
+    assert told.count == {"Published": 1}
+
+
+def test_a_changed_tool_that_does_not_answer_is_told_as_lost(told: Told) -> None:
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, candidate(port=9091))
+    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert (told.lines[-1], told.field("url")) == ("tool no longer published", URL)
+    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+
+
+def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
+    other = Key("a", "loki")
+    told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "loki")})
+    assert told.candidates == {("prometheus", "Published"): 1, ("custom", "Unhealthy"): 1}
+    told.verdicts.settled({KEY: UNHEALTHY})
+    assert told.candidates == {("prometheus", "Unhealthy"): 1}
+    told.verdicts.close()
+    assert told.candidates == {}
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        pytest.param(candidate(), id="a candidate"),
+        pytest.param(Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"), id="nearly a tool"),
+        pytest.param(Rejected(Reason.BAD_ANNOTATION, "detail", asked=True), id="asked for it"),
+        pytest.param(Rejected(Reason.NO_MATCH), id="nothing"),
+    ],
+)
+def test_the_same_verdict_again_is_no_news(told: Told, verdict: Candidate | Rejected) -> None:
+    told.verdicts.detected(KEY, verdict)
+    told.verdicts.settled({KEY: verdict} if isinstance(verdict, Candidate) else {})
+    lines, events, count = told.lines, list(told.events), told.count
+    told.verdicts.detected(KEY, verdict)
+    assert (told.lines, told.events, told.count) == (lines, events, count)
