@@ -17,8 +17,8 @@ from toolset.config.durations import Duration
 from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import Detector, fault
-from toolset.core.dialects.documents import Json
 from toolset.core.health.http_config import AddressRange
+from toolset.core.json_values import Json
 from toolset.core.strict_yaml import YamlFault, parse
 from toolset.errors import SettingsError
 

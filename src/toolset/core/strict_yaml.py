@@ -11,7 +11,7 @@ from typing import Final, cast
 import msgspec
 import yaml
 
-from toolset.core.dialects.documents import Json, Path
+from toolset.core.json_values import Json, Path
 
 DEPTH_LIMIT: Final = 32
 """So many collections may lie within each other; no setting and no document of ours needs half of that."""

@@ -1,16 +1,14 @@
-"""What every dialect is made of: values in the shape of JSON, their YAML, and RFC 7386 merge patches."""
+"""What all dialects share: YAML output, faults, and references to credentials."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Final, TypeAlias, cast
 
 import msgspec
 import yaml
 from typing_extensions import override
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-Document: TypeAlias = dict[str, Json]
-Path: TypeAlias = tuple[str, ...]
+from toolset.core.json_values import Document, Json, Path
 
 URL_PATTERN: Final = (
     r"^https?://([A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
@@ -94,28 +92,3 @@ def convert_fault(value: Json, kind: object, path: Path = ()) -> Fault | None:
         inner = tuple(name or position for name, position in _AT.findall(at.rstrip("`")))
         return Fault((*path, *inner), message)
     return None
-
-
-def merged(target: Json, patch: Json) -> Json:
-    """Return ``target`` changed by the merge patch ``patch`` (RFC 7386); neither is changed itself."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
-
-
-def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
-    """Yield every value in ``node`` that holds no other, an empty map or list too, with its path."""
-    if isinstance(node, dict) and node:
-        for name, value in node.items():
-            yield from leaves(value, (*path, name))
-    elif isinstance(node, list) and node:
-        for position, value in enumerate(node):
-            yield from leaves(value, (*path, str(position)))
-    else:
-        yield path, node

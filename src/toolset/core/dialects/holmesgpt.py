@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Credentials, Document, Json, from_struct, leaves, merged
+from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.schema import (
     AuthConfig,
     BaseToolset,
@@ -25,6 +25,7 @@ from toolset.core.dialects.schema import (
     PrometheusConfig,
 )
 from toolset.core.dialects.toolset_names import http_names, instance_names
+from toolset.core.json_values import Document, Json, leaves, merged
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "custom_toolset.yaml"

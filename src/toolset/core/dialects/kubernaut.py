@@ -13,8 +13,9 @@ from typing import Final, cast
 import msgspec
 
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Document, Fault, Json, Url, convert_fault, from_struct, merged, to_yaml
+from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy, value_fault
+from toolset.core.json_values import Document, Json, merged
 from toolset.model import Key
 
 SUFFIX: Final = "-toolset.yaml"

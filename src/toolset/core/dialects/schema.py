@@ -12,8 +12,9 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from toolset.core.dialects.documents import Document, Fault, Json, Path, Url, convert_fault
+from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.dialects.texts import Policy, value_fault
+from toolset.core.json_values import Document, Json, Path
 
 HTTP_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")

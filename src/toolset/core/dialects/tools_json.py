@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Document, Fault, Url, convert_fault
+from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.json_values import Document
 
 DOCUMENT_KEY: Final = "toolset.json"
 _DESCRIPTIONS: Final[Mapping[str, str]] = {

@@ -6,7 +6,7 @@ import msgspec
 import yaml
 
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import leaves
+from toolset.core.json_values import leaves
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
 from toolset.core.strict_yaml import DEPTH_LIMIT
 from toolset.model import ConfigMap, Key

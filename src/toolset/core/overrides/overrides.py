@@ -13,8 +13,8 @@ import msgspec
 from typing_extensions import override
 
 from toolset.core.candidate import Candidate, HealthCheck, Reason, Rejected
-from toolset.core.dialects.documents import Document, Json, Path
 from toolset.core.dialects.texts import Policy
+from toolset.core.json_values import Document, Json, Path
 from toolset.core.overrides.schema import ToolPatch, fault
 from toolset.core.strict_yaml import Mark, YamlFault, parse
 from toolset.model import Key

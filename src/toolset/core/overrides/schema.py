@@ -9,8 +9,9 @@ import msgspec
 
 from toolset.core.detection.annotations import RESERVED_TYPES, TYPE_PATTERN, is_path
 from toolset.core.dialects import schema
-from toolset.core.dialects.documents import Document, Fault, Json, Path, Url, convert_fault
+from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.dialects.texts import UNSAFE_TOOLSETS, Policy, unsafe_fault, value_fault
+from toolset.core.json_values import Document, Json, Path
 
 _SECTIONS: Final = ("tools", "toolsets", "kubernaut", "suppress")
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

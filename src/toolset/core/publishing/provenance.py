@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from toolset.core.dialects.documents import Document, Json, Path, leaves
+from toolset.core.json_values import Document, Json, Path, leaves
 
 Origin = Literal["discovered", "overridden", "removed"]
 

@@ -7,8 +7,9 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
-from toolset.core.dialects.documents import Document, Fault, Path
+from toolset.core.dialects.documents import Fault
 from toolset.core.inventory import instances
+from toolset.core.json_values import Document, Path
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
 from toolset.core.publishing import budget
 from toolset.core.publishing.plan import (

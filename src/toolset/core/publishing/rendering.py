@@ -7,9 +7,10 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut, schema, tools_json
-from toolset.core.dialects.documents import Credentials, Document, Fault, Url, convert_fault, from_struct, to_yaml
+from toolset.core.dialects.documents import Credentials, Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
+from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import Applied, Overrides
 from toolset.core.publishing import budget
 from toolset.model import Key

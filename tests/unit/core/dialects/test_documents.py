@@ -5,7 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.core.dialects.documents import Credentials, Fault, Json, Url, convert_fault, leaves, merged, to_yaml
+from toolset.core.dialects.documents import Credentials, Fault, Url, convert_fault, to_yaml
+from toolset.core.json_values import Json, leaves, merged
 
 # The test cases of RFC 7386, appendix A: target, patch, result.
 RFC_7386 = """\

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from support.build import candidate
 from toolset.core.candidate import Candidate
 from toolset.core.dialects import schema
-from toolset.core.dialects.documents import Credentials, Document, Json, to_yaml
+from toolset.core.dialects.documents import Credentials, to_yaml
 from toolset.core.dialects.holmesgpt import Options, cost, document, patched
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
+from toolset.core.json_values import Document, Json
 from toolset.model import Key
 
 BASE = {"kubernetes/core": {"enabled": True}, "kubernetes/logs": {"enabled": True}}

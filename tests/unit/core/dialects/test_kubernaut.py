@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from support.build import candidate
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Document, Json
 from toolset.core.dialects.kubernaut import documents, fault, patched, render
 from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
+from toolset.core.json_values import Document, Json
 from toolset.core.publishing.plan import OVERRIDES_KEY
 
 # The three examples of the implementation plan, sections "Builder", "Prometheus" and "Grafana Toolset Generator".

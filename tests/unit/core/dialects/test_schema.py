@@ -2,9 +2,9 @@ from typing import cast
 
 import pytest
 
-from toolset.core.dialects.documents import Document, Json
 from toolset.core.dialects.schema import extras_fault, fault, patch_fault
 from toolset.core.dialects.texts import Policy
+from toolset.core.json_values import Document, Json
 
 POLICY = Policy(frozenset({"TOKEN"}))
 URL = "http://a:9090"

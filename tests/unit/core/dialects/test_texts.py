@@ -1,6 +1,5 @@
 import pytest
 
-from toolset.core.dialects.documents import Document, Json
 from toolset.core.dialects.texts import (
     TEXT_LIMIT,
     UNSAFE_KEYS,
@@ -10,6 +9,7 @@ from toolset.core.dialects.texts import (
     unsafe_fault,
     value_fault,
 )
+from toolset.core.json_values import Document, Json
 
 KNOWN = Policy(frozenset({"TOKEN"}))
 UNSAFE = Policy(unsafe=True)

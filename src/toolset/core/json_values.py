@@ -1,0 +1,33 @@
+"""JSON values, their leaves, and merge patches (RFC 7386)."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Document: TypeAlias = dict[str, Json]
+Path: TypeAlias = tuple[str, ...]
+
+
+def merged(target: Json, patch: Json) -> Json:
+    """Return ``target`` changed by the merge patch ``patch`` (RFC 7386); neither is changed itself."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
+    """Yield every value in ``node`` that holds no other, an empty map or list too, with its path."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from leaves(value, (*path, name))
+    elif isinstance(node, list) and node:
+        for position, value in enumerate(node):
+            yield from leaves(value, (*path, str(position)))
+    else:
+        yield path, node
