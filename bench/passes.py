@@ -22,18 +22,18 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import UNEVENTFUL_SHARE
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
-from toolset.core.inventory import Findings
+from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING
 from toolset.model import Key, Namespace, NamespaceMeta, Service
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.service import ServiceReconciler
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import Controller
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
-from toolset.telemetry.observers import PassObserver, QueueMetrics
+from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 from toolset.telemetry.reconcile_log import ReconcileLog
-from toolset.telemetry.tracing import NoTraces, PassTraces, Traces
+from toolset.telemetry.tracing import NoTraces, ReconcileTraces, Traces
 
 COUNT: Final = 10_000
 ROUNDS: Final = 9
@@ -60,12 +60,12 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
     found = {service.key.namespace for service in services}
     namespaces.replace([Namespace(NamespaceMeta(name=name)) for name in sorted(found)], "1")
     queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
-    gate = Gate(lambda: None)
+    gate = StartupGate(lambda: None)
     gate.begin(store.snapshot(), NOTHING)
     reconciler = ServiceReconciler(
         store,
         namespaces,
-        Findings(),
+        Inventory(),
         gate,
         ReconcileLog(metrics, NoEventRecorder()),
         DetectionOptions(BUILT_IN),
@@ -73,7 +73,7 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
         publish=lambda: None,
     )
     scope = traces.scope("service", queue)
-    controller = Controller(queue, reconciler, PassObserver(metrics, "service"), timeout_s=None, scope=scope)
+    controller = Controller(queue, reconciler, ControllerMetrics(metrics, "service"), timeout_s=None, scope=scope)
     taken: list[float] = []
     async with anyio.create_task_group() as group:
         group.start_soon(controller.run)
@@ -103,7 +103,7 @@ def measure() -> Table:
     provider.add_span_processor(BatchSpanProcessor(Taker()))
     trace.set_tracer_provider(provider)
     shares = (UNEVENTFUL_SHARE, 1.0)
-    rows += [_row(f"{share:.0%} of those without a change", services, PassTraces(0, share)) for share in shares]
+    rows += [_row(f"{share:.0%} of those without a change", services, ReconcileTraces(0, share)) for share in shares]
     provider.shutdown()
     return Table(
         f"What {COUNT:,} passes over Services cost, from the queue to the findings",

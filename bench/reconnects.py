@@ -13,7 +13,7 @@ import anyio
 from aiohttp import web
 
 from figures import Table, shown
-from toolset.adapters.kube.credentials.access import Access
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, services
 from toolset.errors import ToolsetError
@@ -33,12 +33,12 @@ class Anonymous:
     """No credentials at all."""
 
     def __init__(self, url: str) -> None:
-        self._access = Access(base_url=url, tls=None, headers={})
+        self._access = RestConfig(base_url=url, tls=None, headers={})
 
-    async def current(self) -> Access:
+    async def current(self) -> RestConfig:
         return self._access
 
-    def refused(self, value: Access) -> None:
+    def refused(self, value: RestConfig) -> None:
         del value
 
 

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _end)
-    from toolset.service.app import serve  # noqa: PLC0415 - see the module docstring
+    from toolset.service.app import serve
 
     source = _source(options)
     _loop(lambda: serve(source))
@@ -67,10 +67,8 @@ def _end(signum: int, _: object) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from toolset.commands import manifests  # noqa: PLC0415 - see the module docstring
-    from toolset.commands import plan as planning
-    from toolset.commands import printers as output
-    from toolset.config.options import check  # noqa: PLC0415 - as above
+    from toolset.commands import manifests, plan, printers
+    from toolset.config.options import check
 
     settings = _settings(options)
     check(settings)
@@ -79,28 +77,26 @@ def _plan(options: argparse.Namespace) -> int:
         if options.file:
             found = manifests.read(options.file)
             _note(*found.notes, *([] if found.services else [manifests.without_services(options.file)]))
-            return await planning.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
-        return await planning.plan_cluster(settings, assume_healthy=options.assume_healthy)
+            return await plan.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
+        return await plan.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
     report = _loop(lambda: _patiently(work()))
     match options.output:
         case "yaml":
-            text = output.as_yaml(report)
+            text = printers.as_yaml(report)
         case "json":
-            text = output.as_json(report)
+            text = printers.as_json(report)
         case _:
-            text = output.as_table(report, colour=_colours())
+            text = printers.as_table(report, colour=_colours())
     sys.stdout.write(text)
     sys.stdout.flush()
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from toolset.commands import explain as explaining  # noqa: PLC0415 - see the module docstring
-    from toolset.commands import manifests
-    from toolset.commands import printers as output
-    from toolset.config.options import target_key  # noqa: PLC0415 - as above
-    from toolset.model import Key  # noqa: PLC0415 - as above
+    from toolset.commands import explain, manifests, printers
+    from toolset.config.options import target_key
+    from toolset.model import Key
 
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
@@ -110,18 +106,18 @@ def _explain(options: argparse.Namespace) -> int:
         _note(*found.notes)
         if not found.services:
             raise SettingsError(manifests.without_services(options.file))
-        explained = explaining.explain_manifests(settings, found)
+        explained = explain.explain_manifests(settings, found)
     else:
         namespace, slash, name = options.service.partition("/")
         if not (namespace and slash and name):
             raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
-        explained = _loop(lambda: _patiently(explaining.explain_service(settings, Key(namespace, name))))
+        explained = _loop(lambda: _patiently(explain.explain_service(settings, Key(namespace, name))))
     _note(*explained.notes)
     if options.output == "json":
-        sys.stdout.write(output.as_lines(explained.services))
+        sys.stdout.write(printers.as_lines(explained.services))
     else:
         prefix, target = settings.discovery.annotation_prefix, target_key(settings)
-        sys.stdout.write("".join(output.explained(each, prefix, target) for each in explained.services))
+        sys.stdout.write("".join(printers.explained(each, prefix, target) for each in explained.services))
     sys.stdout.flush()
     return EXIT_UNCHANGED
 
@@ -132,28 +128,26 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    from toolset.commands import check_config as checking  # noqa: PLC0415 - see the module docstring
-    from toolset.commands import manifests
-    from toolset.commands import printers as output
-    from toolset.config import loader as loading  # noqa: PLC0415 - see the module docstring
-    from toolset.config.options import check, doubts  # noqa: PLC0415 - as above
+    from toolset.commands import check_config, manifests, printers
+    from toolset.config import loader
+    from toolset.config.options import check, doubts
 
-    settings = loading.load(loading.read(options.settings), {}, {}, source=options.settings)
+    settings = loader.load(loader.read(options.settings), {}, {}, source=options.settings)
     check(settings)
     for doubt in doubts(settings):
         sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
     services = manifests.read(options.file).services if options.file else ()
-    found = checking.matches(settings, services)
-    sys.stdout.write(output.as_matches(options.settings, found, services=len(services) if options.file else None))
+    found = check_config.matches(settings, services)
+    sys.stdout.write(printers.as_matches(options.settings, found, services=len(services) if options.file else None))
     return EXIT_UNCHANGED
 
 
 def _purge(options: argparse.Namespace) -> int:
-    from toolset.commands import purge as purging  # noqa: PLC0415 - see the module docstring
-    from toolset.config.options import target_key  # noqa: PLC0415 - as above
+    from toolset.commands import purge
+    from toolset.config.options import target_key
 
     settings = _settings(options)
-    gone = _loop(lambda: _patiently(purging.purge_cluster(settings, dry_run=options.dry_run)))
+    gone = _loop(lambda: _patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
     place = f"ConfigMap {target_key(settings)}"
     if gone is None:
         sys.stdout.write(f"{place} holds nothing of ours\n")
@@ -164,26 +158,25 @@ def _purge(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from toolset.commands import doctor  # noqa: PLC0415 - see the module docstring
-    from toolset.commands import printers as output
+    from toolset.commands import doctor, printers
 
     async def work() -> "list[doctor.Check]":
         found: list[doctor.Check] = []
         async for check in doctor.examine(_source(options)):
             found.append(check)
             if options.output == "text":
-                sys.stdout.write(output.as_check(check, colour=_colours()))
+                sys.stdout.write(printers.as_check(check, colour=_colours()))
                 sys.stdout.flush()
         return found
 
     found = _loop(work)
-    sys.stdout.write(output.as_checks(found) if options.output == "json" else output.diagnosis(found))
+    sys.stdout.write(printers.as_checks(found) if options.output == "json" else printers.diagnosis(found))
     sys.stdout.flush()
     return EXIT_ERROR if any(check.state == "problem" for check in found) else EXIT_UNCHANGED
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from toolset import demo  # noqa: PLC0415 - see the module docstring
+    from toolset import demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the service would outlive us
     _loop(lambda: demo.run(once=options.once, colours=_colours()))
@@ -192,9 +185,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _note(*sentences: str) -> None:
     """Say what stands beside the output, on standard error."""
-    from toolset.commands import printers as output  # noqa: PLC0415 - see the module docstring
+    from toolset.commands import printers
 
-    sys.stderr.write("".join(output.note(sentence) for sentence in sentences))
+    sys.stderr.write("".join(printers.note(sentence) for sentence in sentences))
     sys.stderr.flush()
 
 
@@ -208,7 +201,7 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 
 def _source(options: argparse.Namespace) -> "Source":
-    from toolset.config.loader import Source  # noqa: PLC0415 - see the module docstring
+    from toolset.config.loader import Source
 
     flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
     return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)
@@ -216,7 +209,7 @@ def _source(options: argparse.Namespace) -> "Source":
 
 def _loop(work: Callable[[], Awaitable[T]]) -> T:
     """Run ``work`` on the event loop: asyncio, which aiohttp needs."""
-    import anyio  # noqa: PLC0415 - see the module docstring
+    import anyio
 
     try:
         return anyio.run(work)
@@ -232,7 +225,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _patiently(work: Awaitable[T]) -> T:
     """Await ``work``; say so on standard error when that takes long."""
-    import anyio  # noqa: PLC0415 - see the module docstring
+    import anyio
 
     async def say() -> None:
         await anyio.sleep(PATIENCE_S)

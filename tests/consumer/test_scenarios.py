@@ -57,7 +57,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     dead: frozenset[str] = frozenset()
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class HttpEndpoint(msgspec.Struct, frozen=True):
     """What a toolset over HTTP may ask."""
 
     hosts: list[str]
@@ -77,7 +77,7 @@ class Config(Instance, frozen=True):
     """The config of a toolset: one instance, or several, or what it may ask over HTTP."""
 
     instances: list[Instance] = []
-    endpoints: list[Endpoint] = []
+    endpoints: list[HttpEndpoint] = []
 
 
 class Block(msgspec.Struct, frozen=True):

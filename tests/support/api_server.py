@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from anyio.abc import SocketAttribute, SocketStream
 
-from toolset.adapters.kube.credentials.providers import Access
+from toolset.adapters.kube.credentials.providers import RestConfig
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -128,14 +128,14 @@ class FixedCredentials:
     """Credentials that never change, and note when they were refused."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, tls: SSLContext | None = None) -> None:
-        self._access = Access(url, tls, dict(headers or {}))
+        self._access = RestConfig(url, tls, dict(headers or {}))
         self.refusals = 0
 
-    async def current(self) -> Access:
+    async def current(self) -> RestConfig:
         """Return them."""
         return self._access
 
-    def refused(self, value: Access) -> None:
+    def refused(self, value: RestConfig) -> None:
         """Count."""
         assert value is self._access
         self.refusals += 1

@@ -18,7 +18,7 @@ ROWS = [(int(case), promise, REFERENCE.findall(tests)) for case, promise, tests 
 @cache
 def defined_in(file: str) -> frozenset[str]:
     """Return the tests that ``file`` defines itself."""
-    tree = ast.parse((ROOT / "tests" / "unit" / file).read_text())
+    tree = ast.parse((ROOT / "tests" / file).read_text())
     return frozenset(
         node.name
         for node in tree.body

@@ -21,11 +21,11 @@ RELOADS: Final = ("success", "invalid")
 RESOURCES: Final = ("services", "configmaps", "namespaces", "leases")
 LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume", "refresh")
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
-OUTCOMES: Final = ("alive", *(failure.value for failure in Failure if failure is not Failure.PUT_OFF))
+OUTCOMES: Final = ("alive", *(failure.value for failure in Failure if failure is not Failure.DEFERRED))
 VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
-LAST_WORDS: Final = ("Published", *(reason.word for reason in Reason if reason.of_candidates))
+CANDIDATE_VERDICTS: Final = ("Published", *(reason.word for reason in Reason if reason.of_candidates))
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
-_PASS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_RECONCILE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # client-go's adapter
 _WRITE_BUCKETS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 30.0, 60.0)
 _ITEMS_BUCKETS: Final = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 50_000.0)
@@ -105,7 +105,7 @@ class Metrics:
             "controller_runtime_reconcile_timeouts_total", "Passes that ran out of time.", **controller
         )
         self.reconcile_time = self._histogram(
-            "controller_runtime_reconcile_time_seconds", "Length of a pass.", _PASS_BUCKETS, **controller
+            "controller_runtime_reconcile_time_seconds", "Length of a pass.", _RECONCILE_BUCKETS, **controller
         )
         self.max_concurrent = self._gauge(
             "controller_runtime_max_concurrent_reconciles", "Workers of a controller.", **controller
@@ -164,14 +164,14 @@ class Metrics:
             "toolset_services", "Services by verdict: Published, or the reason why not.", verdict=VERDICTS
         )
         self.candidates = self._gauge(
-            "toolset_candidates", "Recognised Services by type and last word.", **kind, verdict=LAST_WORDS
+            "toolset_candidates", "Recognised Services by type and last word.", **kind, verdict=CANDIDATE_VERDICTS
         )
         self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.", **kind)
         self.probes = self._counter("toolset_probes_total", "Health requests by outcome.", **kind, outcome=OUTCOMES)
         self.probe_time = self._histogram(
             "toolset_probe_duration_seconds",
             "Length of a health request, with waiting for a slot.",
-            _PASS_BUCKETS,
+            _RECONCILE_BUCKETS,
             **kind,
         )
         self.held = self._gauge("toolset_removals_held", "Tools that stay published although their probes fail.")

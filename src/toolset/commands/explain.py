@@ -83,13 +83,13 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
     Raises:
         SettingsError: The settings themselves give a document that is not valid.
     """
-    findings, candidates = detect_all(settings, manifests)
+    inventory, candidates = detect_all(settings, manifests)
     for candidate in candidates:
-        findings.probed(candidate, ALIVE)
+        inventory.probed(candidate, ALIVE)
     current = manifests.config_maps.get(target_key(settings))
-    publication = Publisher(target_options(settings)).compose(findings.tools(), current)
+    publication = Publisher(target_options(settings)).compose(inventory.tools(), current)
     tools = {tool.key: tool for tool in publication.tools}
-    verdicts = {**findings.verdicts(), **publication.rejected}
+    verdicts = {**inventory.verdicts(), **publication.rejected}
     explanations: list[Explanation] = []
     for key, verdict in verdicts.items():
         if isinstance(verdict, Rejected):

@@ -16,7 +16,7 @@ T = TypeVar("T", Service, ConfigMap, Namespace)
 STDIN: Final = "-"
 VERSION: Final = "v1"
 """Of the API whose objects count: a Service of Knative, for example, is another thing."""
-DEPTH_LIMIT: Final = 500
+MANIFEST_DEPTH_LIMIT: Final = 500
 """So many collections may lie within each other, far more than in any object; at some ten thousands libyaml would end
 the process, and Python could catch nothing."""
 
@@ -92,7 +92,7 @@ def _documents(file: str) -> list[object]:
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).read_text("utf-8")
         if mark := _too_deep(text):
-            raise SettingsError(f"{file}{_place(mark)}: it is nested more than {DEPTH_LIMIT} deep")
+            raise SettingsError(f"{file}{_place(mark)}: it is nested more than {MANIFEST_DEPTH_LIMIT} deep")
         return list(yaml.load_all(text, Loader=_Loader))
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}; name a file of manifests, or - for standard input") from error
@@ -108,7 +108,7 @@ def _too_deep(text: str) -> object:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
-        if depth > DEPTH_LIMIT:
+        if depth > MANIFEST_DEPTH_LIMIT:
             return event.start_mark
     return None
 

@@ -17,7 +17,7 @@ from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect
 from toolset.core.health.thresholds import Thresholds
-from toolset.core.inventory import ALIVE, Findings
+from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
@@ -75,22 +75,22 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
 async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
     """Return what would be published if ``manifests`` were the cluster."""
     current = manifests.config_maps.get(target_key(settings))
-    findings, candidates = detect_all(settings, manifests)
+    inventory, candidates = detect_all(settings, manifests)
     if assume_healthy or not settings.health.enabled:
         for candidate in candidates:
-            findings.probed(candidate, ALIVE)
+            inventory.probed(candidate, ALIVE)
     else:
-        await _probe_all(settings, findings, candidates)
+        await _probe_all(settings, inventory, candidates)
     target = target_key(settings)
     publisher = Publisher(_as_kept(target_options(settings), current))
-    publication = publisher.compose(findings.tools(), current)
+    publication = publisher.compose(inventory.tools(), current)
     wanted = publisher.wanted(publication)
     decision = publisher.plan(target, wanted, current)
     change = decision if isinstance(decision, Apply) else None
     return Report(
         target=target,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
-        verdicts={**findings.verdicts(), **publication.rejected},
+        verdicts={**inventory.verdicts(), **publication.rejected},
         change=change,
         manifest=manifest(target, wanted, None, fenced=False),
         diff=_diff(current, wanted, change),
@@ -100,17 +100,17 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
     )
 
 
-def detect_all(settings: Settings, manifests: Manifests) -> tuple[Findings, list[Candidate]]:
+def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, list[Candidate]]:
     """Return what detection says of every Service in ``manifests``, and the candidates, which one probe settles."""
-    findings = Findings(Thresholds(rise=1, fall=1))
+    inventory = Inventory(Thresholds(rise=1, fall=1))
     options = detection_options(settings)
     candidates: list[Candidate] = []
     for service in manifests.services:
         verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
-        findings.detected(service.key, verdict)
+        inventory.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)
-    return findings, candidates
+    return inventory, candidates
 
 
 def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:
@@ -121,11 +121,11 @@ def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions
     return msgspec.structs.replace(options, instance=keeper)
 
 
-async def _probe_all(settings: Settings, findings: Findings, candidates: list[Candidate]) -> None:
+async def _probe_all(settings: Settings, inventory: Inventory, candidates: list[Candidate]) -> None:
     async with prober(settings) as health_prober, anyio.create_task_group() as group:
 
         async def look(candidate: Candidate) -> None:
-            findings.probed(candidate, await health_prober.probe(candidate))
+            inventory.probed(candidate, await health_prober.probe(candidate))
 
         for candidate in candidates:
             group.start_soon(look, candidate)

@@ -21,7 +21,7 @@ from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
-from toolset.core.dialects.documents import Credentials as ReaderCredentials
+from toolset.core.dialects.documents import Credentials as CredentialVariables
 from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import SettingsError
 from toolset.model import Key
@@ -83,7 +83,7 @@ def target_key(settings: Settings) -> Key:
 def output_options(settings: Settings) -> OutputOptions:
     """Return what the settings say about documents."""
     output = settings.output
-    keys = {name: ReaderCredentials(api_key=variable) for name, variable in output.grafana_api_key_env.items()}
+    keys = {name: CredentialVariables(api_key=variable) for name, variable in output.grafana_api_key_env.items()}
     return OutputOptions(
         output.dialects,
         {**keys, **output.credentials},

@@ -10,7 +10,7 @@ from toolset.core.detection.detector import Detector
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
-from toolset.core.health.http_config import AddressRange, HeaderName, Reach, ServiceGlob
+from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
 from toolset.core.publishing.rendering import DIALECTS, Dialect
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -130,7 +130,7 @@ class HealthSettings(_Section, frozen=True):
     refused_ranges: tuple[AddressRange, ...] = ()
     allow_selectorless: tuple[ServiceGlob, ...] = ()
     allow_external_name: tuple[ServiceGlob, ...] = ()
-    detectors: dict[str, Reach] = {}
+    detectors: dict[str, HttpConfig] = {}
     connect_to: dict[str, str] = {}
 
 

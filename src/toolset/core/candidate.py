@@ -94,7 +94,7 @@ class Candidate(msgspec.Struct, frozen=True):
         priority: Orders instances of a type; higher first.
         display_name: From the annotation; empty when there is none.
         health_path: The custom health path from the annotation; empty when there is none.
-        backend: What two Services of one backend have in common; see ``findings``.
+        backend: What two Services of one backend have in common; see ``inventory``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
     """

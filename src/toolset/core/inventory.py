@@ -8,8 +8,8 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
-from toolset.core.health.removal_brake import Brake, BrakeOptions, Hold
-from toolset.core.health.thresholds import PUBLISHED, Health, Outcome, Thresholds, observe
+from toolset.core.health.removal_brake import BrakeOptions, Hold, RemovalBrake
+from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, Thresholds, observe
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.model import Key
 
@@ -17,14 +17,14 @@ _UNKNOWN: Final = Health()
 ALIVE: Final = Outcome(alive=True, assumed=True)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True):
     """What is known of one Service."""
 
     verdict: Verdict
     health: Health = _UNKNOWN
 
 
-class Findings:
+class Inventory:
     """The catalogue of findings: Service passes write it, target passes read it.
 
     Every answer depends on its content alone, never on the order in which that came.
@@ -32,8 +32,8 @@ class Findings:
 
     def __init__(self, thresholds: Thresholds = Thresholds(), brake: BrakeOptions = USUAL_BRAKE) -> None:
         self._thresholds = thresholds
-        self._brake = Brake(brake)
-        self._findings: dict[Key, Finding] = {}
+        self._brake = RemovalBrake(brake)
+        self._entries: dict[Key, Entry] = {}
         self._candidates: dict[Key, Candidate] = {}
 
     def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
@@ -46,7 +46,7 @@ class Findings:
             verdict: What detection says.
             published: What starts as up.
         """
-        known = self._findings.get(key)
+        known = self._entries.get(key)
         if known is not None and known.verdict == verdict:
             return False
         health = _UNKNOWN
@@ -55,10 +55,10 @@ class Findings:
             if known is not None and _same_backend(known.verdict, verdict):
                 health = known.health
             elif published.holds(verdict):
-                health = PUBLISHED
+                health = ASSUMED_UP
         else:
             self._candidates.pop(key, None)
-        self._findings[key] = Finding(verdict, health)
+        self._entries[key] = Entry(verdict, health)
         return True
 
     def probed(
@@ -74,22 +74,22 @@ class Findings:
             began_s: When the probe began, on any clock that does not go back.
             now_s: When it ended, on the same clock.
         """
-        known = self._findings.get(candidate.key)
+        known = self._entries.get(candidate.key)
         if known is None or known.verdict != candidate:
             return None
         health = observe(known.health, outcome, self._thresholds, began_s=began_s, now_s=now_s)
-        self._findings[candidate.key] = Finding(candidate, health)
+        self._entries[candidate.key] = Entry(candidate, health)
         return health
 
     def forget(self, key: Key) -> bool:
         """Drop what is known of ``key``; return whether there was anything."""
         self._candidates.pop(key, None)
-        return self._findings.pop(key, None) is not None
+        return self._entries.pop(key, None) is not None
 
     def health(self, key: Key) -> Health:
         """Return the health of ``key``; unknown when nothing is known of it."""
-        finding = self._findings.get(key)
-        return finding.health if finding else _UNKNOWN
+        entry = self._entries.get(key)
+        return entry.health if entry else _UNKNOWN
 
     def candidate(self, key: Key) -> Candidate | None:
         """Return the candidate that ``key`` is, or ``None``."""
@@ -106,7 +106,7 @@ class Findings:
             held: Candidates that count as up although they are down.
         """
         kept = self._best_of_each_backend()
-        return {key: self._final(self._findings[key], kept, held) for key in self._candidates}
+        return {key: self._final(self._entries[key], kept, held) for key in self._candidates}
 
     @property
     def loss_waits(self) -> bool:
@@ -119,41 +119,41 @@ class Findings:
 
     def healths(self) -> Mapping[Key, Health]:
         """Return the health of each candidate, twins left out."""
-        return {winner.key: self._findings[winner.key].health for winner in self._best_of_each_backend().values()}
+        return {winner.key: self._entries[winner.key].health for winner in self._best_of_each_backend().values()}
 
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
         kept = self._best_of_each_backend()
-        return {key: self._final(self._findings[key], kept) for key in sorted(self._findings)}
+        return {key: self._final(self._entries[key], kept) for key in sorted(self._entries)}
 
     def _best_of_each_backend(self) -> dict[tuple[str, str, str], Candidate]:
         best: dict[tuple[str, str, str], Candidate] = {}
         for candidate in self._candidates.values():
-            rival = best.get(_backend(candidate))
-            if rival is None or self._twin_order(candidate) < self._twin_order(rival):
+            duplicate = best.get(_backend(candidate))
+            if duplicate is None or self._twin_order(candidate) < self._twin_order(duplicate):
                 best[_backend(candidate)] = candidate
         return best
 
     def _twin_order(self, candidate: Candidate) -> tuple[bool, bool, str, Key]:
         """Who has never been up comes last: what is published stays until a better one has proved itself."""
-        never_up = self._findings[candidate.key].health.never_up
+        never_up = self._entries[candidate.key].health.never_up
         return never_up, candidate.headless, candidate.created, candidate.key
 
     def _final(
-        self, finding: Finding, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
+        self, entry: Entry, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
     ) -> Verdict:
-        verdict = finding.verdict
+        verdict = entry.verdict
         if isinstance(verdict, Rejected):
             return verdict
         winner = kept[_backend(verdict)]
         if winner is not verdict:
             return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
-        health = finding.health
+        health = entry.health
         if health.up or verdict.key in held:
             return verdict
         if health.up is None:
             return Rejected(Reason.UNPROBED, "", verdict.type, verdict.asked)
-        reason = Reason.IDENTITY_MISMATCH if health.stranger else Reason.UNHEALTHY
+        reason = Reason.IDENTITY_MISMATCH if health.identity_mismatch else Reason.UNHEALTHY
         return Rejected(reason, health.detail, verdict.type, verdict.asked)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from toolset.core.json_values import Json, Path
 
-DEPTH_LIMIT: Final = 32
+YAML_DEPTH_LIMIT: Final = 32
 """So many collections may lie within each other; no setting and no document of ours needs half of that."""
 INTEGER_LIMIT: Final = 2**53
 _STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
@@ -82,8 +82,8 @@ def _check_events(text: str) -> None:
 def _event_problem(event: yaml.Event, documents: int, depth: int) -> str:
     if documents > 1:
         return "expected one document, there is another"
-    if depth > DEPTH_LIMIT:
-        return f"it is nested more than {DEPTH_LIMIT} deep"
+    if depth > YAML_DEPTH_LIMIT:
+        return f"it is nested more than {YAML_DEPTH_LIMIT} deep"
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
         return "anchors and aliases are not allowed; write it out"
     return "tags are not allowed" if getattr(event, "tag", None) else ""

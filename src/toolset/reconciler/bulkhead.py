@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from toolset.core.health.thresholds import PUT_OFF, Failure, Outcome
+from toolset.core.health.thresholds import DEFERRED, Failure, Outcome
 from toolset.model import Key
 
 
-class Lanes:
+class Bulkhead:
     """Two lanes over one set of workers.
 
     A probe that takes longer than patience lasts moves to the slow lane, and so does from the start one whose backend
@@ -29,15 +29,15 @@ class Lanes:
         self._call = call
         self._suspects: set[Key] = set()
         self._slow: set[Key] = set()  # in flight, or called and not here yet
-        self._put_off: dict[Key, None] = {}
+        self._deferred: dict[Key, None] = {}
 
     async def run(self, key: Key, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Return what ``look`` found, or that it was put off."""
         if key not in self._slow and key in self._suspects and not self._enter(key):
-            self._put_off[key] = None
-            return PUT_OFF
-        self._put_off.pop(key, None)
-        outcome = PUT_OFF
+            self._deferred[key] = None
+            return DEFERRED
+        self._deferred.pop(key, None)
+        outcome = DEFERRED
         try:
             async with anyio.create_task_group() as group:
                 if key not in self._slow:
@@ -51,7 +51,7 @@ class Lanes:
     def forget(self, key: Key) -> None:
         """Let go of ``key``: it is no candidate any more."""
         self._suspects.discard(key)
-        self._put_off.pop(key, None)
+        self._deferred.pop(key, None)
         self._slow.discard(key)
         self._call_next()
 
@@ -68,9 +68,9 @@ class Lanes:
 
     def _leave(self, key: Key, outcome: Outcome) -> None:
         self._slow.discard(key)
-        if outcome.put_off:
+        if outcome.deferred:
             self._suspects.add(key)
-            self._put_off[key] = None
+            self._deferred[key] = None
         elif outcome.failure is Failure.TIMEOUT:
             self._suspects.add(key)
         else:
@@ -78,8 +78,8 @@ class Lanes:
         self._call_next()
 
     def _call_next(self) -> None:
-        while self._put_off and len(self._slow) < self._room:
-            key = next(iter(self._put_off))
-            del self._put_off[key]
+        while self._deferred and len(self._slow) < self._room:
+            key = next(iter(self._deferred))
+            del self._deferred[key]
             self._slow.add(key)
             self._call(key)

@@ -50,7 +50,7 @@ class Target(Reader[ConfigMap], Protocol):
         ...
 
 
-class ReconcileEvents(Protocol):
+class PipelineObserver(Protocol):
     """What the passes tell of themselves."""
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:

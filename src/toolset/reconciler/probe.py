@@ -10,19 +10,19 @@ from opentelemetry.trace import SpanKind
 
 from toolset.core.candidate import Candidate
 from toolset.core.health.removal_brake import FEWEST
-from toolset.core.health.thresholds import SECOND_LOOKS_S, Health, Outcome, next_look_s
-from toolset.core.inventory import ALIVE, Findings
+from toolset.core.health.thresholds import RECHECK_DELAYS_S, Health, Outcome, next_probe_s
+from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Key
 from toolset.reconciler import spans
-from toolset.reconciler.bulkhead import Lanes
-from toolset.reconciler.ports import Prober, ReconcileEvents
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.bulkhead import Bulkhead
+from toolset.reconciler.ports import PipelineObserver, Prober
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
 
 PATIENCE: Final = 0.2
 """The share of a probe's time after which a backend counts as slow."""
 
-SWEEP_EVERY_S: Final = sum(SECOND_LOOKS_S)
+SWEEP_EVERY_S: Final = sum(RECHECK_DELAYS_S)
 """All tools are looked at out of turn at most so often, however many begin to fail, seconds."""
 
 
@@ -49,10 +49,10 @@ class ProbeReconciler:
 
     def __init__(
         self,
-        findings: Findings,
+        inventory: Inventory,
         prober: Prober,
-        gate: Gate,
-        events: ReconcileEvents,
+        gate: StartupGate,
+        events: PipelineObserver,
         options: ProbeOptions,
         *,
         probe: Callable[[Key], None],
@@ -62,7 +62,7 @@ class ProbeReconciler:
         """Make it.
 
         Args:
-            findings: Where healths are kept.
+            inventory: Where healths are kept.
             prober: What asks backends.
             gate: Told of candidates that have their first verdict.
             events: Told of every probe.
@@ -71,7 +71,7 @@ class ProbeReconciler:
             publish: Called when what is published may have to change.
             jitter: Returns 0 to 1.
         """
-        self._findings = findings
+        self._inventory = inventory
         self._prober = prober
         self._gate = gate
         self._events = events
@@ -79,65 +79,65 @@ class ProbeReconciler:
         self._probe = probe
         self._publish = publish
         self._jitter = jitter
-        self._lanes = Lanes(options.slots, options.timeout_s * PATIENCE, probe)
+        self._bulkhead = Bulkhead(options.slots, options.timeout_s * PATIENCE, probe)
         self._swept_s = -math.inf
 
     async def __call__(self, key: Key) -> Result:
         """Probe the candidate ``key`` once and say when to look again; never raises."""
-        candidate = self._findings.candidate(key)
+        candidate = self._inventory.candidate(key)
         if candidate is None:
-            self._lanes.forget(key)
+            self._bulkhead.forget(key)
             return DONE
-        before, began_s = self._findings.health(key), anyio.current_time()
+        before, began_s = self._inventory.health(key), anyio.current_time()
         outcome = await self._look(candidate)
         now_s = anyio.current_time()
-        health = self._findings.probed(candidate, outcome, began_s=began_s, now_s=now_s)
-        if self._findings.candidate(key) is None:  # gone meanwhile: no other look will come
-            self._lanes.forget(key)
+        health = self._inventory.probed(candidate, outcome, began_s=began_s, now_s=now_s)
+        if self._inventory.candidate(key) is None:  # gone meanwhile: no other look will come
+            self._bulkhead.forget(key)
             return DONE
-        if health is None or outcome.put_off:  # who changed it, or the lanes, will ask for another look
+        if health is None or outcome.deferred:  # who changed it, or the lanes, will ask for another look
             return DONE
         return self._conclude(key, before, health)
 
     def _conclude(self, key: Key, before: Health, health: Health) -> Result:
         self._gate.settle(key)
-        if health.up != before.up or self._findings.loss_waits:
+        if health.up != before.up or self._inventory.loss_waits:
             self._publish()
         if not self._options.enabled:
             return DONE
-        if before.up and health.failures >= min(len(SECOND_LOOKS_S), self._options.fall):
-            self._look_at_the_others(health)
-        wait_s = next_look_s(health, self._options.interval_s)
+        if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
+            self._probe_the_others(health)
+        wait_s = next_probe_s(health, self._options.interval_s)
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
 
-    def _look_at_the_others(self, failing: Health) -> None:
+    def _probe_the_others(self, failing: Health) -> None:
         """Find out whether a tool that is about to be lost fails alone, before it is.
 
         Without this the brake would know only when the others' turn has come, up to an interval later.
         """
-        if failing.looked_s < self._swept_s + SWEEP_EVERY_S:
+        if failing.probed_s < self._swept_s + SWEEP_EVERY_S:
             return
-        healths = self._findings.healths()
+        healths = self._inventory.healths()
         if sum(1 for health in healths.values() if health.up) < FEWEST - 1:
             return
-        self._swept_s = failing.looked_s
+        self._swept_s = failing.probed_s
         for key, health in healths.items():
-            if health.up and not health.doubtful and health.looked_s < failing.began_s:
+            if health.up and not health.doubtful and health.probed_s < failing.began_s:
                 self._probe(key)
 
     async def _look(self, candidate: Candidate) -> Outcome:
         if not self._options.enabled:
             return ALIVE
-        return await self._lanes.run(candidate.key, lambda: self._ask(candidate))
+        return await self._bulkhead.run(candidate.key, lambda: self._ask(candidate))
 
     async def _ask(self, candidate: Candidate) -> Outcome:
         started = anyio.current_time()
         with spans.step("probe", SpanKind.CLIENT, spans.probe_attributes(candidate)) as step:
             outcome = await self._prober.probe(candidate)
             step.set_attributes(spans.outcome_attributes(outcome))
-        if not outcome.put_off and self._findings.candidate(candidate.key) is not None:
+        if not outcome.deferred and self._inventory.candidate(candidate.key) is not None:
             took_s = anyio.current_time() - started
-            if took_s >= spans.SLOW_S or not (outcome.alive or self._findings.health(candidate.key).failures):
+            if took_s >= spans.SLOW_S or not (outcome.alive or self._inventory.health(candidate.key).failures):
                 spans.keep()  # before it is told of, so that log and series lead to it
             self._events.probed(candidate, outcome, took_s)
         return outcome

@@ -7,9 +7,9 @@ import msgspec
 from toolset.core.candidate import Candidate
 from toolset.core.overrides.overrides import Overrides
 from toolset.core.publishing.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
-from toolset.core.publishing.publication import Publication, foreign_bytes, notes, publish, resume
+from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, publish, resume
 from toolset.core.publishing.rendering import OutputOptions
-from toolset.core.publishing.writer_conflict import Rivalry, installed_by, refusal, war
+from toolset.core.publishing.writer_conflict import WriterConflict, conflict_message, installed_by, refusal
 from toolset.errors import TerminalError
 from toolset.model import ConfigMap, Key
 
@@ -39,7 +39,7 @@ class Publisher:
         """Make it; ``overrides`` are those in force, if that is known better than the ConfigMap can tell."""
         self._options = options
         self._overrides = overrides
-        self._rivalry = Rivalry()
+        self._writer_conflict = WriterConflict()
 
     @property
     def overrides(self) -> Overrides | None:
@@ -69,7 +69,9 @@ class Publisher:
     def wanted(self, publication: Publication) -> Desired:
         """Return all that is ours on the ConfigMap."""
         options = self._options
-        return desired(publication.data, len(publication.tools), options.prefix, notes(publication, options.instance))
+        return desired(
+            publication.data, len(publication.tools), options.prefix, annotations(publication, options.instance)
+        )
 
     def plan(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> Plan:
         """Decide how to make the ConfigMap ``target`` hold ``wanted``."""
@@ -77,7 +79,7 @@ class Publisher:
         legacy = legacy_keys(cached, options.legacy_managers) if options.removes_legacy else frozenset[str]()
         return plan(target, wanted, cached, options.prefix, legacy)
 
-    def check_rivals(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
+    def check_writer_conflict(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
         """Make sure that nobody else keeps the ConfigMap ``target``.
 
         Raises:
@@ -86,11 +88,11 @@ class Publisher:
         options = self._options
         if other := installed_by(cached, options.prefix, options.instance):
             raise TerminalError(refusal(target, options.prefix, options.instance, other))
-        self._rivalry = self._rivalry.looking_at(cached, wanted, options.prefix)
-        if self._rivalry.is_war:
-            self._rivalry = Rivalry()
-            raise TerminalError(war(target))
+        self._writer_conflict = self._writer_conflict.observe(cached, wanted, options.prefix)
+        if self._writer_conflict.is_persistent:
+            self._writer_conflict = WriterConflict()
+            raise TerminalError(conflict_message(target))
 
     def wrote(self, wanted: Desired) -> None:
         """Take note of an own write."""
-        self._rivalry = self._rivalry.after_write(wanted, self._options.prefix)
+        self._writer_conflict = self._writer_conflict.after_write(wanted, self._options.prefix)

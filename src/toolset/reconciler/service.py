@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from toolset.core.candidate import Rejected, Verdict
 from toolset.core.detection.detect import DetectionOptions, detect
-from toolset.core.inventory import Findings
+from toolset.core.inventory import Inventory
 from toolset.model import Key, Namespace, Service, namespace_key
-from toolset.reconciler.ports import ReconcileEvents
+from toolset.reconciler.ports import PipelineObserver
 from toolset.reconciler.spans import step
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
 from toolset.runtime.store import Reader
 
@@ -20,9 +20,9 @@ class ServiceReconciler:
         self,
         services: Reader[Service],
         namespaces: Reader[Namespace],
-        findings: Findings,
-        gate: Gate,
-        events: ReconcileEvents,
+        inventory: Inventory,
+        gate: StartupGate,
+        events: PipelineObserver,
         options: DetectionOptions,
         *,
         probe: Callable[[Key], None],
@@ -33,7 +33,7 @@ class ServiceReconciler:
         Args:
             services: The stored Services.
             namespaces: The stored Namespaces; a Service counts as if its namespace were well while that is unknown.
-            findings: Where verdicts go.
+            inventory: Where verdicts go.
             gate: Told of Services whose first probe nothing waits for.
             events: Told of new verdicts.
             options: How to detect.
@@ -42,7 +42,7 @@ class ServiceReconciler:
         """
         self._services = services
         self._namespaces = namespaces
-        self._findings = findings
+        self._inventory = inventory
         self._gate = gate
         self._events = events
         self._options = options
@@ -55,12 +55,12 @@ class ServiceReconciler:
         published = self._gate.published(key)
         if service is None:
             self._gate.settle(key)
-            if self._findings.forget(key):
+            if self._inventory.forget(key):
                 self._changed(key, None)
             return DONE
         with step("detect"):
             verdict = detect(service, self._options, self._namespaces.get(namespace_key(key.namespace)))
-        changed = self._findings.detected(key, verdict, published=published)
+        changed = self._inventory.detected(key, verdict, published=published)
         if isinstance(verdict, Rejected) or not published.awaits(verdict):
             self._gate.settle(key)
         if changed and not isinstance(verdict, Rejected):

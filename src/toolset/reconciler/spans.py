@@ -25,7 +25,7 @@ SLOW_S: Final = 1.0
 """A pass that takes so long is worth a trace, though it may have changed nothing; seconds."""
 
 tracer: Final = trace.get_tracer("toolset")
-_under_way: Final[ContextVar["Pass | None"]] = ContextVar("pass under way", default=None)
+_under_way: Final[ContextVar["ReconcileTrace | None"]] = ContextVar("pass under way", default=None)
 
 
 class Step(Protocol):
@@ -69,7 +69,7 @@ class _Noted:
         span.end(self._ended_ns)
 
 
-class Pass:
+class ReconcileTrace:
     """One pass that may become a trace."""
 
     def __init__(self, describe: Callable[[], Attributes], links: Sequence[Link] = ()) -> None:
@@ -184,7 +184,7 @@ def exemplar() -> dict[str, str] | None:
     return current.exemplar() if current is not None else None
 
 
-def pass_attributes(controller: str, key: Key) -> dict[str, str]:
+def reconcile_attributes(controller: str, key: Key) -> dict[str, str]:
     """Return what tells one pass from another, by OpenTelemetry's names for Kubernetes objects."""
     kind = "configmap" if controller in {"target", "notify"} else "service"
     return {

@@ -8,7 +8,7 @@ from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.model import Key
 
 
-class Gate:
+class StartupGate:
     """Holds the first write back until every initial candidate has a verdict, or time is up.
 
     Until it opens, whoever reads the findings would publish half the truth. Time being up excuses slow backends only:

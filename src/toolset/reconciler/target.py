@@ -5,17 +5,17 @@ from typing import Final
 import anyio
 
 from toolset.core.health.removal_brake import Hold
-from toolset.core.inventory import Findings, tools_of
+from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
 from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
-from toolset.reconciler.ports import Applier, EventRecorder, ReconcileEvents, Target
+from toolset.reconciler.ports import Applier, EventRecorder, PipelineObserver, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5
@@ -29,11 +29,11 @@ class TargetReconciler:
 
     def __init__(
         self,
-        findings: Findings,
+        inventory: Inventory,
         config_maps: Target,
         applier: Applier,
-        gate: Gate,
-        events: ReconcileEvents,
+        gate: StartupGate,
+        events: PipelineObserver,
         recorder: EventRecorder,
         options: TargetOptions,
         overrides: Overrides | None = None,
@@ -41,7 +41,7 @@ class TargetReconciler:
         """Make it.
 
         Args:
-            findings: What is known.
+            inventory: What is known.
             config_maps: The stored ConfigMap.
             applier: What writes it.
             gate: Whether it may be written yet.
@@ -50,7 +50,7 @@ class TargetReconciler:
             options: How to publish.
             overrides: Those in force, if that is known better than the ConfigMap can tell.
         """
-        self._findings = findings
+        self._inventory = inventory
         self._config_maps = config_maps
         self._applier = applier
         self._gate = gate
@@ -86,12 +86,12 @@ class TargetReconciler:
         hold = self._hold()
         cached = self._config_maps.get(key)
         with step("render"):
-            verdicts = self._findings.candidate_verdicts(hold.keys)
+            verdicts = self._inventory.candidate_verdicts(hold.keys)
             publication = self._publisher.compose(tools_of(verdicts), cached)
         self._events.composed(publication)
         with step("plan"):
             wanted = self._publisher.wanted(publication)
-            self._publisher.check_rivals(key, wanted, cached)
+            self._publisher.check_writer_conflict(key, wanted, cached)
             decision = self._publisher.plan(key, wanted, cached)
         if isinstance(decision, Unchanged):
             self._events.unchanged(len(publication.tools))
@@ -107,7 +107,7 @@ class TargetReconciler:
 
     def _hold(self) -> Hold:
         """Find out which lost tools stay; tell of it."""
-        hold = self._findings.hold(anyio.current_time())
+        hold = self._inventory.hold(anyio.current_time())
         self._events.held(hold)
         if hold.begins:
             self._recorder.record("Warning", "RemovalsHeld", _held_note(hold), action="Hold")

@@ -60,7 +60,7 @@ class Debouncer(Generic[K]):
         self._changed.set()
 
     def flush(self) -> None:
-        """Pass every settling key on now."""
+        """ReconcileTrace every settling key on now."""
         settling, self._settling = self._settling, {}
         self._timers.clear()
         for key in settling:

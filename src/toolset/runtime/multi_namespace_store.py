@@ -10,7 +10,7 @@ from toolset.runtime.store import Handler, Registration, Store, Stored
 V = TypeVar("V", bound=Stored)
 
 
-class Union(Generic[V]):
+class MultiNamespaceStore(Generic[V]):
     """What everyone but the reflectors sees of the stores; see :class:`~toolset.runtime.store.Reader`.
 
     Each store belongs to one reflector, so that a namespace that cannot be listed holds none of the others back from

@@ -30,10 +30,10 @@ from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.service.informers import Informers
-from toolset.service.permission_monitor import Preflight
+from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.reloader import Reloader
 from toolset.service.state import Stores
-from toolset.service.supervisor import Terms
+from toolset.service.supervisor import Supervisor
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics
 
 FLUSH_EVENTS_S: Final = 1.0
@@ -45,14 +45,19 @@ class App:
     """Every part of the service, built and connected; :meth:`run` starts and stops them."""
 
     def __init__(
-        self, settings: Settings, kube: KubeTransport, metrics: Metrics, tracing: Tracing, preflight: Preflight
+        self,
+        settings: Settings,
+        kube: KubeTransport,
+        metrics: Metrics,
+        tracing: Tracing,
+        permission_monitor: PermissionMonitor,
     ) -> None:
         self._settings = settings
         self._kube = kube
         self._identity = identity(socket.gethostname())
         self._metrics = metrics
         self._tracing = tracing
-        self._preflight = preflight
+        self._permission_monitor = permission_monitor
         self._informers = Informers(settings, kube, self._metrics)
         self._recorder = KubeEvents(
             kube,
@@ -64,7 +69,7 @@ class App:
             observer=EventMetrics(self._metrics),
         )
         stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
-        self._terms = Terms(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
+        self._supervisor = Supervisor(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
         self._elector = self._make_elector() if settings.election.enabled else None
         self._stopping = False
         self._leading = anyio.CancelScope()
@@ -91,7 +96,7 @@ class App:
 
     def tell(self, kind: Literal["Normal", "Warning"], reason: str, note: str) -> None:
         """Tell people of a reload by a Kubernetes Event; a standby leaves that to the leader."""
-        if self._terms.is_working:
+        if self._supervisor.is_working:
             self._recorder.record(kind, reason, note, action="Reload")
 
     def adopt(self, settings: Settings) -> None:
@@ -99,9 +104,9 @@ class App:
         before, self._settings = self._settings, settings
         if settings.log != before.log:
             set_up_logs(settings.log.level, settings.log.format)
-        _doubt(settings)
-        self._preflight.adopt(settings)
-        self._terms.adopt(settings)
+        _log_doubts(settings)
+        self._permission_monitor.adopt(settings)
+        self._supervisor.adopt(settings)
 
     async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
@@ -114,7 +119,9 @@ class App:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._informers.run, name="informers")
                     group.start_soon(self._recorder.run, name="events")
-                    group.start_soon(self._preflight.run, self._kube, self._informers.wait_synced, name="preflight")
+                    group.start_soon(
+                        self._permission_monitor.run, self._kube, self._informers.wait_synced, name="preflight"
+                    )
                     group.start_soon(reloader.run, name="reloader")
                     group.start_soon(self._lead, name="lead")
                     await received()
@@ -129,7 +136,7 @@ class App:
         """Stop in order, within the time that there is."""
         shutdown = self._settings.shutdown
         self._stopping = True
-        if not self._terms.is_working:  # a standby must not take over what it would have to give back at once
+        if not self._supervisor.is_working:  # a standby must not take over what it would have to give back at once
             self._leading.cancel()
         _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
         with anyio.move_on_after(shutdown.timeout) as deadline:
@@ -144,7 +151,7 @@ class App:
         with self._leading:
             await self._informers.wait_synced()
             if self._elector is None:
-                await self._terms.serve(None)
+                await self._supervisor.serve(None)
             else:
                 await self._elector.run(self._serve)
         self._led.set()
@@ -153,14 +160,14 @@ class App:
         try:
             if leadership.stood_by:  # what its watches have missed may be published: its write must not undo it
                 await self._informers.refresh()
-            await self._terms.serve(leadership)
+            await self._supervisor.serve(leadership)
         finally:
             if self._stopping:  # also when the Lease was lost: who stops does not stand by for it
                 self._leading.cancel()
 
     async def _drain(self) -> None:
         """Finish what is in work, publish it, give the Lease back, and take no more."""
-        if not self._terms.drain():
+        if not self._supervisor.drain():
             self._leading.cancel()
         await self._led.wait()
 
@@ -173,7 +180,7 @@ class App:
 
     def _unsynced(self) -> str:
         problem = self._informers.unsynced()
-        return "; ".join(filter(None, (problem, problem and self._preflight.unreadable())))
+        return "; ".join(filter(None, (problem, problem and self._permission_monitor.unreadable())))
 
     def _stuck(self) -> str:
         if self._elector is not None and not self._elector.healthy():
@@ -181,7 +188,7 @@ class App:
         return self._informers.stuck()
 
 
-def _doubt(settings: Settings) -> None:
+def _log_doubts(settings: Settings) -> None:
     for doubt in doubts(settings):
         _log.warning("setting in doubt", extra={"problem": doubt})
 
@@ -200,13 +207,13 @@ async def serve(source: Source) -> None:
     settings = named(source.parse(text), environment)
     set_up_logs(settings.log.level, settings.log.format)
     check(settings)
-    _doubt(settings)
+    _log_doubts(settings)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
     metrics = Metrics(__version__)
-    preflight = Preflight(settings, metrics)
-    async with transport(settings, environment, ClientMetrics(metrics, preflight.refused).answered) as kube:
+    permission_monitor = PermissionMonitor(settings, metrics)
+    async with transport(settings, environment, ClientMetrics(metrics, permission_monitor.refused).answered) as kube:
         await kube.check_credentials()
-        app = App(settings, kube, metrics, tracing, preflight)
+        app = App(settings, kube, metrics, tracing, permission_monitor)
         reloader = Reloader(source, text, settings, metrics, adopt=app.adopt, tell=app.tell)
         await app.run(reloader)
 

@@ -14,7 +14,7 @@ from toolset.config.options import target_key
 from toolset.config.settings import Settings
 from toolset.model import Lease, Namespace, Service
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S, Backoff
-from toolset.runtime.multi_namespace_store import Union
+from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
 from toolset.runtime.store import Delta, Store, Stored
 from toolset.telemetry.observers import ReflectorLog, handler_failed, handler_slow
@@ -79,7 +79,7 @@ class Informers:
         for namespace in settings.discovery.watch_namespaces or ("",):
             stores[namespace], followed = self._follow(services(namespace, prefix), "services")
             self._needed.append(followed)
-        self.services: Union[Service] = Union(stores)
+        self.services: MultiNamespaceStore[Service] = MultiNamespaceStore(stores)
         self.config_maps, followed = self._follow(config_map(target_key(settings)), "configmaps")
         self._needed.append(followed)
         self.namespaces: Store[Namespace] = Store(handler_failed)

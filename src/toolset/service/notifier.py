@@ -14,7 +14,7 @@ from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
 from toolset.telemetry.bundle import Telemetry
-from toolset.telemetry.observers import PassObserver, QueueMetrics
+from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 
 
 class Notifier:
@@ -49,7 +49,7 @@ class Notifier:
         self._controller = Controller(
             queue,
             NotifyReconciler(config_maps, consumers, prefix),
-            PassObserver(telemetry.metrics, "notify"),
+            ControllerMetrics(telemetry.metrics, "notify"),
             scope=telemetry.traces.scope("notify", queue),
         )
         self._tell = telemetry.traces.asking("notify", self._debounce.poke)

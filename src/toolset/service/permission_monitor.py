@@ -25,7 +25,7 @@ PACE_S: Final = 1.0
 _log: Final = logging.getLogger("toolset")
 
 
-class Preflight:
+class PermissionMonitor:
     """Asks the API server what the service may do: once, then for what is missing, and when something was refused."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:

@@ -18,7 +18,7 @@ from toolset.config.options import detection_options, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.health.removal_brake import BrakeOptions
 from toolset.core.health.thresholds import Thresholds
-from toolset.core.inventory import Findings
+from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import Published, read_back
 from toolset.core.publishing.plan import owned_keys
 from toolset.core.publishing.publication import in_force
@@ -27,7 +27,7 @@ from toolset.reconciler.ports import EventRecorder
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.spans import Attributes
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import Controller, Result
@@ -37,7 +37,7 @@ from toolset.runtime.workqueue import WorkQueue
 from toolset.service.notifier import Notifier
 from toolset.service.state import Handover, Stores
 from toolset.telemetry.bundle import Telemetry
-from toolset.telemetry.observers import PassObserver, QueueMetrics
+from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 
 SERVICE_DEBOUNCE: Final = DebounceOptions(quiet_s=0.05, max_wait_s=0.5)
 TARGET_DEBOUNCE: Final = DebounceOptions(quiet_s=0.1, max_wait_s=1.0)
@@ -51,7 +51,7 @@ RESYNC_PRIORITY: Final = -100
 _log: Final = logging.getLogger("toolset")
 
 
-class Term:
+class Pipeline:
     """The queues, the passes and what they found; :meth:`run` works until it is drained or cancelled."""
 
     def __init__(
@@ -96,10 +96,10 @@ class Term:
         self._ask_for_probe = self._traces.asking("probe", self._probe_queue.add)
         self._ask_to_publish = self._traces.asking("target", self._poke_target)
         first_write = self._traces.asking("target", self._target_queue.add)
-        self._gate = Gate(on_open=lambda: first_write(self._target))
+        self._gate = StartupGate(on_open=lambda: first_write(self._target))
         health = settings.health
-        findings = Findings(Thresholds(health.rise, health.fall), BrakeOptions(health.interval, health.hold))
-        self._build_controllers(findings, applier, prober, telemetry.recorder)
+        inventory = Inventory(Thresholds(health.rise, health.fall), BrakeOptions(health.interval, health.hold))
+        self._build_controllers(inventory, applier, prober, telemetry.recorder)
 
     def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
@@ -108,13 +108,13 @@ class Term:
         return queue
 
     def _build_controllers(
-        self, findings: Findings, applier: KubeApplier, prober: HttpProber, recorder: EventRecorder
+        self, inventory: Inventory, applier: KubeApplier, prober: HttpProber, recorder: EventRecorder
     ) -> None:
         settings, health = self._settings, self._settings.health
         service_pass = ServiceReconciler(
             self._services,
             self._namespaces,
-            findings,
+            inventory,
             self._gate,
             self._log,
             detection_options(settings),
@@ -122,7 +122,7 @@ class Term:
             publish=self._publish,
         )
         probe_pass = ProbeReconciler(
-            findings,
+            inventory,
             prober,
             self._gate,
             self._log,
@@ -132,7 +132,7 @@ class Term:
             jitter=random.random,
         )
         target_pass = TargetReconciler(
-            findings,
+            inventory,
             self._config_maps,
             applier,
             self._gate,
@@ -145,14 +145,14 @@ class Term:
         self._service_controller = Controller(
             self._service_queue,
             self._detect,
-            PassObserver(self._metrics, "service"),
+            ControllerMetrics(self._metrics, "service"),
             timeout_s=None,
             scope=self._traces.scope("service", self._service_queue, self._about_service),
         )
         self._probe_controller = Controller(
             self._probe_queue,
             probe_pass,
-            PassObserver(self._metrics, "probe", health.concurrency),
+            ControllerMetrics(self._metrics, "probe", health.concurrency),
             workers=health.concurrency,
             timeout_s=2 * health.timeout + 5.0,  # a probe, a wait for its host, and some time to spare
             scope=self._traces.scope("probe", self._probe_queue),
@@ -160,7 +160,7 @@ class Term:
         self._target_controller = Controller(
             self._target_queue,
             target_pass,
-            PassObserver(self._metrics, "target"),
+            ControllerMetrics(self._metrics, "target"),
             scope=self._traces.scope("target", self._target_queue, self._about_target),
         )
 

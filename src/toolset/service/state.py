@@ -5,7 +5,7 @@ import msgspec
 from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
 from toolset.model import ConfigMap, Namespace, Service
-from toolset.runtime.multi_namespace_store import Union
+from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 
 
@@ -18,7 +18,7 @@ class Stores(msgspec.Struct, frozen=True):
         namespaces: The Namespaces; empty where they are not followed.
     """
 
-    services: Union[Service]
+    services: MultiNamespaceStore[Service]
     config_maps: Store[ConfigMap]
     namespaces: Store[Namespace]
 

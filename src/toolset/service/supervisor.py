@@ -17,11 +17,11 @@ from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.reconciler.ports import EventRecorder
 from toolset.runtime.election import Leadership
 from toolset.service.notifier import Notifier
-from toolset.service.pipeline import Term
+from toolset.service.pipeline import Pipeline
 from toolset.service.state import Handover, Stores
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.reconcile_log import ReconcileLog
-from toolset.telemetry.tracing import NoTraces, PassTraces
+from toolset.telemetry.tracing import NoTraces, ReconcileTraces
 
 DRAIN_S: Final = 10.0
 """How long a term may take to end in order when the settings change, seconds: a probe, and a last write."""
@@ -29,7 +29,7 @@ DRAIN_S: Final = 10.0
 _log: Final = logging.getLogger("toolset")
 
 
-class Terms:
+class Supervisor:
     """Works for as long as this replica may, under the settings that are in force."""
 
     def __init__(
@@ -60,28 +60,28 @@ class Terms:
         self._metrics = metrics
         self._recorder = recorder
         self._tracing = tracing
-        self._term: Term | None = None
+        self._pipeline: Pipeline | None = None
         self._scope = anyio.CancelScope()
         self._stopping = False
 
     @property
     def is_working(self) -> bool:
         """Whether a term is under way."""
-        return self._term is not None
+        return self._pipeline is not None
 
     def adopt(self, settings: Settings) -> None:
         """Work under ``settings`` from now on: a term that is under way ends in order, and another one begins."""
         before, self._settings = self._settings, settings
-        if self._term is not None and _work(before) != _work(settings):
-            self._term.drain(give_up_probes=True)
+        if self._pipeline is not None and _work(before) != _work(settings):
+            self._pipeline.drain(give_up_probes=True)
             self._scope.deadline = anyio.current_time() + DRAIN_S
 
     def drain(self) -> bool:
         """Finish what is in work, publish it, and take no more; return whether anything was in work."""
         self._stopping = True
-        if self._term is None:
+        if self._pipeline is None:
             return False
-        self._term.drain()
+        self._pipeline.drain()
         return True
 
     async def serve(self, leadership: Leadership | None) -> None:
@@ -98,21 +98,21 @@ class Terms:
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
                 async with prober(settings) as health_prober:
                     applier = self._applier(leadership)
-                    term = Term(settings, self._stores, applier, health_prober, notifier, telemetry, former)
-                    await self._run(term)
-                    former = term.handover()
+                    pipeline = Pipeline(settings, self._stores, applier, health_prober, notifier, telemetry, former)
+                    await self._run(pipeline)
+                    former = pipeline.handover()
         finally:
             telemetry.log.close()
 
-    async def _run(self, term: Term) -> None:
-        self._term = term
+    async def _run(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         try:
             with anyio.CancelScope() as self._scope:
-                await term.run()
+                await pipeline.run()
             if self._scope.cancelled_caught:
                 _log.warning("work under the former settings did not end in time", extra={"after_s": DRAIN_S})
         finally:
-            self._term = None
+            self._pipeline = None
 
     def _applier(self, leadership: Leadership | None) -> KubeApplier:
         writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {_epoch(leadership)})"
@@ -120,7 +120,7 @@ class Terms:
 
     def _telemetry(self, leadership: Leadership | None) -> Telemetry:
         share = self._tracing.share
-        traces = NoTraces() if share is None else PassTraces(_epoch(leadership), share)
+        traces = NoTraces() if share is None else ReconcileTraces(_epoch(leadership), share)
         return Telemetry(self._metrics, self._recorder, traces, ReconcileLog(self._metrics, self._recorder))
 
 

@@ -58,7 +58,7 @@ class QueueMetrics:
         self._retries.inc()
 
 
-class PassObserver:
+class ControllerMetrics:
     """Counts the passes of one controller; logs those that failed."""
 
     def __init__(self, metrics: Metrics, controller: str, workers: int = 1) -> None:

@@ -16,7 +16,7 @@ from toolset.core.publishing.publication import Publication
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
-from toolset.telemetry.service_status import VerdictLog, named
+from toolset.telemetry.service_status import ServiceStatusLog, named
 
 _log: Final = logging.getLogger("toolset")
 
@@ -32,7 +32,7 @@ class ReconcileLog:
             recorder: What tells people.
         """
         self._metrics = metrics
-        self._verdicts = VerdictLog(metrics, recorder)
+        self._verdicts = ServiceStatusLog(metrics, recorder)
         self._recorder = recorder
         self._changed_at: dict[Key, float] = {}  # of Services that nobody has looked at since
         self._awaited: dict[Key, float] = {}

@@ -16,7 +16,7 @@ _log: Final = logging.getLogger("toolset")
 PUBLISHED: Final = "Published"
 
 
-class VerdictLog:
+class ServiceStatusLog:
     """Remembers what was told of each Service, so that only what changes is told.
 
     Kubernetes Events are for Services that were published or that asked for it; the thousands that are nothing

@@ -9,7 +9,7 @@ from opentelemetry.trace import Link
 
 from toolset.model import Key
 from toolset.reconciler import spans
-from toolset.reconciler.spans import Attributes, Pass
+from toolset.reconciler.spans import Attributes, ReconcileTrace
 from toolset.runtime.controller import Scope
 from toolset.runtime.workqueue import WorkQueue
 
@@ -19,7 +19,7 @@ LINKS: Final = 32
 Ask = Callable[[Key], None]
 
 
-class PassTraces:
+class ReconcileTraces:
     """Traces the passes of one term.
 
     Passes that change something, fail or are slow are traced all; of the others a share.
@@ -55,7 +55,7 @@ class PassTraces:
 
             def describe() -> Attributes:
                 return {
-                    **spans.pass_attributes(controller, key),
+                    **spans.reconcile_attributes(controller, key),
                     "toolset.attempt": attempt,
                     "toolset.priority": taken.priority,
                     "toolset.queue.latency_s": taken.waited_s,
@@ -63,7 +63,7 @@ class PassTraces:
                     **about(key),
                 }
 
-            under_way = Pass(describe, (*self._causes.pop((controller, key), {}).values(),))
+            under_way = ReconcileTrace(describe, (*self._causes.pop((controller, key), {}).values(),))
             with under_way.under_way():
                 if self._chance() < self._share:
                     under_way.keep()
@@ -103,4 +103,4 @@ class NoTraces:
         return ask
 
 
-Traces = PassTraces | NoTraces
+Traces = ReconcileTraces | NoTraces

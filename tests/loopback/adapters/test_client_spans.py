@@ -11,7 +11,7 @@ from support.spans import Exported, attributes
 from toolset.adapters.consumer import HttpConsumer
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import ConflictError, ToolsetError, UnavailableError
-from toolset.reconciler.spans import Pass, changed
+from toolset.reconciler.spans import ReconcileTrace, changed
 
 PATCH = Request("PATCH", "/api/v1/namespaces/a/configmaps/b", {"force": "true"}, b"{}")
 
@@ -22,7 +22,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
 
 
 async def in_a_pass(work: Callable[[], Awaitable[object]], error: type[ToolsetError] | None = None) -> None:
-    with Pass(dict).under_way():
+    with ReconcileTrace(dict).under_way():
         changed()
         if error is None:
             await work()
@@ -77,7 +77,7 @@ async def test_a_request_outside_of_a_traced_pass_is_no_span(exported: Exported)
     server = ScriptedApiServer(Answer(), Answer())
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
         await kube.send(PATCH)
-        with Pass(dict).under_way():
+        with ReconcileTrace(dict).under_way():
             await kube.send(PATCH)
 
     assert exported.ended == []

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.api_server import Answer, ScriptedApiServer, Stream, status_error
-from toolset.commands import printers as output
+from toolset.commands import printers
 from toolset.commands.doctor import Check, examine
 from toolset.config.loader import Source
 from toolset.config.settings import Settings
@@ -264,14 +264,14 @@ async def test_without_settings_or_credentials_nothing_is_asked(
 def test_a_check_is_one_line_and_its_remedy_another() -> None:
     well = Check("clock", "ok", "agrees")
     ill = Check("may \x1b[2J", "problem", "not\nallowed", "add")
-    assert output.as_check(well, colour=False) == "ok       clock: agrees\n"
-    assert output.as_check(ill, colour=True) == (
+    assert printers.as_check(well, colour=False) == "ok       clock: agrees\n"
+    assert printers.as_check(ill, colour=True) == (
         "\x1b[31mproblem\x1b[0m  may \\x1b[2J: not\\x0aallowed\n         remedy: add\n"
     )
     unseen = Check("namespace", "unknown", "cannot be seen")
-    assert output.diagnosis([well]) == "\n1 check, no problem\n"
-    assert output.diagnosis([well, unseen]) == "\n2 checks, no problem, 1 that could not be seen\n"
-    assert output.diagnosis([well, ill, ill]) == "\n3 checks, 2 problems\n"
-    assert orjson.loads(output.as_checks([well])) == [
+    assert printers.diagnosis([well]) == "\n1 check, no problem\n"
+    assert printers.diagnosis([well, unseen]) == "\n2 checks, no problem, 1 that could not be seen\n"
+    assert printers.diagnosis([well, ill, ill]) == "\n3 checks, 2 problems\n"
+    assert orjson.loads(printers.as_checks([well])) == [
         {"subject": "clock", "state": "ok", "detail": "agrees", "remedy": ""}
     ]

@@ -20,11 +20,11 @@ from toolset.config.loader import load
 from toolset.config.settings import Settings
 from toolset.errors import UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service
-from toolset.runtime.multi_namespace_store import Union
+from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
-from toolset.service import pipeline as term
+from toolset.service import pipeline
 from toolset.service.state import Stores
-from toolset.service.supervisor import Terms
+from toolset.service.supervisor import Supervisor
 from toolset.sim import Backends, EmbeddedCluster
 
 TARGET = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")
@@ -52,7 +52,7 @@ def grafana(key: Key) -> Service:
 
 
 class World:
-    """Terms over stores that the test fills, which write to an embedded cluster and probe real backends."""
+    """A supervisor over stores that the test fills, which write to an embedded cluster and probe real backends."""
 
     def __init__(self, text: str = "", overrides: str = "") -> None:
         self._text = text
@@ -66,9 +66,9 @@ class World:
         self.backends = Backends()
 
     @asynccontextmanager
-    async def working(self) -> AsyncGenerator[Terms]:
+    async def working(self) -> AsyncGenerator[Supervisor]:
         namespaces: Store[Namespace] = Store(unexpected)
-        stores = Stores(Union({"": self.services}), self.config_maps, namespaces)
+        stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, namespaces)
         self.cluster.create("Namespace", {"metadata": {"name": TARGET[1]}})
         data = {"overrides.yaml": self._overrides} if self._overrides else {}
         self.cluster.create(TARGET[0], {"metadata": {"namespace": TARGET[1], "name": TARGET[2]}, "data": data})
@@ -77,16 +77,16 @@ class World:
             self.backends.put(host(key), "grafana")
         async with self.cluster, self.backends, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
             self._work = kube, stores
-            async with self.leading(self._text) as terms:
-                yield terms
+            async with self.leading(self._text) as supervisor:
+                yield supervisor
 
     @asynccontextmanager
-    async def leading(self, text: str) -> AsyncGenerator[Terms]:
+    async def leading(self, text: str) -> AsyncGenerator[Supervisor]:
         """Work as a process that knows of no other."""
         kube, stores = self._work
-        terms = Terms(self.settings(text), kube, stores, "me", self.metrics, self.events, Tracing())
-        async with running(lambda: terms.serve(None)):
-            yield terms
+        supervisor = Supervisor(self.settings(text), kube, stores, "me", self.metrics, self.events, Tracing())
+        async with running(lambda: supervisor.serve(None)):
+            yield supervisor
 
     def settings(self, text: str) -> Settings:
         return load(text, {}, {"health.connect_to": self.backends.connect_to()})
@@ -122,26 +122,26 @@ async def settled(world: World, *names: str) -> None:
     world.see()
 
 
-async def looked_again(world: World, terms: Terms, text: str) -> None:
+async def looked_again(world: World, supervisor: Supervisor, text: str) -> None:
     """Put other settings in force, and return once each backend was asked again."""
     before = dict(world.backends.requests)
-    terms.adopt(world.settings(text))
+    supervisor.adopt(world.settings(text))
     await until(lambda: all(count > before.get(key, 0) for key, count in world.backends.requests.items()))
 
 
-async def ended(terms: Terms) -> None:
+async def ended(supervisor: Supervisor) -> None:
     """Return once all that is in work is done and published."""
-    terms.drain()
-    await until(lambda: not terms.is_working)
+    supervisor.drain()
+    await until(lambda: not supervisor.is_working)
 
 
 async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> None:
     headers = "tools: {monitoring/public: {holmesgpt: {additional_headers: {X-Token: '{{ env.TOKEN }}'}}}}"
     world = World("output: {variables: [TOKEN]}", f"suppress: [monitoring/secret]\n{headers}\n")
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public")
-        await looked_again(world, terms, "output: {variables: []}")
-        await ended(terms)
+        await looked_again(world, supervisor, "output: {variables: []}")
+        await ended(supervisor)
         assert ("OverridesInvalid", None) in world.events.told()
         assert world.published() == {"public"}
 
@@ -149,11 +149,11 @@ async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> Non
 async def test_overrides_stay_in_force_when_what_is_unsafe_is_no_longer_allowed() -> None:
     unsafe = "tools: {monitoring/public: {holmesgpt: {additional_headers: {X: 'file:///etc/passwd'}}}}"
     world = World("output: {allow_unsafe_overrides: true}", f"suppress: [monitoring/secret]\n{unsafe}\n")
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public")
         assert "file://" in world.documents()
-        await looked_again(world, terms, "output: {allow_unsafe_overrides: false}")
-        await ended(terms)
+        await looked_again(world, supervisor, "output: {allow_unsafe_overrides: false}")
+        await ended(supervisor)
         assert ("OverridesInvalid", None) in world.events.told()
         assert "file://" not in world.documents()
         assert world.published() == {"public"}
@@ -162,14 +162,14 @@ async def test_overrides_stay_in_force_when_what_is_unsafe_is_no_longer_allowed(
 async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_while_newer_ones_are_not_valid() -> None:
     large = f"suppress: [monitoring/secret]\n# {'x' * 70_000}\n"
     world = World(overrides=large)
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public")
         world.cluster.patch(*TARGET, {"data": {"overrides.yaml": f"{large}oops: ["}})
         world.see()
         await until(lambda: ("OverridesInvalid", None) in world.events.told())
-        await looked_again(world, terms, "health: {interval: 1h}")
-        await looked_again(world, terms, "health: {interval: 2h}")
-        await ended(terms)
+        await looked_again(world, supervisor, "health: {interval: 1h}")
+        await looked_again(world, supervisor, "health: {interval: 2h}")
+        await ended(supervisor)
         assert world.published() == {"public"}
 
 
@@ -194,9 +194,9 @@ async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_af
         await ended(former)
         world.backends.fail(host(PUBLIC))
         failed = 'toolset_probes_total{outcome="status",type="grafana"}'
-        async with world.leading(output) as terms:
+        async with world.leading(output) as supervisor:
             await until(lambda: world.metric(failed) > 0)
-            await ended(terms)
+            await ended(supervisor)
             assert world.published() == {"public", "secret"}
 
 
@@ -212,20 +212,20 @@ def refused_writes() -> Generator[list[Key]]:
 
     with pytest.MonkeyPatch.context() as away:
         away.setattr(KubeApplier, "apply", refuse)
-        away.setattr(term, "LAST_WRITE_S", 0.05)
+        away.setattr(pipeline, "LAST_WRITE_S", 0.05)
         yield tried
 
 
 async def test_settings_that_are_taken_back_before_anything_could_be_written_take_nothing_away() -> None:
     world = World()
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         with refused_writes() as tried:
-            terms.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+            supervisor.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
             await until(lambda: len(tried) > 0)
             world.backends.fail(host(PUBLIC))
-            await looked_again(world, terms, "health: {interval: 1h}")
-        await ended(terms)
+            await looked_again(world, supervisor, "health: {interval: 1h}")
+        await ended(supervisor)
         assert world.published() == {"public", "secret"}
 
 
@@ -240,12 +240,12 @@ async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
             world.backends.fail(host(key))
         with ExitStack() as away:
             tried = away.enter_context(refused_writes())
-            async with world.leading("health: {interval: 1h}") as terms:
+            async with world.leading("health: {interval: 1h}") as supervisor:
                 await until(lambda: len(tried) > 0)
-                await looked_again(world, terms, "health: {interval: 2h}")
+                await looked_again(world, supervisor, "health: {interval: 2h}")
                 away.close()
                 await until(lambda: "spoiled" not in world.documents())
-                await ended(terms)
+                await ended(supervisor)
         assert world.published() == {"public", "secret"}
 
 
@@ -264,10 +264,10 @@ async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_i
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         world = World(f"notify: {{url: '{url}/wrong', delay: 50ms}}")
-        async with world.working() as terms:
+        async with world.working() as supervisor:
             await settled(world, "public", "secret")
             await until(lambda: "/wrong" in told)
-            terms.adopt(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
+            supervisor.adopt(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
             await until(lambda: "/right" in told)
     finally:
         await runner.cleanup()
@@ -275,22 +275,22 @@ async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_i
 
 async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
     world = World()
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         told = len(world.events.recorded)
-        terms.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+        supervisor.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
         await until(lambda: world.published() == set())
         assert sorted(world.events.told()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
 
 
 async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_reload() -> None:
     world = World(overrides="tools: {monitoring/public: {url: 'https://public.example.com'}}")
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         told = len(world.events.recorded)
         world.backends.fail(host(PUBLIC))
-        await looked_again(world, terms, "health: {interval: 1h}")
-        await ended(terms)
+        await looked_again(world, supervisor, "health: {interval: 1h}")
+        await ended(supervisor)
         assert world.published() == {"public", "secret"}
         assert world.events.recorded[told:] == []
 
@@ -304,18 +304,18 @@ async def test_what_is_published_is_counted_all_the_time_while_settings_change()
             counts.add(world.tools())
             await anyio.sleep(0.001)
 
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         async with running(count):
-            await looked_again(world, terms, "health: {interval: 1h}")
+            await looked_again(world, supervisor, "health: {interval: 1h}")
         assert counts == {2.0}
 
 
 async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
     world = World()
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
-        terms.adopt(world.settings("health: {interval: 1h}"))
+        supervisor.adopt(world.settings("health: {interval: 1h}"))
         world.services.delete(grafana(SECRET))
         await until(lambda: world.published() == {"public"})
         await until(lambda: world.events.told()[-1] == ("Deleted", SECRET))
@@ -323,12 +323,14 @@ async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
 
 async def test_a_backend_that_hangs_holds_up_no_reload() -> None:
     world = World()
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         world.backends.hang(host(SECRET))
-        await looked_again(world, terms, "health: {interval: 1s, timeout: 1h}")
+        await looked_again(world, supervisor, "health: {interval: 1s, timeout: 1h}")
         with anyio.fail_after(2):
-            terms.adopt(world.settings("health: {timeout: 1h}\ndiscovery: {detectors: []}\noutput: {max_per_type: 1}"))
+            supervisor.adopt(
+                world.settings("health: {timeout: 1h}\ndiscovery: {detectors: []}\noutput: {max_per_type: 1}")
+            )
             await settled(world, "public")
 
 
@@ -337,10 +339,10 @@ async def test_tools_whose_urls_other_settings_change_move_in_one_write(caplog: 
     world = World()
     for key in (PUBLIC, SECRET):
         world.backends.put(host(key).replace("cluster.local", "corp"), "grafana")
-    async with world.working() as terms:
+    async with world.working() as supervisor:
         await settled(world, "public", "secret")
         caplog.clear()
-        terms.adopt(world.settings("discovery: {cluster_domain: corp}"))
+        supervisor.adopt(world.settings("discovery: {cluster_domain: corp}"))
         await until(lambda: "svc.corp:" in world.documents())
         await until(lambda: "config map written" in caplog.messages)
         written = [record for record in caplog.records if record.getMessage() == "config map written"]
@@ -356,8 +358,8 @@ async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first
         world.backends.fail(host(PUBLIC))
         world.backends.hang(host(SECRET))  # so that the first write waits
         before = world.backends.requests[host(SECRET)]
-        async with world.leading("health: {timeout: 1h}") as terms:
+        async with world.leading("health: {timeout: 1h}") as supervisor:
             await until(lambda: world.backends.requests[host(SECRET)] > before)
-            await looked_again(world, terms, "health: {timeout: 2h}")
+            await looked_again(world, supervisor, "health: {timeout: 2h}")
             assert world.published() == {"public", "secret"}
-            terms.drain()
+            supervisor.drain()

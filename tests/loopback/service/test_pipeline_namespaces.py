@@ -16,10 +16,10 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.config.loader import load
 from toolset.model import ConfigMap, Namespace, NamespaceMeta, Service
-from toolset.runtime.multi_namespace_store import Union
+from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.service.state import Stores
-from toolset.service.supervisor import Terms
+from toolset.service.supervisor import Supervisor
 from toolset.sim import EmbeddedCluster
 
 TARGET = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")
@@ -59,12 +59,12 @@ class World:
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        stores = Stores(Union({"": self.services}), self.config_maps, self.namespaces)
+        stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
         settings = load("health: {enabled: false}", {}, {})
         async with self.cluster, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
             self.cluster.create("Namespace", {"metadata": {"name": "kubernaut-system"}})
-            terms = Terms(settings, kube, stores, "me", self.metrics, FakeEvents(), Tracing())
-            async with running(lambda: terms.serve(None)):
+            supervisor = Supervisor(settings, kube, stores, "me", self.metrics, FakeEvents(), Tracing())
+            async with running(lambda: supervisor.serve(None)):
                 yield
 
     def published(self) -> set[str]:

@@ -16,11 +16,11 @@ from toolset.adapters.traces import Tracing
 from toolset.config.loader import load
 from toolset.config.settings import LogSettings, Settings
 from toolset.model import ConfigMap, Service
-from toolset.runtime.multi_namespace_store import Union
+from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
-from toolset.service import supervisor as terms
+from toolset.service import supervisor
 from toolset.service.state import Stores
-from toolset.service.supervisor import Terms
+from toolset.service.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def unexpected(error: Exception) -> None:
 
 
 class World:
-    """Terms over an empty cluster, whose API server takes every write and never answers."""
+    """A supervisor over an empty cluster, whose API server takes every write and never answers."""
 
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
         log.set_level(logging.INFO, "toolset")
@@ -42,17 +42,17 @@ class World:
         self.writers: list[str] = []
 
     @asynccontextmanager
-    async def terms(self, settings: Settings | None = None) -> AsyncGenerator[Terms]:
+    async def supervisor(self, settings: Settings | None = None) -> AsyncGenerator[Supervisor]:
         services: Store[Service] = Store(unexpected)
         config_maps: Store[ConfigMap] = Store(unexpected)
         services.replace([], "1")
         config_maps.replace([], "1")
-        stores = Stores(Union({"": services}), config_maps, Store(unexpected))
+        stores = Stores(MultiNamespaceStore({"": services}), config_maps, Store(unexpected))
         async with (
             raw_server(self._listen) as port,
             KubeTransport(FixedCredentials(f"http://127.0.0.1:{port}"), "test") as kube,
         ):
-            made = Terms(settings or Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
+            made = Supervisor(settings or Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
             async with running(lambda: made.serve(None)):
                 yield made
 
@@ -64,10 +64,10 @@ class World:
         await stream.send(self._answer)
 
     @asynccontextmanager
-    async def refused(self) -> AsyncGenerator[Terms]:
+    async def refused(self) -> AsyncGenerator[Supervisor]:
         """Let the API server be in trouble, so that a write is tried again after minutes only."""
         self._answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        async with self.terms(load("controller: {retry_base: 5m}", {}, {})) as made:
+        async with self.supervisor(load("controller: {retry_base: 5m}", {}, {})) as made:
             await self.until(lambda: len(self.writers) == 1)
             yield made
 
@@ -84,9 +84,9 @@ class World:
 async def test_work_that_does_not_end_in_time_is_cut_off_when_the_settings_change(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terms, "DRAIN_S", 0.05)
+    monkeypatch.setattr(supervisor, "DRAIN_S", 0.05)
     world = World(caplog)
-    async with world.terms() as made:
+    async with world.supervisor() as made:
         await world.until(lambda: len(world.writers) == 1)
         assert made.is_working
         made.adopt(load("output: {limit_kib: 500}", {}, {}))
@@ -97,7 +97,7 @@ async def test_work_that_does_not_end_in_time_is_cut_off_when_the_settings_chang
 
 async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
-    async with world.terms() as made:
+    async with world.supervisor() as made:
         await world.until(lambda: len(world.writers) == 1)
         made.adopt(msgspec.structs.replace(Settings(), log=LogSettings("debug")))
         await anyio.wait_all_tasks_blocked()
@@ -106,7 +106,7 @@ async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptur
 
 async def test_what_changes_before_anything_works_counts_from_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
-    async with world.terms() as made:
+    async with world.supervisor() as made:
         made.adopt(load("target: {name: other}", {}, {}))  # no task has begun yet
         await world.until(lambda: len(world.writers) == 1)
         assert "/configmaps/other" in world.writers[0]
@@ -114,7 +114,7 @@ async def test_what_changes_before_anything_works_counts_from_the_beginning(capl
 
 async def test_where_nothing_works_there_is_nothing_to_drain(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
-    async with world.terms() as made:
+    async with world.supervisor() as made:
         assert not made.drain()  # no task has begun yet
         await anyio.wait_all_tasks_blocked()
         assert (made.is_working, world.writers) == (False, [])
@@ -126,7 +126,7 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_reload(caplog:
         began = anyio.current_time()
         made.adopt(load("controller: {retry_base: 5m}\noutput: {limit_kib: 500}", {}, {}))
         await world.until(lambda: len(world.writers) == 3)  # the first, the last of that term, and one of the next
-        assert anyio.current_time() - began < terms.DRAIN_S / 4
+        assert anyio.current_time() - began < supervisor.DRAIN_S / 4
 
 
 async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: pytest.LogCaptureFixture) -> None:
@@ -136,7 +136,7 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: p
         made.drain()
         await world.until(lambda: not made.is_working)
         assert len(world.writers) == 2
-        assert anyio.current_time() - began < terms.DRAIN_S / 4
+        assert anyio.current_time() - began < supervisor.DRAIN_S / 4
 
 
 async def test_work_without_probes_says_so_at_its_start_and_after_a_reload(caplog: pytest.LogCaptureFixture) -> None:
@@ -147,5 +147,5 @@ async def test_work_without_probes_says_so_at_its_start_and_after_a_reload(caplo
         await world.until(lambda: len(world.writers) == 3)
         assert world.lines.count(said) == 1
     caplog.clear()
-    async with world.terms(load("health: {enabled: false}", {}, {})):
+    async with world.supervisor(load("health: {enabled: false}", {}, {})):
         await world.until(lambda: said in world.lines)

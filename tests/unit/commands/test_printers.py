@@ -3,7 +3,7 @@ import orjson
 import pytest
 import yaml
 
-from toolset.commands import printers as output
+from toolset.commands import printers
 from toolset.commands.check_config import Match
 from toolset.commands.explain import Explanation
 from toolset.commands.plan import Report
@@ -38,27 +38,27 @@ def overridden(plain: Report) -> Report:
 
 
 def test_a_table_says_what_overrides_do() -> None:
-    text = output.as_table(overridden(report()), colour=False)
+    text = printers.as_table(overridden(report()), colour=False)
     assert "what overrides.yaml says is ignored: line 1, column 1: no\n" in text
     assert "overrides.yaml sets of a/b: url\n" in text
 
 
 def test_a_table_says_that_nothing_was_probed() -> None:
-    text = output.as_table(msgspec.structs.replace(report(), health_enabled=False), colour=False)
+    text = printers.as_table(msgspec.structs.replace(report(), health_enabled=False), colour=False)
     assert "nothing was probed: health.enabled is false, so every candidate counts as healthy\n" in text
 
 
 def test_what_is_wrong_with_overrides_cannot_command_the_terminal() -> None:
-    text = output.as_table(msgspec.structs.replace(report(), overrides_error="\x1b[2J"), colour=False)
+    text = printers.as_table(msgspec.structs.replace(report(), overrides_error="\x1b[2J"), colour=False)
     assert "ignored: \\x1b[2J\n" in text
 
 
 def test_a_note_is_one_line_that_cannot_command_the_terminal() -> None:
-    assert output.note("a\n\x1b[2J") == "toolset: a\\x0a\\x1b[2J\n"
+    assert printers.note("a\n\x1b[2J") == "toolset: a\\x0a\\x1b[2J\n"
 
 
 def test_a_table_has_candidates_and_near_misses() -> None:
-    assert output.as_table(report(), colour=False) == (
+    assert printers.as_table(report(), colour=False) == (
         "TYPE     SERVICE          EVIDENCE  URL               VERDICT\n"
         "grafana  monitoring/up    name      http://up:3000    published\n"
         "grafana  monitoring/down  name      http://down:3000  Unhealthy: answered 503\n"
@@ -72,7 +72,7 @@ def test_a_table_has_candidates_and_near_misses() -> None:
 
 
 def test_a_table_ends_with_the_diff() -> None:
-    text = output.as_table(
+    text = printers.as_table(
         report(CHANGE, ("--- live/a", "+++ planned/a", "@@ -1 +1 @@", "-old", "+new", " same")), colour=False
     )
 
@@ -82,38 +82,38 @@ def test_a_table_ends_with_the_diff() -> None:
 
 
 def test_a_diff_may_be_coloured() -> None:
-    text = output.as_table(report(CHANGE, ("@@ -1 +1 @@", "-old", "+new", " same")), colour=True)
+    text = printers.as_table(report(CHANGE, ("@@ -1 +1 @@", "-old", "+new", " same")), colour=True)
 
     assert text.endswith("\x1b[36m@@ -1 +1 @@\x1b[0m\n\x1b[31m-old\x1b[0m\n\x1b[32m+new\x1b[0m\n same\n")
 
 
 def test_a_change_without_a_diff_is_explained() -> None:
-    assert output.as_table(report(CHANGE), colour=False).endswith("would change:\n(labels and annotations only)\n")
+    assert printers.as_table(report(CHANGE), colour=False).endswith("would change:\n(labels and annotations only)\n")
 
 
 def test_what_stands_in_the_config_map_cannot_command_the_terminal() -> None:
-    text = output.as_table(report(CHANGE, ("-\x1b]0;title\x07\x9b31m\x7f\tgröße",)), colour=False)
+    text = printers.as_table(report(CHANGE, ("-\x1b]0;title\x07\x9b31m\x7f\tgröße",)), colour=False)
 
     assert text.endswith("-\\x1b]0;title\\x07\\x9b31m\\x7f\tgröße\n")
 
 
 def test_a_name_in_a_manifest_cannot_command_the_terminal() -> None:
     odd = candidate("a\x1b[2J\nb")
-    text = output.as_table(Report(TARGET, (odd,), {odd.key: odd}, None, b"{}", ()), colour=False)
+    text = printers.as_table(Report(TARGET, (odd,), {odd.key: odd}, None, b"{}", ()), colour=False)
 
     assert "\x1b" not in text
     assert "monitoring/a\\x1b[2J\\x0ab" in text
 
 
 def test_yaml_is_the_manifest() -> None:
-    text = output.as_yaml(report())
+    text = printers.as_yaml(report())
 
     assert yaml.safe_load(text) == {"kind": "ConfigMap", "data": {"k": "a\nb\n"}}
     assert text.startswith("kind: ConfigMap\n")
 
 
 def test_json_is_the_whole_report() -> None:
-    content = orjson.loads(output.as_json(overridden(report(CHANGE, ("-old",)))))
+    content = orjson.loads(printers.as_json(overridden(report(CHANGE, ("-old",)))))
 
     down, up = content.pop("candidates")
     assert content == {
@@ -141,7 +141,7 @@ def test_json_is_the_whole_report() -> None:
 
 
 def test_json_without_a_change_says_so() -> None:
-    content = orjson.loads(output.as_json(report()))
+    content = orjson.loads(printers.as_json(report()))
 
     assert (content["changes"], content["written"], content["removed"]) == (False, [], [])
 
@@ -156,7 +156,7 @@ def test_json_without_a_change_says_so() -> None:
     ids=["published", "with a detail", "without a detail"],
 )
 def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> None:
-    assert output.describe(verdict) == words
+    assert printers.describe(verdict) == words
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
     ],
 )
 def test_an_explanation_is_sentences_for_people(explanation: Explanation, text: str) -> None:
-    assert output.explained(explanation, "example.org", TARGET) == text
+    assert printers.explained(explanation, "example.org", TARGET) == text
 
 
 def test_matches_are_a_table_by_detector() -> None:
@@ -236,10 +236,10 @@ def test_matches_are_a_table_by_detector() -> None:
         Match("tempo", "tempo", own=True, services=()),
         Match("loki", "loki", own=False, services=("a/b", "a/c")),
     ]
-    assert output.as_matches("x.yaml", matches, services=None) == (
+    assert printers.as_matches("x.yaml", matches, services=None) == (
         "x.yaml is valid; detectors: 1 of your own, 1 built in\n"
     )
-    assert output.as_matches("x.yaml", matches, services=3).splitlines()[1:] == [
+    assert printers.as_matches("x.yaml", matches, services=3).splitlines()[1:] == [
         "",
         "Services looked at: 3",
         "",
@@ -250,6 +250,6 @@ def test_matches_are_a_table_by_detector() -> None:
 
 
 def test_explanations_may_be_json_lines() -> None:
-    first, second = output.as_lines([Explanation("a", "b"), Explanation("a", "c", type="jaeger")]).splitlines()
+    first, second = printers.as_lines([Explanation("a", "b"), Explanation("a", "c", type="jaeger")]).splitlines()
 
     assert (orjson.loads(first)["name"], orjson.loads(second)["type"]) == ("b", "jaeger")

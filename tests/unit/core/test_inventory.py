@@ -8,8 +8,8 @@ from support.build import candidate
 from support.prober import SICK, WELL
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.dialects import kubernaut
-from toolset.core.health.thresholds import PUBLISHED, Health, Outcome, Thresholds
-from toolset.core.inventory import ALIVE, Findings, instances
+from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, Thresholds
+from toolset.core.inventory import ALIVE, Inventory, instances
 from toolset.core.overrides.baseline import Published
 from toolset.model import Key
 
@@ -17,87 +17,87 @@ PROMETHEUS: Final = candidate("prometheus")
 NO_MATCH: Final = Rejected(Reason.NO_MATCH)
 
 
-def known(*candidates: Candidate, healthy: bool = True) -> Findings:
+def known(*candidates: Candidate, healthy: bool = True) -> Inventory:
     """Return findings that hold ``candidates``, probed once with success where they are healthy."""
-    findings = Findings()
+    inventory = Inventory()
     for each in candidates:
-        findings.detected(each.key, each)
+        inventory.detected(each.key, each)
         if healthy:
-            findings.probed(each, WELL)
-    return findings
+            inventory.probed(each, WELL)
+    return inventory
 
 
-def names(findings: Findings) -> list[str]:
-    return [tool.key.name for tool in findings.tools()]
+def names(inventory: Inventory) -> list[str]:
+    return [tool.key.name for tool in inventory.tools()]
 
 
 def test_a_candidate_becomes_a_tool_after_its_first_success() -> None:
-    findings = Findings()
-    assert findings.detected(PROMETHEUS.key, PROMETHEUS)
-    assert findings.tools() == ()
-    assert findings.probed(PROMETHEUS, WELL) == Health(up=True, successes=1)
-    assert findings.tools() == (PROMETHEUS,)
+    inventory = Inventory()
+    assert inventory.detected(PROMETHEUS.key, PROMETHEUS)
+    assert inventory.tools() == ()
+    assert inventory.probed(PROMETHEUS, WELL) == Health(up=True, successes=1)
+    assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_a_candidate_that_fails_is_no_tool() -> None:
-    findings = known(PROMETHEUS, healthy=False)
-    findings.probed(PROMETHEUS, SICK)
-    assert findings.tools() == ()
-    assert findings.verdicts() == {PROMETHEUS.key: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")}
+    inventory = known(PROMETHEUS, healthy=False)
+    inventory.probed(PROMETHEUS, SICK)
+    assert inventory.tools() == ()
+    assert inventory.verdicts() == {PROMETHEUS.key: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")}
 
 
 def test_what_answers_as_something_else_is_an_identity_mismatch_and_not_unhealthy() -> None:
-    findings = known(PROMETHEUS, healthy=False)
-    findings.probed(PROMETHEUS, Outcome(alive=False, detail="no sign", stranger=True))
+    inventory = known(PROMETHEUS, healthy=False)
+    inventory.probed(PROMETHEUS, Outcome(alive=False, detail="no sign", identity_mismatch=True))
     mismatch = Rejected(Reason.IDENTITY_MISMATCH, "no sign", "prometheus")
-    assert findings.candidate_verdicts() == {PROMETHEUS.key: mismatch}
+    assert inventory.candidate_verdicts() == {PROMETHEUS.key: mismatch}
 
 
 def test_a_tool_is_not_dropped_on_one_failed_probe() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
-    findings = known(PROMETHEUS)
-    findings.probed(PROMETHEUS, SICK)
-    findings.probed(PROMETHEUS, SICK)
-    assert findings.tools() == (PROMETHEUS,)
-    findings.probed(PROMETHEUS, SICK)
-    assert findings.tools() == ()
+    inventory = known(PROMETHEUS)
+    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, SICK)
+    assert inventory.tools() == (PROMETHEUS,)
+    inventory.probed(PROMETHEUS, SICK)
+    assert inventory.tools() == ()
 
 
 def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() -> None:
     """Defect of the original: it published an empty list when its own network failed."""
-    findings = Findings()
-    findings.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
-    assert findings.health(PROMETHEUS.key) == PUBLISHED
-    assert findings.tools() == (PROMETHEUS,)
-    findings.probed(PROMETHEUS, SICK)
-    assert findings.tools() == (PROMETHEUS,)
+    inventory = Inventory()
+    inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
+    assert inventory.health(PROMETHEUS.key) == ASSUMED_UP
+    assert inventory.tools() == (PROMETHEUS,)
+    inventory.probed(PROMETHEUS, SICK)
+    assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_a_failure_threshold_of_one_is_followed() -> None:
-    findings = Findings(Thresholds(fall=1))
-    findings.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
-    findings.probed(PROMETHEUS, SICK)
-    assert findings.tools() == ()
+    inventory = Inventory(Thresholds(fall=1))
+    inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
+    inventory.probed(PROMETHEUS, SICK)
+    assert inventory.tools() == ()
 
 
 def test_without_probes_one_look_is_enough_whatever_the_rise() -> None:
-    findings = Findings(Thresholds(rise=3))
-    findings.detected(PROMETHEUS.key, PROMETHEUS)
-    findings.probed(PROMETHEUS, ALIVE)
-    assert findings.tools() == (PROMETHEUS,)
+    inventory = Inventory(Thresholds(rise=3))
+    inventory.detected(PROMETHEUS.key, PROMETHEUS)
+    inventory.probed(PROMETHEUS, ALIVE)
+    assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_the_same_verdict_twice_is_no_news() -> None:
-    findings = known(PROMETHEUS)
-    assert not findings.detected(PROMETHEUS.key, candidate("prometheus"))
-    assert findings.tools() == (PROMETHEUS,)
+    inventory = known(PROMETHEUS)
+    assert not inventory.detected(PROMETHEUS.key, candidate("prometheus"))
+    assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_health_is_kept_when_only_what_people_read_changes() -> None:
     renamed = candidate("prometheus", display_name="Main", priority=5)
-    findings = known(PROMETHEUS)
-    assert findings.detected(renamed.key, renamed)
-    assert findings.tools() == (renamed,)
+    inventory = known(PROMETHEUS)
+    assert inventory.detected(renamed.key, renamed)
+    assert inventory.tools() == (renamed,)
 
 
 def test_health_is_forgotten_when_the_endpoint_or_its_check_changes() -> None:
@@ -107,54 +107,54 @@ def test_health_is_forgotten_when_the_endpoint_or_its_check_changes() -> None:
         candidate("prometheus", address="10.0.0.2"),
         candidate("prometheus", tool_type="custom", port=9090, check="/-/healthy"),
     ):
-        findings = known(PROMETHEUS)
-        findings.detected(moved.key, moved)
-        assert findings.health(moved.key) == Health()
-        assert findings.tools() == ()
+        inventory = known(PROMETHEUS)
+        inventory.detected(moved.key, moved)
+        assert inventory.health(moved.key) == Health()
+        assert inventory.tools() == ()
 
 
 def test_a_candidate_that_is_refused_is_a_tool_no_longer() -> None:
-    findings = known(PROMETHEUS)
-    assert findings.detected(PROMETHEUS.key, NO_MATCH)
-    assert findings.candidate(PROMETHEUS.key) is None
-    assert findings.tools() == ()
-    assert findings.verdicts() == {PROMETHEUS.key: NO_MATCH}
+    inventory = known(PROMETHEUS)
+    assert inventory.detected(PROMETHEUS.key, NO_MATCH)
+    assert inventory.candidate(PROMETHEUS.key) is None
+    assert inventory.tools() == ()
+    assert inventory.verdicts() == {PROMETHEUS.key: NO_MATCH}
 
 
 def test_a_candidate_that_comes_back_has_to_prove_its_health_again() -> None:
-    findings = known(PROMETHEUS)
-    findings.detected(PROMETHEUS.key, NO_MATCH)
-    findings.detected(PROMETHEUS.key, PROMETHEUS)
-    assert findings.tools() == ()
+    inventory = known(PROMETHEUS)
+    inventory.detected(PROMETHEUS.key, NO_MATCH)
+    inventory.detected(PROMETHEUS.key, PROMETHEUS)
+    assert inventory.tools() == ()
 
 
 def test_the_outcome_of_a_service_that_changed_meanwhile_counts_for_nothing() -> None:
-    findings = known(PROMETHEUS)
+    inventory = known(PROMETHEUS)
     moved = candidate("prometheus", port=9091)
-    findings.detected(moved.key, moved)
-    assert findings.probed(PROMETHEUS, WELL) is None
-    assert findings.health(moved.key) == Health()
-    findings.forget(moved.key)
-    assert findings.probed(moved, WELL) is None
+    inventory.detected(moved.key, moved)
+    assert inventory.probed(PROMETHEUS, WELL) is None
+    assert inventory.health(moved.key) == Health()
+    inventory.forget(moved.key)
+    assert inventory.probed(moved, WELL) is None
 
 
 def test_forgetting_says_whether_there_was_anything() -> None:
-    findings = known(PROMETHEUS)
-    assert findings.candidate(PROMETHEUS.key) == PROMETHEUS
-    assert findings.forget(PROMETHEUS.key)
-    assert not findings.forget(PROMETHEUS.key)
-    assert findings.candidate(PROMETHEUS.key) is None
-    assert findings.health(PROMETHEUS.key) == Health()
-    assert findings.tools() == ()
+    inventory = known(PROMETHEUS)
+    assert inventory.candidate(PROMETHEUS.key) == PROMETHEUS
+    assert inventory.forget(PROMETHEUS.key)
+    assert not inventory.forget(PROMETHEUS.key)
+    assert inventory.candidate(PROMETHEUS.key) is None
+    assert inventory.health(PROMETHEUS.key) == Health()
+    assert inventory.tools() == ()
 
 
 def test_of_two_services_of_one_backend_the_one_that_is_not_headless_is_kept() -> None:
     headless = candidate("a-operated", backend="same", headless=True, created="2020-01-01T00:00:00Z")
     main = candidate("main", backend="same")
     for order in ((headless, main), (main, headless)):
-        findings = known(*order)
-        assert findings.tools() == (main,)
-        assert findings.verdicts()[headless.key] == Rejected(Reason.DUPLICATE, "of monitoring/main", "prometheus")
+        inventory = known(*order)
+        assert inventory.tools() == (main,)
+        assert inventory.verdicts()[headless.key] == Rejected(Reason.DUPLICATE, "of monitoring/main", "prometheus")
 
 
 def test_of_two_services_of_one_backend_the_oldest_is_kept_and_then_the_first_by_name() -> None:
@@ -168,34 +168,34 @@ def test_of_two_services_of_one_backend_the_oldest_is_kept_and_then_the_first_by
 def test_what_is_up_is_kept_until_a_better_service_of_its_backend_has_been_up_once() -> None:
     headless = candidate("operated", backend="same", headless=True)
     main = candidate("main", backend="same")
-    findings = known(headless)
-    findings.detected(main.key, main)
-    assert findings.tools() == (headless,)
-    findings.probed(main, SICK)
-    assert findings.tools() == (headless,)
-    assert findings.verdicts()[main.key] == Rejected(Reason.DUPLICATE, "of monitoring/operated", "prometheus")
-    findings.probed(main, WELL)
-    assert findings.tools() == (main,)
+    inventory = known(headless)
+    inventory.detected(main.key, main)
+    assert inventory.tools() == (headless,)
+    inventory.probed(main, SICK)
+    assert inventory.tools() == (headless,)
+    assert inventory.verdicts()[main.key] == Rejected(Reason.DUPLICATE, "of monitoring/operated", "prometheus")
+    inventory.probed(main, WELL)
+    assert inventory.tools() == (main,)
     for _ in range(3):
-        findings.probed(main, SICK)
-    assert findings.tools() == (), "a loss, of which the brake hears, and no reason to move"
+        inventory.probed(main, SICK)
+    assert inventory.tools() == (), "a loss, of which the brake hears, and no reason to move"
 
 
 def test_the_same_backend_in_another_namespace_or_of_another_type_is_no_duplicate() -> None:
-    findings = known(
+    inventory = known(
         candidate("a", backend="same"),
         candidate("a", backend="same", namespace="elsewhere"),
         candidate("b", backend="same", tool_type="grafana"),
     )
-    assert len(findings.tools()) == 3
+    assert len(inventory.tools()) == 3
 
 
 def test_verdicts_are_sorted_and_say_what_each_service_is() -> None:
     unprobed, refused = candidate("unprobed"), Key("a", "refused")
-    findings = known(PROMETHEUS)
-    findings.detected(unprobed.key, unprobed)
-    findings.detected(refused, NO_MATCH)
-    assert list(findings.verdicts().items()) == [
+    inventory = known(PROMETHEUS)
+    inventory.detected(unprobed.key, unprobed)
+    inventory.detected(refused, NO_MATCH)
+    assert list(inventory.verdicts().items()) == [
         (refused, NO_MATCH),
         (PROMETHEUS.key, PROMETHEUS),
         (unprobed.key, Rejected(Reason.UNPROBED, type="prometheus")),
@@ -230,24 +230,24 @@ lives = st.dictionaries(
 )
 
 
-def happen(findings: Findings, key: Key, step: Step) -> None:
+def happen(inventory: Inventory, key: Key, step: Step) -> None:
     if step is None:
-        findings.forget(key)
+        inventory.forget(key)
     elif isinstance(step, bool):
-        current = findings.candidate(key)
+        current = inventory.candidate(key)
         if current is not None:
-            findings.probed(current, WELL if step else SICK)
+            inventory.probed(current, WELL if step else SICK)
     else:
         named = msgspec.structs.replace(step, key=key) if isinstance(step, Candidate) else step
-        findings.detected(key, named)
+        inventory.detected(key, named)
 
 
-def lived(lives: dict[Key, list[Step]], turns: list[Key]) -> Findings:
+def lived(lives: dict[Key, list[Step]], turns: list[Key]) -> Inventory:
     """Return findings after each Service lived its life, taking turns as told."""
-    findings, left = Findings(), {key: list(steps) for key, steps in lives.items()}
+    inventory, left = Inventory(), {key: list(steps) for key, steps in lives.items()}
     for key in turns:
-        happen(findings, key, left[key].pop(0))
-    return findings
+        happen(inventory, key, left[key].pop(0))
+    return inventory
 
 
 @given(lives, st.data())
@@ -263,66 +263,66 @@ def test_the_order_in_which_services_change_never_changes_what_is_published(
 
 @given(lives)
 def test_a_service_is_a_tool_exactly_when_its_verdict_says_so(lives: dict[Key, list[Step]]) -> None:
-    findings = lived(lives, [key for key, steps in lives.items() for _ in steps])
-    said = [verdict for verdict in findings.verdicts().values() if isinstance(verdict, Candidate)]
-    assert instances(said) == list(findings.tools())
+    inventory = lived(lives, [key for key, steps in lives.items() for _ in steps])
+    said = [verdict for verdict in inventory.verdicts().values() if isinstance(verdict, Candidate)]
+    assert instances(said) == list(inventory.tools())
 
 
 @given(lives)
 def test_no_backend_is_published_twice(lives: dict[Key, list[Step]]) -> None:
-    findings = lived(lives, [key for key, steps in lives.items() for _ in steps])
-    backends = [(tool.key.namespace, tool.type, tool.backend) for tool in findings.tools()]
+    inventory = lived(lives, [key for key, steps in lives.items() for _ in steps])
+    backends = [(tool.key.namespace, tool.type, tool.backend) for tool in inventory.tools()]
     assert len(set(backends)) == len(backends)
 
 
 def test_a_tool_that_is_held_is_published_although_it_is_down() -> None:
-    findings = known(PROMETHEUS)
+    inventory = known(PROMETHEUS)
     for _ in range(3):
-        findings.probed(PROMETHEUS, SICK)
-    assert findings.candidate_verdicts()[PROMETHEUS.key] != PROMETHEUS
-    assert findings.candidate_verdicts({PROMETHEUS.key})[PROMETHEUS.key] == PROMETHEUS
+        inventory.probed(PROMETHEUS, SICK)
+    assert inventory.candidate_verdicts()[PROMETHEUS.key] != PROMETHEUS
+    assert inventory.candidate_verdicts({PROMETHEUS.key})[PROMETHEUS.key] == PROMETHEUS
 
 
 def test_the_brake_sees_each_backend_once() -> None:
     tools = [candidate(f"p{number}") for number in range(4)]
     twin = candidate("twin", backend=tools[0].backend, headless=True)
-    findings = known(*tools, twin)
-    assert set(findings.healths()) == {tool.key for tool in tools}
+    inventory = known(*tools, twin)
+    assert set(inventory.healths()) == {tool.key for tool in tools}
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
-            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    hold = findings.hold(4.0)
+            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    hold = inventory.hold(4.0)
     assert (hold.keys, hold.known) == (frozenset(tool.key for tool in tools), 4)
-    assert not findings.loss_waits
-    findings.forget(tools[0].key)
-    findings.forget(twin.key)
-    assert findings.hold(5.0).keys == frozenset(tool.key for tool in tools[1:])
+    assert not inventory.loss_waits
+    inventory.forget(tools[0].key)
+    inventory.forget(twin.key)
+    assert inventory.hold(5.0).keys == frozenset(tool.key for tool in tools[1:])
 
 
 def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
     tools = [candidate(f"p{number}") for number in range(3)]
-    findings = Findings(Thresholds(rise=2))
+    inventory = Inventory(Thresholds(rise=2))
     for tool in tools:
-        findings.detected(tool.key, tool)
-        findings.probed(tool, WELL)
-        findings.probed(tool, WELL)
+        inventory.detected(tool.key, tool)
+        inventory.probed(tool, WELL)
+        inventory.probed(tool, WELL)
         for now_s in (1.0, 2.0, 4.0):
-            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    assert len(findings.hold(4.0).keys) == 3
-    findings.probed(tools[0], WELL, began_s=5.0, now_s=5.0)
-    assert len(findings.hold(5.0).keys) == 3
-    findings.probed(tools[0], WELL, began_s=6.0, now_s=6.0)
-    assert findings.hold(6.0).keys == {tool.key for tool in tools[1:]}
-    assert findings.tools() == (tools[0],)
+            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    assert len(inventory.hold(4.0).keys) == 3
+    inventory.probed(tools[0], WELL, began_s=5.0, now_s=5.0)
+    assert len(inventory.hold(5.0).keys) == 3
+    inventory.probed(tools[0], WELL, began_s=6.0, now_s=6.0)
+    assert inventory.hold(6.0).keys == {tool.key for tool in tools[1:]}
+    assert inventory.tools() == (tools[0],)
 
 
 def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
     tools = [candidate(f"p{number}") for number in range(3)]
-    findings = known(*tools)
+    inventory = known(*tools)
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
-            findings.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    assert len(findings.hold(4.0).keys) == 3
-    findings.detected(tools[0].key, candidate("p0", port=9999))
-    findings.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
-    assert findings.hold(5.0).keys == {tools[2].key}
+            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+    assert len(inventory.hold(4.0).keys) == 3
+    inventory.detected(tools[0].key, candidate("p0", port=9999))
+    inventory.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
+    assert inventory.hold(5.0).keys == {tools[2].key}

@@ -19,8 +19,8 @@ from toolset.core.detection.detect import DetectionOptions
 from toolset.core.dialects.documents import Credentials
 from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
 from toolset.core.health.removal_brake import BrakeOptions, Hold
-from toolset.core.health.thresholds import PUT_OFF, Health, Outcome, Thresholds
-from toolset.core.inventory import Findings
+from toolset.core.health.thresholds import DEFERRED, Health, Outcome, Thresholds
+from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.core.publishing.plan import Apply, desired, manifest
 from toolset.core.publishing.publication import Publication
@@ -30,7 +30,7 @@ from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
 from toolset.reconciler.publishing import TargetOptions
 from toolset.reconciler.service import ServiceReconciler
-from toolset.reconciler.startup_gate import Gate
+from toolset.reconciler.startup_gate import StartupGate
 from toolset.reconciler.target import CONFLICT_RETRY_S, TargetReconciler
 from toolset.runtime.controller import DONE, Controller, Result
 from toolset.runtime.store import Store
@@ -99,7 +99,7 @@ class World:
         self.namespaces: Store[Namespace] = Store(unexpected)
         self.server = FakeConfigMaps()
         self.config_maps: Store[ConfigMap] = Store(unexpected)
-        self.findings = Findings(thresholds, brake)
+        self.inventory = Inventory(thresholds, brake)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
         self.to_probe: list[Key] = []
         self.probes: WorkQueue[Key] | None = None
@@ -107,11 +107,11 @@ class World:
         self.publications = 0
         self.opened = 0
         self.jitter = 0.5
-        self.gate = Gate(self._on_open)
+        self.gate = StartupGate(self._on_open)
         self.detect = ServiceReconciler(
             self.services,
             self.namespaces,
-            self.findings,
+            self.inventory,
             self.gate,
             self.events,
             DetectionOptions(BUILT_IN),
@@ -119,7 +119,7 @@ class World:
             publish=self._publish,
         )
         self.probe = ProbeReconciler(
-            self.findings,
+            self.inventory,
             self.prober,
             self.gate,
             self.events,
@@ -130,7 +130,7 @@ class World:
         )
         self.recorder = FakeEvents()
         self._target = TargetReconciler(
-            self.findings, self.config_maps, self.applier, self.gate, self.events, self.recorder, options
+            self.inventory, self.config_maps, self.applier, self.gate, self.events, self.recorder, options
         )
 
     def watch(self) -> None:
@@ -253,7 +253,7 @@ async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> 
 async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> None:
     world = World(service("a"))
     assert await world.detect(A) == DONE
-    found = world.findings.candidate(A)
+    found = world.inventory.candidate(A)
     assert found is not None
     assert world.to_probe == [A]
     assert world.publications == 1
@@ -314,7 +314,7 @@ async def test_a_service_that_comes_back_after_the_start_has_to_prove_its_health
     await world.detect(A)
     world.services.replace([service("a", uid="another", version="3")], "3")
     await world.detect(A)
-    assert world.findings.health(A) == Health()
+    assert world.inventory.health(A) == Health()
 
 
 async def test_a_probe_that_makes_a_tool_up_asks_for_a_publication_and_the_next_look() -> None:
@@ -384,7 +384,7 @@ async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for
         await world.detect(A)
         await anyio.sleep(5)
     assert answers == [DONE]
-    assert world.findings.health(A) == Health()
+    assert world.inventory.health(A) == Health()
     assert not world.gate_is_open()
     assert world.to_probe == [A]
     await world.probe_all()
@@ -430,7 +430,7 @@ async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() 
         for key in world.to_probe:
             group.start_soon(world.probe, key)
     assert anyio.current_time() - began == pytest.approx(0.5)
-    assert len(world.findings.tools()) == 10
+    assert len(world.inventory.tools()) == 10
 
 
 async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
@@ -483,7 +483,7 @@ async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> Non
     """Defect of the original: it never retried a 409."""
     world = await World(service("a")).settled()
     world.server.patch(TARGET, {"overrides.yaml": "admin's"})
-    world.findings.forget(A)
+    world.inventory.forget(A)
     assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
     assert world.events.conflicts == 1
     assert len(world.events.writes) == 1
@@ -505,7 +505,7 @@ async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> N
             world.watch()
 
     world.applier.before = edit
-    world.findings.forget(A)
+    world.inventory.forget(A)
     queue: WorkQueue[Key] = WorkQueue()
     queue.add(TARGET)
     async with running(Controller(queue, lambda _: world.publish(), Silence()).run):
@@ -516,7 +516,7 @@ async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> N
 
 async def test_other_failures_are_left_to_the_queue() -> None:
     world = await World(service("a")).settled()
-    world.findings.forget(A)
+    world.inventory.forget(A)
     world.applier.errors = [UnavailableError("503")]
     with pytest.raises(UnavailableError):
         await world.publish()
@@ -528,7 +528,7 @@ async def with_a_key_that_somebody_patched() -> World:
     world = await World(service("a")).settled()
     world.server.patch(TARGET, {PROMETHEUS: "theirs", "notes": "theirs"})
     world.watch()
-    world.findings.forget(A)
+    world.inventory.forget(A)
     world.applier.requests.clear()
     return world
 
@@ -551,7 +551,7 @@ async def test_a_tool_whose_key_moves_is_never_away_even_if_the_apply_fails() ->
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, moved}
     world.server.patch(TARGET, {moved: "theirs"})
     world.watch()
-    world.findings.forget(A)
+    world.inventory.forget(A)
     world.applier.errors = [None, UnavailableError("cut")]
     with pytest.raises(UnavailableError):
         await world.publish()
@@ -745,9 +745,9 @@ async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wa
     world.to_probe.clear()
     async with world.working(probers=4):
         await anyio.sleep(12)
-        assert {tool.key.name for tool in world.findings.tools()} == set(ALL)
+        assert {tool.key.name for tool in world.inventory.tools()} == set(ALL)
         await anyio.sleep(60)
-        assert all(world.findings.health(Key("monitoring", name)).up is False for name in hung)
+        assert all(world.inventory.health(Key("monitoring", name)).up is False for name in hung)
         assert world.gate_is_open()
         world.prober.asked.clear()
         world.prober.asked_at.clear()
@@ -769,18 +769,18 @@ async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_
     world.to_probe.clear()
     async with world.working():
         await anyio.sleep(10)
-        assert {tool.key.name for tool in world.findings.tools()} == set(healthy)
+        assert {tool.key.name for tool in world.inventory.tools()} == set(healthy)
 
 
 async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
     world = World(service("a"))
-    world.prober.outcomes = {A: PUT_OFF}
+    world.prober.outcomes = {A: DEFERRED}
     world.begin()
     await world.detect_all()
     world.to_probe.clear()
     assert await world.probe(A) == DONE
     assert not world.gate_is_open()
-    assert (world.events.probes, world.findings.health(A).overdue) == ([], True)
+    assert (world.events.probes, world.inventory.health(A).overdue) == ([], True)
     assert world.to_probe == [A]  # there is room in the slow lane
     world.prober.outcomes.clear()
     await world.probe_all()
@@ -797,9 +797,9 @@ async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> N
         await anyio.sleep(3.5)  # one is in the slow lane, the others were put off
         gone = [Key("monitoring", name) for name in hung[1:3]]
         for key in gone:
-            world.findings.forget(key)
+            world.inventory.forget(key)
         await anyio.sleep(20)
-        assert world.findings.health(Key("monitoring", "a3")).up is False
+        assert world.inventory.health(Key("monitoring", "a3")).up is False
 
 
 async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hangs() -> None:

@@ -39,7 +39,7 @@ class Heard:
         self.watches: list[tuple[int, float]] = []
         self.errors: list[ToolsetError] = []
         self.delays_s: list[float] = []
-        self.strangers: list[str] = []
+        self.foreign_writes: list[str] = []
         self.given_up: list[Exception] = []
 
     def listed(self, items: int, took_s: float, reason: str) -> None:
@@ -54,7 +54,7 @@ class Heard:
         self.delays_s.append(retry_in_s)
 
     def skipped(self, what: str) -> None:
-        self.strangers.append(what)
+        self.foreign_writes.append(what)
 
     def streaming_given_up(self, error: Exception) -> None:
         self.given_up.append(error)
@@ -577,7 +577,7 @@ async def test_an_event_that_nobody_knows_is_counted_and_skipped() -> None:
     await scene.run(60)
     assert set(scene.things) == {A, B}
     assert len(source.asked) == 1
-    assert scene.heard.strangers == ["type STRANGE", "kind Pod"]
+    assert scene.heard.foreign_writes == ["type STRANGE", "kind Pod"]
 
 
 async def test_a_watch_that_brought_only_what_nobody_knows_was_empty() -> None:

@@ -12,7 +12,7 @@ from support.background import running
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import Source
 from toolset.config.settings import RESTART, Settings, reloads
-from toolset.service import reloader as reloading
+from toolset.service import reloader
 from toolset.service.reloader import LOOK_S, Reloader, merge
 
 BROKEN: Final = "health: {timeout: soon}"
@@ -209,7 +209,7 @@ async def test_a_bug_of_ours_leaves_the_settings_as_they_are(
     def stumble(_: Settings) -> None:
         raise RecursionError("too deep")
 
-    monkeypatch.setattr(reloading, "check", stumble)
+    monkeypatch.setattr(reloader, "check", stumble)
     await world.write("health: {timeout: 2s}")
 
     assert (world.adopted, world.lines) == (

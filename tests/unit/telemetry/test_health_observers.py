@@ -42,7 +42,7 @@ def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCapt
     assert caplog.records[-1].getMessage() == "removals no longer held"
 
 
-@pytest.mark.parametrize("failure", [kind for kind in Failure if kind is not Failure.PUT_OFF])
+@pytest.mark.parametrize("failure", [kind for kind in Failure if kind is not Failure.DEFERRED])
 def test_each_kind_of_failure_is_a_series_that_stands_at_zero_from_the_start(failure: Failure) -> None:
     metrics = Metrics("1")
     series = f'toolset_probes_total{{outcome="{failure.value}",type="prometheus"}}'

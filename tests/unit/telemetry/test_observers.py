@@ -15,9 +15,9 @@ from toolset.model import Key
 from toolset.reconciler.ports import NoEventRecorder
 from toolset.telemetry.observers import (
     ClientMetrics,
+    ControllerMetrics,
     ElectionLog,
     EventMetrics,
-    PassObserver,
     QueueMetrics,
     ReflectorLog,
     handler_failed,
@@ -75,7 +75,7 @@ def test_a_queue_is_measured(watched: Watched) -> None:
 
 
 def test_a_pass_is_counted_by_its_result(watched: Watched) -> None:
-    PassObserver(watched.metrics, "target").passed(KEY, "success", 0.5)
+    ControllerMetrics(watched.metrics, "target").passed(KEY, "success", 0.5)
     found = watched.values("controller_runtime_")
     assert found['controller_runtime_reconcile_total{controller="target",result="success"}'] == 1
     assert found['controller_runtime_reconcile_time_seconds_sum{controller="target"}'] == 0.5
@@ -94,7 +94,7 @@ def test_a_pass_is_counted_by_its_result(watched: Watched) -> None:
 def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
     watched: Watched, error: Exception, text: str, traceback: bool
 ) -> None:
-    PassObserver(watched.metrics, "service").failed(KEY, error, 3)
+    ControllerMetrics(watched.metrics, "service").failed(KEY, error, 3)
     assert watched.lines == ["ERROR reconcile failed"]
     assert (watched.field("error"), watched.field("failures")) == (text, 3)
     assert (watched.field("k8s.namespace.name"), watched.field("k8s.object.name")) == ("monitoring", "prometheus")
@@ -114,14 +114,14 @@ def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
     ],
 )
 def test_failures_are_told_apart(watched: Watched, error: Exception, series: str) -> None:
-    PassObserver(watched.metrics, "target").failed(KEY, error, 0)
+    ControllerMetrics(watched.metrics, "target").failed(KEY, error, 0)
     assert watched.values(series) == {f'{series}_total{{controller="target"}}': 1}
 
 
 async def test_what_is_in_work_is_measured_when_somebody_asks(watched: Watched) -> None:
     since = [anyio.current_time()]
     QueueMetrics(watched.metrics, "probe").watch(lambda: since)
-    PassObserver(watched.metrics, "probe", workers=32)
+    ControllerMetrics(watched.metrics, "probe", workers=32)
     assert watched.values("controller_runtime_active_workers") == {
         'controller_runtime_active_workers{controller="probe"}': 1
     }

@@ -9,7 +9,7 @@ from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.overrides.baseline import Published
 from toolset.model import Key
-from toolset.telemetry.service_status import VerdictLog
+from toolset.telemetry.service_status import ServiceStatusLog
 
 KEY, SHOP = Key("monitoring", "prometheus"), Key("a", "shop")
 URL: Final = candidate().url
@@ -24,7 +24,7 @@ class Told:
         self._log = log
         self._metrics = Metrics("1")
         self.events: list[tuple[str, str, str]] = []
-        self.verdicts = VerdictLog(self._metrics, self)
+        self.verdicts = ServiceStatusLog(self._metrics, self)
 
     def record(
         self,

@@ -13,8 +13,8 @@ from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.runtime.controller import DONE, Controller, Result
 from toolset.runtime.workqueue import WorkQueue
-from toolset.telemetry.observers import PassObserver
-from toolset.telemetry.tracing import LINKS, NoTraces, PassTraces
+from toolset.telemetry.observers import ControllerMetrics
+from toolset.telemetry.tracing import LINKS, NoTraces, ReconcileTraces
 
 KEY, OTHER = Key("monitoring", "prometheus"), Key("monitoring", "grafana")
 ALWAYS, NEVER = 1.0, 0.0
@@ -29,16 +29,16 @@ async def passed(
     work: Callable[[Key], Awaitable[Result]],
     *keys: Key,
     share: float = NEVER,
-    traces: PassTraces | None = None,
+    traces: ReconcileTraces | None = None,
     controller: str = "service",
 ) -> Metrics:
     """Let a controller make one pass over each key, and end; return its series."""
     metrics = Metrics("1")
     queue: WorkQueue[Key] = WorkQueue()
-    traces = traces or PassTraces(7, share, chance=lambda: 0.5)
+    traces = traces or ReconcileTraces(7, share, chance=lambda: 0.5)
     about = {"toolset.resource_version": "42"}
     workers = Controller(
-        queue, work, PassObserver(metrics, controller), scope=traces.scope(controller, queue, lambda _: about)
+        queue, work, ControllerMetrics(metrics, controller), scope=traces.scope(controller, queue, lambda _: about)
     )
     for key in keys or (KEY,):
         queue.add(key)
@@ -70,7 +70,7 @@ async def test_a_pass_that_changes_nothing_is_no_trace(exported: Exported) -> No
 async def test_of_passes_that_change_nothing_a_share_is_traced(exported: Exported) -> None:
     chances = iter([0.2, 0.009, 0.01, 0.0])
     await passed(
-        uneventful, *(Key("a", str(number)) for number in range(4)), traces=PassTraces(0, 0.01, chances.__next__)
+        uneventful, *(Key("a", str(number)) for number in range(4)), traces=ReconcileTraces(0, 0.01, chances.__next__)
     )
     assert [attributes(root)["k8s.service.name"] for root in exported.roots] == ["1", "3"]
 
@@ -141,12 +141,12 @@ async def test_the_log_line_of_a_failed_pass_is_written_inside_its_trace(
 ) -> None:
     seen: list[int] = []
 
-    def failed(_: PassObserver, key: Key, error: Exception, failures: int) -> None:
+    def failed(_: ControllerMetrics, key: Key, error: Exception, failures: int) -> None:
         del key, failures
         spans.failed(error)
         seen.append(trace.get_current_span().get_span_context().trace_id)
 
-    monkeypatch.setattr(PassObserver, "failed", failed)
+    monkeypatch.setattr(ControllerMetrics, "failed", failed)
 
     async def failing(_: Key) -> Result:
         raise UnavailableError("refused")
@@ -157,7 +157,7 @@ async def test_the_log_line_of_a_failed_pass_is_written_inside_its_trace(
 
 
 async def test_a_pass_is_linked_to_those_that_queued_it_and_only_once(exported: Exported) -> None:
-    traces = PassTraces(0, ALWAYS)
+    traces = ReconcileTraces(0, ALWAYS)
     asked: list[Key] = []
     ask = traces.asking("target", asked.append)
 
@@ -177,7 +177,7 @@ async def test_a_pass_is_linked_to_those_that_queued_it_and_only_once(exported: 
 
 
 async def test_links_have_a_limit(exported: Exported) -> None:
-    traces = PassTraces(0, NEVER)
+    traces = ReconcileTraces(0, NEVER)
     ask = traces.asking("probe", lambda _: None)
 
     async def asking(_: Key) -> Result:
@@ -190,7 +190,7 @@ async def test_links_have_a_limit(exported: Exported) -> None:
 
 
 async def test_what_the_store_asks_for_has_no_link(exported: Exported) -> None:
-    traces, asked = PassTraces(0, ALWAYS), list[Key]()
+    traces, asked = ReconcileTraces(0, ALWAYS), list[Key]()
     traces.asking("target", asked.append)(KEY)
     await passed(uneventful, traces=traces, controller="target")
     assert (asked, exported.roots[0].links) == ([KEY], ())
@@ -210,7 +210,7 @@ async def test_an_exemplar_leads_to_a_trace_that_is_exported(exported: Exported)
 async def test_what_the_sampler_leaves_out_is_no_exemplar_and_no_link(
     monkeypatch: pytest.MonkeyPatch, work: Callable[[Key], Awaitable[Result]]
 ) -> None:
-    exported, traces = Exported(monkeypatch, ALWAYS_OFF), PassTraces(0, ALWAYS)
+    exported, traces = Exported(monkeypatch, ALWAYS_OFF), ReconcileTraces(0, ALWAYS)
     metrics = await passed(work, traces=traces)
     assert exported.roots == []
     assert b" # {" not in metrics.expose("application/openmetrics-text; version=1.0.0")[0]

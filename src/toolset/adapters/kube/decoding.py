@@ -7,7 +7,7 @@ import msgspec
 
 T = TypeVar("T")
 
-DEPTH_LIMIT: Final = 100
+JSON_DEPTH_LIMIT: Final = 100
 """So many collections may lie within each other where an answer was too deep; what is read needs a dozen."""
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 
@@ -36,11 +36,11 @@ def _shallow(body: bytes) -> bytes:
     for token in _TOKEN.finditer(body):
         if token[0] in {b"{", b"["}:
             depth += 1
-            if depth == DEPTH_LIMIT:
+            if depth == JSON_DEPTH_LIMIT:
                 kept.append(body[start : token.end()])
                 start = len(body)  # where it does not end, neither does what is kept
         elif token[0] in {b"}", b"]"}:
-            if depth == DEPTH_LIMIT:
+            if depth == JSON_DEPTH_LIMIT:
                 start = token.start()
             depth -= 1
     return b"".join([*kept, body[start:]])

@@ -12,8 +12,8 @@ import msgspec
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
-from toolset.adapters.kube.credentials.access import Access
 from toolset.adapters.kube.credentials.providers import Credentials
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.watch.wire import error_of
 from toolset.errors import UnavailableError
 
@@ -244,7 +244,7 @@ def _named(url: str) -> dict[str, str | int]:
 
 async def _sent(
     session: aiohttp.ClientSession,
-    access: Access,
+    access: RestConfig,
     request: Request,
     timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
 ) -> aiohttp.ClientResponse:

@@ -35,7 +35,7 @@ _V4_IN_LAST_32_BITS: Final = tuple(
 _ISATAP: Final = frozenset({0x5EFE, 0x0200_5EFE})
 
 
-class Guard:
+class AddressGuard:
     """Tells whether an address may be dialled."""
 
     def __init__(self, ranges: Iterable[str] = ()) -> None:

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from toolset.adapters.probe.address_guard import Guard
-from toolset.adapters.probe.fault import NO_CONNECTION, Fault
+from toolset.adapters.probe.address_guard import AddressGuard
+from toolset.adapters.probe.error import NO_CONNECTION, ProbeError
+from toolset.adapters.probe.loaded_config import LoadedHttpConfig
 from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Dial
-from toolset.adapters.probe.trust import Trust
 from toolset.core.candidate import Candidate
 from toolset.core.health.thresholds import Failure
 
@@ -37,7 +37,7 @@ class Route(msgspec.Struct, frozen=True):
     host: str
 
 
-class Way(Protocol):
+class Connector(Protocol):
     """Leads to candidates.
 
     Attributes:
@@ -46,7 +46,7 @@ class Way(Protocol):
 
     reads_failures: bool
 
-    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
         """Return how ``candidate`` is asked.
 
         Raises:
@@ -59,7 +59,7 @@ class Way(Protocol):
         ...
 
 
-class Access(Protocol):
+class ProxyConfig(Protocol):
     """What is needed of access to the API server."""
 
     @property
@@ -86,7 +86,7 @@ class Access(Protocol):
 class ApiServer(Protocol):
     """Where access to the API server comes from."""
 
-    async def current(self) -> Access:
+    async def current(self) -> ProxyConfig:
         """Return it.
 
         Raises:
@@ -100,7 +100,7 @@ class Direct:
 
     reads_failures = False
 
-    def __init__(self, guard: Guard, resolver: Resolver, connect_to: Mapping[str, str]) -> None:
+    def __init__(self, guard: AddressGuard, resolver: Resolver, connect_to: Mapping[str, str]) -> None:
         """Make it.
 
         Args:
@@ -112,7 +112,7 @@ class Direct:
         self._resolver = resolver
         self._connect_to = connect_to
 
-    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
         """Return how ``candidate`` is asked.
 
         Raises:
@@ -124,9 +124,9 @@ class Direct:
         else:
             addresses, port = await self._checked(candidate), candidate.port
             host = addresses[0]
-        tls = await trust.tls() if candidate.scheme == "https" else None
+        tls = await config.tls() if candidate.scheme == "https" else None
         dial = Dial(addresses, port, tls, candidate.host)
-        headers = {**_HEADERS, **await trust.headers(candidate.key), "Host": authority}
+        headers = {**_HEADERS, **await config.headers(candidate.key), "Host": authority}
         return Route(_request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers, dial), host)
 
     def objection(self, status: int, body: bytes) -> str:
@@ -141,17 +141,17 @@ class Direct:
         """
         addresses = [candidate.address] if candidate.address else await self._resolver.addresses(candidate.host)
         if not addresses:
-            raise Fault(Failure.REFUSED, NO_CONNECTION)
+            raise ProbeError(Failure.REFUSED, NO_CONNECTION)
         for address in addresses:
             if kind := self._guard.objection(address):
-                raise Fault(Failure.ADDRESS, f"its address may not be dialled: {kind}")
+                raise ProbeError(Failure.ADDRESS, f"its address may not be dialled: {kind}")
         return addresses
 
     async def _moved(self, place: str) -> tuple[Sequence[str], int]:
         host, _, port = place.rpartition(":")
         addresses = await self._resolver.addresses(host.strip("[]")) if host else ()
         if not addresses or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise Fault(Failure.REFUSED, NO_CONNECTION)
+            raise ProbeError(Failure.REFUSED, NO_CONNECTION)
         return addresses, int(port)
 
 
@@ -168,22 +168,22 @@ class ApiServerProxy:
         self._api_server = api_server
         self._resolver = resolver
 
-    async def route(self, candidate: Candidate, trust: Trust) -> Route:
+    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
         """Return how ``candidate`` is asked.
 
         Raises:
             Fault: The API server cannot be asked.
         """
-        del trust
+        del config
         try:
             access = await self._api_server.current()
         except Exception as error:  # whatever is wrong with the credentials, the backend cannot be asked
-            raise Fault(Failure.OTHER, "there is no access to the API server") from error
+            raise ProbeError(Failure.OTHER, "there is no access to the API server") from error
         base = urlsplit(access.base_url)
         host, port = base.hostname or "", base.port or _PORTS.get(base.scheme, 443)
         addresses = await self._resolver.addresses(host)
         if not addresses:
-            raise Fault(Failure.OTHER, "there is no access to the API server")
+            raise ProbeError(Failure.OTHER, "there is no access to the API server")
         key = candidate.key
         service = f"{candidate.scheme}:{key.name}:{candidate.port}"
         path = f"{base.path}/api/v1/namespaces/{key.namespace}/services/{service}/proxy{_path(candidate)}"
@@ -209,4 +209,4 @@ def _request(scheme: str, host: str, port: int, path: str, headers: Mapping[str,
         url = httpx.URL(scheme=scheme, host=host, port=port, path=path)
         return httpx.Request("GET", url, headers=headers, extensions={"dial": dial})
     except (httpx.InvalidURL, ValueError) as error:
-        raise Fault(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error
+        raise ProbeError(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 
-class Hosts:
+class HostLimiter:
     """Counts who asks which host."""
 
     def __init__(self, few: int) -> None:

@@ -7,16 +7,16 @@ import anyio
 import httpx
 import msgspec
 
-from toolset.adapters.probe.address_guard import Guard
-from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Direct, Way
-from toolset.adapters.probe.fault import Fault
-from toolset.adapters.probe.host_limiter import Hosts
+from toolset.adapters.probe.address_guard import AddressGuard
+from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Connector, Direct
+from toolset.adapters.probe.error import ProbeError
+from toolset.adapters.probe.host_limiter import HostLimiter
+from toolset.adapters.probe.loaded_config import LoadedHttpConfig
 from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
-from toolset.adapters.probe.trust import Trust
 from toolset.core.candidate import Candidate
-from toolset.core.health.http_config import Reach
-from toolset.core.health.thresholds import PUT_OFF, Failure, Outcome
+from toolset.core.health.http_config import HttpConfig
+from toolset.core.health.thresholds import DEFERRED, Failure, Outcome
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
 PIECES_LIMIT: Final = 1024
@@ -40,7 +40,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
     concurrency: int = 32
     connect_to: Mapping[str, str] = {}
     refused_ranges: tuple[str, ...] = ()
-    reach: Mapping[str, Reach] = {}
+    http_configs: Mapping[str, HttpConfig] = {}
 
 
 class HttpProber:
@@ -55,7 +55,7 @@ class HttpProber:
         options: ProberOptions,
         *,
         api_server: ApiServer | None = None,
-        guard: Guard | None = None,
+        guard: AddressGuard | None = None,
         resolver: Resolver | None = None,
     ) -> None:
         """Make it.
@@ -68,16 +68,18 @@ class HttpProber:
         """
         self._options = options
         resolver = resolver or Resolver()
-        self._way: Way = (
+        self._connector: Connector = (
             ApiServerProxy(api_server, resolver)
             if api_server
-            else Direct(guard or Guard(options.refused_ranges), resolver, options.connect_to)
+            else Direct(guard or AddressGuard(options.refused_ranges), resolver, options.connect_to)
         )
-        self._trust = {product: Trust(reach) for product, reach in options.reach.items()}
-        self._usual = Trust(Reach())
+        self._http_configs = {
+            product: LoadedHttpConfig(http_configs) for product, http_configs in options.http_configs.items()
+        }
+        self._default_config = LoadedHttpConfig(HttpConfig())
         self._transport = Transport()
         self._limiter = anyio.CapacityLimiter(options.concurrency)
-        self._hosts = Hosts(PER_HOST)
+        self._host_limiter = HostLimiter(PER_HOST)
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -95,34 +97,34 @@ class HttpProber:
             with anyio.move_on_after(self._options.timeout_s) as deadline:
                 try:
                     outcome = await self._ask(candidate, deadline)
-                except Fault as fault:
+                except ProbeError as fault:
                     outcome = fault.outcome()
             return outcome
 
     async def _ask(self, candidate: Candidate, deadline: anyio.CancelScope) -> Outcome:
-        trust = self._trust.get(candidate.product, self._usual)
-        route = await self._way.route(candidate, trust)
-        async with self._hosts.one_of_few(route.host, deadline, self._options.timeout_s) as came:
+        config = self._http_configs.get(candidate.product, self._default_config)
+        route = await self._connector.route(candidate, config)
+        async with self._host_limiter.one_of_few(route.host, deadline, self._options.timeout_s) as came:
             if not came:
-                return PUT_OFF
+                return DEFERRED
             response = await self._transport.handle_async_request(route.request)
             try:
-                return await self._judge(response, candidate, trust)
+                return await self._judge(response, candidate, config)
             finally:
                 await response.aclose()
 
-    async def _judge(self, response: httpx.Response, candidate: Candidate, trust: Trust) -> Outcome:
+    async def _judge(self, response: httpx.Response, candidate: Candidate, config: LoadedHttpConfig) -> Outcome:
         """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
         status, check = response.status_code, candidate.check
-        well = 200 <= status < 300 or status in trust.statuses(check.statuses)
-        body = await _read(response) if well or self._way.reads_failures else b""
-        if objection := self._way.objection(status, body):
+        well = 200 <= status < 300 or status in config.statuses(check.statuses)
+        body = await _read(response) if well or self._connector.reads_failures else b""
+        if objection := self._connector.objection(status, body):
             return Outcome(alive=False, detail=objection, failure=Failure.OTHER, status=status)
         if not well:
             return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
         if check.identity.encode() not in body:
             detail = f"the answer does not tell of {candidate.product}"
-            return Outcome(alive=False, detail=detail, stranger=True, failure=Failure.IDENTITY, status=status)
+            return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
         return Outcome(alive=True, status=status)
 
 

@@ -18,7 +18,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
-from toolset.adapters.probe.fault import NO_CONNECTION, Fault
+from toolset.adapters.probe.error import NO_CONNECTION, ProbeError
 from toolset.core.health.thresholds import Failure
 
 HEAD_LIMIT_BYTES: Final = 16 * 1024
@@ -81,20 +81,20 @@ class _Connection(httpx.AsyncByteStream):
             head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
             data = self._parser.send(head)
         except h11.LocalProtocolError as error:
-            raise Fault(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error
+            raise ProbeError(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error
         self._parser.send(h11.EndOfMessage())  # of a GET that is nothing to send
         try:
             await self._stream.send(data or b"")
         except _BROKEN as error:
-            raise Fault(Failure.PROTOCOL, "the connection broke") from error
+            raise ProbeError(Failure.PROTOCOL, "the connection broke") from error
         while True:
             event = await self._next(most=HEAD_LIMIT_BYTES)
             if isinstance(event, h11.Response):
                 if len(event.headers) > HEADERS_LIMIT:
-                    raise Fault(Failure.PROTOCOL, "it sends too many headers")
+                    raise ProbeError(Failure.PROTOCOL, "it sends too many headers")
                 return event
             if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
-                raise Fault(Failure.PROTOCOL, "it does not speak HTTP")
+                raise ProbeError(Failure.PROTOCOL, "it does not speak HTTP")
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -112,12 +112,12 @@ class _Connection(httpx.AsyncByteStream):
         try:
             while (event := self._parser.next_event()) is h11.NEED_DATA:
                 if self._received > most:
-                    raise Fault(Failure.PROTOCOL, "its headers are too long")
+                    raise ProbeError(Failure.PROTOCOL, "its headers are too long")
                 data = await self._receive()
                 self._received += len(data)
                 self._parser.receive_data(data)
         except h11.RemoteProtocolError as error:
-            raise Fault(Failure.PROTOCOL, "it does not speak HTTP") from error
+            raise ProbeError(Failure.PROTOCOL, "it does not speak HTTP") from error
         return event
 
     async def _receive(self) -> bytes:
@@ -126,7 +126,7 @@ class _Connection(httpx.AsyncByteStream):
         except anyio.EndOfStream:
             return b""
         except _BROKEN as error:
-            raise Fault(Failure.PROTOCOL, "the connection broke") from error
+            raise ProbeError(Failure.PROTOCOL, "the connection broke") from error
 
 
 async def _connect(dial: Dial) -> ByteStream:
@@ -135,7 +135,7 @@ async def _connect(dial: Dial) -> ByteStream:
     try:
         stream = await (_race(addresses, dial.port) if len(addresses) > 1 else _open(addresses[0], dial.port))
     except OSError as error:
-        raise Fault(Failure.REFUSED, _reason(error)) from error
+        raise ProbeError(Failure.REFUSED, _reason(error)) from error
     if dial.tls is None:
         return stream
     try:
@@ -144,10 +144,10 @@ async def _connect(dial: Dial) -> ByteStream:
         )
     except ssl.SSLCertVerificationError as error:
         await anyio.aclose_forcefully(stream)
-        raise Fault(Failure.TLS, "TLS failed: the certificate is not trusted") from error
+        raise ProbeError(Failure.TLS, "TLS failed: the certificate is not trusted") from error
     except (*_BROKEN, anyio.EndOfStream, ValueError) as error:
         await anyio.aclose_forcefully(stream)
-        raise Fault(Failure.TLS, "TLS failed") from error
+        raise ProbeError(Failure.TLS, "TLS failed") from error
     except BaseException:  # cancelled in the handshake
         await anyio.aclose_forcefully(stream)
         raise

@@ -8,7 +8,7 @@ from typing import Final
 
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection.detector import HELPERS, Detector, KnownPort
-from toolset.core.detection.endpoint import PortWish
+from toolset.core.detection.endpoint import PortSelector
 
 _WEB_NAMES: Final = ("web", "http-web", "http", "https", "https-web")
 _METRICS_NAMES: Final = ("http-metrics", "http-metric")
@@ -50,10 +50,10 @@ _PROMETHEUS: Final = (
         phrases=("prometheus", "prometheus-server", "kube-prometheus"),
         keys=("prometheus", "operator.prometheus.io/name"),
         known_ports=(KnownPort("web", 9090),),
-        port=PortWish(
+        port=PortSelector(
             names=(*_WEB_NAMES, "webui"),
             numbers=(9090,),
-            never_names=_NOT_WEB,
+            exclude_names=_NOT_WEB,
             tls=frozenset({9091}),
         ),
         check=_PROMETHEUS_API,
@@ -65,7 +65,9 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("thanos-query", "thanos-querier", "thanos-query-frontend", "thanos"),
         components=frozenset({"query", "query-layer", "query-frontend", "query-cache", "querier"}),
-        port=PortWish(names=_WEB_NAMES, numbers=(9090, 10902), only=False, never_names=_NOT_WEB, tls=frozenset({9091})),
+        port=PortSelector(
+            names=_WEB_NAMES, numbers=(9090, 10902), only=False, exclude_names=_NOT_WEB, tls=frozenset({9091})
+        ),
         check=_PROMETHEUS_API,
         source="Thanos serves Prometheus' management API; labels of kube-thanos and of Bitnami's chart",
     ),
@@ -75,7 +77,7 @@ _PROMETHEUS: Final = (
         phrases=("vmsingle", "victoria-metrics", "victoriametrics", "victoria-metrics-single"),
         components=frozenset({"service", "service-external", "server", "monitoring", "single", "vmsingle"}),
         deny=HELPERS | {"vminsert", "vmstorage", "vmagent", "vmalert", "vmauth", "vmselect", "logs"},
-        port=PortWish(names=("http", "https"), numbers=(8428, 8429), never_names=_NOT_WEB),
+        port=PortSelector(names=("http", "https"), numbers=(8428, 8429), exclude_names=_NOT_WEB),
         check=HealthCheck("/health"),
         source="VictoriaMetrics single-node documentation; its charts and operator",
     ),
@@ -83,7 +85,7 @@ _PROMETHEUS: Final = (
         product="vmselect",
         type="prometheus",
         phrases=("vmselect",),
-        port=PortWish(names=("http", "https"), numbers=(8481,), never_names=_NOT_WEB),
+        port=PortSelector(names=("http", "https"), numbers=(8481,), exclude_names=_NOT_WEB),
         path="/select/0/prometheus",
         check=HealthCheck("/api/v1/status/buildinfo"),
         source="VictoriaMetrics cluster documentation: the URL of tenant 0",
@@ -93,7 +95,7 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("mimir", "grafana-mimir", "mimir-gateway", "mimir-query-frontend"),
         components=_READERS,
-        port=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
+        port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
         check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
         source="Mimir HTTP API: the Prometheus prefix; components of its charts",
@@ -103,7 +105,7 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("cortex", "cortex-gateway", "cortex-query-frontend"),
         components=_READERS,
-        port=PortWish(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), never_names=_NOT_WEB),
+        port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
         check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
         source="Cortex HTTP API: the Prometheus prefix; components of its chart",
@@ -112,7 +114,7 @@ _PROMETHEUS: Final = (
         product="m3coordinator",
         type="prometheus",
         phrases=("m3coordinator", "m3dbnode", "m3query"),
-        port=PortWish(names=("coordinator",), numbers=(7201,), only=False),
+        port=PortSelector(names=("coordinator",), numbers=(7201,), only=False),
         check=HealthCheck("/health"),
         source="M3 coordinator documentation: API on port 7201",
     ),
@@ -125,8 +127,10 @@ _OTHERS: Final = (
         phrases=("grafana",),
         known_ports=(KnownPort("service", 3000),),
         deny=HELPERS | {"agent", "image"},
-        port=PortWish(
-            names=("service", "http", "https", "grafana", "http-grafana", "web"), numbers=(3000,), never_names=_NOT_WEB
+        port=PortSelector(
+            names=("service", "http", "https", "grafana", "http-grafana", "web"),
+            numbers=(3000,),
+            exclude_names=_NOT_WEB,
         ),
         check=HealthCheck("/api/health", identity='"database"'),
         source="Grafana health API; Grafana's charts and operator",
@@ -136,7 +140,7 @@ _OTHERS: Final = (
         type="jaeger",
         phrases=("jaeger",),
         only_names=frozenset({"tracing"}),
-        port=PortWish(names=("http-query",), numbers=(16686,), only=False, never_numbers=_JAEGER_INGEST),
+        port=PortSelector(names=("http-query",), numbers=(16686,), only=False, exclude_numbers=_JAEGER_INGEST),
         path="/jaeger",
         check=_JAEGER_UI,
         source="Istio's Jaeger addon: the Service tracing, with QUERY_BASE_PATH set to /jaeger",
@@ -146,12 +150,12 @@ _OTHERS: Final = (
         type="jaeger",
         phrases=("jaeger", "jaeger-query", "jaeger-all-in-one"),
         known_ports=tuple(KnownPort(name, 16686) for name in _JAEGER_NAMES),
-        port=PortWish(
+        port=PortSelector(
             names=(*_JAEGER_NAMES, "http", "https"),
             numbers=(16686,),
             only=False,
-            never_names=_NOT_WEB,
-            never_numbers=_JAEGER_INGEST,
+            exclude_names=_NOT_WEB,
+            exclude_numbers=_JAEGER_INGEST,
         ),
         check=_JAEGER_UI,
         source="Jaeger's ports and its components, as its chart, its operator and its documentation name them",
@@ -161,7 +165,7 @@ _OTHERS: Final = (
         type="elasticsearch",
         phrases=("opensearch", "wazuh-indexer"),
         beside=(KnownPort("metrics", 9600), KnownPort("indexer-rest", 9200)),
-        port=PortWish(numbers=(9200,), only=False, tls=frozenset({9200})),
+        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
         check=_ELASTICSEARCH_API,
         source="OpenSearch's own chart and operator, and Wazuh's manifests, turn the security plugin on: TLS on 9200 "
         "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, tells them",
@@ -182,7 +186,7 @@ _OTHERS: Final = (
         ),
         keys=("elasticsearch.k8s.elastic.co/cluster-name",),
         known_ports=(KnownPort("http", 9200),),
-        port=PortWish(numbers=(9200,), only=False, never_names=_NOT_WEB),
+        port=PortSelector(numbers=(9200,), only=False, exclude_names=_NOT_WEB),
         check=_ELASTICSEARCH_API,
         source="Elasticsearch cluster health API, 401 and 403 mean alive behind authentication; ECK's labels",
     ),

@@ -6,12 +6,12 @@ import msgspec
 
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
-from toolset.core.detection.endpoint import PortWish
+from toolset.core.detection.endpoint import PortSelector
 from toolset.core.detection.identity import Identity
 from toolset.model import Service
 
 DEFAULT_CHECK: Final = HealthCheck("/")
-ANY_PORT: Final = PortWish()
+ANY_PORT: Final = PortSelector()
 HELPERS: Final = frozenset(
     {
         "alertmanager",
@@ -91,7 +91,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     only_names: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
     deny: frozenset[str] = HELPERS
-    port: PortWish = ANY_PORT
+    port: PortSelector = ANY_PORT
     path: str = ""
     check: HealthCheck = DEFAULT_CHECK
     source: str = ""

@@ -14,7 +14,7 @@ _TLS_PORTS: Final = frozenset({443, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which port of a Service a product answers on.
 
     The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port at all.
@@ -31,8 +31,8 @@ class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     only: bool = True
-    never_names: frozenset[str] = frozenset()
-    never_numbers: frozenset[int] = frozenset()
+    exclude_names: frozenset[str] = frozenset()
+    exclude_numbers: frozenset[int] = frozenset()
     tls: frozenset[int] = frozenset()
 
     def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
@@ -40,7 +40,7 @@ class PortWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fit = [
             port
             for port in ports
-            if port.name not in self.never_names and not self.never_numbers & {port.port, port.target_port}
+            if port.name not in self.exclude_names and not self.exclude_numbers & {port.port, port.target_port}
         ]
         by_name = (port for name in self.names for port in fit if port.name == name)
         by_number = (port for number in self.numbers for port in fit if port.port == number)
@@ -89,7 +89,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 def endpoint(
     service: Service,
     asked: Annotations,
-    wish: PortWish,
+    wish: PortSelector,
     path: str,
     cluster_domain: str,
     evidence: Evidence,

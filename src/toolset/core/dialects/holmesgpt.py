@@ -19,9 +19,9 @@ from toolset.core.dialects.schema import (
     BaseToolset,
     Block,
     ElasticsearchConfig,
-    Endpoint,
     GrafanaConfig,
-    HttpConfig,
+    HttpEndpoint,
+    HttpToolsetConfig,
     PrometheusConfig,
 )
 from toolset.core.dialects.toolset_names import http_names, instance_names
@@ -87,7 +87,7 @@ def document(tools: Sequence[Candidate], options: Options, more: Mapping[Key, Do
     """Return the document, as plain values.
 
     Args:
-        tools: In the order of ``findings.instances``.
+        tools: In the order of ``inventory.instances``.
         options: What the settings say.
         more: What an admin lays over the config of a tool, as a merge patch.
     """
@@ -191,7 +191,7 @@ _CONFIGS: Final[Mapping[str, Callable[[Candidate, Credentials], msgspec.Struct]]
 def _over_http(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
     jaeger = tool.type == "jaeger"
     parts = urlsplit(tool.url)
-    endpoint = Endpoint(
+    endpoint = HttpEndpoint(
         hosts=(f"{parts.scheme}://{parts.netloc}",),
         paths=(f"{parts.path}/api/*" if jaeger else f"{parts.path}/*",),
         methods=("GET",),
@@ -204,7 +204,7 @@ def _over_http(tool: Candidate, options: Options, more: Mapping[Key, Document] |
         description=_JAEGER_DESCRIPTION if jaeger else _CUSTOM_DESCRIPTION,
         llm_instructions=_JAEGER_INSTRUCTIONS if jaeger else _CUSTOM_INSTRUCTIONS,
     )
-    config = from_struct(HttpConfig(endpoints=(endpoint,)))
+    config = from_struct(HttpToolsetConfig(endpoints=(endpoint,)))
     return {**from_struct(block), "config": _laid_over(config, tool, more)}
 
 

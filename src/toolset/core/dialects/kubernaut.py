@@ -65,7 +65,7 @@ def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> di
     """Return the documents by ConfigMap key.
 
     Args:
-        tools: In the order of ``findings.instances``.
+        tools: In the order of ``inventory.instances``.
         grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
             API key; only settings name one, never a Service.
     """
@@ -80,7 +80,7 @@ def documents(
     """Return the documents by their names, as plain values.
 
     Args:
-        tools: In the order of ``findings.instances``.
+        tools: In the order of ``inventory.instances``.
         grafana_key_env: As in :func:`render`.
         more: What an admin lays over the ``config`` of a tool, as a merge patch.
     """

@@ -37,7 +37,7 @@ class AuthConfig(_Strict, frozen=True):
     value: str | UnsetType = UNSET
 
 
-class Endpoint(_Strict, frozen=True):
+class HttpEndpoint(_Strict, frozen=True):
     """What a ``type: http`` toolset may ask; only ``GET`` and ``HEAD`` are allowed here."""
 
     hosts: tuple[Url, ...]
@@ -47,10 +47,10 @@ class Endpoint(_Strict, frozen=True):
     health_check_url: Url | UnsetType = UNSET
 
 
-class HttpConfig(_Strict, frozen=True):
+class HttpToolsetConfig(_Strict, frozen=True):
     """The config of a ``type: http`` toolset."""
 
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[HttpEndpoint, ...]
     verify_ssl: bool | UnsetType = UNSET
     timeout_seconds: int | UnsetType = UNSET
     default_headers: dict[str, str] | UnsetType = UNSET
@@ -206,7 +206,7 @@ def patch_fault(name: str, patch: Document, path: Path) -> Fault | None:
 
 def extras_fault(extras: Document, path: Path) -> Fault | None:
     """Return why a merge patch of a tool's config can never fit any type of tool."""
-    kinds: tuple[type[msgspec.Struct], ...] = (*_CONFIGS.values(), HttpConfig)
+    kinds: tuple[type[msgspec.Struct], ...] = (*_CONFIGS.values(), HttpToolsetConfig)
     return _unknown_fault(extras, tuple(field for kind in kinds for field in kind.__struct_encode_fields__), path)
 
 
@@ -232,7 +232,7 @@ def _block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
     if block.get("type") == "http":
         if HTTP_NAME.fullmatch(name) is None:
             return Fault(path, "a toolset of type http has a name of at most 56 lower-case letters, digits and -")
-        return convert_fault(config, HttpConfig, (*path, "config"))
+        return convert_fault(config, HttpToolsetConfig, (*path, "config"))
     kind = _CONFIGS.get(name)
     if kind is None or block["enabled"] is False:
         return None

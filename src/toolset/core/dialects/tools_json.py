@@ -42,7 +42,7 @@ def document(tools: Sequence[Candidate]) -> ToolList:
     A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot.
 
     Args:
-        tools: In the order of ``findings.instances``.
+        tools: In the order of ``inventory.instances``.
     """
     taken: set[str] = set()
     entries: list[JsonTool] = []

@@ -34,7 +34,7 @@ class AddressRange(str):
             raise ValueError("Expected a range of addresses such as `10.0.0.0/8` or `fd00::/8`") from None
 
 
-class Reach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the candidates of one detector are reached.
 
     Attributes:

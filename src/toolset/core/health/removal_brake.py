@@ -49,7 +49,7 @@ class Hold(msgspec.Struct, frozen=True):
     again_s: float | None = None
 
 
-class Brake:
+class RemovalBrake:
     """Remembers which losses it has let go; the rest follows from the healths it is shown.
 
     A first loss waits until enough others have been looked at since to know that it is alone: usually that is known
@@ -107,7 +107,7 @@ class Brake:
         known = len(up) + len(lost) + gone
         began_s = min(healths[key].began_s for key in lost)
         doubtful = sum(health.doubtful for health in up)
-        unseen = sum(not health.doubtful and health.looked_s < began_s for health in up)
+        unseen = sum(not health.doubtful and health.probed_s < began_s for health in up)
         going = len(lost) + gone + doubtful
         if _most(going, known):
             self._until_s = now_s + self._options.hold_s

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-SECOND_LOOKS_S: Final = (1.0, 2.0)
+RECHECK_DELAYS_S: Final = (1.0, 2.0)
 """How soon to look again after the first and the second failure in a row, seconds: a dead backend is gone within
 seconds (HolmesGPT gives a toolset 20 s in all), and a blip is not."""
 
@@ -42,7 +42,7 @@ class Failure(Enum):
     PROTOCOL = "protocol"
     """What came was no whole HTTP answer within its limits."""
 
-    PUT_OFF = "put_off"
+    DEFERRED = "put_off"
     """There was no room for it; nothing was found out."""
 
     OTHER = "failed"
@@ -63,7 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
     alive: bool
     detail: str = ""
     assumed: bool = False
-    stranger: bool = False
+    identity_mismatch: bool = False
     failure: Failure = Failure.OTHER
     status: int = 0
 
@@ -73,12 +73,12 @@ class Outcome(msgspec.Struct, frozen=True):
         return "alive" if self.alive else self.failure.value
 
     @property
-    def put_off(self) -> bool:
+    def deferred(self) -> bool:
         """Whether nothing was found out."""
-        return self.failure is Failure.PUT_OFF
+        return self.failure is Failure.DEFERRED
 
 
-PUT_OFF: Final = Outcome(alive=False, detail="there was no room for its probe yet", failure=Failure.PUT_OFF)
+DEFERRED: Final = Outcome(alive=False, detail="there was no room for its probe yet", failure=Failure.DEFERRED)
 """No verdict: the backend kept others waiting, or its host was busy; its turn comes again."""
 
 
@@ -101,9 +101,9 @@ class Health(msgspec.Struct, frozen=True):
     successes: int = 0
     failures: int = 0
     detail: str = ""
-    stranger: bool = False
+    identity_mismatch: bool = False
     overdue: bool = False
-    looked_s: float = -math.inf
+    probed_s: float = -math.inf
     began_s: float = -math.inf
     fell_s: float | None = None
 
@@ -118,7 +118,7 @@ class Health(msgspec.Struct, frozen=True):
         return not self.up and self.fell_s is None
 
 
-PUBLISHED: Final = Health(up=True)
+ASSUMED_UP: Final = Health(up=True)
 """Where a candidate starts that is in the published ConfigMap: up, with no failures, so that a restart or a failover
 never drops a tool on its first failed probe."""
 
@@ -137,12 +137,12 @@ def observe(
         began_s: When the probe began, on any clock that does not go back.
         now_s: When it ended, on the same clock.
     """
-    if outcome.put_off:
+    if outcome.deferred:
         return msgspec.structs.replace(health, overdue=True)
     if outcome.alive:
         successes = health.successes + 1
         risen = health.up is True or outcome.assumed or successes >= thresholds.rise
-        return Health(up=risen, successes=successes, looked_s=began_s, fell_s=None if risen else health.fell_s)
+        return Health(up=risen, successes=successes, probed_s=began_s, fell_s=None if risen else health.fell_s)
     failures = health.failures + 1
     stays = health.up is True and failures < thresholds.fall
     falls = health.up is True and not stays
@@ -150,21 +150,21 @@ def observe(
         up=stays,
         failures=failures,
         detail=outcome.detail,
-        stranger=outcome.stranger,
-        looked_s=began_s,
+        identity_mismatch=outcome.identity_mismatch,
+        probed_s=began_s,
         began_s=health.began_s if health.failures else began_s,
         fell_s=now_s if falls else health.fell_s,
     )
 
 
-def next_look_s(health: Health, interval_s: float) -> float:
+def next_probe_s(health: Health, interval_s: float) -> float:
     """Return when to probe next, seconds from now.
 
     A candidate that was never up may have been created a moment ago: its pods still start, or its nodes have not
     heard of it yet, which takes kube-proxy longer than us. So the wait doubles, from a second up to the interval.
     """
-    if health.up and 0 < health.failures <= len(SECOND_LOOKS_S):
-        return min(interval_s, SECOND_LOOKS_S[health.failures - 1])
-    if health.never_up and health.failures > 0 and not health.stranger:
+    if health.up and 0 < health.failures <= len(RECHECK_DELAYS_S):
+        return min(interval_s, RECHECK_DELAYS_S[health.failures - 1])
+    if health.never_up and health.failures > 0 and not health.identity_mismatch:
         return min(interval_s, 2.0 ** min(health.failures - 1, DOUBLINGS))
     return interval_s

@@ -8,7 +8,7 @@ import yaml
 from toolset.core.candidate import Candidate
 from toolset.core.json_values import leaves
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
-from toolset.core.strict_yaml import DEPTH_LIMIT
+from toolset.core.strict_yaml import YAML_DEPTH_LIMIT
 from toolset.model import ConfigMap, Key
 
 
@@ -92,7 +92,7 @@ def _scalars(text: str) -> Iterator[tuple[str, str]]:
     for event in yaml.parse(text, Loader=yaml.CBaseLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > DEPTH_LIMIT:  # libyaml takes quadratic time
+            if depth > YAML_DEPTH_LIMIT:  # libyaml takes quadratic time
                 return
         elif isinstance(event, yaml.CollectionEndEvent):
             name, depth = "", depth - 1

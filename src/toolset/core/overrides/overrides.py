@@ -86,7 +86,7 @@ class Overrides(msgspec.Struct, frozen=True):
         return Overrides(text=self.text, tools=tools, suppress=self.suppress, marks=self.marks)
 
 
-class Applied(msgspec.Struct, frozen=True):
+class PatchedTools(msgspec.Struct, frozen=True):
     """Tools as the admin wants them.
 
     Attributes:
@@ -147,7 +147,7 @@ def read(text: str, policy: Policy) -> Overrides | OverridesError:
     )
 
 
-def apply(tools: Iterable[Candidate], overrides: Overrides) -> Applied:
+def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
     """Return ``tools`` as the admin wants them; one that is not there is not made."""
     kept: list[Candidate] = []
     hidden: dict[Key, Rejected] = {}
@@ -168,7 +168,7 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> Applied:
             holmesgpt[tool.key] = cast("Document", patch.holmesgpt)
         if patch.kubernaut:
             kubernaut[tool.key] = cast("Document", patch.kubernaut)
-    return Applied(tuple(kept), hidden, holmesgpt, kubernaut, overridden)
+    return PatchedTools(tuple(kept), hidden, holmesgpt, kubernaut, overridden)
 
 
 def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:

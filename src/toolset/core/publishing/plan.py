@@ -71,16 +71,16 @@ class Unchanged(msgspec.Struct, frozen=True):
 Plan = Apply | Unchanged
 
 
-def desired(data: Mapping[str, str], tools: int, prefix: str, notes: Mapping[str, str] | None = None) -> Desired:
+def desired(data: Mapping[str, str], tools: int, prefix: str, annotations: Mapping[str, str] | None = None) -> Desired:
     """Return what the ConfigMap should hold of ours.
 
     Args:
         data: The documents by key.
         tools: How many tools stand in them.
         prefix: The prefix of our annotations.
-        notes: Further ones of our annotations, without the prefix; one that is empty is left out.
+        annotations: Further ones of our annotations, without the prefix; one that is empty is left out.
     """
-    annotations = {f"{prefix}/{name}": text for name, text in (notes or {}).items() if text}
+    annotations = {f"{prefix}/{name}": text for name, text in (annotations or {}).items() if text}
     annotations |= {f"{prefix}/{HASH}": content_hash(data), f"{prefix}/{TOOLS}": str(tools)}
     owned = ",".join(sorted(data))
     if len(owned) <= OWNED_LIST_LIMIT_BYTES:

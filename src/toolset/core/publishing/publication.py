@@ -118,7 +118,7 @@ def in_force(config_map: ConfigMap | None, prefix: str, options: OutputOptions) 
     return follow(last, config_map.entries.get(OVERRIDES_KEY), options.policy)[0]
 
 
-def notes(published: Publication, instance: str = "") -> dict[str, str]:
+def annotations(published: Publication, instance: str = "") -> dict[str, str]:
     """Return what stands beside the documents, for ``plan.desired``.
 
     Args:

@@ -11,7 +11,7 @@ from toolset.core.dialects.documents import Credentials, Fault, Url, convert_fau
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
 from toolset.core.json_values import Document
-from toolset.core.overrides.overrides import Applied, Overrides
+from toolset.core.overrides.overrides import Overrides, PatchedTools
 from toolset.core.publishing import budget
 from toolset.model import Key
 
@@ -72,7 +72,7 @@ def _is_unsafe(tool: Candidate) -> bool:
 
 
 def documents(
-    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, applied: Applied
+    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, applied: PatchedTools
 ) -> dict[str, Document]:
     """Return the documents of every dialect by their keys in the ConfigMap, not checked yet.
 
@@ -118,7 +118,7 @@ def texts(found: Mapping[str, Document]) -> dict[str, str]:
     return {key: writers.get(key, kubernaut.text)(document) for key, document in found.items()}
 
 
-def cost(tool: Candidate, options: OutputOptions, applied: Applied) -> tuple[int, int]:
+def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> tuple[int, int]:
     """Return what a tool takes at most: of the data, and of the list of owned keys, bytes."""
     taken = listed = 0
     if "kubernaut" in options.dialects:

@@ -40,7 +40,7 @@ def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
     )
 
 
-class Rivalry(msgspec.Struct, frozen=True):
+class WriterConflict(msgspec.Struct, frozen=True):
     """What one process has seen of others since it began to write; a new one for each term of leadership.
 
     Attributes:
@@ -51,19 +51,19 @@ class Rivalry(msgspec.Struct, frozen=True):
 
     wrote: tuple[str, ...] = ()
     version: str = ""
-    strangers: int = 0
+    foreign_writes: int = 0
 
     @property
-    def is_war(self) -> bool:
+    def is_persistent(self) -> bool:
         """Whether somebody else keeps overwriting what this process writes."""
-        return self.strangers > TOLERATED
+        return self.foreign_writes > TOLERATED
 
-    def after_write(self, wanted: Desired, prefix: str) -> "Rivalry":
+    def after_write(self, wanted: Desired, prefix: str) -> "WriterConflict":
         """Return what is known once ``wanted`` was written."""
         written = (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
-        return Rivalry(written[-REMEMBERED:], self.version, self.strangers)
+        return WriterConflict(written[-REMEMBERED:], self.version, self.foreign_writes)
 
-    def looking_at(self, cached: ConfigMap | None, wanted: Desired, prefix: str) -> "Rivalry":
+    def observe(self, cached: ConfigMap | None, wanted: Desired, prefix: str) -> "WriterConflict":
         """Return what is known once the pass that wants ``wanted`` has seen ``cached``.
 
         Before the first own write nobody is a stranger: what stands there is a predecessor's.
@@ -71,11 +71,11 @@ class Rivalry(msgspec.Struct, frozen=True):
         if cached is None or not self.wrote or cached.version == self.version:
             return self
         mine = cached.annotations.get(f"{prefix}/{HASH}") in (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
-        stranger = not mine and is_whole(cached, prefix)
-        return Rivalry(self.wrote, cached.version, self.strangers + int(stranger))
+        identity_mismatch = not mine and is_whole(cached, prefix)
+        return WriterConflict(self.wrote, cached.version, self.foreign_writes + int(identity_mismatch))
 
 
-def war(target: Key) -> str:
+def conflict_message(target: Key) -> str:
     """Return, for people, that two instances overwrite each other and what to do."""
     return (
         f"another instance of this service keeps overwriting ConfigMap {target}: two replicas without "

@@ -11,17 +11,17 @@ from typing_extensions import override
 
 from support.api_server import Answer, ScriptedApiServer, raw_server, request_head, saying, silence
 from support.build import candidate
-from toolset.adapters.probe import Guard, HttpProber, ProberOptions, Resolver
+from toolset.adapters.probe import AddressGuard, HttpProber, ProberOptions, Resolver
 from toolset.adapters.probe.resolver import LOOKUPS
 from toolset.core.health.thresholds import Failure, Outcome
 
-GUARD = Guard(["192.168.7.0/24", "fd12:3456::/32", "10.9.9.9"])
+GUARD = AddressGuard(["192.168.7.0/24", "fd12:3456::/32", "10.9.9.9"])
 ALIVE = Outcome(alive=True, status=200)
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 _TEREDO_CLIENT = 0xFFFF_FFFF ^ int(IPv4Address("127.0.0.1"))
 
 
-class NoGuard(Guard):
+class NoGuard(AddressGuard):
     """Lets everything be dialled, for servers on loopback."""
 
     @override
@@ -108,7 +108,7 @@ def test_no_text_makes_the_guard_raise(address: str) -> None:
 
 def test_a_range_that_is_none_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
-        Guard(["here"])
+        AddressGuard(["here"])
 
 
 async def probe(answers: Sequence[str], port: int = 9090) -> tuple[Outcome, list[str]]:
@@ -157,7 +157,7 @@ async def test_a_resolver_that_changes_its_answer_cannot_come_between_check_and_
     answers = [["10.0.0.1", "10.0.0.2"], ["127.0.0.1"]]
     checked: list[str] = []
 
-    class Noting(Guard):
+    class Noting(AddressGuard):
         @override
         def objection(self, address: str) -> str:
             checked.append(address)

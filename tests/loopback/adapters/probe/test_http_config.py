@@ -10,10 +10,10 @@ import trustme
 from support.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
 from support.hanging import hanging
 from support.tls import server_tls
-from toolset.adapters.kube.credentials.access import Access
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
-from toolset.core.health.http_config import Reach
+from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key
 
@@ -36,10 +36,10 @@ def search(port: int = 9200, *, scheme: str = "http", statuses: tuple[int, ...] 
     )
 
 
-def prober(server: str, reach: Reach, *, port: int = 9200, timeout_s: float = 5.0) -> HttpProber:
+def prober(server: str, reach: HttpConfig, *, port: int = 9200, timeout_s: float = 5.0) -> HttpProber:
     """Return a prober that finds the candidate at the URL ``server``."""
     moved = {f"{HOST}:{port}": server.rpartition("//")[2]}
-    return HttpProber(ProberOptions(timeout_s, connect_to=moved, reach={"elasticsearch": reach}))
+    return HttpProber(ProberOptions(timeout_s, connect_to=moved, http_configs={"elasticsearch": reach}))
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -55,7 +55,7 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
     server = ScriptedApiServer(Answer(), Answer())
     async with (
         server.serve(server_tls(authority, host=HOST)),
-        prober(server.url, Reach(ca_file=str(bundle))) as asking,
+        prober(server.url, HttpConfig(ca_file=str(bundle))) as asking,
     ):
         asked = search(scheme="https")
         assert (await asking.probe(asked)).detail == UNTRUSTED
@@ -68,22 +68,22 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
 
 
 async def test_a_bundle_that_never_could_be_read_is_no_life(tmp_path: Path) -> None:
-    async with prober("http://127.0.0.1:1", Reach(ca_file=str(tmp_path / "absent"))) as asking:
+    async with prober("http://127.0.0.1:1", HttpConfig(ca_file=str(tmp_path / "absent"))) as asking:
         outcome = await asking.probe(search(scheme="https"))
     assert outcome == Outcome(alive=False, detail="the CA bundle of its detector cannot be read", failure=Failure.TLS)
 
 
 async def test_any_certificate_will_do_where_settings_say_so_and_nowhere_else() -> None:
     async with ScriptedApiServer(Answer()).serve(server_tls(trustme.CA(), host="other.example.org")) as server:
-        async with prober(server.url, Reach(insecure_skip_verify=True)) as asking:
+        async with prober(server.url, HttpConfig(insecure_skip_verify=True)) as asking:
             assert await asking.probe(search(scheme="https")) == ALIVE
-        async with prober(server.url, Reach()) as asking:
+        async with prober(server.url, HttpConfig()) as asking:
             assert (await asking.probe(search(scheme="https"))).detail == UNTRUSTED
 
 
 async def test_statuses_of_the_settings_stand_in_for_those_of_the_detector() -> None:
     server = ScriptedApiServer(*[Answer(b"", code) for code in (418, 401, 200)])
-    async with server.serve(), prober(server.url, Reach(statuses=(418,))) as asking:
+    async with server.serve(), prober(server.url, HttpConfig(statuses=(418,))) as asking:
         outcomes = [await asking.probe(search(statuses=(401,))) for _ in range(3)]
     assert [outcome.alive for outcome in outcomes] == [True, False, True]
 
@@ -91,7 +91,7 @@ async def test_statuses_of_the_settings_stand_in_for_those_of_the_detector() -> 
 async def test_headers_come_from_files_that_are_read_again_when_they_change(tmp_path: Path) -> None:
     secret = tmp_path / "authorization"
     secret.write_text("Bearer one\n")
-    reach = Reach(headers_from={"Authorization": str(secret)}, services=("logging/*",))
+    reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/*",))
     server = ScriptedApiServer(Answer(), Answer(), Answer())
     async with server.serve(), prober(server.url, reach) as asking:
         assert await asking.probe(search()) == ALIVE
@@ -106,7 +106,7 @@ async def test_a_service_that_settings_do_not_name_is_handed_no_credential(tmp_p
     secret = tmp_path / "authorization"
     secret.write_text("Bearer one")
     server = ScriptedApiServer(Answer())
-    reach = Reach(headers_from={"Authorization": str(secret)}, services=("logging/other", "team-*/*"))
+    reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/other", "team-*/*"))
     async with server.serve(), prober(server.url, reach) as asking:
         assert await asking.probe(search()) == ALIVE
     assert "authorization" not in server.asked[0].headers
@@ -128,7 +128,7 @@ async def test_a_header_file_that_holds_no_value_is_no_life_and_nothing_is_sent(
     if content is not None:
         secret.write_bytes(content)
     server = ScriptedApiServer(Answer())
-    reach = Reach(headers_from={"Authorization": str(secret)}, services=("*/*",))
+    reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("*/*",))
     async with server.serve(), prober(server.url, reach) as asking:
         outcome = await asking.probe(search())
     assert outcome == Outcome(alive=False, detail="a header file of its detector cannot be read")
@@ -139,7 +139,7 @@ async def test_a_file_whose_read_hangs_costs_its_detector_one_probe_and_leaves_t
     tmp_path: Path,
 ) -> None:
     secret = tmp_path / "authorization"
-    reach = Reach(headers_from={"Authorization": str(secret)}, services=("*/*",))
+    reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("*/*",))
     server = ScriptedApiServer(Answer(), Answer(), Answer())
     unread = "a header file of its detector cannot be read"
     async with server.serve(), prober(server.url, reach, timeout_s=0.4) as asking:
@@ -190,7 +190,7 @@ async def test_a_service_that_the_api_server_cannot_reach_is_no_life() -> None:
 
 async def test_without_access_to_the_api_server_no_backend_is_asked() -> None:
     class NoAccess:
-        async def current(self) -> Access:
+        async def current(self) -> RestConfig:
             raise OSError("no token")
 
     async with HttpProber(ProberOptions(5), api_server=NoAccess()) as asking:

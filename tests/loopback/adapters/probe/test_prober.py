@@ -20,7 +20,7 @@ from support.api_server import (
     silence,
 )
 from support.tls import server_tls
-from toolset.adapters.probe import BODY_LIMIT_BYTES, Guard, HttpProber, ProberOptions, Resolver
+from toolset.adapters.probe import BODY_LIMIT_BYTES, AddressGuard, HttpProber, ProberOptions, Resolver
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key
@@ -31,7 +31,7 @@ OK = b"HTTP/1.1 200 OK\r\n\r\n"
 HOST = "prometheus.monitoring.svc.cluster.local"
 
 
-class Loopback(Guard):
+class Loopback(AddressGuard):
     """Lets servers of tests be dialled at the address where they are; what it refuses else is tested elsewhere."""
 
     @override
@@ -128,8 +128,10 @@ async def test_weak_evidence_has_to_be_proven_by_the_answer(body: bytes, code: i
         outcome = await probe(candidate(port_of(server), check=check))
 
     detail = "the answer does not tell of prometheus"
-    stranger = Outcome(alive=False, detail=detail, stranger=True, failure=Failure.IDENTITY, status=code)
-    assert outcome == (ALIVE if proven else stranger)
+    identity_mismatch = Outcome(
+        alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=code
+    )
+    assert outcome == (ALIVE if proven else identity_mismatch)
 
 
 async def test_a_redirect_is_not_followed() -> None:

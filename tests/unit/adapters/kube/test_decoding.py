@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.adapters.kube.decoding import DEPTH_LIMIT, decode
+from toolset.adapters.kube.decoding import JSON_DEPTH_LIMIT, decode
 
 TEXTS = st.text(alphabet='a"\\{}[]\n\u00e9', max_size=5)
 LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | TEXTS
@@ -24,7 +24,7 @@ def test_what_stands_beside_a_part_that_is_too_deep_is_read_as_it_is(before: lis
     assert isinstance(found, list)
     assert found[: len(before)] == before
     assert found[len(before) + 1 :] == after
-    assert msgspec.json.encode(found[len(before)]) == nested(DEPTH_LIMIT - 1)
+    assert msgspec.json.encode(found[len(before)]) == nested(JSON_DEPTH_LIMIT - 1)
 
 
 @pytest.mark.parametrize("body", [nested(5000)[:-1], nested(5000) + b"]", b"[" * 5000, b'{"a": "' + nested(9)])

@@ -13,7 +13,7 @@ from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector
-from toolset.core.inventory import ALIVE, Findings
+from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Service
 
 PROJECT = Path(__file__).parents[4]
@@ -55,13 +55,13 @@ def corpus() -> list[Case]:
 
 def tools(corpus: list[Case], detectors: tuple[Detector, ...]) -> dict[str, Candidate]:
     """Return what is published when every candidate is healthy."""
-    options, findings = DetectionOptions(detectors), Findings()
+    options, inventory = DetectionOptions(detectors), Inventory()
     for case in corpus:
         verdict = detect(case.service, options)
-        findings.detected(case.service.key, verdict)
+        inventory.detected(case.service.key, verdict)
         if isinstance(verdict, Candidate):
-            findings.probed(verdict, ALIVE)
-    return {str(tool.key): tool for tool in findings.tools()}
+            inventory.probed(verdict, ALIVE)
+    return {str(tool.key): tool for tool in inventory.tools()}
 
 
 def test_real_services_are_recognised_with_their_port_and_scheme(corpus: list[Case]) -> None:

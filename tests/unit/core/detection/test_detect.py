@@ -10,7 +10,7 @@ from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rej
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector, KnownPort
-from toolset.core.detection.endpoint import PortWish
+from toolset.core.detection.endpoint import PortSelector
 from toolset.core.globs import matches_glob
 from toolset.model import Namespace, NamespaceMeta, Service
 
@@ -441,7 +441,7 @@ def test_a_detector_of_the_settings_is_data_and_comes_first() -> None:
         phrases=("tempo",),
         components=frozenset({"query-frontend"}),
         beside=(KnownPort("grpc", 9095), KnownPort("http", 3200)),
-        port=PortWish(numbers=(3200,)),
+        port=PortSelector(numbers=(3200,)),
         check=HealthCheck("/ready"),
     )
     options = DetectionOptions((tempo, *BUILT_IN))

@@ -1,7 +1,7 @@
 import pytest
 
 from toolset.core.candidate import Evidence
-from toolset.core.detection.endpoint import PortWish, scheme_of
+from toolset.core.detection.endpoint import PortSelector, scheme_of
 from toolset.model import ServicePort
 
 
@@ -23,7 +23,7 @@ def test_the_scheme_follows_protocol_then_name_then_number(port: ServicePort, sc
     assert scheme_of(port) == scheme
 
 
-WISH = PortWish(names=("web", "http"), numbers=(9090,), never_names=frozenset({"metrics"}))
+WISH = PortSelector(names=("web", "http"), numbers=(9090,), exclude_names=frozenset({"metrics"}))
 HTTP, WEB, NUMBER = ServicePort(80, "http"), ServicePort(81, "web"), ServicePort(9090, "x")
 
 

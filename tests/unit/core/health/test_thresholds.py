@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolset.core.health.thresholds import (
-    PUBLISHED,
-    PUT_OFF,
+    ASSUMED_UP,
+    DEFERRED,
     Failure,
     Health,
     Outcome,
     Thresholds,
-    next_look_s,
+    next_probe_s,
     observe,
 )
 from toolset.core.inventory import ALIVE
@@ -56,14 +56,14 @@ def test_thresholds_are_followed(outcomes: str, up: bool) -> None:
 
 
 def test_a_tool_that_is_up_stays_up_after_a_success_whatever_the_rise() -> None:
-    assert after("+", start=PUBLISHED, thresholds=Thresholds(rise=5)).up is True
+    assert after("+", start=ASSUMED_UP, thresholds=Thresholds(rise=5)).up is True
 
 
 def test_a_published_tool_is_not_dropped_on_its_first_failed_probe() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
-    assert after("-", start=PUBLISHED).up is True
-    assert after("--", start=PUBLISHED).up is True
-    assert after("---", start=PUBLISHED).up is False
+    assert after("-", start=ASSUMED_UP).up is True
+    assert after("--", start=ASSUMED_UP).up is True
+    assert after("---", start=ASSUMED_UP).up is False
 
 
 def test_what_is_assumed_alive_is_up_at_once_whatever_the_rise() -> None:
@@ -97,63 +97,63 @@ def test_the_state_depends_on_the_last_outcomes_in_a_row(outcomes: str, rise: in
     ],
 )
 def test_a_tool_that_begins_to_fail_is_looked_at_again_soon(outcomes: str, seconds: float) -> None:
-    assert next_look_s(after(outcomes), 30.0) == seconds
+    assert next_probe_s(after(outcomes), 30.0) == seconds
 
 
 def test_a_candidate_that_was_never_up_is_looked_at_after_twice_the_time_each() -> None:
-    looks = [next_look_s(after("-" * failures), 30.0) for failures in range(1, 8)]
+    looks = [next_probe_s(after("-" * failures), 30.0) for failures in range(1, 8)]
     assert looks == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 def test_the_wait_for_one_that_was_never_up_stays_a_number_however_often_it_failed() -> None:
-    assert next_look_s(Health(up=False, failures=10_000), 3600.0) == 3600.0
+    assert next_probe_s(Health(up=False, failures=10_000), 3600.0) == 3600.0
 
 
 @pytest.mark.parametrize(
     "health",
     [
-        pytest.param(Health(up=False, failures=1, stranger=True), id="something else answered"),
+        pytest.param(Health(up=False, failures=1, identity_mismatch=True), id="something else answered"),
         pytest.param(Health(up=False, successes=1), id="it begins to answer"),
         pytest.param(Health(up=False, failures=4, fell_s=10.0), id="it went down"),
     ],
 )
 def test_other_candidates_that_are_down_wait_for_the_interval(health: Health) -> None:
-    assert next_look_s(health, 30.0) == 30.0
+    assert next_probe_s(health, 30.0) == 30.0
 
 
 def test_a_tool_that_is_up_in_spite_of_many_failures_waits_for_the_interval() -> None:
-    assert next_look_s(Health(up=True, failures=3), 30.0) == 30.0
+    assert next_probe_s(Health(up=True, failures=3), 30.0) == 30.0
 
 
 def test_a_second_look_is_never_later_than_the_interval() -> None:
-    assert next_look_s(after("+--"), 0.5) == 0.5
+    assert next_probe_s(after("+--"), 0.5) == 0.5
 
 
 def test_a_dead_backend_is_down_within_twenty_seconds_of_its_first_failure() -> None:
     first, second = after("+-"), after("+--")
-    assert next_look_s(first, 30.0) + next_look_s(second, 30.0) + 3 * 5.0 < 20.0
+    assert next_probe_s(first, 30.0) + next_probe_s(second, 30.0) + 3 * 5.0 < 20.0
     assert after("+---").up is False
 
 
 def test_an_outcome_has_one_word() -> None:
-    assert (WELL.word, SICK.word, PUT_OFF.word) == ("alive", "failed", "put_off")
+    assert (WELL.word, SICK.word, DEFERRED.word) == ("alive", "failed", "put_off")
     assert Outcome(alive=False, failure=Failure.TLS).word == "tls"
 
 
 def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
-    doubted = observe(after("+"), PUT_OFF, Thresholds())
+    doubted = observe(after("+"), DEFERRED, Thresholds())
     assert doubted == Health(up=True, successes=1, overdue=True)
     assert doubted.doubtful
     assert not observe(doubted, WELL, Thresholds()).doubtful
-    assert observe(UNKNOWN, PUT_OFF, Thresholds()).up is None
+    assert observe(UNKNOWN, DEFERRED, Thresholds()).up is None
 
 
 def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
-    health = PUBLISHED
+    health = ASSUMED_UP
     for began_s in (10.0, 20.0, 30.0, 40.0):
         health = observe(health, SICK, Thresholds(), began_s=began_s, now_s=began_s + 5.0)
-    assert (health.looked_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
-    assert observe(health, WELL, Thresholds(), began_s=50.0) == Health(up=True, successes=1, looked_s=50.0)
+    assert (health.probed_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
+    assert observe(health, WELL, Thresholds(), began_s=50.0) == Health(up=True, successes=1, probed_s=50.0)
 
 
 def test_what_was_never_up_does_not_fall() -> None:

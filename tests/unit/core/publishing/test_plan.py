@@ -53,22 +53,28 @@ class Cluster:
         self.config_maps.patch(TARGET, {key.replace("__", "."): value for key, value in data.items()})
 
     def decide(
-        self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, legacy: tuple[str, ...] | None = None
+        self,
+        data: Mapping[str, str],
+        annotations: Mapping[str, str] | None = None,
+        legacy: tuple[str, ...] | None = None,
     ) -> Plan:
         cached = self.config_maps.get(TARGET)
         left = frozenset[str]() if legacy is None else legacy_keys(cached, legacy)
-        return plan(TARGET, desired(data, len(data), PREFIX, notes), cached, PREFIX, left)
+        return plan(TARGET, desired(data, len(data), PREFIX, annotations), cached, PREFIX, left)
 
     def publish(
-        self, data: Mapping[str, str], notes: Mapping[str, str] | None = None, legacy: tuple[str, ...] | None = None
+        self,
+        data: Mapping[str, str],
+        annotations: Mapping[str, str] | None = None,
+        legacy: tuple[str, ...] | None = None,
     ) -> Apply:
         """Make one pass that has to change something."""
-        change = self.decide(data, notes, legacy)
+        change = self.decide(data, annotations, legacy)
         assert isinstance(change, Apply)
         body = change.manifest
         if change.by_patch:
             self.patch(data, change)
-            body = manifest(TARGET, desired(data, len(data), PREFIX, notes), self.current)
+            body = manifest(TARGET, desired(data, len(data), PREFIX, annotations), self.current)
         self.config_maps.apply(TARGET, body)
         return change
 
@@ -110,7 +116,7 @@ def test_a_change_is_fenced_by_version_and_uid() -> None:
     assert isinstance(change, Apply)
     metadata = msgspec.json.decode(change.manifest)["metadata"]
     assert (metadata["resourceVersion"], metadata["uid"]) == (cluster.current.version, cluster.current.uid)
-    cluster.edit(notes="of somebody else")
+    cluster.edit(annotations="of somebody else")
     with pytest.raises(ConflictError):
         cluster.config_maps.apply(TARGET, change.manifest)
 
@@ -385,7 +391,7 @@ def test_overrides_are_never_left_over() -> None:
 
 def test_notes_stand_beside_the_documents_and_an_old_one_goes() -> None:
     cluster = Cluster()
-    cluster.publish({P: "1"}, notes={OVERRIDES_ERROR: "wrong", INSTANCE: ""})
+    cluster.publish({P: "1"}, annotations={OVERRIDES_ERROR: "wrong", INSTANCE: ""})
     assert cluster.current.annotations[f"{PREFIX}/{OVERRIDES_ERROR}"] == "wrong"
     assert f"{PREFIX}/{INSTANCE}" not in cluster.current.annotations
     change = cluster.publish({P: "1"})
@@ -396,7 +402,7 @@ def test_notes_stand_beside_the_documents_and_an_old_one_goes() -> None:
 
 def test_an_old_note_that_somebody_else_owns_too_is_let_go_once() -> None:
     cluster = Cluster()
-    cluster.publish({P: "1"}, notes={OVERRIDES_ERROR: "wrong"})
+    cluster.publish({P: "1"}, annotations={OVERRIDES_ERROR: "wrong"})
     cluster.config_maps.patch(TARGET, annotations={f"{PREFIX}/{OVERRIDES_ERROR}": "edited"})
     assert cluster.decide({P: "1"}) == Unchanged()
 

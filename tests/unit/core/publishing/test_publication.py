@@ -16,7 +16,7 @@ from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides
 from toolset.core.publishing import budget
 from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNED_LIST_LIMIT_BYTES, desired
 from toolset.core.publishing.provenance import Field
-from toolset.core.publishing.publication import Publication, foreign_bytes, notes, provenance, publish, resume
+from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish, resume
 from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import SettingsError
 
@@ -238,9 +238,9 @@ def test_what_is_laid_over_a_document_counts_too() -> None:
 
 def test_a_restart_finds_the_overrides_that_were_in_force() -> None:
     before = publish(TOOLS, OutputOptions(), text=VALID)
-    assert notes(before, "me") == {"instance": "me", "overrides-error": "", OVERRIDES_IN_FORCE: ""}
+    assert annotations(before, "me") == {"instance": "me", "overrides-error": "", OVERRIDES_IN_FORCE: ""}
     after = publish(TOOLS, OutputOptions(), last=before.overrides, text="suppress: {")
-    written = desired(after.data, 1, PREFIX, notes(after)).annotations
+    written = desired(after.data, 1, PREFIX, annotations(after)).annotations
     assert written[f"{PREFIX}/overrides-error"].startswith("overrides.yaml, line 2, column 1")
     resumed = resume(written, PREFIX, OutputOptions())
     assert publish(TOOLS, OutputOptions(), last=resumed, text="suppress: {").data == before.data
@@ -251,8 +251,8 @@ def test_a_restart_finds_the_overrides_that_were_in_force() -> None:
 def test_overrides_too_large_for_an_annotation_are_not_remembered() -> None:
     large = Overrides(text="#" * 65 * 1024)
     published = publish([], OutputOptions(), last=large, text="{")
-    assert notes(published)[OVERRIDES_IN_FORCE] == ""
-    assert notes(published)["overrides-error"] != ""
+    assert annotations(published)[OVERRIDES_IN_FORCE] == ""
+    assert annotations(published)["overrides-error"] != ""
 
 
 def test_it_is_known_of_each_field_where_it_comes_from() -> None:

@@ -5,7 +5,14 @@ import pytest
 
 from support.config_maps import FakeConfigMaps
 from toolset.core.publishing.plan import Apply, desired, plan
-from toolset.core.publishing.writer_conflict import REMEMBERED, TOLERATED, Rivalry, installed_by, refusal, war
+from toolset.core.publishing.writer_conflict import (
+    REMEMBERED,
+    TOLERATED,
+    WriterConflict,
+    conflict_message,
+    installed_by,
+    refusal,
+)
 from toolset.model import ConfigMap, Key
 
 TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
@@ -18,7 +25,7 @@ class Instance:
     def __init__(self, config_maps: FakeConfigMaps, name: str = "") -> None:
         self._config_maps = config_maps
         self._name = name
-        self.rivalry = Rivalry()
+        self.rivalry = WriterConflict()
 
     @property
     def cached(self) -> ConfigMap | None:
@@ -27,8 +34,8 @@ class Instance:
     def publish(self, data: Mapping[str, str]) -> bool:
         """Make one pass; return whether it was allowed to write."""
         wanted = desired(data, len(data), PREFIX, {"instance": self._name})
-        self.rivalry = self.rivalry.looking_at(self.cached, wanted, PREFIX)
-        if self.rivalry.is_war or installed_by(self.cached, PREFIX, self._name):
+        self.rivalry = self.rivalry.observe(self.cached, wanted, PREFIX)
+        if self.rivalry.is_persistent or installed_by(self.cached, PREFIX, self._name):
             return False
         change = plan(TARGET, wanted, self.cached, PREFIX)
         if isinstance(change, Apply):
@@ -72,7 +79,7 @@ def test_the_refusal_says_who_and_what_to_do() -> None:
     for part in (str(TARGET), "'a/toolset'", "'b/toolset'", "target.name", "before `output.instance` changed"):
         assert part in text
     assert text.endswith(f"remove the annotation {PREFIX}/instance from the ConfigMap")
-    assert "election.enabled" in war(TARGET)
+    assert "election.enabled" in conflict_message(TARGET)
 
 
 def test_two_instances_that_overwrite_each_other_notice_it() -> None:
@@ -82,7 +89,7 @@ def test_two_instances_that_overwrite_each_other_notice_it() -> None:
     for _ in range(10):
         wrote += first.publish({"a": "1"})
         wrote += second.publish({"a": "2"})
-    assert first.rivalry.is_war
+    assert first.rivalry.is_persistent
     assert wrote < 10 + 2 * TOLERATED + 2, "one of them goes on, the other stops"
 
 
@@ -92,7 +99,7 @@ def test_two_instances_of_one_mind_are_no_war() -> None:
     for number in range(20):
         assert first.publish({"a": str(number)})
         assert second.publish({"a": str(number)})
-    assert second.rivalry.strangers == 0
+    assert second.rivalry.foreign_writes == 0
 
 
 def test_a_rolling_restart_is_no_war() -> None:
@@ -104,7 +111,7 @@ def test_a_rolling_restart_is_no_war() -> None:
     assert old.publish({"a": "the last word"}), "it is stopping, and flushes once"
     for number in range(10):
         assert new.publish({"a": f"new {number}"})
-    assert new.rivalry.strangers == 1
+    assert new.rivalry.foreign_writes == 1
 
 
 def test_people_who_edit_our_keys_are_no_rivals() -> None:
@@ -113,7 +120,7 @@ def test_people_who_edit_our_keys_are_no_rivals() -> None:
     for number in range(20):
         assert instance.publish({"a": str(number)})
         config_maps.patch(TARGET, {"a": "edited", "notes": str(number)})
-    assert instance.rivalry.strangers == 0
+    assert instance.rivalry.foreign_writes == 0
 
 
 def test_the_same_version_is_looked_at_once() -> None:
@@ -122,19 +129,19 @@ def test_the_same_version_is_looked_at_once() -> None:
     first.publish({"a": "1"})
     second.publish({"a": "2"})
     for _ in range(10):
-        first.rivalry = first.rivalry.looking_at(first.cached, desired({"a": "1"}, 1, PREFIX), PREFIX)
-    assert first.rivalry.strangers == 1
+        first.rivalry = first.rivalry.observe(first.cached, desired({"a": "1"}, 1, PREFIX), PREFIX)
+    assert first.rivalry.foreign_writes == 1
 
 
 @pytest.mark.parametrize("cached", [None, ConfigMap()])
 def test_what_is_not_there_is_nobodys(cached: ConfigMap | None) -> None:
-    known = Rivalry(("x",))
-    assert known.looking_at(cached, desired({}, 0, PREFIX), PREFIX).strangers == 0
+    known = WriterConflict(("x",))
+    assert known.observe(cached, desired({}, 0, PREFIX), PREFIX).foreign_writes == 0
     assert installed_by(cached, PREFIX, "a") == ""
 
 
 def test_it_remembers_only_so_many() -> None:
-    known = Rivalry()
+    known = WriterConflict()
     for number in range(REMEMBERED + 5):
         known = known.after_write(desired({"a": str(number)}, 1, PREFIX), PREFIX)
     assert len(known.wrote) == REMEMBERED

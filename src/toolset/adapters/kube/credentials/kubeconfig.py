@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import yaml
 
-from toolset.adapters.kube.credentials.access import Access
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.errors import SettingsError
 
 REREAD_S: Final = 60.0
@@ -63,7 +63,7 @@ class Kubeconfig:
         self._tls_files: tuple[bytes, ...] = ()
         self._tls: ssl.SSLContext | None = None
 
-    async def load(self) -> tuple[Access, float]:
+    async def load(self) -> tuple[RestConfig, float]:
         """Return the access, and for how long it is good, seconds.
 
         Raises:
@@ -95,7 +95,9 @@ class Kubeconfig:
         if not headers and not loaded.cert_file:
             _refuse_to_be_anonymous(place, user)
         expiry = cast("datetime | None", made.get("exec_plugin_expiry"))
-        return Access(loaded.host.rstrip("/"), tls, headers, loaded.tls_server_name or ""), _good_for_s(user, expiry)
+        return RestConfig(loaded.host.rstrip("/"), tls, headers, loaded.tls_server_name or ""), _good_for_s(
+            user, expiry
+        )
 
     def _context_for(self, loaded: _Loaded) -> ssl.SSLContext | None:
         if not loaded.host.startswith("https"):

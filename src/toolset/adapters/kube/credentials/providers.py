@@ -10,18 +10,18 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from toolset.adapters.kube.credentials.access import Access
 from toolset.adapters.kube.credentials.kubeconfig import REREAD_S, Kubeconfig
 from toolset.adapters.kube.credentials.renewal import Renewal
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.errors import SettingsError
 
 __all__ = [
     "REREAD_S",
     "SERVICE_ACCOUNT",
-    "Access",
     "Credentials",
     "InClusterCredentials",
     "KubeconfigCredentials",
+    "RestConfig",
     "service_account",
 ]
 
@@ -31,7 +31,7 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Credentials(Protocol):
     """Where access comes from."""
 
-    async def current(self) -> Access:
+    async def current(self) -> RestConfig:
         """Return the access to use now; cheap.
 
         Raises:
@@ -40,12 +40,12 @@ class Credentials(Protocol):
         """
         ...
 
-    def refused(self, value: Access) -> None:
+    def refused(self, value: RestConfig) -> None:
         """Take note that the API server answered 401 to ``value``, so that a later request asks anew."""
         ...
 
 
-class InClusterCredentials(Renewal[Access]):
+class InClusterCredentials(Renewal[RestConfig]):
     """The mounted ServiceAccount, read again every minute; a file that is empty or gone keeps the last good one."""
 
     def __init__(
@@ -68,10 +68,10 @@ class InClusterCredentials(Renewal[Access]):
         bracketed = f"[{host}]" if ":" in host else host
         self._base_url = f"https://{bracketed}:{port}"
         self._directory = directory
-        self._known: Access | None = None
+        self._known: RestConfig | None = None
         self._authority = b""  # of what is known
 
-    async def _mounted(self) -> tuple[Access, float]:
+    async def _mounted(self) -> tuple[RestConfig, float]:
         # a mount may hang; then the thread is left to itself, and so it changes nothing here
         known, self._authority = await anyio.to_thread.run_sync(
             self._read, self._known, self._authority, abandon_on_cancel=True
@@ -79,7 +79,7 @@ class InClusterCredentials(Renewal[Access]):
         self._known = known
         return known, REREAD_S
 
-    def _read(self, known: Access | None, known_authority: bytes) -> tuple[Access, bytes]:
+    def _read(self, known: RestConfig | None, known_authority: bytes) -> tuple[RestConfig, bytes]:
         token = _token(_content(self._directory / "token"))
         headers = {"Authorization": f"Bearer {token}"} if token else (known.headers if known else None)
         authority = _content(self._directory / "ca.crt").strip()
@@ -91,10 +91,10 @@ class InClusterCredentials(Renewal[Access]):
                 f"{self._directory}: no ServiceAccount token and CA to read; "
                 "mount them, or name a kubeconfig with --kubeconfig"
             )
-        return Access(self._base_url, tls, headers), authority or known_authority
+        return RestConfig(self._base_url, tls, headers), authority or known_authority
 
 
-class KubeconfigCredentials(Renewal[Access]):
+class KubeconfigCredentials(Renewal[RestConfig]):
     """A kubeconfig file, read again every minute; what a plugin made, when it expires or is refused."""
 
     def __init__(self, path: str, context: str, *, clock: Callable[[], float] = anyio.current_time) -> None:

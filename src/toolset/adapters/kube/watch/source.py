@@ -11,13 +11,13 @@ from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
 from toolset.adapters.kube.watch.wire import (
     END_OF_LIST,
     Added,
-    Failure,
-    Mark,
+    BookmarkLine,
     Modified,
     ObjectList,
     Removed,
     Sketch,
     Status,
+    WatchError,
     error_from,
 )
 from toolset.errors import OutOfSyncError, ToolsetError
@@ -111,7 +111,7 @@ class KubeSource(Generic[V]):
         item = resource.kind
         self._page = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
         self._line = msgspec.json.Decoder(
-            Added[item] | Modified[item] | Removed[item] | Mark | Failure  # type: ignore[valid-type]  # as above
+            Added[item] | Modified[item] | Removed[item] | BookmarkLine | WatchError  # type: ignore[valid-type]  # as above
         )
 
     async def list(self, *, version: str, token: str) -> Page[V]:
@@ -164,7 +164,7 @@ class KubeStream(Generic[V]):
     def __init__(
         self,
         reader: LineReader,
-        decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | Mark | Failure],
+        decoder: msgspec.json.Decoder[Added[V] | Modified[V] | Removed[V] | BookmarkLine | WatchError],
         resource: Resource[V],
     ) -> None:
         self._reader = reader
@@ -192,10 +192,10 @@ class KubeStream(Generic[V]):
                 return Applied(stored)
             case Removed(stored):
                 return Deleted(stored)
-            case Mark(marked):
+            case BookmarkLine(marked):
                 ended = marked.metadata.annotations.get(END_OF_LIST) == "true"
                 return Bookmark(marked.metadata.resource_version, initial_end=ended)
-            case Failure(status):
+            case WatchError(status):
                 raise _ended_by(status)
 
     def _unknown(self, line: bytes) -> Skipped | None:

@@ -66,13 +66,13 @@ class Removed(_Line[T], Generic[T], frozen=True, tag="DELETED", gc=False):
     """A watch line for an object that is gone."""
 
 
-class Mark(msgspec.Struct, frozen=True, tag="BOOKMARK", tag_field="type", gc=False):
+class BookmarkLine(msgspec.Struct, frozen=True, tag="BOOKMARK", tag_field="type", gc=False):
     """A watch line that moves the resource version."""
 
     object: "MarkObject"
 
 
-class Failure(msgspec.Struct, frozen=True, tag="ERROR", tag_field="type", gc=False):
+class WatchError(msgspec.Struct, frozen=True, tag="ERROR", tag_field="type", gc=False):
     """A watch line that ends the stream."""
 
     object: "Status"

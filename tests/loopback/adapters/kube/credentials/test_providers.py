@@ -15,9 +15,9 @@ from support.hanging import hanging
 from support.tls import server_tls
 from toolset.adapters.kube.credentials.providers import (
     REREAD_S,
-    Access,
     InClusterCredentials,
     KubeconfigCredentials,
+    RestConfig,
     service_account,
 )
 from toolset.adapters.kube.transport import KubeTransport, Request
@@ -58,7 +58,7 @@ def mounted(tmp_path: Path, authority: trustme.CA) -> Mounted:
     return Mounted(tmp_path, authority)
 
 
-async def reread(credentials: InClusterCredentials, clock: Clock) -> Access:
+async def reread(credentials: InClusterCredentials, clock: Clock) -> RestConfig:
     """Return the access after a minute, which the test does not wait for."""
     clock.now += REREAD_S
     return await credentials.current()

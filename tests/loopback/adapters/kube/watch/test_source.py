@@ -266,7 +266,7 @@ async def test_a_line_that_cannot_be_decoded_is_out_of_sync(broken: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    ("stranger", "what"),
+    ("unknown", "what"),
     [
         pytest.param(line("STRANGE", service("a")), "type STRANGE", id="type"),
         pytest.param(b'{"type":"STRANGE"}\n', "type STRANGE", id="type without an object"),
@@ -282,9 +282,9 @@ async def test_a_line_that_cannot_be_decoded_is_out_of_sync(broken: bytes) -> No
     ],
 )
 async def test_an_event_of_an_unknown_type_or_a_wrong_kind_is_skipped_and_the_next_one_read(
-    stranger: bytes, what: str
+    unknown: bytes, what: str
 ) -> None:
-    events = await events_of(stranger, line("ADDED", service("b", "7")))
+    events = await events_of(unknown, line("ADDED", service("b", "7")))
 
     assert events[0] == Skipped(what)
     assert isinstance(events[1], Applied)

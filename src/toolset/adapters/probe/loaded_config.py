@@ -9,9 +9,9 @@ from typing import Final, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from toolset.adapters.probe.fault import Fault
+from toolset.adapters.probe.error import ProbeError
 from toolset.core.globs import matches_any
-from toolset.core.health.http_config import Reach
+from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import Failure
 from toolset.model import Key
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 HEADER_LIMIT_BYTES: Final = 16 * 1024
 
 
-class Trust:
+class LoadedHttpConfig:
     """The TLS context and the headers of one detector; files are read again when they change."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-        self._ca = _Watched(reach.ca_file, lambda: _context(reach))
-        self._headers = {name: _Watched(path, _header(path)) for name, path in reach.headers_from.items()}
+    def __init__(self, http_config: HttpConfig) -> None:
+        self._config = http_config
+        self._ca = _Watched(http_config.ca_file, lambda: _context(http_config))
+        self._headers = {name: _Watched(path, _header(path)) for name, path in http_config.headers_from.items()}
 
     async def tls(self) -> ssl.SSLContext:
         """Return the TLS context.
@@ -37,7 +37,7 @@ class Trust:
         try:
             return await self._ca.value()
         except (OSError, ValueError) as error:  # an SSLError is an OSError
-            raise Fault(Failure.TLS, "the CA bundle of its detector cannot be read") from error
+            raise ProbeError(Failure.TLS, "the CA bundle of its detector cannot be read") from error
 
     async def headers(self, key: Key) -> dict[str, str]:
         """Return the headers for the Service ``key``.
@@ -45,16 +45,16 @@ class Trust:
         Raises:
             Fault: One of their files cannot be read, and never could.
         """
-        if not self._headers or not matches_any(str(key), self._reach.services):
+        if not self._headers or not matches_any(str(key), self._config.services):
             return {}
         try:
             return {name: await file.value() for name, file in self._headers.items()}
         except (OSError, ValueError) as error:
-            raise Fault(Failure.OTHER, "a header file of its detector cannot be read") from error
+            raise ProbeError(Failure.OTHER, "a header file of its detector cannot be read") from error
 
     def statuses(self, own: tuple[int, ...]) -> tuple[int, ...]:
         """Return the statuses that mean alive, where the detector itself says ``own``."""
-        return own if self._reach.statuses is None else self._reach.statuses
+        return own if self._config.statuses is None else self._config.statuses
 
 
 class _Watched(Generic[T]):
@@ -114,10 +114,10 @@ class _Watched(Generic[T]):
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _context(reach: Reach) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=reach.ca_file or None)
+def _context(http_config: HttpConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=http_config.ca_file or None)
     context.set_alpn_protocols(["http/1.1"])
-    if reach.insecure_skip_verify:
+    if http_config.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -7,7 +7,7 @@ from toolset.core.health.thresholds import Failure, Outcome
 NO_CONNECTION: Final = "connection refused or host not found"
 
 
-class Fault(Exception):  # noqa: N818 - what is at fault is the backend; it never leaves this package
+class ProbeError(Exception):
     """A probe ended without a judgement.
 
     Attributes:

@@ -5,7 +5,7 @@ import ssl
 import msgspec
 
 
-class Access(msgspec.Struct, frozen=True):
+class RestConfig(msgspec.Struct, frozen=True):
     """What one request needs.
 
     Attributes:
