@@ -192,7 +192,7 @@ def test_a_service_that_may_not_read_namespaces_works_and_says_so(
 
     settles(cluster.urls, {"grafana-toolset.yaml": tool.url}, within_s=5)
     eventually(lambda: len(service.logged("permission missing")) == len(LOOKS), within_s=20)
-    assert service.metric("reflector_failures_total", resource="namespaces") > 0
+    assert service.metric("toolset_reflector_failures_total", resource="namespaces") > 0
     assert (service.status("/livez"), service.status("/readyz")) == (200, 200)
     told = plan(kubeconfig, {}, "--assume-healthy")
     assert (told.returncode, told.stderr) == (0, "")
@@ -201,7 +201,7 @@ def test_a_service_that_may_not_read_namespaces_works_and_says_so(
 
     write(roles, "clusterrole.yaml", shipped("clusterrole.yaml"))
     eventually(lambda: service.logged("permissions complete"), within_s=60)
-    eventually(lambda: service.metric("store_objects", resource="namespaces") > 0, within_s=70)
+    eventually(lambda: service.metric("toolset_store_objects", resource="namespaces") > 0, within_s=70)
 
 
 def eventually_logged(service: Service, message: str) -> list[dict[str, Any]]:

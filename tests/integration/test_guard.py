@@ -190,7 +190,7 @@ def cluster_ip(cluster: Cluster, tool: Tool) -> str:
 
 def last_words(service: Confined, tool: Tool) -> set[str]:
     """Return how probes of ``tool`` failed."""
-    return {line["detail"] for line in service.logged("probe failed") if line["k8s.object.name"] == tool.name}
+    return {line["detail"] for line in service.logged("probe failed") if line["k8s.service.name"] == tool.name}
 
 
 def test_real_servers_on_real_cluster_ips_are_told_apart(cluster: Cluster, run: Run, real_servers: Path) -> None:

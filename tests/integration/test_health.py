@@ -135,7 +135,7 @@ def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_once(
     settles(lambda: published(cluster), {tool.url for tool in FLEET[:3]}, within_s=3)
     added = Tool("grafana", "team-a", "new", 3000, "service")
     cluster.create(added)
-    eventually(lambda: service.logged("service added")[-1]["k8s.object.name"] == "new", within_s=3)
+    eventually(lambda: service.logged("service added")[-1]["k8s.service.name"] == "new", within_s=3)
     assert {tool.url for tool in FLEET[:3]} <= published(cluster)
 
 

@@ -45,7 +45,7 @@ def test_a_namespace_that_is_being_deleted_takes_its_tools_along(tools: Cluster,
     service = start(tools, (GOING, STAYING))
     both = {"prometheus-toolset.yaml": GOING.url, "grafana-toolset.yaml": STAYING.url}
     settles(tools.urls, both, within_s=10)
-    assert service.metric("store_objects", resource="namespaces") > 0
+    assert service.metric("toolset_store_objects", resource="namespaces") > 0
     eventually(lambda: service.metric("toolset_services", verdict="Published") == 2, within_s=5)
     known = {event["auditID"] for event in tools.requests()}
 

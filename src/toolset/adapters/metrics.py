@@ -116,7 +116,7 @@ class Metrics:
         resource = {"resource": RESOURCES}
         self.lists = self._counter("reflector_lists_total", "Complete lists.", **resource)
         self.relists = self._counter(
-            "reflector_relists_total", "Complete lists by why.", **resource, reason=LIST_REASONS
+            "toolset_reflector_relists_total", "Complete lists by why.", **resource, reason=LIST_REASONS
         )
         self.list_time = self._histogram(
             "reflector_list_duration_seconds", "Length of a complete list.", _REQUEST_BUCKETS, **resource
@@ -132,17 +132,17 @@ class Metrics:
         self.watch_items = self._histogram(
             "reflector_items_per_watch", "Events in a watch.", _ITEMS_BUCKETS, **resource
         )
-        self.reflector_failures = self._counter("reflector_failures_total", "Attempts that failed.", **resource)
+        self.reflector_failures = self._counter("toolset_reflector_failures_total", "Attempts that failed.", **resource)
         self.skipped_events = self._counter(
-            "reflector_skipped_events_total", "Watch events of an unknown type or kind.", **resource
+            "toolset_reflector_skipped_events_total", "Watch events of an unknown type or kind.", **resource
         )
         self.streaming_given_up = self._counter(
-            "watchlist_fallback_total", "Times that lists were paged because streaming them failed.", **resource
+            "toolset_watchlist_fallback_total", "Times that lists were paged because streaming them failed.", **resource
         )
         self.last_activity = self._gauge(
-            "reflector_last_activity_seconds", "Time since the API server last answered.", **resource
+            "toolset_reflector_last_activity_seconds", "Time since the API server last answered.", **resource
         )
-        self.store_objects = self._gauge("store_objects", "Objects in a store.", **resource)
+        self.store_objects = self._gauge("toolset_store_objects", "Objects in a store.", **resource)
 
     def _client_series(self) -> None:
         self.requests = self._counter("rest_client_requests_total", "Requests to the API server.", code=(), method=())
@@ -156,7 +156,7 @@ class Metrics:
         self.permissions_missing = self._gauge(
             "toolset_permissions_missing", "What the API server does not allow of what the settings need."
         )
-        self.loop_lag = self._gauge("event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
+        self.loop_lag = self._gauge("toolset_event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
 
     def _toolset_series(self) -> None:
         kind = {"type": TOOL_TYPES}

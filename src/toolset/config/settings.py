@@ -208,15 +208,15 @@ class ControllerSettings(_Section, frozen=True):
     """The safety nets beside the events.
 
     Attributes:
-        resync: Between two passes over every Service, from the store.
-        reconcile: Between two passes over the target, from the store.
+        resync: Between two reconciles of every Service, from the store.
+        reconcile_interval: Between two reconciles of the ConfigMap, from the store.
         retry_base: Before a failed list, watch or write is tried again for the first time; doubled each time.
         retry_cap: The longest such delay, before jitter, which at most doubles it. Liveness allows for it, so that an
             outage of the API server restarts nothing; readiness comes back with the first attempt after the outage.
     """
 
     resync: Interval = Interval(300)
-    reconcile: Interval = Interval(30)
+    reconcile_interval: Interval = Interval(30)
     retry_base: Interval = Interval(0.8)
     retry_cap: Interval = Interval(30)
 

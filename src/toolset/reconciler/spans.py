@@ -184,14 +184,15 @@ def exemplar() -> dict[str, str] | None:
     return current.exemplar() if current is not None else None
 
 
-def reconcile_attributes(controller: str, key: Key) -> dict[str, str]:
-    """Return what tells one pass from another, by OpenTelemetry's names for Kubernetes objects."""
+def object_attributes(controller: str, key: Key) -> dict[str, str]:
+    """Return what names the object that ``controller`` reconciles, by OpenTelemetry's names for Kubernetes objects."""
     kind = "configmap" if controller in {"target", "notify"} else "service"
-    return {
-        "toolset.controller": controller,
-        "k8s.namespace.name": key.namespace,
-        f"k8s.{kind}.name": key.name,
-    }
+    return {"k8s.namespace.name": key.namespace, f"k8s.{kind}.name": key.name}
+
+
+def reconcile_attributes(controller: str, key: Key) -> dict[str, str]:
+    """Return what identifies one reconcile: its controller and its object."""
+    return {"toolset.controller": controller, **object_attributes(controller, key)}
 
 
 def probe_attributes(candidate: Candidate) -> dict[str, str | int]:

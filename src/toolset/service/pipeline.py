@@ -235,9 +235,9 @@ class Pipeline:
         controller = self._settings.controller
         passed_s = 0.0
         while True:
-            await anyio.sleep(controller.reconcile)
+            await anyio.sleep(controller.reconcile_interval)
             self._target_queue.add(self._target, priority=RESYNC_PRIORITY)
-            passed_s += controller.reconcile
+            passed_s += controller.reconcile_interval
             if passed_s >= controller.resync:
                 passed_s = 0.0
                 for key in self._services.snapshot():

@@ -11,7 +11,6 @@ from toolset.errors import TerminalError, ToolsetError
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.runtime.reflector import SHORT_WATCH_S
-from toolset.telemetry.service_status import named
 
 _log: Final = logging.getLogger("toolset")
 
@@ -89,7 +88,12 @@ class ControllerMetrics:
         _log.error(
             "reconcile failed",
             exc_info=None if expected else error,
-            extra={**named(key), "controller": self._controller, "error": _text(error), "failures": failures},
+            extra={
+                **spans.object_attributes(self._controller, key),
+                "controller": self._controller,
+                "error": _text(error),
+                "failures": failures,
+            },
         )
 
 

@@ -16,7 +16,7 @@ from toolset.core.publishing.publication import Publication
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
-from toolset.telemetry.service_status import ServiceStatusLog, named
+from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
 
@@ -110,7 +110,7 @@ class ReconcileLog:
             self._failing[candidate.key] = outcome.detail
             known = outcome.detail == before and not self._verdicts.is_published(candidate.key)
             level = logging.DEBUG if known else logging.INFO
-            extra = {**named(candidate.key), "type": candidate.type, "detail": outcome.detail}
+            extra = {**service_fields(candidate.key), "type": candidate.type, "detail": outcome.detail}
             _log.log(level, "probe failed", extra=extra)
 
     def composed(self, publication: Publication) -> None:

@@ -63,10 +63,10 @@ class ServiceStatusLog:
         word = verdict.reason.word if verdict else ""
         if before is not None:
             extra = {"type": before.type, "url": before.url, "reason": word or "Deleted"}
-            _log.info("service removed", extra={**named(key), **extra})
+            _log.info("service removed", extra={**service_fields(key), **extra})
         elif verdict is not None and verdict.type:
             extra = {"type": verdict.type, "reason": word, "detail": verdict.detail}
-            _log.info("service not usable", extra={**named(key), **extra})
+            _log.info("service not usable", extra={**service_fields(key), **extra})
         self._recount(key, word)
         self._drop(key, verdict)
 
@@ -98,17 +98,17 @@ class ServiceStatusLog:
         }
         if before is None:
             level = logging.DEBUG if self._resumed.holds(candidate) else logging.INFO
-            _log.log(level, "service added", extra={**named(key), **extra})
+            _log.log(level, "service added", extra={**service_fields(key), **extra})
         else:
             extra["changed"] = [
                 field for field in Candidate.__struct_fields__ if getattr(candidate, field) != getattr(before, field)
             ]
-            _log.info("service changed", extra={**named(key), **extra, **_as_it_was(before, candidate)})
+            _log.info("service changed", extra={**service_fields(key), **extra, **_as_it_was(before, candidate)})
 
     def _tell_published(self, key: Key, tool: Candidate) -> None:
         before = self._told.get(key)
         self._told[key] = tool
-        fields = {**named(key), "type": tool.type, "url": tool.url}
+        fields = {**service_fields(key), "type": tool.type, "url": tool.url}
         if not isinstance(before, Candidate):
             if self._resumed.holds(tool):
                 return
@@ -148,7 +148,7 @@ class ServiceStatusLog:
     @staticmethod
     def _log_loss(key: Key, tool: Candidate, word: str, detail: str) -> None:
         extra = {"type": tool.type, "url": tool.url, "reason": word, "detail": detail}
-        _log.info("tool no longer published", extra={**named(key), **extra})
+        _log.info("tool no longer published", extra={**service_fields(key), **extra})
 
     def _recount(self, key: Key, word: str) -> None:
         """Count a Service under ``word``, and no longer under the one before; under none when that is empty."""
@@ -169,9 +169,9 @@ class ServiceStatusLog:
             self._metrics.tools.labels(kind).set(count[kind, PUBLISHED])
 
 
-def named(key: Key) -> dict[str, str]:
-    """Return the fields that name a Service, by OpenTelemetry's names."""
-    return {"k8s.namespace.name": key.namespace, "k8s.object.name": key.name}
+def service_fields(key: Key) -> dict[str, str]:
+    """Return the log fields that name a Service, by OpenTelemetry's names."""
+    return {"k8s.namespace.name": key.namespace, "k8s.service.name": key.name}
 
 
 def _as_it_was(before: Candidate, now: Candidate) -> dict[str, str]:

@@ -22,7 +22,7 @@ import anyio
 from opentelemetry import trace
 from toolset.adapters.traces import set_up_traces
 tracing = set_up_traces(os.environ, "1.2.3", "pod-1", flush_s=float(os.environ.get("FLUSH_S", "5")))
-with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={"k8s.object.name": "prometheus"}):
+with trace.get_tracer("toolset").start_as_current_span("reconcile", attributes={"k8s.service.name": "prometheus"}):
     pass
 loaded = [name for name in ("opentelemetry.sdk", "requests", "grpc") if name in sys.modules]
 print("worked", tracing.share, *loaded, flush=True)
@@ -103,7 +103,7 @@ def test_spans_reach_a_collector_before_the_process_ends(protocol: Protocol) -> 
     assert shown == [f"worked {UNEVENTFUL_SHARE} opentelemetry.sdk {LOADED[protocol]}", "stopped"]
 
     (span,) = collector.spans()
-    assert (span.name, attributes(span)) == ("reconcile", {"k8s.object.name": "prometheus"})
+    assert (span.name, attributes(span)) == ("reconcile", {"k8s.service.name": "prometheus"})
     (resource,) = collector.resources()
     assert resource["service.name"] == "kubernaut-dynamic-toolset"
     assert (resource["service.version"], resource["service.instance.id"]) == ("1.2.3", "pod-1")

@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_plan() -> None:
     found = settings()
     assert found == Settings()
     assert (found.target.namespace, found.target.name) == ("kubernaut-system", "kubernaut-toolset-config")
-    assert (found.controller.resync, found.controller.reconcile, found.health.timeout) == (300.0, 30.0, 5.0)
+    assert (found.controller.resync, found.controller.reconcile_interval, found.health.timeout) == (300.0, 30.0, 5.0)
 
 
 def test_a_file_sets_values_of_every_form() -> None:
@@ -286,7 +286,9 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
         pytest.param("health: {timeout: }", "`health.timeout`: .*duration such as `30s`", id="nothing as duration"),
         pytest.param("health: {interval: 0s}", "`health.interval`: .*more than `0s`", id="an interval that spins"),
         pytest.param(
-            "controller: {reconcile: 0s}", "`controller.reconcile`: .*more than `0s`", id="a resync that spins"
+            "controller: {reconcile_interval: 0s}",
+            "`controller.reconcile_interval`: .*more than `0s`",
+            id="a resync that spins",
         ),
         pytest.param("health: {concurrency: 0}", "health.concurrency", id="no slot"),
         pytest.param("health: {enabled: 5}", "health.enabled", id="a number as yes or no"),
@@ -443,7 +445,7 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
             id="empty",
         ),
         pytest.param(
-            "discovery: {detectors: [{product: a, type: b, keys: [x]}, {product: a, type: b, keys: [y]}]}",
+            "discovery: {detectors: [{product: a, type: b, label_keys: [x]}, {product: a, type: b, label_keys: [y]}]}",
             "`discovery.detectors[1]` (a): there is another one of this product",
             id="twice",
         ),

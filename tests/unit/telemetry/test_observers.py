@@ -97,7 +97,7 @@ def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
     ControllerMetrics(watched.metrics, "service").failed(KEY, error, 3)
     assert watched.lines == ["ERROR reconcile failed"]
     assert (watched.field("error"), watched.field("failures")) == (text, 3)
-    assert (watched.field("k8s.namespace.name"), watched.field("k8s.object.name")) == ("monitoring", "prometheus")
+    assert (watched.field("k8s.namespace.name"), watched.field("k8s.service.name")) == ("monitoring", "prometheus")
     assert (watched.field("exc_info") is not None) is traceback
     assert watched.values("controller_runtime_reconcile_errors") == {
         'controller_runtime_reconcile_errors_total{controller="service"}': 1
@@ -187,10 +187,14 @@ def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -
     for name in ("lists", "failures", "short_watches"):
         assert watched.values(f"reflector_{name}") == {f'reflector_{name}_total{{resource="services"}}': 1}
     assert watched.values("reflector_watches") == {'reflector_watches_total{resource="services"}': 2}
-    assert watched.values("reflector_relists") == {'reflector_relists_total{reason="start",resource="services"}': 1}
+    assert watched.values("reflector_relists") == {
+        'toolset_reflector_relists_total{reason="start",resource="services"}': 1
+    }
     log.watch(lambda: 7.0, lambda: 42)
-    assert watched.values("reflector_last_activity") == {'reflector_last_activity_seconds{resource="services"}': 7}
-    assert watched.values("store_objects") == {'store_objects{resource="services"}': 42}
+    assert watched.values("reflector_last_activity") == {
+        'toolset_reflector_last_activity_seconds{resource="services"}': 7
+    }
+    assert watched.values("toolset_store_objects") == {'toolset_store_objects{resource="services"}': 42}
 
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
@@ -308,5 +312,5 @@ def test_what_a_server_should_not_send_is_counted_and_logged(watched: Watched) -
     log.skipped("kind Table")
     log.streaming_given_up(UnavailableError("cut"))
     assert watched.lines == ["WARNING watch event skipped", "INFO lists are paged from now on"]
-    assert watched.values("watchlist_fallback") == {'watchlist_fallback_total{resource="services"}': 1}
-    assert watched.values("reflector_skipped") == {'reflector_skipped_events_total{resource="services"}': 1}
+    assert watched.values("toolset_watchlist") == {'toolset_watchlist_fallback_total{resource="services"}': 1}
+    assert watched.values("toolset_reflector_skipped") == {'toolset_reflector_skipped_events_total{resource="services"}': 1}

@@ -70,12 +70,12 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         type: The tool type that the product is used as.
         phrases: What the product calls itself, words joined by ``-``: a label or a name that ends with one of them,
             generic endings aside, is evidence.
-        keys: Label keys that only this product's Services carry or select by.
+        label_keys: Label keys that only this product's Services carry or select by.
         known_ports: Ports that are evidence on their own; the probe then has to prove the identity.
-        beside: Ports of which the Service must have one as well; empty asks for none.
+        requires_ports: The Service must also have one of these ports; empty requires none.
         only_names: Names of which the Service must have one; empty allows any.
         components: Where a Service has component labels, one of them must be among these; empty allows any.
-        deny: Last words of a name that tell of another thing; a Service with one of them is not this product.
+        excluded_words: Last words of a name that exclude the Service, such as ``exporter``.
         port: Which port to use.
         path: Base path.
         check: How to probe it.
@@ -85,12 +85,12 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     product: Word
     type: Word
     phrases: tuple[Phrase, ...] = ()
-    keys: tuple[str, ...] = ()
+    label_keys: tuple[str, ...] = ()
     known_ports: tuple[KnownPort, ...] = ()
-    beside: tuple[KnownPort, ...] = ()
+    requires_ports: tuple[KnownPort, ...] = ()
     only_names: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
-    deny: frozenset[str] = HELPERS
+    excluded_words: frozenset[str] = HELPERS
     port: PortSelector = ANY_PORT
     path: str = ""
     check: HealthCheck = DEFAULT_CHECK
@@ -100,14 +100,14 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Tell whether ``service`` has what this product's Services always have."""
         if self.only_names and service.metadata.name not in self.only_names:
             return False
-        if not self.beside:
+        if not self.requires_ports:
             return True
         declared = {(port.name, port.port) for port in service.ports}
-        return any((port.name, port.number) in declared for port in self.beside)
+        return any((port.name, port.number) in declared for port in self.requires_ports)
 
     def objection(self, identity: Identity) -> str:
         """Return what speaks against this product, in a few words of ours; empty when nothing does."""
-        if denied := self.deny & identity.kinds:
+        if denied := self.excluded_words & identity.kinds:
             return f"but it is called {min(denied)}"
         if self.components and identity.components and not self.components & identity.components:
             return "but its component label names another part"
@@ -118,8 +118,8 @@ def fault(detector: Detector) -> str:
     """Return what is wrong with a detector that somebody wrote, naming the field; empty when nothing is."""
     if not is_type(detector.type):
         return f"`type`: `{detector.type}` is taken; choose another word"
-    if not (detector.phrases or detector.keys or detector.known_ports):
-        return "it can match nothing; give it `phrases`, `keys` or `known_ports`"
+    if not (detector.phrases or detector.label_keys or detector.known_ports):
+        return "it can match nothing; give it `phrases`, `label_keys` or `known_ports`"
     if detector.known_ports and not detector.check.identity:
         return "`known_ports` need `check.identity`, a text in the answer that proves what answers there"
     if detector.path and (not is_path(detector.path) or detector.path.endswith("/")):

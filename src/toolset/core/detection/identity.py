@@ -76,12 +76,12 @@ class Identity(msgspec.Struct, frozen=True):
     Attributes:
         names: What it calls itself, as words, with the evidence that is.
         components: Values of the component labels.
-        keys: Keys of its labels and its selector.
+        label_keys: Keys of its labels and its selector.
     """
 
     names: tuple[tuple[Words, Evidence], ...]
     components: frozenset[str]
-    keys: frozenset[str]
+    label_keys: frozenset[str]
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -102,7 +102,7 @@ def identify(service: Service) -> Identity:
     return Identity(
         names=tuple(names),
         components=frozenset(component.lower() for component in components),
-        keys=frozenset(said),
+        label_keys=frozenset(said),
     )
 
 

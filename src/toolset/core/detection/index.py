@@ -23,7 +23,7 @@ class Index:
             for phrase in detector.phrases:
                 words = tuple(phrase.split("-"))
                 self._phrases.setdefault(words[-1], []).append((words, rank))
-            for key in detector.keys:
+            for key in detector.label_keys:
                 self._keys.setdefault(key, []).append(rank)
             for port in detector.known_ports:
                 self._ports.setdefault((port.name, port.number), []).append(rank)
@@ -44,7 +44,7 @@ class Index:
         for words, evidence in identity.names:
             for rank in self._called(words):
                 yield evidence, rank
-        for key in self._keys.keys() & identity.keys:
+        for key in self._keys.keys() & identity.label_keys:
             for rank in self._keys[key]:
                 yield Evidence.LABEL, rank
         for port in service.ports:

@@ -440,7 +440,7 @@ def test_a_detector_of_the_settings_is_data_and_comes_first() -> None:
         type="tempo",
         phrases=("tempo",),
         components=frozenset({"query-frontend"}),
-        beside=(KnownPort("grpc", 9095), KnownPort("http", 3200)),
+        requires_ports=(KnownPort("grpc", 9095), KnownPort("http", 3200)),
         port=PortSelector(numbers=(3200,)),
         check=HealthCheck("/ready"),
     )
