@@ -47,6 +47,16 @@ class Taker(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+class NoTriggers:
+    """Queues nothing."""
+
+    def probe(self, key: Key) -> None:
+        pass
+
+    def publish(self) -> None:
+        pass
+
+
 def raising(error: Exception) -> None:
     raise error
 
@@ -67,10 +77,9 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
         namespaces,
         Inventory(),
         gate,
+        NoTriggers(),
         ReconcileLog(metrics, NoEventRecorder()),
         DetectionOptions(BUILT_IN),
-        probe=lambda _: None,
-        publish=lambda: None,
     )
     scope = traces.scope("service", queue)
     controller = Controller(queue, reconciler, ControllerMetrics(metrics, "service"), timeout_s=None, scope=scope)

@@ -87,7 +87,7 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
     for candidate in candidates:
         inventory.probed(candidate, ALIVE)
     current = manifests.config_maps.get(target_key(settings))
-    publication = Publisher(target_options(settings)).compose(inventory.tools(), current)
+    publication = Publisher.resume(target_options(settings), current).compose(inventory.tools(), current)
     tools = {tool.key: tool for tool in publication.tools}
     verdicts = {**inventory.verdicts(), **publication.rejected}
     explanations: list[Explanation] = []

@@ -82,7 +82,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
     else:
         await _probe_all(settings, inventory, candidates)
     target = target_key(settings)
-    publisher = Publisher(_as_kept(target_options(settings), current))
+    publisher = Publisher.resume(_as_kept(target_options(settings), current), current)
     publication = publisher.compose(inventory.tools(), current)
     wanted = publisher.wanted(publication)
     decision = publisher.plan(target, wanted, current)

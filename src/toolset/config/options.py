@@ -129,7 +129,7 @@ def check(settings: Settings) -> None:
             f"settings `shutdown`: the delay ({delay_s:g} s) must not be longer than the timeout ({timeout_s:g} s), "
             "which includes it"
         )
-    Publisher(target_options(settings)).compose((), None)
+    Publisher.resume(target_options(settings), None).compose((), None)
 
 
 def doubts(settings: Settings) -> tuple[str, ...]:

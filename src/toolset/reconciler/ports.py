@@ -50,8 +50,23 @@ class Target(Reader[ConfigMap], Protocol):
         ...
 
 
+class Triggers(Protocol):
+    """Port: what a reconcile asks for next."""
+
+    def probe(self, key: Key) -> None:
+        """Probe the candidate ``key`` now."""
+        ...
+
+    def publish(self) -> None:
+        """Reconcile the ConfigMap: what is published may have to change."""
+        ...
+
+
 class PipelineObserver(Protocol):
-    """What the passes tell of themselves."""
+    """What the reconcilers report."""
+
+    def service_reconciled(self, key: Key) -> None:
+        """A Service was reconciled, whether or not anything changed."""
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         """Detection says something new of a Service; ``None`` when it is gone."""

@@ -15,7 +15,7 @@ from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.bulkhead import Bulkhead
-from toolset.reconciler.ports import PipelineObserver, Prober
+from toolset.reconciler.ports import PipelineObserver, Prober, Triggers
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
 
@@ -52,11 +52,10 @@ class ProbeReconciler:
         inventory: Inventory,
         prober: Prober,
         gate: StartupGate,
-        events: PipelineObserver,
+        triggers: Triggers,
+        observer: PipelineObserver,
         options: ProbeOptions,
         *,
-        probe: Callable[[Key], None],
-        publish: Callable[[], None],
         jitter: Callable[[], float],
     ) -> None:
         """Make it.
@@ -65,21 +64,19 @@ class ProbeReconciler:
             inventory: Where healths are kept.
             prober: What asks backends.
             gate: Told of candidates that have their first verdict.
-            events: Told of every probe.
+            triggers: What to reconcile next.
+            observer: Told of every probe.
             options: How often to probe.
-            probe: Called with a candidate that is to be looked at now.
-            publish: Called when what is published may have to change.
             jitter: Returns 0 to 1.
         """
         self._inventory = inventory
         self._prober = prober
         self._gate = gate
-        self._events = events
+        self._triggers = triggers
+        self._observer = observer
         self._options = options
-        self._probe = probe
-        self._publish = publish
         self._jitter = jitter
-        self._bulkhead = Bulkhead(options.slots, options.timeout_s * PATIENCE, probe)
+        self._bulkhead = Bulkhead(options.slots, options.timeout_s * PATIENCE, triggers.probe)
         self._swept_s = -math.inf
 
     async def __call__(self, key: Key) -> Result:
@@ -102,7 +99,7 @@ class ProbeReconciler:
     def _conclude(self, key: Key, before: Health, health: Health) -> Result:
         self._gate.settle(key)
         if health.up != before.up or self._inventory.loss_waits:
-            self._publish()
+            self._triggers.publish()
         if not self._options.enabled:
             return DONE
         if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
@@ -123,7 +120,7 @@ class ProbeReconciler:
         self._swept_s = failing.probed_s
         for key, health in healths.items():
             if health.up and not health.doubtful and health.probed_s < failing.began_s:
-                self._probe(key)
+                self._triggers.probe(key)
 
     async def _look(self, candidate: Candidate) -> Outcome:
         if not self._options.enabled:
@@ -139,5 +136,5 @@ class ProbeReconciler:
             took_s = anyio.current_time() - started
             if took_s >= spans.SLOW_S or not (outcome.alive or self._inventory.health(candidate.key).failures):
                 spans.keep()  # before it is told of, so that log and series lead to it
-            self._events.probed(candidate, outcome, took_s)
+            self._observer.probed(candidate, outcome, took_s)
         return outcome

@@ -1,6 +1,7 @@
 """What the ConfigMap should hold: the documents of the tools, under the overrides that were valid last."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 
@@ -35,15 +36,20 @@ class TargetOptions(msgspec.Struct, frozen=True):
 class Publisher:
     """Composes what is published, and remembers between two passes which overrides hold and who else writes."""
 
-    def __init__(self, options: TargetOptions, overrides: Overrides | None = None) -> None:
-        """Make it; ``overrides`` are those in force, if that is known better than the ConfigMap can tell."""
+    def __init__(self, options: TargetOptions, overrides: Overrides) -> None:
+        """Make it; ``overrides`` are those in force before."""
         self._options = options
         self._overrides = overrides
         self._writer_conflict = WriterConflict()
 
+    @classmethod
+    def resume(cls, options: TargetOptions, cached: ConfigMap | None) -> Self:
+        """Make it with the overrides that were in force when ``cached`` was written."""
+        return cls(options, resume(cached.annotations if cached else {}, options.prefix, options.output))
+
     @property
-    def overrides(self) -> Overrides | None:
-        """Those in force; ``None`` before anything was composed."""
+    def overrides(self) -> Overrides:
+        """Those in force."""
         return self._overrides
 
     def compose(self, tools: Sequence[Candidate], cached: ConfigMap | None) -> Publication:
@@ -53,8 +59,6 @@ class Publisher:
             SettingsError: The settings themselves give a document that is not valid.
         """
         options = self._options
-        if self._overrides is None:
-            self._overrides = resume(cached.annotations if cached else {}, options.prefix, options.output)
         entries = cached.entries if cached else {}
         publication = publish(
             tools,

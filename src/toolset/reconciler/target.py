@@ -15,11 +15,12 @@ from toolset.reconciler import spans
 from toolset.reconciler.ports import Applier, EventRecorder, PipelineObserver, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
-from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5
-"""A newer version is on its way through the watch, which wakes the pass; this is the safety net, seconds."""
+"""A newer version arrives by the watch, which queues the next reconcile; this is the safety net, seconds."""
+REWRITE_S: Final = 1.0
+"""Between a write that the API server changed and the next attempt, seconds."""
 
 _NAMED: Final = 5  # names of up to 130 characters in a note of 1 kB
 
@@ -32,42 +33,41 @@ class TargetReconciler:
         inventory: Inventory,
         config_maps: Target,
         applier: Applier,
-        gate: StartupGate,
-        events: PipelineObserver,
+        observer: PipelineObserver,
         recorder: EventRecorder,
         options: TargetOptions,
-        overrides: Overrides | None = None,
+        overrides: Overrides,
+        published: Published,
     ) -> None:
         """Make it.
 
         Args:
-            inventory: What is known.
+            inventory: What is known of each Service.
             config_maps: The stored ConfigMap.
             applier: What writes it.
-            gate: Whether it may be written yet.
-            events: Told of every pass.
-            recorder: Told when removals are held.
+            observer: Told of every reconcile.
+            recorder: Records an Event when removals are held.
             options: How to publish.
-            overrides: Those in force, if that is known better than the ConfigMap can tell.
+            overrides: Those in force at the start.
+            published: The tools that are published at the start.
         """
         self._inventory = inventory
         self._config_maps = config_maps
         self._applier = applier
-        self._gate = gate
-        self._events = events
+        self._observer = observer
         self._recorder = recorder
         self._publisher = Publisher(options, overrides)
-        self._published: Published | None = None
+        self._published = published
         self._winds_down = False
 
     @property
-    def overrides(self) -> Overrides | None:
-        """Those in force; ``None`` before the first pass."""
+    def overrides(self) -> Overrides:
+        """Those in force."""
         return self._publisher.overrides
 
     @property
-    def published(self) -> Published | None:
-        """The tools that are published; ``None`` before a pass has got through."""
+    def published(self) -> Published:
+        """The tools that are published."""
         return self._published
 
     def wind_down(self) -> None:
@@ -81,40 +81,41 @@ class TargetReconciler:
             ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
                 conflict is handled here.
         """
-        if not self._gate.is_open:
-            return DONE
         hold = self._hold()
         cached = self._config_maps.get(key)
         with step("render"):
             verdicts = self._inventory.candidate_verdicts(hold.keys)
             publication = self._publisher.compose(tools_of(verdicts), cached)
-        self._events.composed(publication)
+        self._observer.composed(publication)
         with step("plan"):
             wanted = self._publisher.wanted(publication)
             self._publisher.check_writer_conflict(key, wanted, cached)
             decision = self._publisher.plan(key, wanted, cached)
         if isinstance(decision, Unchanged):
-            self._events.unchanged(len(publication.tools))
-        elif not await self._apply(key, wanted, cached, decision):
-            return Result(requeue_after_s=CONFLICT_RETRY_S)
+            self._observer.unchanged(len(publication.tools))
         else:
+            written = await self._apply(key, wanted, cached, decision)
+            if written is None:
+                return Result(requeue_after_s=CONFLICT_RETRY_S)
             self._publisher.wrote(wanted)
-            self._events.published(decision, len(publication.tools))
+            self._observer.published(decision, len(publication.tools))
+            if self._publisher.plan(key, wanted, written) != Unchanged():  # an admission webhook changed the write
+                return Result(requeue_after_s=REWRITE_S)
         settled = {**verdicts, **publication.rejected}
         self._published = Published(tools={tool.key: tool.url for tool in tools_of(settled)})
-        self._events.settled(settled)
+        self._observer.settled(settled)
         return DONE if self._winds_down else Result(requeue_after_s=hold.again_s)
 
     def _hold(self) -> Hold:
         """Find out which lost tools stay; tell of it."""
         hold = self._inventory.hold(anyio.current_time())
-        self._events.held(hold)
+        self._observer.held(hold)
         if hold.begins:
             self._recorder.record("Warning", "RemovalsHeld", _held_note(hold), action="Hold")
         return hold
 
-    async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> bool:
-        """Write ``change``; return whether nobody else wrote meanwhile."""
+    async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> ConfigMap | None:
+        """Write ``change``; return the result, or ``None`` when somebody else wrote meanwhile."""
         spans.changed()
         with step("apply"):
             try:
@@ -125,11 +126,12 @@ class TargetReconciler:
                     cached = await self._applier.patch(cached, moved)
                     self._config_maps.overlay(cached)
                     body = manifest(key, wanted, cached)
-                self._config_maps.overlay(await self._applier.apply(key, body))
+                written = await self._applier.apply(key, body)
             except ConflictError:
-                self._events.conflicted()
-                return False
-        return True
+                self._observer.conflicted()
+                return None
+        self._config_maps.overlay(written)
+        return written
 
 
 def _held_note(hold: Hold) -> str:

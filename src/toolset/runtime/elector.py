@@ -22,7 +22,7 @@ until the watch has caught up.
 import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 import msgspec
@@ -43,6 +43,8 @@ LAST_TRY_S: Final = 1.0
 """How much time the last attempt to renew is left, seconds: the least that one request may take."""
 RELEASE_RETRY_S: Final = 0.1
 """Between two attempts to give the Lease back, seconds; arbitrary."""
+
+T = TypeVar("T")
 
 Lead = Callable[[Leadership], Awaitable[None]]
 
@@ -85,6 +87,9 @@ class Elector:
         self._watched = False  # whether the watch has told all that was seen
         self._freed = anyio.Event()  # set when the watch tells that it can be taken
         self._stood_by = False
+        self._stands_down = False
+        self._standing_by = anyio.CancelScope()
+        self._running: anyio.Event | None = None  # set when a run has ended
         self._may_hold = False  # whether a write of ours may have taken it
         self._acquired = ""
         self._renewed_at = 0.0
@@ -121,14 +126,36 @@ class Elector:
         Raises:
             ExceptionGroup: What ``lead`` raised; never an error of a request.
         """
+        running = self._running = anyio.Event()
         try:
-            while True:
-                leadership = await self._attempt()
+            while not self._stands_down:
+                leadership = await self._as_standby(self._attempt)
                 if leadership is not None and await self._serve(leadership, lead):
                     return
-                await self._wait()
+                await self._as_standby(self._wait)
         finally:
-            await self._release()
+            try:
+                await self._release()
+            finally:
+                running.set()
+
+    async def stand_down(self) -> None:
+        """Finish, then do not stand by: return once :meth:`run` has ended and the Lease is given back.
+
+        A standby stops at once. A leader leads on until ``lead`` has ended or the Lease is lost, and does not stand by
+        again.
+        """
+        self._stands_down = True
+        self._standing_by.cancel()
+        if self._running is not None:
+            await self._running.wait()
+
+    async def _as_standby(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what ``work`` returns; ``None`` as soon as this replica stands down."""
+        with anyio.CancelScope() as self._standing_by:
+            if not self._stands_down:
+                return await work()
+        return None
 
     async def _attempt(self) -> Leadership | None:
         """Read the Lease and take it if it is free."""
@@ -153,7 +180,7 @@ class Elector:
         return leadership if leadership.remaining_s() else None  # the event loop stalled
 
     async def _wait(self) -> None:
-        """Return when the Lease is worth another look."""
+        """Return when the Lease is worth another attempt."""
         self._stood_by = True
         now = anyio.current_time()
         retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())

@@ -50,11 +50,13 @@ class Delta(msgspec.Struct, Generic[V], frozen=True):
         old: What was there; ``None`` for a new object.
         new: What is there now; ``None`` for one that is gone.
         initial: Part of the first complete list.
+        own: The answer to a write of this process.
     """
 
     old: V | None
     new: V | None
     initial: bool = False
+    own: bool = False
 
 
 Handler = Callable[[Delta[V]], None]
@@ -219,7 +221,7 @@ class Store(Generic[V]):
             old = self._objects.get(key)
             if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
                 self._objects[key] = stored
-                self._tell(self._registrations, Delta(old, stored))
+                self._tell(self._registrations, Delta(old, stored, own=True))
 
     def _forget(self, registration: Registration[V]) -> None:
         self._registrations = tuple(known for known in self._registrations if known is not registration)

@@ -10,8 +10,14 @@ It keeps the promises of client-go's ``util/workqueue``:
 - After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain
   what is left.
 
-Two additions: the higher of two priorities wins, and is never lowered; and delayed keys need no
-task of their own, because whoever waits for a key also waits for the clock.
+Four additions:
+
+- The higher of two priorities wins, and is never lowered.
+- A burst of adds can settle before the key becomes ready, see :class:`Debounce`. The bound on that wait
+  keeps a stream of events from starving a key, which a trailing debounce alone allows (kube-rs documents
+  it of its own).
+- A key remembers what caused its adds, for the traces of whoever works on it.
+- Delayed keys need no task of their own, because a worker that waits for a key also waits for the clock.
 
 Every change of state is a plain function without ``await``, so it needs no lock and cannot be
 cancelled half way. Use it from one event loop only.
@@ -35,8 +41,10 @@ YIELD_EVERY: Final = 16
 """After so many keys a worker lets others run, also when keys are always ready: about every millisecond for passes that
 never wait. Each time would be half of the cost of such a pass."""
 
-_NEVER: Final = (math.inf, 0, 0)
-_STALE_TIMERS: Final = 16  # so few are not worth looking for
+CAUSES_LIMIT: Final = 32
+"""How many causes a key remembers; the OpenTelemetry SDK takes no more than 128 links."""
+
+_STALE_TIMERS: Final = 16  # so few are not worth removing
 
 
 class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
@@ -56,7 +64,7 @@ class QueueObserver(Protocol):
         """A worker gave a key back."""
 
     def retried(self) -> None:
-        """A key was put off because it failed."""
+        """A key is delayed because it failed."""
 
 
 class NoQueueObserver:
@@ -75,18 +83,32 @@ class NoQueueObserver:
         """Ignore it."""
 
 
-class Taken(msgspec.Struct, frozen=True, gc=False):
+class Debounce(msgspec.Struct, frozen=True):
+    """How long the changes of a key settle before it becomes ready.
+
+    Attributes:
+        quiet_s: It becomes ready this long after its last change, seconds.
+        at_most_s: And no later than this after its first change, seconds.
+    """
+
+    quiet_s: float
+    at_most_s: float
+
+
+class Taken(msgspec.Struct, frozen=True):
     """How a key came to its worker.
 
     Attributes:
         at: When it was taken, on the clock of ``anyio``.
         waited_s: How long it had been ready, seconds.
         priority: With which it was taken.
+        causes: What its adds gave as their cause, each once, the first :data:`CAUSES_LIMIT`.
     """
 
     at: float
     waited_s: float
     priority: int
+    causes: tuple[object, ...] = ()
 
 
 class _Waiting(msgspec.Struct):
@@ -95,6 +117,22 @@ class _Waiting(msgspec.Struct):
     priority: int
     since: float
     serial: int = 0  # of its valid entry in the ready heap; 0 while a worker has the key
+
+
+class _Delayed(msgspec.Struct):
+    """A key that becomes ready later."""
+
+    priority: int
+    at: float = math.inf  # the earliest of its plain delays
+    quiet_at: float = math.inf  # the end of its quiet period, while it settles
+    latest: float = math.inf  # the end of its debounce, while it settles
+    timer: float = math.inf  # when its valid timer goes off: never later than it is due
+    serial: int = 0  # of that timer
+
+    @property
+    def due(self) -> float:
+        """When it becomes ready."""
+        return min(self.at, self.quiet_at, self.latest)
 
 
 class WorkQueue(Generic[K]):
@@ -107,8 +145,9 @@ class WorkQueue(Generic[K]):
         self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
         self._depth = 0
         self._processing: dict[K, Taken] = {}
-        self._due: dict[K, tuple[float, int, int]] = {}  # due, priority, serial of its valid timer
+        self._delayed: dict[K, _Delayed] = {}
         self._timers: list[tuple[float, int, K]] = []
+        self._causes: dict[K, list[object]] = {}
         self._serial = 0
         self._handed_out = 0
         self._shut_down = False
@@ -127,8 +166,16 @@ class WorkQueue(Generic[K]):
         """Return how ``key``, which is with a worker now, came to it."""
         return self._processing[key]
 
-    def add(self, key: K, *, after_s: float = 0.0, priority: int = 0) -> None:
-        """Mark ``key`` as needing work, now or after a delay.
+    def add(
+        self,
+        key: K,
+        *,
+        after_s: float = 0.0,
+        settle: Debounce | None = None,
+        priority: int = 0,
+        cause: object | None = None,
+    ) -> None:
+        """Mark ``key`` as needing work: now, after a delay, or once its changes have settled.
 
         A key that waits already is not added twice: one that is ready ignores a delay, and one that is
         delayed becomes ready when it is added without.
@@ -136,24 +183,18 @@ class WorkQueue(Generic[K]):
         Args:
             key: What to work on.
             after_s: Seconds until it becomes ready; of two delays the earlier wins.
+            settle: How long its changes settle; a delay that ends earlier still wins.
             priority: Higher comes first; of two priorities the higher wins.
+            cause: What caused this add; handed to the worker with :meth:`taken`.
         """
         if self._shut_down:
             return
-        if after_s > 0.0 and key not in self._dirty:
-            self._delay(key, anyio.current_time() + after_s, priority)
-            return
-        _, highest, _ = self._due.pop(key, (0.0, priority, 0))
-        priority = max(priority, highest)
-        waiting = self._dirty.get(key)
-        if waiting is None:
-            waiting = self._dirty[key] = _Waiting(priority, anyio.current_time())
-            if key not in self._processing:
-                self._push(key, waiting)
-        elif priority > waiting.priority:
-            waiting.priority = priority
-            if waiting.serial:
-                self._rank(key, waiting)
+        if cause is not None:
+            self._remember(key, cause)
+        if (settle is not None or after_s > 0.0) and key not in self._dirty:
+            self._delay(key, after_s, settle, priority)
+        else:
+            self._make_ready(key, priority)
 
     def add_rate_limited(self, key: K, *, at_least_s: float = 0.0) -> None:
         """Add ``key`` after the delay its failures have earned, counting one more.
@@ -206,7 +247,7 @@ class WorkQueue(Generic[K]):
         if waiting is not None:
             self._push(key, waiting)
         else:
-            self._tell_if_idle()
+            self._wake_if_idle()
         return worked_s
 
     async def wait_idle(self, *, within_s: float = math.inf) -> None:
@@ -216,13 +257,13 @@ class WorkQueue(Generic[K]):
             within_s: A delay that ends more than so many seconds from now does not count.
         """
         until = anyio.current_time() + within_s
-        while self._depth or self._processing or any(due < until for due, _, _ in self._due.values()):
+        while self._depth or self._processing or any(each.due < until for each in self._delayed.values()):
             if self._idle is None:
                 self._idle = anyio.Event()
             await self._idle.wait()
 
-    def _tell_if_idle(self) -> None:
-        """Wake who waits for it, when nothing but delayed keys is left; each knows how late is too late."""
+    def _wake_if_idle(self) -> None:
+        """Wake the callers of :meth:`wait_idle` when nothing but delayed keys is left; each checks its own bound."""
         if self._idle is not None and not (self._depth or self._processing):
             self._idle.set()
             self._idle = None
@@ -236,12 +277,29 @@ class WorkQueue(Generic[K]):
             self.done(key)
 
     def shut_down(self) -> None:
-        """Refuse new keys, drop delayed ones and wake every waiting worker."""
+        """Refuse new keys, drop delayed ones and wake every waiting worker; keys that settle become ready at once."""
+        settling = [(key, each.priority) for key, each in self._delayed.items() if each.latest < math.inf]
+        for key, priority in settling:
+            self._make_ready(key, priority)
         self._shut_down = True
-        self._due.clear()
+        self._delayed.clear()
         self._timers.clear()
         self._wake()
-        self._tell_if_idle()
+        self._wake_if_idle()
+
+    def _make_ready(self, key: K, priority: int) -> None:
+        delayed = self._delayed.pop(key, None)
+        if delayed is not None:
+            priority = max(priority, delayed.priority)
+        waiting = self._dirty.get(key)
+        if waiting is None:
+            waiting = self._dirty[key] = _Waiting(priority, anyio.current_time())
+            if key not in self._processing:
+                self._push(key, waiting)
+        elif priority > waiting.priority:
+            waiting.priority = priority
+            if waiting.serial:
+                self._rank(key, waiting)
 
     def _take(self, now: float) -> K:
         while True:
@@ -251,7 +309,8 @@ class WorkQueue(Generic[K]):
                 break  # else the key was raised: a fresher entry stands elsewhere in the heap
         del self._dirty[key]
         self._depth -= 1
-        taken = self._processing[key] = Taken(now, now - waiting.since, waiting.priority)
+        causes = tuple(self._causes.pop(key, ()))
+        taken = self._processing[key] = Taken(now, now - waiting.since, waiting.priority, causes)
         self._observer.taken(self._depth, taken.waited_s)
         return key
 
@@ -265,33 +324,57 @@ class WorkQueue(Generic[K]):
         waiting.serial = self._next_serial()
         heappush(self._ready, (-waiting.priority, waiting.serial, key))
 
-    def _delay(self, key: K, due: float, priority: int) -> None:
-        earlier, highest, serial = self._due.get(key, (math.inf, priority, 0))
-        if due < earlier:
-            serial = self._next_serial()
-            heappush(self._timers, (due, serial, key))
-        self._due[key] = (min(due, earlier), max(priority, highest), serial)
-        if due < earlier:
-            if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS:
+    def _delay(self, key: K, after_s: float, settle: Debounce | None, priority: int) -> None:
+        now = anyio.current_time()
+        delayed = self._delayed.get(key)
+        if delayed is None:
+            delayed = self._delayed[key] = _Delayed(priority)
+        delayed.priority = max(priority, delayed.priority)
+        if settle is None:
+            delayed.at = min(delayed.at, now + after_s)
+        else:
+            delayed.quiet_at = now + settle.quiet_s
+            delayed.latest = min(delayed.latest, now + settle.at_most_s)
+        if delayed.due < delayed.timer:
+            self._schedule(key, delayed)
+            if len(self._timers) > 2 * len(self._delayed) + _STALE_TIMERS:
                 self._drop_stale_timers()
             self._wake()
 
+    def _schedule(self, key: K, delayed: _Delayed) -> None:
+        delayed.timer, delayed.serial = delayed.due, self._next_serial()
+        heappush(self._timers, (delayed.timer, delayed.serial, key))
+
+    def _is_valid(self, serial: int, key: K) -> bool:
+        """Tell whether a timer still counts: an earlier one, or an add without a delay, may have replaced it."""
+        delayed = self._delayed.get(key)
+        return delayed is not None and delayed.serial == serial
+
     def _drop_stale_timers(self) -> None:
-        """Let go of the keys of timers that were overtaken; a timer may lie minutes ahead."""
-        self._timers = [timer for timer in self._timers if self._due.get(timer[2], _NEVER)[2] == timer[1]]
+        """Drop timers that were replaced; they may lie minutes ahead."""
+        self._timers = [timer for timer in self._timers if self._is_valid(timer[1], timer[2])]
         heapify(self._timers)
 
     def _promote(self, now: float) -> float:
-        """Make every key due by ``now`` ready; return when the next one is due."""
+        """Make every key due by ``now`` ready; return when the next timer goes off."""
         while self._timers:
             due, serial, key = self._timers[0]
             if due > now:
                 return due
             heappop(self._timers)
-            _, priority, valid = self._due.get(key, _NEVER)
-            if serial == valid:  # else an earlier timer or a plain add has done this one's work
-                self.add(key, priority=priority)
+            if not self._is_valid(serial, key):
+                continue
+            delayed = self._delayed[key]
+            if delayed.due > now:  # more changes came since the timer was set
+                self._schedule(key, delayed)
+            else:
+                self._make_ready(key, delayed.priority)
         return math.inf
+
+    def _remember(self, key: K, cause: object) -> None:
+        causes = self._causes.setdefault(key, [])
+        if len(causes) < CAUSES_LIMIT and cause not in causes:
+            causes.append(cause)
 
     def _next_serial(self) -> int:
         self._serial += 1  # keys need not be orderable

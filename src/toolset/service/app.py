@@ -22,16 +22,17 @@ from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.loader import Source
-from toolset.config.options import check, doubts, elector_options, identity, lease_key, named, target_key, transport
+from toolset.config.options import check, elector_options, identity, lease_key, named, target_key, transport
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.model import Lease
+from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
 from toolset.runtime.store import Delta
 from toolset.service.informers import Informers
 from toolset.service.permission_monitor import PermissionMonitor
-from toolset.service.reloader import Reloader
+from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics
@@ -46,7 +47,7 @@ class App:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Current[Settings],
         kube: KubeTransport,
         metrics: Metrics,
         tracing: Tracing,
@@ -58,10 +59,11 @@ class App:
         self._metrics = metrics
         self._tracing = tracing
         self._permission_monitor = permission_monitor
-        self._informers = Informers(settings, kube, self._metrics)
+        self._informers = Informers(settings.value, kube, self._metrics)
+        self._target = target_key(settings.value)
         self._recorder = KubeEvents(
             kube,
-            target_key(settings),
+            self._target,
             FIELD_MANAGER,
             socket.gethostname(),
             partial(datetime.now, timezone.utc),
@@ -70,15 +72,12 @@ class App:
         )
         stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
         self._supervisor = Supervisor(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
-        self._elector = self._make_elector() if settings.election.enabled else None
-        self._stopping = False
-        self._leading = anyio.CancelScope()
-        self._led = anyio.Event()
+        self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
+        self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._informers.out_of_contact]
         self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
 
-    def _make_elector(self) -> Elector:
-        settings = self._settings
+    def _make_elector(self, settings: Settings) -> Elector:
         key = lease_key(settings)
         elector = Elector(
             KubeLeases(self._kube, key),
@@ -94,23 +93,14 @@ class App:
         self._informers.add(lease(key), "leases", observe)
         return elector
 
-    def tell(self, kind: Literal["Normal", "Warning"], reason: str, note: str) -> None:
-        """Tell people of a reload by a Kubernetes Event; a standby leaves that to the leader."""
+    def record_reload(self, kind: Literal["Normal", "Warning"], reason: str, note: str) -> None:
+        """Record a Kubernetes Event about a reload; a standby leaves that to the leader."""
         if self._supervisor.is_working:
             self._recorder.record(kind, reason, note, action="Reload")
 
-    def adopt(self, settings: Settings) -> None:
-        """Put ``settings`` in force; those that need a restart must be as they were."""
-        before, self._settings = self._settings, settings
-        if settings.log != before.log:
-            set_up_logs(settings.log.level, settings.log.format)
-        _log_doubts(settings)
-        self._permission_monitor.adopt(settings)
-        self._supervisor.adopt(settings)
-
     async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
-        server = self._settings.server
+        server = self._settings.value.server
         async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
@@ -120,10 +110,10 @@ class App:
                     group.start_soon(self._informers.run, name="informers")
                     group.start_soon(self._recorder.run, name="events")
                     group.start_soon(
-                        self._permission_monitor.run, self._kube, self._informers.wait_synced, name="preflight"
+                        self._permission_monitor.run, self._kube, self._informers.wait_synced, name="permissions"
                     )
                     group.start_soon(reloader.run, name="reloader")
-                    group.start_soon(self._lead, name="lead")
+                    group.start_soon(self._work, name="work")
                     await received()
                     in_time = await _finishes(self._stop, received)
                     group.cancel_scope.cancel()
@@ -133,50 +123,52 @@ class App:
         _log.info("stopped")
 
     async def _stop(self) -> None:
-        """Stop in order, within the time that there is."""
-        shutdown = self._settings.shutdown
-        self._stopping = True
-        if not self._supervisor.is_working:  # a standby must not take over what it would have to give back at once
-            self._leading.cancel()
+        """Stop in order, within the time that there is: not ready, endpoints, work, Lease, Events."""
+        shutdown = self._settings.value.shutdown
+        self._stopping.set()
         _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
         with anyio.move_on_after(shutdown.timeout) as deadline:
-            await anyio.sleep(shutdown.delay)
-            await self._drain()
+            async with anyio.create_task_group() as group:
+                if self._elector is not None:
+                    group.start_soon(self._elector.stand_down)
+                await anyio.sleep(shutdown.delay)
+                await self._supervisor.drain()
             await self._recorder.flush(FLUSH_EVENTS_S)
         if deadline.cancelled_caught:
             _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
 
-    async def _lead(self) -> None:
+    async def _work(self) -> None:
         """Work whenever this replica leads: always when there is no election."""
-        with self._leading:
-            await self._informers.wait_synced()
-            if self._elector is None:
-                await self._supervisor.serve(None)
-            else:
-                await self._elector.run(self._serve)
-        self._led.set()
+        if not await self._before_stop(self._informers.wait_synced):
+            return
+        if self._elector is None:
+            await self._supervisor.serve(None)
+        else:
+            await self._elector.run(self._lead)
 
-    async def _serve(self, leadership: Leadership) -> None:
-        try:
-            if leadership.stood_by:  # what its watches have missed may be published: its write must not undo it
-                await self._informers.refresh()
+    async def _lead(self, leadership: Leadership) -> None:
+        """Work under ``leadership``, with stores that hold what was written before it began.
+
+        A watch may have been silent while this replica stood by. What it missed may be published, and must not be
+        undone.
+        """
+        if not leadership.stood_by or await self._before_stop(self._informers.refresh):
             await self._supervisor.serve(leadership)
-        finally:
-            if self._stopping:  # also when the Lease was lost: who stops does not stand by for it
-                self._leading.cancel()
 
-    async def _drain(self) -> None:
-        """Finish what is in work, publish it, give the Lease back, and take no more."""
-        if not self._supervisor.drain():
-            self._leading.cancel()
-        await self._led.wait()
+    async def _before_stop(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do ``work``; tell whether it was done before the service began to stop, which cancels it."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_after, self._stopping, group.cancel_scope)
+            await work()
+            group.cancel_scope.cancel()
+        return not self._stopping.is_set()
 
     def _target_uid(self) -> str:
-        current = self._informers.config_maps.get(target_key(self._settings))
+        current = self._informers.config_maps.get(self._target)
         return current.uid if current is not None else ""
 
     def _not_stopping(self) -> str:
-        return "stopping" if self._stopping else ""
+        return "stopping" if self._stopping.is_set() else ""
 
     def _unsynced(self) -> str:
         problem = self._informers.unsynced()
@@ -188,9 +180,9 @@ class App:
         return self._informers.stuck()
 
 
-def _log_doubts(settings: Settings) -> None:
-    for doubt in doubts(settings):
-        _log.warning("setting in doubt", extra={"problem": doubt})
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 async def serve(source: Source) -> None:
@@ -204,18 +196,17 @@ async def serve(source: Source) -> None:
     """
     environment = dict(os.environ)
     text = source.read()
-    settings = named(source.parse(text), environment)
-    set_up_logs(settings.log.level, settings.log.format)
-    check(settings)
-    _log_doubts(settings)
+    settings = Current(named(source.parse(text), environment))
+    set_up_logs(settings.value.log.level, settings.value.log.format)
+    check(settings.value)
+    log_doubts(settings.value)
     tracing = set_up_traces(environment, __version__, socket.gethostname())
     metrics = Metrics(__version__)
-    permission_monitor = PermissionMonitor(settings, metrics)
-    async with transport(settings, environment, ClientMetrics(metrics, permission_monitor.refused).answered) as kube:
+    monitor = PermissionMonitor(settings, metrics)
+    async with transport(settings.value, environment, ClientMetrics(metrics, monitor.refused).answered) as kube:
         await kube.check_credentials()
-        app = App(settings, kube, metrics, tracing, permission_monitor)
-        reloader = Reloader(source, text, settings, metrics, adopt=app.adopt, tell=app.tell)
-        await app.run(reloader)
+        app = App(settings, kube, metrics, tracing, monitor)
+        await app.run(Reloader(source, text, settings, metrics, record=app.record_reload))
 
 
 @asynccontextmanager

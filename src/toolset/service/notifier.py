@@ -1,18 +1,16 @@
 """Tell the readers that the settings name whenever the ConfigMap has changed, once its new state has reached them."""
 
-import anyio
-
 from toolset.adapters.consumer import HttpConsumer
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.rollout import DeploymentConsumer
 from toolset.config.options import target_key
 from toolset.config.settings import Settings
 from toolset.model import ConfigMap, Key
+from toolset.reconciler import spans
 from toolset.reconciler.notify import Consumer, NotifyReconciler
 from toolset.runtime.controller import Controller
-from toolset.runtime.debounce import DebounceOptions, Debouncer
 from toolset.runtime.store import Store
-from toolset.runtime.workqueue import WorkQueue
+from toolset.runtime.workqueue import Debounce, WorkQueue
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 
@@ -44,24 +42,21 @@ class Notifier:
             consumers.append(DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash"))
         self._target = target_key(settings)
         self._has_readers = bool(consumers)
-        queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
-        self._debounce = Debouncer(queue.add, DebounceOptions(notify.delay, 4 * notify.delay))
+        self._settle = Debounce(notify.delay, 4 * notify.delay)
+        self._queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._controller = Controller(
-            queue,
+            self._queue,
             NotifyReconciler(config_maps, consumers, prefix),
             ControllerMetrics(telemetry.metrics, "notify"),
-            scope=telemetry.traces.scope("notify", queue),
+            scope=telemetry.traces.scope("notify", self._queue),
         )
-        self._tell = telemetry.traces.asking("notify", self._debounce.poke)
 
-    def poke(self) -> None:
-        """Say that the ConfigMap may have changed."""
+    def config_map_changed(self) -> None:
+        """Notify the readers once changes have settled."""
         if self._has_readers:
-            self._tell(self._target)
+            self._queue.add(self._target, settle=self._settle, cause=spans.changed())
 
     async def run(self) -> None:
-        """Tell readers until cancelled; may be called again."""
-        self.poke()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._debounce.run)
-            group.start_soon(self._controller.run)
+        """Notify readers until cancelled; may be called again."""
+        self.config_map_changed()
+        await self._controller.run()

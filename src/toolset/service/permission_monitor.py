@@ -11,6 +11,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings
 from toolset.errors import ToolsetError
+from toolset.runtime.current import Current
 from toolset.service.permissions import Permission, needed
 
 FIRST_AFTER_S: Final = 3.0
@@ -28,7 +29,7 @@ _log: Final = logging.getLogger("toolset")
 class PermissionMonitor:
     """Asks the API server what the service may do: once, then for what is missing, and when something was refused."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Current[Settings], metrics: Metrics) -> None:
         self._settings = settings
         self._count = metrics.permissions_missing
         self._news = anyio.Event()
@@ -39,11 +40,6 @@ class PermissionMonitor:
         """Take note of a request that was refused, unless what is missing already, or asked for now, may be why."""
         if not (self._missing or self._is_asking):
             self._news.set()
-
-    def adopt(self, settings: Settings) -> None:
-        """Ask for what ``settings`` need from now on."""
-        self._settings = settings
-        self._news.set()
 
     def unreadable(self) -> str:
         """Return what must be granted before the service can begin; empty when nothing must."""
@@ -57,12 +53,23 @@ class PermissionMonitor:
             synced: Returns once what the service reads has been listed.
         """
         async with anyio.create_task_group() as group:
-            group.start_soon(self._give_up_waiting, synced)
-            await self._news.wait()
-            group.cancel_scope.cancel()
+            group.start_soon(self._follow_settings)
+            async with anyio.create_task_group() as first:
+                first.start_soon(self._give_up_waiting, synced)
+                await self._news.wait()
+                first.cancel_scope.cancel()
+            await self._monitor(kube)
+
+    async def _follow_settings(self) -> None:
+        """Review what other settings require as soon as they are in force."""
+        while True:
+            await self._settings.changed()
+            self._news.set()
+
+    async def _monitor(self, kube: KubeTransport) -> None:
         while True:
             self._news = anyio.Event()
-            wanted = needed(self._settings)
+            wanted = needed(self._settings.value)
             self._missing = [each for each in self._missing if each in wanted]
             answered = await self._review(kube, wanted)
             delay_s, longest_s = AGAIN_AFTER_S

@@ -8,17 +8,19 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import Source
-from toolset.config.options import check, named
+from toolset.config.options import check, doubts, named
 from toolset.config.settings import Settings, reloads
 from toolset.errors import SettingsError
+from toolset.runtime.current import Current
 
 LOOK_S: Final = 2.0
 """Between two looks at the file, seconds. A content counts when two looks in a row find it, so that half of a file that
 is being written does not; a look costs a tenth of a millisecond, and works on every file system."""
 
-Tell = Callable[[Literal["Normal", "Warning"], str, str], None]
+Record = Callable[[Literal["Normal", "Warning"], str, str], None]
 
 _log: Final = logging.getLogger("toolset")
 
@@ -34,28 +36,25 @@ class Reloader:
         self,
         source: Source,
         text: str,
-        settings: Settings,
+        settings: Current[Settings],
         metrics: Metrics,
         *,
-        adopt: Callable[[Settings], None],
-        tell: Tell,
+        record: Record,
     ) -> None:
         """Make it.
 
         Args:
             source: Where the settings come from.
             text: The content of the file as it was read first.
-            settings: What is in force.
+            settings: Those in force.
             metrics: The series.
-            adopt: Called with settings that are in force from now on.
-            tell: Tells people, by a Kubernetes Event: its kind, its reason, and a sentence.
+            record: Records a Kubernetes Event: its type, its reason, and a note.
         """
         self._source = source
         self._found = self._seen = _Content(text)
         self._settings = settings
         self._metrics = metrics
-        self._adopt = adopt
-        self._tell = tell
+        self._record = record
         metrics.settings_valid.set(1)
         metrics.settings_loaded_at.set_to_current_time()
 
@@ -100,10 +99,11 @@ class Reloader:
         self._metrics.settings_valid.set(0)
         _log.error("settings not valid; those in force stay", extra={"error": problem[:512]})
         note = f"the settings file is not valid, and the settings in force stay: {problem}"
-        self._tell("Warning", "SettingsInvalid", note)
+        self._record("Warning", "SettingsInvalid", note)
 
     def _put_in_force(self, wanted: Settings) -> None:
-        merged, changed, waiting = merge(self._settings, wanted)
+        before = self._settings.value
+        merged, changed, waiting = merge(before, wanted)
         self._metrics.settings_reloads.labels("success").inc()
         self._metrics.settings_valid.set(1)
         self._metrics.settings_loaded_at.set_to_current_time()
@@ -114,10 +114,18 @@ class Reloader:
         parts = [f"{', '.join(changed) or 'nothing'} changed"]
         if waiting:
             parts.append(f"{', '.join(waiting)} will change with a restart")
-        self._tell("Normal", "SettingsReloaded", "; ".join(parts))
+        self._record("Normal", "SettingsReloaded", "; ".join(parts))
+        if merged.log != before.log:
+            set_up_logs(merged.log.level, merged.log.format)
         if changed:
-            self._settings = merged
-            self._adopt(merged)
+            log_doubts(merged)
+            self._settings.set(merged)
+
+
+def log_doubts(settings: Settings) -> None:
+    """Warn of settings that are valid but more likely a mistake."""
+    for doubt in doubts(settings):
+        _log.warning("setting in doubt", extra={"problem": doubt})
 
 
 class _Content(msgspec.Struct, frozen=True):

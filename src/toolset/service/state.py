@@ -1,9 +1,13 @@
-"""What a term of work is given to know."""
+"""What a pipeline is given to know: the stores, and where the one before it ended."""
 
 import msgspec
 
-from toolset.core.overrides.baseline import Published
+from toolset.config.options import target_key, target_options
+from toolset.config.settings import Settings
+from toolset.core.overrides.baseline import Published, read_back
 from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing.plan import owned_keys
+from toolset.core.publishing.publication import in_force, resume
 from toolset.model import ConfigMap, Namespace, Service
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
@@ -24,12 +28,22 @@ class Stores(msgspec.Struct, frozen=True):
 
 
 class Handover(msgspec.Struct, frozen=True):
-    """What a term hands to the next one under the same leadership.
+    """Where a pipeline starts.
 
     Attributes:
-        overrides: Those in force.
-        published: The tools that are published; ``None`` before the first write has succeeded.
+        overrides: The overrides in force.
+        published: The tools that are published.
     """
 
-    overrides: Overrides | None
-    published: Published | None
+    overrides: Overrides
+    published: Published
+
+
+def read_handover(settings: Settings, stores: Stores) -> Handover:
+    """Return where the first pipeline of a leadership starts: with what the stored ConfigMap holds."""
+    options = target_options(settings)
+    current = stores.config_maps.get(target_key(settings))
+    return Handover(
+        resume(current.annotations if current else {}, options.prefix, options.output),
+        read_back(current, owned_keys(current, options.prefix), in_force(current, options.prefix, options.output)),
+    )

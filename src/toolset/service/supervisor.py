@@ -1,4 +1,4 @@
-"""One term of work after the other: a new one with each leadership, and with each change of the settings."""
+"""One pipeline run after the other: a new one for each leadership, and for each change of the settings."""
 
 import logging
 from typing import Final
@@ -15,26 +15,27 @@ from toolset.config.options import prober
 from toolset.config.settings import LogSettings, Settings, ShutdownSettings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.reconciler.ports import EventRecorder
+from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
 from toolset.service.notifier import Notifier
 from toolset.service.pipeline import Pipeline
-from toolset.service.state import Handover, Stores
+from toolset.service.state import Handover, Stores, read_handover
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.reconcile_log import ReconcileLog
 from toolset.telemetry.tracing import NoTraces, ReconcileTraces
 
 DRAIN_S: Final = 10.0
-"""How long a term may take to end in order when the settings change, seconds: a probe, and a last write."""
+"""How long a pipeline may take to drain when the settings change, seconds: a probe, and a last write."""
 
 _log: Final = logging.getLogger("toolset")
 
 
 class Supervisor:
-    """Works for as long as this replica may, under the settings that are in force."""
+    """Runs a pipeline for as long as this replica may write, under the settings that are in force."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Current[Settings],
         kube: KubeTransport,
         stores: Stores,
         identity: str,
@@ -42,16 +43,16 @@ class Supervisor:
         recorder: EventRecorder,
         tracing: Tracing,
     ) -> None:
-        """Make it; nothing works yet.
+        """Make it; nothing runs yet.
 
         Args:
-            settings: What is in force now.
+            settings: Those in force; followed while it runs.
             kube: The session with the API server.
-            stores: What is known of the cluster; Services and ConfigMap are synced before anything works.
+            stores: What is known of the cluster; Services and ConfigMap are synced before anything runs.
             identity: Of this process.
             metrics: The series.
-            recorder: What tells people.
-            tracing: Whether passes are traced.
+            recorder: Kubernetes Events.
+            tracing: Whether reconciles are traced.
         """
         self._settings = settings
         self._kube = kube
@@ -61,58 +62,62 @@ class Supervisor:
         self._recorder = recorder
         self._tracing = tracing
         self._pipeline: Pipeline | None = None
-        self._scope = anyio.CancelScope()
+        self._serving: anyio.Event | None = None  # set when it has ended
         self._stopping = False
 
     @property
     def is_working(self) -> bool:
-        """Whether a term is under way."""
+        """Whether a pipeline runs."""
         return self._pipeline is not None
 
-    def adopt(self, settings: Settings) -> None:
-        """Work under ``settings`` from now on: a term that is under way ends in order, and another one begins."""
-        before, self._settings = self._settings, settings
-        if self._pipeline is not None and _work(before) != _work(settings):
-            self._pipeline.drain(give_up_probes=True)
-            self._scope.deadline = anyio.current_time() + DRAIN_S
-
-    def drain(self) -> bool:
-        """Finish what is in work, publish it, and take no more; return whether anything was in work."""
+    async def drain(self) -> None:
+        """Finish what is in work, publish it, take no more, and return once that is done."""
         self._stopping = True
-        if self._pipeline is None:
-            return False
-        self._pipeline.drain()
-        return True
+        if self._pipeline is not None:
+            self._pipeline.drain()
+        if self._serving is not None:
+            await self._serving.wait()
 
     async def serve(self, leadership: Leadership | None) -> None:
-        """Work until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
+        """Run pipelines until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
+        serving = self._serving = anyio.Event()
         telemetry = self._telemetry(leadership)
         notifier: Notifier | None = None
-        former: Handover | None = None
+        start = read_handover(self._settings.value, self._stores)
         try:
             while not self._stopping:
-                settings = self._settings
+                settings = self._settings.value
                 if not settings.health.enabled:
                     _log.warning("health checks are off: every candidate counts as healthy")
                 if notifier is None or notifier.settings != settings.notify:
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
-                async with prober(settings) as health_prober:
-                    applier = self._applier(leadership)
-                    pipeline = Pipeline(settings, self._stores, applier, health_prober, notifier, telemetry, former)
-                    await self._run(pipeline)
-                    former = pipeline.handover()
+                applier = self._applier(leadership)
+                pipeline = Pipeline(settings, self._stores, applier, prober(settings), notifier, telemetry, start)
+                start = await self._run(pipeline, settings)
         finally:
             telemetry.log.close()
+            serving.set()
 
-    async def _run(self, pipeline: Pipeline) -> None:
+    async def _run(self, pipeline: Pipeline, settings: Settings) -> Handover:
+        """Run ``pipeline`` until it is drained, at the latest after other settings are in force."""
         self._pipeline = pipeline
         try:
-            with anyio.CancelScope() as self._scope:
-                await pipeline.run()
-            if self._scope.cancelled_caught:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._drain_on_change, pipeline, settings, scope)
+                    await pipeline.run()
+                    group.cancel_scope.cancel()
+            if scope.cancelled_caught:
                 _log.warning("work under the former settings did not end in time", extra={"after_s": DRAIN_S})
         finally:
             self._pipeline = None
+        return pipeline.handover()
+
+    async def _drain_on_change(self, pipeline: Pipeline, settings: Settings, scope: anyio.CancelScope) -> None:
+        while _work(self._settings.value) == _work(settings):
+            await self._settings.changed()
+        pipeline.drain(give_up_probes=True)
+        scope.deadline = anyio.current_time() + DRAIN_S
 
     def _applier(self, leadership: Leadership | None) -> KubeApplier:
         writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {_epoch(leadership)})"
@@ -129,5 +134,5 @@ def _epoch(leadership: Leadership | None) -> int:
 
 
 def _work(settings: Settings) -> Settings:
-    """Return ``settings`` without what no term reads."""
+    """Return ``settings`` without what no pipeline reads."""
     return msgspec.structs.replace(settings, log=LogSettings(), shutdown=ShutdownSettings())

@@ -64,8 +64,8 @@ class ReconcileLog:
         """Note when a Service changed, until it is looked at."""
         self._changed_at.setdefault(key, anyio.current_time())
 
-    def looked_at(self, key: Key) -> None:
-        """Note that a Service was looked at."""
+    def service_reconciled(self, key: Key) -> None:
+        """Note that a Service was reconciled."""
         self._changed_at.pop(key, None)
 
     def age_s(self, key: Key) -> float | None:

@@ -20,6 +20,7 @@ from toolset.config.loader import load
 from toolset.config.settings import Settings
 from toolset.errors import UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.runtime.current import Current
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.service import pipeline
@@ -84,7 +85,8 @@ class World:
     async def leading(self, text: str) -> AsyncGenerator[Supervisor]:
         """Work as a process that knows of no other."""
         kube, stores = self._work
-        supervisor = Supervisor(self.settings(text), kube, stores, "me", self.metrics, self.events, Tracing())
+        self.current = Current(self.settings(text))
+        supervisor = Supervisor(self.current, kube, stores, "me", self.metrics, self.events, Tracing())
         async with running(lambda: supervisor.serve(None)):
             yield supervisor
 
@@ -122,17 +124,16 @@ async def settled(world: World, *names: str) -> None:
     world.see()
 
 
-async def looked_again(world: World, supervisor: Supervisor, text: str) -> None:
+async def looked_again(world: World, text: str) -> None:
     """Put other settings in force, and return once each backend was asked again."""
     before = dict(world.backends.requests)
-    supervisor.adopt(world.settings(text))
+    world.current.set(world.settings(text))
     await until(lambda: all(count > before.get(key, 0) for key, count in world.backends.requests.items()))
 
 
 async def ended(supervisor: Supervisor) -> None:
     """Return once all that is in work is done and published."""
-    supervisor.drain()
-    await until(lambda: not supervisor.is_working)
+    await supervisor.drain()
 
 
 async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> None:
@@ -140,7 +141,7 @@ async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> Non
     world = World("output: {variables: [TOKEN]}", f"suppress: [monitoring/secret]\n{headers}\n")
     async with world.working() as supervisor:
         await settled(world, "public")
-        await looked_again(world, supervisor, "output: {variables: []}")
+        await looked_again(world, "output: {variables: []}")
         await ended(supervisor)
         assert ("OverridesInvalid", None) in world.events.told()
         assert world.published() == {"public"}
@@ -152,7 +153,7 @@ async def test_overrides_stay_in_force_when_what_is_unsafe_is_no_longer_allowed(
     async with world.working() as supervisor:
         await settled(world, "public")
         assert "file://" in world.documents()
-        await looked_again(world, supervisor, "output: {allow_unsafe_overrides: false}")
+        await looked_again(world, "output: {allow_unsafe_overrides: false}")
         await ended(supervisor)
         assert ("OverridesInvalid", None) in world.events.told()
         assert "file://" not in world.documents()
@@ -167,8 +168,8 @@ async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_whi
         world.cluster.patch(*TARGET, {"data": {"overrides.yaml": f"{large}oops: ["}})
         world.see()
         await until(lambda: ("OverridesInvalid", None) in world.events.told())
-        await looked_again(world, supervisor, "health: {interval: 1h}")
-        await looked_again(world, supervisor, "health: {interval: 2h}")
+        await looked_again(world, "health: {interval: 1h}")
+        await looked_again(world, "health: {interval: 2h}")
         await ended(supervisor)
         assert world.published() == {"public"}
 
@@ -221,10 +222,10 @@ async def test_settings_that_are_taken_back_before_anything_could_be_written_tak
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
         with refused_writes() as tried:
-            supervisor.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+            world.current.set(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
             await until(lambda: len(tried) > 0)
             world.backends.fail(host(PUBLIC))
-            await looked_again(world, supervisor, "health: {interval: 1h}")
+            await looked_again(world, "health: {interval: 1h}")
         await ended(supervisor)
         assert world.published() == {"public", "secret"}
 
@@ -242,7 +243,7 @@ async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
             tried = away.enter_context(refused_writes())
             async with world.leading("health: {interval: 1h}") as supervisor:
                 await until(lambda: len(tried) > 0)
-                await looked_again(world, supervisor, "health: {interval: 2h}")
+                await looked_again(world, "health: {interval: 2h}")
                 away.close()
                 await until(lambda: "spoiled" not in world.documents())
                 await ended(supervisor)
@@ -267,7 +268,7 @@ async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_i
         async with world.working() as supervisor:
             await settled(world, "public", "secret")
             await until(lambda: "/wrong" in told)
-            supervisor.adopt(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
+            world.current.set(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
             await until(lambda: "/right" in told)
     finally:
         await runner.cleanup()
@@ -278,7 +279,7 @@ async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
         told = len(world.events.recorded)
-        supervisor.adopt(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
+        world.current.set(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
         await until(lambda: world.published() == set())
         assert sorted(world.events.told()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
 
@@ -289,7 +290,7 @@ async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_af
         await settled(world, "public", "secret")
         told = len(world.events.recorded)
         world.backends.fail(host(PUBLIC))
-        await looked_again(world, supervisor, "health: {interval: 1h}")
+        await looked_again(world, "health: {interval: 1h}")
         await ended(supervisor)
         assert world.published() == {"public", "secret"}
         assert world.events.recorded[told:] == []
@@ -307,7 +308,7 @@ async def test_what_is_published_is_counted_all_the_time_while_settings_change()
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
         async with running(count):
-            await looked_again(world, supervisor, "health: {interval: 1h}")
+            await looked_again(world, "health: {interval: 1h}")
         assert counts == {2.0}
 
 
@@ -315,7 +316,7 @@ async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
     world = World()
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
-        supervisor.adopt(world.settings("health: {interval: 1h}"))
+        world.current.set(world.settings("health: {interval: 1h}"))
         world.services.delete(grafana(SECRET))
         await until(lambda: world.published() == {"public"})
         await until(lambda: world.events.told()[-1] == ("Deleted", SECRET))
@@ -326,9 +327,9 @@ async def test_a_backend_that_hangs_holds_up_no_reload() -> None:
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
         world.backends.hang(host(SECRET))
-        await looked_again(world, supervisor, "health: {interval: 1s, timeout: 1h}")
+        await looked_again(world, "health: {interval: 1s, timeout: 1h}")
         with anyio.fail_after(2):
-            supervisor.adopt(
+            world.current.set(
                 world.settings("health: {timeout: 1h}\ndiscovery: {detectors: []}\noutput: {max_per_type: 1}")
             )
             await settled(world, "public")
@@ -342,7 +343,7 @@ async def test_tools_whose_urls_other_settings_change_move_in_one_write(caplog: 
     async with world.working() as supervisor:
         await settled(world, "public", "secret")
         caplog.clear()
-        supervisor.adopt(world.settings("discovery: {cluster_domain: corp}"))
+        world.current.set(world.settings("discovery: {cluster_domain: corp}"))
         await until(lambda: "svc.corp:" in world.documents())
         await until(lambda: "config map written" in caplog.messages)
         written = [record for record in caplog.records if record.getMessage() == "config map written"]
@@ -360,6 +361,5 @@ async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first
         before = world.backends.requests[host(SECRET)]
         async with world.leading("health: {timeout: 1h}") as supervisor:
             await until(lambda: world.backends.requests[host(SECRET)] > before)
-            await looked_again(world, supervisor, "health: {timeout: 2h}")
+            await looked_again(world, "health: {timeout: 2h}")
             assert world.published() == {"public", "secret"}
-            supervisor.drain()

@@ -46,7 +46,7 @@ async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> N
         async with running(notifier.run):
             await anyio.wait_all_tasks_blocked()
             publish("new")
-            notifier.poke()
+            notifier.config_map_changed()
             with anyio.fail_after(5):
                 while len(server.asked) < 2:  # noqa: ASYNC110 - a real server tells nobody whom it heard
                     await anyio.sleep(0.01)
@@ -60,7 +60,7 @@ async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
     store: Store[ConfigMap] = Store(unexpected)
     kube = KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test")
     notifier = Notifier(load("", {}, {}), kube, store, TELEMETRY)
-    notifier.poke()
+    notifier.config_map_changed()
     async with running(notifier.run):
         await anyio.wait_all_tasks_blocked()
 
@@ -76,7 +76,7 @@ async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_
             await anyio.wait_all_tasks_blocked()
             wanted = desired({"kubernetes-toolset.yaml": "new"}, 0, "kubernaut.io")
             store.replace([maps.apply(TARGET, manifest(TARGET, wanted, None))], "1")
-            notifier.poke()
+            notifier.config_map_changed()
         assert server.asked == []
         async with running(notifier.run):
             with anyio.fail_after(5):

@@ -13,6 +13,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
 from toolset.config.settings import Settings
+from toolset.runtime.current import Current
 from toolset.service import permission_monitor
 from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.permissions import needed
@@ -91,7 +92,7 @@ async def test_what_is_missing_is_named_once_and_what_is_granted_later_is_notice
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server, metrics = Authorizer(("list", "services"), ("patch", "events")), Metrics("1")
-    check = PermissionMonitor(Settings(), metrics)
+    check = PermissionMonitor(Current(Settings()), metrics)
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked >= len(needed(Settings())) + 20)
         assert lines(caplog) == ["permission missing", "permission missing"]
@@ -116,7 +117,7 @@ async def test_where_nothing_is_missing_it_asks_once_and_again_when_a_request_wa
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server, once = Authorizer(), len(needed(Settings()))
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    check = PermissionMonitor(Current(Settings()), Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == once)
         await anyio.sleep(0.1)
@@ -128,17 +129,18 @@ async def test_where_nothing_is_missing_it_asks_once_and_again_when_a_request_wa
 
 async def test_other_settings_need_other_permissions(caplog: pytest.LogCaptureFixture) -> None:
     server = Authorizer(("patch", "deployments"))
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    settings = Current(Settings())
+    check = PermissionMonitor(settings, Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == len(needed(Settings())))
-        check.adopt(load("notify: {deployment: holmes/holmes}", {}, {}))
+        settings.set(load("notify: {deployment: holmes/holmes}", {}, {}))
         await until(lambda: lines(caplog) == ["permission missing"])
 
 
 async def test_an_api_server_that_cannot_be_asked_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     server = Authorizer(("list", "services"))
     server.code = 503
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    check = PermissionMonitor(Current(Settings()), Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked > 3)
         assert (lines(caplog), check.unreadable()) == ([], "")
@@ -148,7 +150,7 @@ async def test_an_api_server_that_cannot_be_asked_says_nothing(caplog: pytest.Lo
 
 async def test_a_question_that_is_refused_is_no_reason_to_ask_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permission_monitor, "AGAIN_AFTER_S", (60.0, 60.0))
-    server, check = Authorizer(), PermissionMonitor(Settings(), Metrics("1"))
+    server, check = Authorizer(), PermissionMonitor(Current(Settings()), Metrics("1"))
     server.code, server.on_refusal = 403, check.refused
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == 1)
@@ -160,7 +162,7 @@ async def test_while_nothing_is_listed_it_asks_only_once_something_was_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = Authorizer(("list", "services"))
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    check = PermissionMonitor(Current(Settings()), Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, anyio.sleep_forever)):
         await anyio.sleep(0.1)
         assert server.asked == 0
@@ -171,7 +173,7 @@ async def test_while_nothing_is_listed_it_asks_only_once_something_was_refused(
 async def test_a_no_that_is_said_once_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
     server, once = Authorizer(), len(needed(Settings()))
     server.late = 1
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    check = PermissionMonitor(Current(Settings()), Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked == 2 * once)
         assert lines(caplog) == []
@@ -179,7 +181,7 @@ async def test_a_no_that_is_said_once_is_not_believed(caplog: pytest.LogCaptureF
 
 async def test_what_is_missing_is_reason_enough_for_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
     server = Authorizer(("list", "services"))
-    check = PermissionMonitor(Settings(), Metrics("1"))
+    check = PermissionMonitor(Current(Settings()), Metrics("1"))
     async with server.serve() as kube, running(lambda: check.run(kube, synced)):
         await until(lambda: server.asked > len(needed(Settings())) + 2)
         before = server.asked

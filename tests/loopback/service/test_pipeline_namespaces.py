@@ -16,6 +16,7 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.config.loader import load
 from toolset.model import ConfigMap, Namespace, NamespaceMeta, Service
+from toolset.runtime.current import Current
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.service.state import Stores
@@ -63,7 +64,7 @@ class World:
         settings = load("health: {enabled: false}", {}, {})
         async with self.cluster, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
             self.cluster.create("Namespace", {"metadata": {"name": "kubernaut-system"}})
-            supervisor = Supervisor(settings, kube, stores, "me", self.metrics, FakeEvents(), Tracing())
+            supervisor = Supervisor(Current(settings), kube, stores, "me", self.metrics, FakeEvents(), Tracing())
             async with running(lambda: supervisor.serve(None)):
                 yield
 

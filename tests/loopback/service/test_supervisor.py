@@ -16,6 +16,7 @@ from toolset.adapters.traces import Tracing
 from toolset.config.loader import load
 from toolset.config.settings import LogSettings, Settings
 from toolset.model import ConfigMap, Service
+from toolset.runtime.current import Current
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.service import supervisor
@@ -52,7 +53,8 @@ class World:
             raw_server(self._listen) as port,
             KubeTransport(FixedCredentials(f"http://127.0.0.1:{port}"), "test") as kube,
         ):
-            made = Supervisor(settings or Settings(), kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
+            self.settings = Current(settings or Settings())
+            made = Supervisor(self.settings, kube, stores, "me", Metrics("1"), FakeEvents(), Tracing())
             async with running(lambda: made.serve(None)):
                 yield made
 
@@ -89,7 +91,7 @@ async def test_work_that_does_not_end_in_time_is_cut_off_when_the_settings_chang
     async with world.supervisor() as made:
         await world.until(lambda: len(world.writers) == 1)
         assert made.is_working
-        made.adopt(load("output: {limit_kib: 500}", {}, {}))
+        world.settings.set(load("output: {limit_kib: 500}", {}, {}))
         await world.until(lambda: len(world.writers) == 2)
         assert "work under the former settings did not end in time" in world.lines
         assert made.is_working
@@ -99,7 +101,7 @@ async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptur
     world = World(caplog)
     async with world.supervisor() as made:
         await world.until(lambda: len(world.writers) == 1)
-        made.adopt(msgspec.structs.replace(Settings(), log=LogSettings("debug")))
+        world.settings.set(msgspec.structs.replace(Settings(), log=LogSettings("debug")))
         await anyio.wait_all_tasks_blocked()
         assert (len(world.writers), made.is_working) == (1, True)
 
@@ -107,7 +109,7 @@ async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptur
 async def test_what_changes_before_anything_works_counts_from_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
     async with world.supervisor() as made:
-        made.adopt(load("target: {name: other}", {}, {}))  # no task has begun yet
+        world.settings.set(load("target: {name: other}", {}, {}))  # no task has begun yet
         await world.until(lambda: len(world.writers) == 1)
         assert "/configmaps/other" in world.writers[0]
 
@@ -115,7 +117,7 @@ async def test_what_changes_before_anything_works_counts_from_the_beginning(capl
 async def test_where_nothing_works_there_is_nothing_to_drain(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
     async with world.supervisor() as made:
-        assert not made.drain()  # no task has begun yet
+        await made.drain()  # no task has begun yet
         await anyio.wait_all_tasks_blocked()
         assert (made.is_working, world.writers) == (False, [])
 
@@ -124,7 +126,7 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_reload(caplog:
     world = World(caplog)
     async with world.refused() as made:
         began = anyio.current_time()
-        made.adopt(load("controller: {retry_base: 5m}\noutput: {limit_kib: 500}", {}, {}))
+        world.settings.set(load("controller: {retry_base: 5m}\noutput: {limit_kib: 500}", {}, {}))
         await world.until(lambda: len(world.writers) == 3)  # the first, the last of that term, and one of the next
         assert anyio.current_time() - began < supervisor.DRAIN_S / 4
 
@@ -133,8 +135,8 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: p
     world = World(caplog)
     async with world.refused() as made:
         began = anyio.current_time()
-        made.drain()
-        await world.until(lambda: not made.is_working)
+        await made.drain()
+        assert not made.is_working
         assert len(world.writers) == 2
         assert anyio.current_time() - began < supervisor.DRAIN_S / 4
 
@@ -143,7 +145,7 @@ async def test_work_without_probes_says_so_at_its_start_and_after_a_reload(caplo
     world, said = World(caplog), "health checks are off: every candidate counts as healthy"
     async with world.refused() as made:
         assert said not in world.lines
-        made.adopt(load("controller: {retry_base: 5m}\nhealth: {enabled: false}", {}, {}))
+        world.settings.set(load("controller: {retry_base: 5m}\nhealth: {enabled: false}", {}, {}))
         await world.until(lambda: len(world.writers) == 3)
         assert world.lines.count(said) == 1
     caplog.clear()

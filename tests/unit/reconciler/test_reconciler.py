@@ -1,9 +1,10 @@
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Final
 
 import anyio
+import msgspec
 import pytest
 import yaml
 from anyio import wait_all_tasks_blocked
@@ -22,6 +23,7 @@ from toolset.core.health.removal_brake import BrakeOptions, Hold
 from toolset.core.health.thresholds import DEFERRED, Health, Outcome, Thresholds
 from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.core.overrides.overrides import NO_OVERRIDES
 from toolset.core.publishing.plan import Apply, desired, manifest
 from toolset.core.publishing.publication import Publication
 from toolset.core.publishing.rendering import OutputOptions
@@ -50,6 +52,7 @@ class Events:
     """Notes what the passes tell of themselves."""
 
     def __init__(self) -> None:
+        self.reconciled: list[Key] = []
         self.verdicts: list[tuple[Key, Verdict | None]] = []
         self.probes: list[tuple[Key, bool, float]] = []
         self.writes: list[tuple[Apply, int]] = []
@@ -57,6 +60,9 @@ class Events:
         self.conflicts = 0
         self.holds: list[Hold] = []
         self.last_words: Mapping[Key, Verdict] = {}
+
+    def service_reconciled(self, key: Key) -> None:
+        self.reconciled.append(key)
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
         self.verdicts.append((key, verdict))
@@ -81,6 +87,13 @@ class Events:
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         self.last_words = verdicts
+
+
+class Asked(msgspec.Struct):
+    """Triggers that call what a test wants to know of."""
+
+    probe: Callable[[Key], None]
+    publish: Callable[[], None]
 
 
 class World:
@@ -113,24 +126,29 @@ class World:
             self.namespaces,
             self.inventory,
             self.gate,
+            Asked(self._want_probe, self._publish),
             self.events,
             DetectionOptions(BUILT_IN),
-            probe=self._want_probe,
-            publish=self._publish,
         )
         self.probe = ProbeReconciler(
             self.inventory,
             self.prober,
             self.gate,
+            Asked(self._want_probe, self._publish),
             self.events,
             probes,
-            probe=self._want_probe,
-            publish=self._publish,
             jitter=lambda: self.jitter,
         )
         self.recorder = FakeEvents()
         self._target = TargetReconciler(
-            self.inventory, self.config_maps, self.applier, self.gate, self.events, self.recorder, options
+            self.inventory,
+            self.config_maps,
+            self.applier,
+            self.events,
+            self.recorder,
+            options,
+            NO_OVERRIDES,
+            NOTHING,
         )
 
     def watch(self) -> None:
@@ -401,22 +419,6 @@ async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_a
     assert world.gate_is_open()
     await world.publish()
     assert set(world.documents) == {KUBERNETES, PROMETHEUS}
-
-
-async def test_nothing_is_written_before_every_service_has_its_verdict() -> None:
-    """Defect of the original: it was ready, and wrote, before it had seen a single Service."""
-    world = World(service("a"), service("b"))
-    assert await world.publish() == DONE
-    world.begin()
-    assert await world.publish() == DONE
-    await world.detect_all()
-    await world.probe(A)
-    assert await world.publish() == DONE
-    assert world.applier.requests == []
-    await world.probe(B)
-    await world.publish()
-    assert world.applier.requests == ["apply"]
-    assert len(world.documents) == 3
 
 
 async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() -> None:

@@ -25,7 +25,7 @@ from toolset.model import Key
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.reflector import Reflector
 from toolset.runtime.store import Delta, Store, is_newer
-from toolset.runtime.workqueue import ShutDown, WorkQueue
+from toolset.runtime.workqueue import Debounce, ShutDown, WorkQueue
 
 RETRY_S = 4.0
 SHRINKS_SLOWLY = pytest.mark.timeout(240)  # each takes seconds, but finding the shortest way to a failure takes longer
@@ -57,18 +57,25 @@ class QueueModel:
         self.ready: dict[str, tuple[int, int]] = {}  # rank: lowered priority, order
         self.again: dict[str, int] = {}  # priority
         self.later: dict[str, tuple[float, int, int]] = {}  # due, order, priority
+        self.latest: dict[str, float] = {}  # of keys that settle
         self.in_work: list[str] = []
 
     def add(self, key: str, priority: int, now: float, after_s: float = 0.0) -> None:
         if after_s and key not in self.ready and key not in self.again:
             self._delay(key, priority, now + after_s)
             return
+        self.latest.pop(key, None)
         if key in self.later:
             priority = max(priority, self.later.pop(key)[2])
         if key in self.in_work:
             self.again[key] = max(priority, self.again.get(key, priority))
         elif key not in self.ready or -priority < self.ready[key][0]:
             self.ready[key] = (-priority, self._order())
+
+    def settle(self, key: str, debounce: Debounce, now: float) -> None:
+        if key not in self.ready and key not in self.again:
+            latest = self.latest.setdefault(key, now + debounce.at_most_s)
+            self.later[key] = (min(now + debounce.quiet_s, latest), self._order(), 0)
 
     def take(self, now: float) -> str | None:
         for key, (due, _, priority) in sorted(self.later.items(), key=lambda item: item[1]):
@@ -105,6 +112,7 @@ class QueueModel:
 
 
 keys = st.sampled_from(["a", "b", "c"])
+SETTLING = {"d": Debounce(0.3, 1.3), "e": Debounce(0.4, 1.15)}  # never due at the same time, nor with another key
 priorities = st.integers(-1, 1)
 
 
@@ -122,6 +130,18 @@ class QueueMachine(Machine):
         async def act() -> None:
             self.model.add(key, priority, anyio.current_time(), after_s)
             self.queue.add(key, priority=priority, after_s=after_s)
+
+        self.loop.call(act)
+
+    @rule(key=st.sampled_from(sorted(SETTLING)), settles=st.booleans())
+    def change(self, key: str, *, settles: bool) -> None:
+        async def act() -> None:
+            if settles:
+                self.model.settle(key, SETTLING[key], anyio.current_time())
+                self.queue.add(key, settle=SETTLING[key])
+            else:
+                self.model.add(key, 0, anyio.current_time())
+                self.queue.add(key)
 
         self.loop.call(act)
 

@@ -149,7 +149,7 @@ def test_an_own_write_is_seen_before_the_watch_tells_it_and_told_once() -> None:
     assert listener.store.get(A) == Thing("a", "8")
     assert listener.store.version == "5", "the watch has not come that far"
     listener.store.apply(Thing("a", "8"))
-    assert listener.deltas == [Delta(Thing("a", "5"), Thing("a", "8"))]
+    assert listener.deltas == [Delta(Thing("a", "5"), Thing("a", "8"), own=True)]
     assert listener.store.version == "8"
 
 

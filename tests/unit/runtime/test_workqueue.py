@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.background import running
 from toolset.runtime.backoff import Backoff, RetryLimiter
-from toolset.runtime.workqueue import ShutDown, WorkQueue
+from toolset.runtime.workqueue import CAUSES_LIMIT, Debounce, ShutDown, WorkQueue
 
 
 async def take_all(queue: WorkQueue[str]) -> list[str]:
@@ -643,3 +643,178 @@ async def test_a_thousand_keys_that_fail_at_once_all_come_back() -> None:
     async with running(work):
         await anyio.sleep(600)
     assert sorted(served) == list(range(1000))
+
+
+SETTLE = Debounce(quiet_s=1.0, at_most_s=5.0)
+
+
+async def test_a_burst_settles_and_comes_out_once() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        for _ in range(3):
+            queue.add("a", settle=SETTLE)
+            await anyio.sleep(0.5)
+        await anyio.sleep(60)
+    assert served.log == [(2.0, "a")]
+
+
+async def test_a_stream_of_changes_cannot_starve_a_key() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        for _ in range(20):
+            queue.add("a", settle=SETTLE)
+            await anyio.sleep(0.7)
+        await anyio.sleep(60)
+    assert served.log == [(5.0, "a"), (10.6, "a"), (14.3, "a")]
+
+
+async def test_keys_settle_each_on_its_own() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        queue.add("a", settle=SETTLE)
+        await anyio.sleep(0.7)
+        queue.add("b", settle=SETTLE)
+        await anyio.sleep(60)
+    assert served.log == [(1.0, "a"), (1.7, "b")]
+
+
+async def test_a_key_settles_before_any_worker_waits() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    queue.add("a", settle=SETTLE)
+    async with running(served.work):
+        await anyio.sleep(60)
+    assert served.log == [(1.0, "a")]
+
+
+async def test_a_quiet_period_beyond_the_bound_is_cut_short() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        queue.add("a", settle=Debounce(quiet_s=10.0, at_most_s=2.0))
+        await anyio.sleep(60)
+    assert served.log == [(2.0, "a")]
+
+
+async def test_a_key_that_settles_is_ready_at_once_when_it_is_added_without_delay() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        queue.add("a", settle=SETTLE)
+        await anyio.sleep(0.5)
+        queue.add("a")
+        await anyio.sleep(60)
+    assert served.log == [(0.5, "a")]
+
+
+async def test_a_settling_key_ends_its_backoff_no_later_than_it_would_have() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        queue.add("a", after_s=1.2)
+        for _ in range(4):
+            queue.add("a", settle=SETTLE)
+            await anyio.sleep(0.5)
+        await anyio.sleep(60)
+    assert served.log == [(1.2, "a"), (2.5, "a")]
+
+
+async def test_a_change_is_not_delayed_by_a_longer_backoff() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    async with running(served.work):
+        queue.add("a", after_s=30.0)
+        queue.add("a", settle=SETTLE)
+        await anyio.sleep(60)
+    assert served.log == [(1.0, "a")]
+
+
+async def test_a_key_in_work_that_settles_comes_out_again_after_both() -> None:
+    queue = WorkQueue[str]()
+    queue.add("a")
+    served = Served(queue)
+    with queue.working(await queue.get()):
+        queue.add("a", settle=SETTLE)
+        await anyio.sleep(3.0)
+    async with running(served.work):
+        await anyio.sleep(60)
+    assert served.log == [(3.0, "a")]
+
+
+async def test_a_settling_key_keeps_the_highest_priority() -> None:
+    queue = WorkQueue[str]()
+    queue.add("a", settle=SETTLE, priority=3)
+    queue.add("a", settle=SETTLE)
+    await anyio.sleep(1.0)
+    with queue.working(key := await queue.get()):
+        assert queue.taken(key).priority == 3
+
+
+async def test_a_shut_down_makes_settling_keys_ready_and_drops_delayed_ones() -> None:
+    queue = WorkQueue[str]()
+    served = Served(queue)
+    queue.add("settles", settle=SETTLE)
+    queue.add("delayed", after_s=1.0)
+    queue.add("both", after_s=0.5)
+    queue.add("both", settle=SETTLE)
+    queue.shut_down()
+    with pytest.raises(ShutDown):
+        await served.work()
+    assert served.log == [(0.0, "settles"), (0.0, "both")]
+
+
+async def test_a_settling_key_is_waited_for_within_the_bound_of_the_wait() -> None:
+    queue = WorkQueue[str]()
+    queue.add("a", settle=Debounce(quiet_s=3.0, at_most_s=9.0))
+    await queue.wait_idle(within_s=2.0)
+    with anyio.move_on_after(2.0) as patience:
+        await queue.wait_idle(within_s=4.0)
+    assert patience.cancelled_caught
+
+
+async def test_a_worker_is_given_what_caused_the_adds_of_its_key_each_once() -> None:
+    queue = WorkQueue[str]()
+    for cause in ("x", "y", "x", None):
+        queue.add("a", settle=SETTLE, cause=cause)
+    queue.add("b", cause="z")
+    queue.add("a")
+    taken = {key: queue.taken(key).causes for key in [await queue.get(), await queue.get()]}
+    assert taken == {"a": ("x", "y"), "b": ("z",)}
+    queue.add("a", cause="later")
+    queue.done("a")
+    assert queue.taken(await queue.get()).causes == ("later",)
+
+
+async def test_the_causes_of_a_key_are_bounded() -> None:
+    queue = WorkQueue[str]()
+    for number in range(2 * CAUSES_LIMIT):
+        queue.add("a", cause=number)
+    assert queue.taken(await queue.get()).causes == tuple(range(CAUSES_LIMIT))
+
+
+@given(changes=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 0.25, 0.9, 1.5])), max_size=40))
+async def test_every_change_comes_out_within_the_bound_and_never_before_the_quiet_period(
+    changes: list[tuple[str, float]],
+) -> None:
+    waiting: dict[str, tuple[float, float]] = {}  # first and last change that has not come out yet
+    queue = WorkQueue[str]()
+
+    async def work() -> None:
+        while True:
+            with queue.working(key := await queue.get()):
+                first, last = waiting.pop(key)
+                now = anyio.current_time()
+                assert now <= first + SETTLE.at_most_s + 1e-6
+                assert now >= min(last + SETTLE.quiet_s, first + SETTLE.at_most_s) - 1e-6
+
+    async with running(work):
+        for key, pause in changes:
+            now = anyio.current_time()
+            waiting[key] = (waiting.get(key, (now, now))[0], now)
+            queue.add(key, settle=SETTLE)
+            await anyio.sleep(pause)
+        await anyio.sleep(60)
+    assert waiting == {}

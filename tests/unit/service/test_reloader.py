@@ -7,15 +7,30 @@ from typing import Final, cast
 import anyio
 import msgspec
 import pytest
+from typing_extensions import override
 
 from support.background import running
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import Source
 from toolset.config.settings import RESTART, Settings, reloads
+from toolset.runtime.current import Current
 from toolset.service import reloader
 from toolset.service.reloader import LOOK_S, Reloader, merge
 
 BROKEN: Final = "health: {timeout: soon}"
+
+
+class Cell(Current[Settings]):
+    """Remembers every value."""
+
+    def __init__(self, value: Settings) -> None:
+        super().__init__(value)
+        self.values: list[Settings] = []
+
+    @override
+    def set(self, value: Settings) -> None:
+        super().set(value)
+        self.values.append(value)
 
 
 class World:
@@ -29,16 +44,16 @@ class World:
         self.file = folder / "settings.yaml"
         self.file.write_text(text)
         self.metrics = Metrics("1")
-        self.adopted: list[Settings] = []
         self.told: list[tuple[str, str, str]] = []
         source = Source(str(self.file), environment or {})
+        settings = Cell(source.parse(text))
+        self.adopted = settings.values
         self.reloader = Reloader(
             source,
             text,
-            source.parse(text),
+            settings,
             self.metrics,
-            adopt=self.adopted.append,
-            tell=lambda kind, reason, note: self.told.append((kind, reason, note)),
+            record=lambda kind, reason, note: self.told.append((kind, reason, note)),
         )
 
     async def write(self, text: str) -> None:
@@ -238,7 +253,7 @@ async def test_where_no_file_could_change_nothing_is_followed(
     def unexpected(*_: object) -> None:
         pytest.fail("nothing can have changed")
 
-    reloader = Reloader(Source(file), "", Settings(), Metrics("1"), adopt=unexpected, tell=unexpected)
+    reloader = Reloader(Source(file), "", Current(Settings()), Metrics("1"), record=unexpected)
     await reloader.run()
 
 

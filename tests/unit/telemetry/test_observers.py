@@ -166,7 +166,7 @@ async def test_a_change_that_leads_to_no_write_is_not_measured(watched: Watched)
     log = reconcile_log(watched)
     log.service_changed(KEY)
     log.verdict_changed(KEY, None)
-    log.looked_at(KEY)
+    log.service_reconciled(KEY)
     assert log.age_s(KEY) is None
     log.unchanged(0)
     log.settled({})
@@ -184,14 +184,14 @@ def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -
     log.watch_ended(7, 60.0)
     assert watched.lines == ["WARNING list or watch failed", "INFO list stored", "DEBUG watch ended"]
     log.watch_ended(0, 0.5)
-    for name in ("lists", "failures", "short_watches"):
-        assert watched.values(f"reflector_{name}") == {f'reflector_{name}_total{{resource="services"}}': 1}
+    for name in ("reflector_lists", "toolset_reflector_failures", "reflector_short_watches"):
+        assert watched.values(name) == {f'{name}_total{{resource="services"}}': 1}
     assert watched.values("reflector_watches") == {'reflector_watches_total{resource="services"}': 2}
-    assert watched.values("reflector_relists") == {
+    assert watched.values("toolset_reflector_relists") == {
         'toolset_reflector_relists_total{reason="start",resource="services"}': 1
     }
     log.watch(lambda: 7.0, lambda: 42)
-    assert watched.values("reflector_last_activity") == {
+    assert watched.values("toolset_reflector_last_activity") == {
         'toolset_reflector_last_activity_seconds{resource="services"}': 7
     }
     assert watched.values("toolset_store_objects") == {'toolset_store_objects{resource="services"}': 42}
@@ -313,4 +313,6 @@ def test_what_a_server_should_not_send_is_counted_and_logged(watched: Watched) -
     log.streaming_given_up(UnavailableError("cut"))
     assert watched.lines == ["WARNING watch event skipped", "INFO lists are paged from now on"]
     assert watched.values("toolset_watchlist") == {'toolset_watchlist_fallback_total{resource="services"}': 1}
-    assert watched.values("toolset_reflector_skipped") == {'toolset_reflector_skipped_events_total{resource="services"}': 1}
+    assert watched.values("toolset_reflector_skipped") == {
+        'toolset_reflector_skipped_events_total{resource="services"}': 1
+    }

@@ -12,9 +12,9 @@ from toolset.errors import UnavailableError
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.runtime.controller import DONE, Controller, Result
-from toolset.runtime.workqueue import WorkQueue
+from toolset.runtime.workqueue import CAUSES_LIMIT, WorkQueue
 from toolset.telemetry.observers import ControllerMetrics
-from toolset.telemetry.tracing import LINKS, NoTraces, ReconcileTraces
+from toolset.telemetry.tracing import NoTraces, ReconcileTraces
 
 KEY, OTHER = Key("monitoring", "prometheus"), Key("monitoring", "grafana")
 ALWAYS, NEVER = 1.0, 0.0
@@ -31,16 +31,17 @@ async def passed(
     share: float = NEVER,
     traces: ReconcileTraces | None = None,
     controller: str = "service",
+    queue: WorkQueue[Key] | None = None,
 ) -> Metrics:
-    """Let a controller make one pass over each key, and end; return its series."""
+    """Let a controller reconcile each key once, and end; return its series."""
     metrics = Metrics("1")
-    queue: WorkQueue[Key] = WorkQueue()
+    queue = queue or WorkQueue()
     traces = traces or ReconcileTraces(7, share, chance=lambda: 0.5)
     about = {"toolset.resource_version": "42"}
     workers = Controller(
         queue, work, ControllerMetrics(metrics, controller), scope=traces.scope(controller, queue, lambda _: about)
     )
-    for key in keys or (KEY,):
+    for key in keys or (() if len(queue) else (KEY,)):
         queue.add(key)
     queue.shut_down()
     await workers.run()
@@ -156,44 +157,40 @@ async def test_the_log_line_of_a_failed_pass_is_written_inside_its_trace(
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-async def test_a_pass_is_linked_to_those_that_queued_it_and_only_once(exported: Exported) -> None:
-    traces = ReconcileTraces(0, ALWAYS)
-    asked: list[Key] = []
-    ask = traces.asking("target", asked.append)
+async def test_a_reconcile_is_linked_to_those_that_queued_it_and_only_once(exported: Exported) -> None:
+    traces, targets = ReconcileTraces(0, ALWAYS), WorkQueue[Key]()
 
     async def asking(_: Key) -> Result:
-        ask(OTHER)
-        ask(OTHER)
+        for _time in range(2):
+            targets.add(OTHER, cause=spans.changed())
         return DONE
 
     await passed(asking, KEY, Key("a", "second"), traces=traces)
-    await passed(uneventful, OTHER, OTHER, traces=traces, controller="target")
+    await passed(uneventful, traces=traces, controller="target", queue=targets)
     await passed(uneventful, OTHER, traces=traces, controller="target")
     first, second, linked, unlinked = exported.roots
-    assert asked == [OTHER] * 4
     assert [link.context.span_id for link in linked.links] == [context(first).span_id, context(second).span_id]
     assert attributes(first)["toolset.changed"] is True
     assert unlinked.links == ()
 
 
 async def test_links_have_a_limit(exported: Exported) -> None:
-    traces = ReconcileTraces(0, NEVER)
-    ask = traces.asking("probe", lambda _: None)
+    traces, probes = ReconcileTraces(0, NEVER), WorkQueue[Key]()
 
     async def asking(_: Key) -> Result:
-        ask(KEY)
+        probes.add(KEY, cause=spans.changed())
         return DONE
 
-    await passed(asking, *(Key("a", str(number)) for number in range(2 * LINKS)), traces=traces)
-    await passed(eventful, KEY, traces=traces, controller="probe")
-    assert len(exported.roots[-1].links) == LINKS
+    await passed(asking, *(Key("a", str(number)) for number in range(2 * CAUSES_LIMIT)), traces=traces)
+    await passed(eventful, traces=traces, controller="probe", queue=probes)
+    assert len(exported.roots[-1].links) == CAUSES_LIMIT
 
 
-async def test_what_the_store_asks_for_has_no_link(exported: Exported) -> None:
-    traces, asked = ReconcileTraces(0, ALWAYS), list[Key]()
-    traces.asking("target", asked.append)(KEY)
-    await passed(uneventful, traces=traces, controller="target")
-    assert (asked, exported.roots[0].links) == ([KEY], ())
+async def test_what_a_store_queues_has_no_link(exported: Exported) -> None:
+    queue = WorkQueue[Key]()
+    queue.add(KEY, cause=spans.changed())
+    await passed(uneventful, traces=ReconcileTraces(0, ALWAYS), controller="target", queue=queue)
+    assert exported.roots[0].links == ()
 
 
 async def test_an_exemplar_leads_to_a_trace_that_is_exported(exported: Exported) -> None:
@@ -216,11 +213,8 @@ async def test_what_the_sampler_leaves_out_is_no_exemplar_and_no_link(
     assert b" # {" not in metrics.expose("application/openmetrics-text; version=1.0.0")[0]
 
 
-async def test_without_traces_nothing_stands_around_a_pass(exported: Exported) -> None:
-    traces, asked = NoTraces(), list[Key]()
-    ask = asked.append
-    assert traces.asking("target", ask) is ask
-    scope = traces.scope("service", WorkQueue())
+async def test_without_traces_nothing_stands_around_a_reconcile(exported: Exported) -> None:
+    scope = NoTraces().scope("service", WorkQueue())
     with scope(KEY):
         await eventful(KEY)
         spans.keep()

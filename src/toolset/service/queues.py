@@ -1,0 +1,128 @@
+"""The work queues of one pipeline, and everything that puts a key there."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from toolset.adapters.metrics import Metrics
+from toolset.config.options import target_key
+from toolset.config.settings import Settings
+from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.reconciler import spans
+from toolset.reconciler.startup_gate import StartupGate
+from toolset.runtime.backoff import Backoff, RetryLimiter
+from toolset.runtime.store import Delta
+from toolset.runtime.workqueue import Debounce, WorkQueue
+from toolset.service.state import Stores
+from toolset.telemetry.observers import QueueMetrics
+from toolset.telemetry.reconcile_log import ReconcileLog
+
+SERVICE_DEBOUNCE: Final = Debounce(quiet_s=0.05, at_most_s=0.5)
+TARGET_DEBOUNCE: Final = Debounce(quiet_s=0.1, at_most_s=1.0)
+WRITE_RETRY_CAP_S: Final = 300.0
+"""The longest delay between attempts to write, seconds; the first is that of a failed list (`controller.retry_base`),
+because a burst of attempts every few milliseconds helps nobody while an API server is in trouble."""
+RESYNC_PRIORITY: Final = -100
+"""Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
+
+
+class Queues:
+    """Three queues, in the order in which a change passes through them: service, probe, target.
+
+    It is the :class:`~toolset.reconciler.ports.Triggers` of the reconcilers, and follows the stores for the pipeline.
+    """
+
+    def __init__(
+        self, settings: Settings, stores: Stores, notify: Callable[[], None], metrics: Metrics, log: ReconcileLog
+    ) -> None:
+        """Make them empty.
+
+        Args:
+            settings: The settings.
+            stores: What is followed.
+            notify: Called whenever the ConfigMap has changed.
+            metrics: The series.
+            log: Measures how long a change of a Service takes to be published.
+        """
+        self._stores = stores
+        self._notify = notify
+        self._metrics = metrics
+        self._log = log
+        self._target = target_key(settings)
+        writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
+        self.service = self._queue("service")
+        self.probes = self._queue("probe")
+        self.target = self._queue("target", RetryLimiter(writes))
+        self.gate = StartupGate(on_open=self._publish_first)
+
+    def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
+        observer = QueueMetrics(self._metrics, name)
+        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer)
+        observer.watch(queue.in_work_since)
+        return queue
+
+    def probe(self, key: Key) -> None:
+        """Probe the candidate ``key`` now."""
+        self.probes.add(key, cause=spans.changed())
+
+    def publish(self, *, priority: int = 0) -> None:
+        """Reconcile the ConfigMap once changes have settled; until the startup gate is open it would be too early."""
+        if self.gate.is_open:
+            self.target.add(self._target, settle=TARGET_DEBOUNCE, priority=priority, cause=spans.changed())
+
+    def publish_last(self) -> None:
+        """Reconcile the ConfigMap now, for the last time."""
+        if self.gate.is_open:
+            self.target.add(self._target)
+
+    def resync(self) -> None:
+        """Reconcile every Service once more, from the store."""
+        for key in self._stores.services.snapshot():
+            self.service.add(key, priority=RESYNC_PRIORITY)
+
+    @contextmanager
+    def following(self) -> Generator[None]:
+        """Queue what is in the stores now, and what changes there as long as the block lasts."""
+        stores = self._stores
+        with ExitStack() as at_the_end:
+            for registration in stores.services.subscribe(self._on_service):
+                at_the_end.callback(registration.cancel)
+            at_the_end.callback(stores.namespaces.subscribe(self._on_namespace).cancel)
+            at_the_end.callback(stores.config_maps.subscribe(self._on_config_map).cancel)
+            yield
+
+    def _publish_first(self) -> None:
+        self.target.add(self._target, cause=spans.changed())
+
+    def _on_service(self, delta: Delta[Service]) -> None:
+        changed = delta.new or delta.old
+        if changed is not None:
+            self._service_changed(changed.key, initial=delta.initial)
+
+    def _on_namespace(self, delta: Delta[Namespace]) -> None:
+        """Reconcile the Services of a namespace whose deletion starts, or that is gone and may be created again.
+
+        Both are rare enough to search all Services for them; other changes of a namespace do not matter.
+        """
+        changed = delta.new or delta.old
+        if changed is None or _is_ending(delta.old) == _is_ending(delta.new):
+            return
+        for key in self._stores.services.snapshot():
+            if key.namespace == changed.key.name:
+                self._service_changed(key, initial=delta.initial)
+
+    def _service_changed(self, key: Key, *, initial: bool) -> None:
+        if initial:  # the first list does not settle, and is not measured as events
+            self.service.add(key)
+            return
+        self._log.service_changed(key)
+        self.service.add(key, settle=SERVICE_DEBOUNCE)
+
+    def _on_config_map(self, delta: Delta[ConfigMap]) -> None:
+        self._notify()
+        if not delta.own:  # a write of this process leaves nothing to reconcile
+            self.publish()
+
+
+def _is_ending(namespace: Namespace | None) -> bool:
+    return namespace is not None and namespace.is_ending
