@@ -153,8 +153,8 @@ class Elector:
     async def _as_standby(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """Return what ``work`` returns; ``None`` as soon as this replica stands down."""
         with anyio.CancelScope() as self._standing_by:
-            if not self._stands_down:
-                return await work()
+            result = None if self._stands_down else await work()
+            return None if self._stands_down else result
         return None
 
     async def _attempt(self) -> Leadership | None:

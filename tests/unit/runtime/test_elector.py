@@ -720,6 +720,63 @@ async def test_a_cancelled_standby_never_elects(*, watching: bool) -> None:
             assert set(standby.verbs()) == {"read"}
 
 
+async def test_a_standby_that_stands_down_ends_at_once_and_never_elects() -> None:
+    server = FakeLeases()
+    leader, standby = Replica(server, "b"), Replica(server)
+    async with running(leader.run):
+        await anyio.sleep(1)
+        async with running(standby.run):
+            await anyio.sleep(10)
+            await standby.elector.stand_down()
+            ended = standby.run_ended
+            leader.scope.cancel()
+            await anyio.sleep(3600)
+            assert (ended, standby.led, holder(server)) == (11.0, [], "")
+            assert set(standby.verbs()) == {"read"}
+
+
+async def test_a_leader_that_stands_down_leads_until_its_work_has_ended() -> None:
+    server, drained = FakeLeases(), anyio.Event()
+    replica = Replica(server, work=lambda _: drained.wait())
+    async with running(replica.run):
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(replica.elector.stand_down)
+            await anyio.sleep(60)
+            assert replica.is_leading()
+            drained.set()
+        assert (replica.run_ended, holder(server), len(replica.led)) == (61.0, "", 1)
+
+
+async def test_a_leader_that_loses_the_lease_while_it_stands_down_does_not_stand_by() -> None:
+    server = FakeLeases()
+    replica = Replica(server)
+    async with running(replica.run):
+        await anyio.sleep(1)
+        server.put(holder_identity="b")
+        await replica.elector.stand_down()
+        await anyio.sleep(3600)
+        assert (len(replica.led), replica.is_leading(), holder(server)) == (1, False, "b")
+
+
+async def test_standing_down_in_the_step_in_which_the_lease_was_taken_starts_nothing() -> None:
+    server = FakeLeases()
+    replica = Replica(server)
+    async with anyio.create_task_group() as group:
+        server.watchers.append(lambda _: group.start_soon(replica.elector.stand_down))
+        server.watchers.append(lambda _: setattr(replica.elector, "_stands_down", True))
+        await replica.run()
+    assert (replica.led, holder(server)) == ([], "")
+
+
+async def test_an_elector_that_stood_down_before_it_ran_never_asks() -> None:
+    server = FakeLeases()
+    replica = Replica(server)
+    await replica.elector.stand_down()
+    await replica.run()
+    assert (replica.led, replica.client.asked) == ([], [])
+
+
 async def test_a_release_reads_first_and_retries_a_conflict() -> None:
     server = FakeLeases()
     replica = Replica(server)
