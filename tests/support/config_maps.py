@@ -6,7 +6,7 @@ import msgspec
 import orjson
 from anyio.lowlevel import checkpoint
 
-from toolset.adapters.kube.watch.wire import error_of
+from toolset.adapters.kube.status import error_of
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.errors import ConflictError, NotFoundError, ToolsetError
 from toolset.model import ConfigMap, Key

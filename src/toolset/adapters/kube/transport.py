@@ -14,7 +14,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from toolset.adapters.kube.credentials.providers import Credentials
 from toolset.adapters.kube.credentials.rest_config import RestConfig
-from toolset.adapters.kube.watch.wire import error_of
+from toolset.adapters.kube.status import error_of
 from toolset.errors import UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -165,7 +165,7 @@ class KubeTransport:
         """Return the answer; where a pass is traced, the request is a span of it.
 
         Raises:
-            ToolsetError: As :func:`~toolset.adapters.kube.watch.wire.error_of` maps the answer's code, or
+            ToolsetError: As :func:`~toolset.adapters.kube.status.error_of` maps the answer's code, or
                 UnavailableError when there was none.
         """
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)

@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from toolset.adapters.kube.decoding import decode
+from toolset.adapters.kube.status import Status, error_from
 from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
 from toolset.adapters.kube.watch.wire import (
     END_OF_LIST,
@@ -16,9 +17,7 @@ from toolset.adapters.kube.watch.wire import (
     ObjectList,
     Removed,
     Sketch,
-    Status,
     WatchError,
-    error_from,
 )
 from toolset.errors import OutOfSyncError, ToolsetError
 from toolset.model import ConfigMap, Key, Namespace, Service
