@@ -14,8 +14,9 @@ from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.reviews import is_allowed, whoami
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.adapters.kube.write.leases import KubeLeases
+from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, lease_key, named, target_key, transport
+from toolset.config.options import check, lease_key, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import INSTANCE, OVERRIDES_ERROR
 from toolset.errors import ForbiddenError, NotFoundError, SettingsError, ToolsetError

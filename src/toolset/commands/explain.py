@@ -11,7 +11,8 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import detect_all, read_all, read_namespaces
-from toolset.config.options import target_key, target_options, transport
+from toolset.config.clients import transport
+from toolset.config.options import target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.inventory import ALIVE

@@ -12,7 +12,8 @@ import msgspec
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, namespaces, services
 from toolset.commands.manifests import Manifests
-from toolset.config.options import detection_options, prober, target_key, target_options, transport
+from toolset.config.clients import prober, transport
+from toolset.config.options import detection_options, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect

@@ -6,7 +6,8 @@ import random
 from toolset.adapters.kube.watch.source import KubeSource, config_map
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.commands.plan import read_all
-from toolset.config.options import target_key, transport
+from toolset.config.clients import transport
+from toolset.config.options import target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER, legacy_keys
 from toolset.core.publishing.purge import Purge, purge

@@ -21,8 +21,9 @@ from toolset.adapters.kube.write.leases import KubeLeases, lease
 from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
+from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, elector_options, identity, lease_key, named, target_key, transport
+from toolset.config.options import check, elector_options, identity, lease_key, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.model import Lease

@@ -10,8 +10,9 @@ import msgspec
 
 from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
+from toolset.config.clients import named
 from toolset.config.loader import Source
-from toolset.config.options import check, doubts, named
+from toolset.config.options import check, doubts
 from toolset.config.settings import Settings, reloads
 from toolset.errors import SettingsError
 from toolset.runtime.current import Current

@@ -11,7 +11,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
-from toolset.config.options import prober
+from toolset.config.clients import prober
 from toolset.config.settings import LogSettings, Settings, ShutdownSettings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.reconciler.ports import EventRecorder

@@ -1,8 +1,9 @@
 import pytest
 
 from toolset.adapters.probe import HttpProber
+from toolset.config.clients import prober
 from toolset.config.loader import load
-from toolset.config.options import detection_options, prober
+from toolset.config.options import detection_options
 from toolset.config.settings import HealthSettings
 from toolset.errors import SettingsError
 

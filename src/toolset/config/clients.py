@@ -1,0 +1,57 @@
+"""Build clients from settings: the API server's credentials and transport, and the health prober."""
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from toolset import __version__
+from toolset.adapters.kube.credentials.providers import (
+    Credentials,
+    InClusterCredentials,
+    KubeconfigCredentials,
+    service_account,
+)
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.adapters.traces import SERVICE_NAME
+from toolset.config.settings import Settings
+
+
+def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
+    """Return the credentials: the settings' kubeconfig, else the pod's ServiceAccount, else the default kubeconfig."""
+    if not _is_in_cluster(settings, environment):
+        return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
+    host = environment["KUBERNETES_SERVICE_HOST"]
+    return InClusterCredentials(host, environment.get("KUBERNETES_SERVICE_PORT", "443"))
+
+
+def transport(
+    settings: Settings,
+    environment: dict[str, str],
+    on_answer: Callable[[str, int, float], None] = lambda _method, _code, _took_s: None,
+) -> KubeTransport:
+    """Return an unopened session with the API server; ``on_answer`` gets method, code and seconds of each response."""
+    return KubeTransport(credentials(settings, environment), f"{SERVICE_NAME}/{__version__}", on_answer)
+
+
+def prober(settings: Settings) -> HttpProber:
+    """Return the health prober."""
+    health = settings.health
+    return HttpProber(
+        ProberOptions(health.timeout, health.concurrency, health.connect_to, health.refused_ranges, health.detectors),
+        api_server=credentials(settings, dict(os.environ)) if health.via == "apiserver-proxy" else None,
+    )
+
+
+def named(settings: Settings, environment: dict[str, str]) -> Settings:
+    """Return ``settings`` with ``output.instance`` set; its default in a pod is the ServiceAccount."""
+    if settings.output.instance or not _is_in_cluster(settings, environment):
+        return settings
+    output = msgspec.structs.replace(settings.output, instance=service_account())
+    return msgspec.structs.replace(settings, output=output)
+
+
+def _is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
+    named = settings.kube.kubeconfig or settings.kube.context
+    return bool(environment.get("KUBERNETES_SERVICE_HOST")) and not named
