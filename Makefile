@@ -54,8 +54,9 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts, Dockerf
 	$(BIN)/shellcheck --external-sources $$(grep -rlE '^#!/usr/bin/env bash|^# shellcheck shell=bash' .ci bench hack)
 	$(BIN)/hadolint Dockerfile hack/cluster/Dockerfile
 
-docs: setup ## Write the reference pages and the picture of the demo anew
+docs: setup ## Regenerate the reference pages, the layers in the architecture page and the picture of the demo
 	$(BIN)/python hack/docs/reference.py
+	$(BIN)/python hack/docs/layers.py
 	$(BIN)/python hack/docs/picture.py
 
 types: setup ## Check types twice: mypy strict, pyright strict

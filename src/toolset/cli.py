@@ -1,6 +1,6 @@
-"""The commands: load settings, run, map errors to exit codes.
+"""The `toolset` command: load settings, run a subcommand, map errors to exit codes.
 
-Everything heavy is imported by the command that needs it, so that help and version answer at once.
+Each command imports what it needs, so that ``--help`` and ``version`` start fast.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Every error this package raises on purpose.
+"""Every exception that this package raises on purpose.
 
-The tree; a caller chooses how far up it catches::
+The hierarchy; a caller catches as specifically as it needs::
 
     ToolsetError
     ├── SettingsError           a setting, flag or input file is wrong; the user must act

@@ -1,7 +1,7 @@
-"""The words every other module uses: frozen values, most of them in the shape of the API.
+"""Immutable values that all layers share, most of them in the shape of the Kubernetes API.
 
-Services and ConfigMaps are decoded straight into these structs, which declare only what is read:
-about 2 kB a Service instead of 14 kB as a client model.
+Services and ConfigMaps are decoded directly into these structs, which declare only the fields that are read: about
+2 kB for each Service, 14 kB as a generated client model.
 """
 
 from typing import Final

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import layers
 import reference
 from toolset.cli import main
 
@@ -37,6 +38,19 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("page", reference.PAGES)
-def test_a_reference_page_follows_from_the_code(page: str) -> None:
+def test_reference_page_is_up_to_date(page: str) -> None:
     written = (PROJECT / "docs" / "reference" / page).read_text("utf-8")
     assert written == reference.PAGES[page](), f"docs/reference/{page} is stale: run `make docs`"
+
+
+def test_layers_in_the_architecture_page_are_up_to_date() -> None:
+    written = layers.PAGE.read_text("utf-8")
+    assert written == layers.page(written), "docs/architecture.md is stale: run `make docs`"
+
+
+def test_layers_drawing_has_every_module_and_fits_a_screen() -> None:
+    drawn = layers.drawing().splitlines()
+    names = [name for stack in layers.layers().values() for layer in stack for name in layer]
+    assert len(layers.layers()) == len(layers.CONTRACTS)
+    assert len(drawn) == len(layers.CONTRACTS) + len(names) <= 30
+    assert max(len(line) for line in drawn) <= 120

@@ -1,1 +1,1 @@
-"""The outside world, one vendor library in each module; adapters do not know each other."""
+"""I/O: clients and servers, one vendor library each, independent of each other."""

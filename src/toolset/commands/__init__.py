@@ -1,1 +1,1 @@
-"""The commands, one file each."""
+"""The subcommands, one module each, with their argument parser and printers."""

@@ -1,1 +1,1 @@
-"""Settings, and what they configure."""
+"""Settings: schema, loading and validation, and what is built from them."""

@@ -1,4 +1,4 @@
-"""What detection says of a Service: a candidate with its evidence, or one reason why not."""
+"""The verdict of detection: a candidate, or rejected with a reason."""
 
 from enum import Enum
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Namespace globs."""
+"""Glob patterns of namespaces and Services."""
 
 from collections.abc import Iterable, Sequence
 

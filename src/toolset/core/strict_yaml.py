@@ -1,7 +1,7 @@
-"""Read YAML that people write so that a mistake never passes for something else, and remember where each part stands.
+"""A YAML parser for files that people write: rejects ambiguous syntax, records line and column.
 
-Refused is what surprises: a key that is there twice, aliases and anchors, tags, several documents, keys that are no
-text, values that JSON does not know, such as dates.
+Rejected are duplicate keys, anchors and aliases, tags, multiple documents, keys that are not strings, and values that
+JSON does not have, such as dates.
 """
 
 import math

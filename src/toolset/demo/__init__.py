@@ -1,4 +1,4 @@
-"""The service at work on the embedded cluster, told to people step by step."""
+"""The guided demo: the real service, step by step, on the embedded cluster."""
 
 from toolset.demo.story import run
 

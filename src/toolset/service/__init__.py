@@ -1,1 +1,1 @@
-"""The long-running process."""
+"""The long-running process: startup and shutdown, leadership, informers, the reconcile pipeline."""

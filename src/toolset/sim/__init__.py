@@ -1,4 +1,4 @@
-"""A cluster in the process, for the demo and tests: an API server for the few kinds that the service uses, backends."""
+"""The embedded cluster for demo and tests: an API server and sample backends in the process."""
 
 from toolset.sim.backends import Backends
 from toolset.sim.cluster import EmbeddedCluster

@@ -1,1 +1,1 @@
-"""What the running service reports: logs, metrics, traces and Kubernetes Events."""
+"""Logs, metrics, traces and Kubernetes Events of the running service."""

@@ -1,1 +1,1 @@
-"""The HTTP server of the service."""
+"""The HTTP server for health checks and metrics."""

@@ -1,1 +1,1 @@
-"""The Kubernetes API server: raw requests over aiohttp, decoded with msgspec into frozen structs."""
+"""The Kubernetes API client: raw requests over aiohttp, decoded with msgspec into frozen structs."""

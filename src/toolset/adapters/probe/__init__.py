@@ -1,7 +1,7 @@
-"""Health probes: bounded, guarded HTTP requests.
+"""Health probes: bounded HTTP requests to addresses that were checked.
 
-A probe takes a way (straight, or through the API server's proxy) to an address that the guard has checked, over a
-connection of its own, and ends within one deadline.
+A probe connects directly or through the API server's proxy, to an address that the address guard has checked. It uses
+its own connection and ends within one deadline.
 """
 
 from toolset.adapters.probe.address_guard import AddressGuard

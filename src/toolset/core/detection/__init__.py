@@ -1,1 +1,1 @@
-"""What a Service is: a candidate with its evidence, or one reason."""
+"""What a Service is: a candidate with its evidence, or one reason why it is none."""

@@ -1,1 +1,1 @@
-"""Ways to write the same tools down: each maps tools to documents, pure and byte-stable."""
+"""Output formats: each maps the same tools to documents, byte for byte reproducible."""

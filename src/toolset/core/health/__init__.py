@@ -1,1 +1,1 @@
-"""Whether a candidate is healthy, and which losses are held."""
+"""Health thresholds, the brake on mass removals, and the HTTP options of a probe."""

@@ -1,1 +1,1 @@
-"""The admin's overrides, and what was published before."""
+"""The overrides in `overrides.yaml`, and what the ConfigMap already publishes."""

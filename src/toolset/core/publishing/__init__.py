@@ -1,1 +1,1 @@
-"""From tools to the content of the ConfigMap."""
+"""The content of the ConfigMap: rendering, size limits, and the change to apply."""

@@ -1,1 +1,1 @@
-"""Credentials for the API server."""
+"""API server credentials: in-cluster or from a kubeconfig, renewed before they expire."""

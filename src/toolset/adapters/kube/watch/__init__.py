@@ -1,1 +1,1 @@
-"""Lists and watches."""
+"""List and watch, as reflectors use them."""

@@ -1,1 +1,1 @@
-"""Writes to the API server."""
+"""Writes to the API server: the ConfigMap, the Lease, Events, and restarts of a Deployment."""
