@@ -1,4 +1,4 @@
-"""What a pass over a Service costs: 10,000 of them from the queue to the findings, one in a hundred a backend.
+"""What a pass over a Service costs: 10,000 of them from the queue to the inventory, one in a hundred a backend.
 
 Everything around detection counts: queue, controller, series, logs. First as it is without an exporter of traces, then
 with one that takes every span.
@@ -115,7 +115,7 @@ def measure() -> Table:
     rows += [_row(f"{share:.0%} of those without a change", services, ReconcileTraces(0, share)) for share in shares]
     provider.shutdown()
     return Table(
-        f"What {COUNT:,} passes over Services cost, from the queue to the findings",
+        f"What {COUNT:,} passes over Services cost, from the queue to the inventory",
         f"One in 100 is a backend; processor time, medians of {ROUNDS} rounds. Again: nothing has changed since.",
         ("traced", "first", "again"),
         tuple(rows),

@@ -25,9 +25,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Inventory:
-    """The catalogue of findings: Service passes write it, target passes read it.
+    """The verdict and the health of each Service; written by the Service and probe reconcilers, read by the target one.
 
-    Every answer depends on its content alone, never on the order in which that came.
+    Results depend only on its content, never on the order in which that came.
     """
 
     def __init__(self, thresholds: Thresholds = Thresholds(), brake: BrakeOptions = USUAL_BRAKE) -> None:

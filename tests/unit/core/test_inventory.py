@@ -18,7 +18,7 @@ NO_MATCH: Final = Rejected(Reason.NO_MATCH)
 
 
 def known(*candidates: Candidate, healthy: bool = True) -> Inventory:
-    """Return findings that hold ``candidates``, probed once with success where they are healthy."""
+    """Return an inventory that holds ``candidates``, probed once with success where they are healthy."""
     inventory = Inventory()
     for each in candidates:
         inventory.detected(each.key, each)
@@ -243,7 +243,7 @@ def happen(inventory: Inventory, key: Key, step: Step) -> None:
 
 
 def lived(lives: dict[Key, list[Step]], turns: list[Key]) -> Inventory:
-    """Return findings after each Service lived its life, taking turns as told."""
+    """Return the inventory after all steps of each Service, interleaved in the order of ``turns``."""
     inventory, left = Inventory(), {key: list(steps) for key, steps in lives.items()}
     for key in turns:
         happen(inventory, key, left[key].pop(0))

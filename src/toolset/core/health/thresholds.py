@@ -55,7 +55,7 @@ class Outcome(msgspec.Struct, frozen=True):
         alive: Whether it succeeded.
         detail: A fixed phrase that says why not, with at most a status code in it; never text from the backend.
         assumed: Nobody looked, because probes are off; no further success is waited for.
-        stranger: What answered is something else than the detector took it for.
+        identity_mismatch: Something else answered than the detector expects.
         failure: Of which kind the failure is; says nothing when alive.
         status: The answer's status code; 0 when there was none.
     """
@@ -90,7 +90,7 @@ class Health(msgspec.Struct, frozen=True):
         successes: In a row.
         failures: In a row.
         detail: Of the last failed probe.
-        stranger: Whether that probe met something else.
+        identity_mismatch: Whether something else answered that probe.
         overdue: Whether a look has begun since and brought nothing yet.
         looked_s: When the last look that brought something began, on the caller's clock.
         began_s: When the first of the failures in a row was looked for.

@@ -15,7 +15,7 @@ from toolset.model import ConfigMap, Key
 
 REMEMBERED: Final = 64
 TOLERATED: Final = 2
-"""A predecessor that is stopping may still write once or twice; a rival never ends."""
+"""A predecessor that is stopping may still write once or twice; a second writer never ends."""
 
 
 def installed_by(cached: ConfigMap | None, prefix: str, instance: str) -> str:
@@ -66,13 +66,13 @@ class WriterConflict(msgspec.Struct, frozen=True):
     def observe(self, cached: ConfigMap | None, wanted: Desired, prefix: str) -> "WriterConflict":
         """Return what is known once the pass that wants ``wanted`` has seen ``cached``.
 
-        Before the first own write nobody is a stranger: what stands there is a predecessor's.
+        Until the first own write no content is foreign: it is a predecessor's.
         """
         if cached is None or not self.wrote or cached.version == self.version:
             return self
         mine = cached.annotations.get(f"{prefix}/{HASH}") in (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
-        identity_mismatch = not mine and is_whole(cached, prefix)
-        return WriterConflict(self.wrote, cached.version, self.foreign_writes + int(identity_mismatch))
+        is_foreign = not mine and is_whole(cached, prefix)
+        return WriterConflict(self.wrote, cached.version, self.foreign_writes + int(is_foreign))
 
 
 def conflict_message(target: Key) -> str:
