@@ -1,4 +1,4 @@
-"""Lengths of time, as people write them in settings."""
+"""Durations as written in settings."""
 
 import re
 from typing import Final
@@ -10,14 +10,14 @@ _UNIT_S: Final = (3600.0, 60.0, 1.0, 0.001)
 
 
 class Duration(float):
-    """A length of time in seconds, written as ``5m``, ``30s``, ``1m30s`` or ``250ms``."""
+    """A duration in seconds, written as ``5m``, ``30s``, ``1m30s`` or ``250ms``."""
 
     @classmethod
     def parse(cls, text: object) -> "Duration":
-        """Return the duration that ``text`` says.
+        """Return the duration ``text``.
 
         Raises:
-            ValueError: It says none.
+            ValueError: It is not a valid duration.
         """
         match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
         if match is None:
@@ -26,15 +26,15 @@ class Duration(float):
 
 
 class Interval(Duration):
-    """A duration of more than nothing, so that what waits for it does not spin."""
+    """A positive duration, so that a loop that waits for it does not spin."""
 
     @classmethod
     @override
     def parse(cls, text: object) -> "Interval":
-        """Return the interval that ``text`` says.
+        """Return the interval ``text``.
 
         Raises:
-            ValueError: It says none.
+            ValueError: It is not a valid duration.
         """
         length = super().parse(text)
         if length <= 0:

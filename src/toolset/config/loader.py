@@ -1,4 +1,4 @@
-"""Read settings from file, environment and flags; check every name and value, and say where a wrong one stands.
+"""Load settings from file, environment and flags; errors name the place of an invalid name or value.
 
 Precedence: flag, then environment (``TOOLSET_HEALTH__TIMEOUT=5s``), then file, then default.
 """
@@ -23,13 +23,15 @@ from toolset.core.strict_yaml import YamlFault, parse
 from toolset.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
-_NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE"})  # the file's own path; the build scripts' cache
+_NOT_SETTINGS: Final = frozenset(
+    {"TOOLSET_CONFIG", "TOOLSET_CACHE"}
+)  # the path of the file; the cache of the build scripts
 _EXAMPLES: Final = {
     "Expected `array`": "Expected a list such as `[a, b]`",
     "Expected `bool`": "Expected `true` or `false`",
     "Expected `object`": "Expected a mapping such as `{name: value}`",
 }
-"""What msgspec calls by names of JSON, and how YAML writes it."""
+"""msgspec's messages in terms of JSON, and their replacements in terms of YAML."""
 _SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
@@ -38,7 +40,7 @@ class Source(msgspec.Struct, frozen=True):
 
     Attributes:
         file: The path of the YAML file; ``-`` for standard input, empty for none.
-        environment: Variables; those without our prefix are passed over.
+        environment: Environment variables; those without the prefix ``TOOLSET_`` are ignored.
         flags: Values by dotted path.
     """
 
@@ -48,11 +50,11 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def can_change(self) -> bool:
-        """Whether there is a file that may be read again: a pipe gives its content but once."""
+        """Whether there is a regular file to read again; a pipe can be read only once."""
         return bool(self.file) and Path(self.file).is_file()
 
     def read(self) -> str:
-        """Return the content of the file; nothing when there is none.
+        """Return the content of the file; empty if there is none.
 
         Raises:
             SettingsError: It cannot be read.
@@ -60,7 +62,7 @@ class Source(msgspec.Struct, frozen=True):
         return read(self.file) if self.file else ""
 
     def parse(self, text: str) -> Settings:
-        """Return the settings when the file has the content ``text``.
+        """Return the settings for a file with the content ``text``.
 
         Raises:
             SettingsError: As for :func:`load`.
@@ -91,12 +93,12 @@ def load(
 
     Args:
         text: The file's content.
-        environment: Variables; those without our prefix are passed over.
+        environment: Environment variables; those without the prefix ``TOOLSET_`` are ignored.
         flags: Values by dotted path, for example ``health.timeout``.
         source: The file's name, for messages.
 
     Raises:
-        SettingsError: A key is unknown or a value is wrong; the message names the place and the remedy.
+        SettingsError: A name is unknown or a value is invalid; the message names the place and the remedy.
     """
     document = _merge(_parse(text, source), source)
     for name, value in sorted(environment.items()):
@@ -111,7 +113,7 @@ def load(
 
 
 def _check_variable(path: str, place: str) -> None:
-    """Look for a variable that is nearly the right one; what is nowhere near is told when it is set."""
+    """Reject a variable that resembles a setting; other unknown ones are rejected when they are set."""
     known = [
         f"{section}__{field.name}" for section, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)
     ]
@@ -121,7 +123,7 @@ def _check_variable(path: str, place: str) -> None:
 
 
 def _is_text(path: list[str]) -> bool:
-    """Tell whether the setting at ``path`` is text; then `1` and `on` in a variable are just that."""
+    """Return whether the setting at ``path`` is text; then `1` and `on` in a variable are strings."""
     section = _SECTIONS.get(path[0])
     fields = {field.name: field.type for field in msgspec.structs.fields(section)} if section else {}
     return _plain(fields.get(path[-1]))[0] is str
@@ -135,7 +137,7 @@ def _parse(text: str, source: str) -> Json:
 
 
 def _merge(document: Json, source: str) -> dict[str, object]:
-    """Return a copy of ``document`` in which every name has been checked."""
+    """Return a copy of ``document`` after checking every name."""
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -152,10 +154,10 @@ def _merge(document: Json, source: str) -> dict[str, object]:
 
 
 def _put(document: dict[str, object], path: list[str], value: object, source: str) -> None:
-    """Set one value by path.
+    """Set one value by path, after checking it.
 
     Raises:
-        SettingsError: There is no setting of that name, or the value does not suit it.
+        SettingsError: There is no such setting, or the value is invalid for it.
     """
     _check_name(path[0], _SECTIONS, "", source)
     if len(path) == 1:
@@ -172,10 +174,10 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
 
 
 def _convert(value: object, kind: object, place: str, source: str) -> Any:
-    """Return ``value`` as ``kind`` has it; its parts are looked at first, so that a mistake is told where it stands.
+    """Convert ``value`` to ``kind``, its parts first, so that an error names the innermost place.
 
     Raises:
-        SettingsError: There is no setting of some name, or a value does not suit it.
+        SettingsError: A name in it is unknown, or a value is invalid.
     """
     plain, description = _plain(kind)
     match value:
@@ -201,7 +203,7 @@ def _convert(value: object, kind: object, place: str, source: str) -> Any:
 
 
 def _plain(kind: object) -> tuple[object, str]:
-    """Return ``kind`` without what is around it, an optional one as if it were not, and its description."""
+    """Return ``kind`` without ``Annotated`` and ``Optional`` around it, and its description."""
     description = ""
     while get_origin(kind) in {Annotated, Union, UnionType}:
         inner, *around = get_args(kind)
@@ -211,7 +213,7 @@ def _plain(kind: object) -> tuple[object, str]:
 
 
 def _said(message: str, plain: object, description: str) -> str:
-    """Return what msgspec says of a value in the words of people who write YAML."""
+    """Return a message of msgspec in terms of YAML."""
     message = message.replace(" | null`", "`", 1)
     if get_origin(plain) is Literal:
         return f"{message}; choose one of {', '.join(get_args(plain))}"
@@ -253,4 +255,4 @@ def _hint(name: str, known: Iterable[str], parent: str) -> str:
 def _decode(kind: type[object], value: object) -> object:
     if issubclass(kind, Duration | AddressRange):
         return kind.parse(value)
-    raise NotImplementedError(kind)  # pragma: no cover - a field of a type that nobody taught to decode
+    raise NotImplementedError(kind)  # pragma: no cover - a field of a type without a decoder

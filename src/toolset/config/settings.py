@@ -1,4 +1,4 @@
-"""Every setting with its default; what reads and checks them is ``loading``."""
+"""Every setting with its default; ``loader`` reads and checks them."""
 
 from typing import Annotated, Final, Literal
 
@@ -44,7 +44,7 @@ RESTART: Final = frozenset(
         "output.instance",
     }
 )
-"""Settings, and whole sections, that are read once at the start; all others follow the file while the service runs."""
+"""Settings and sections that are read only at startup; changes of all others take effect while the service runs."""
 
 VariableName = Annotated[
     str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", description="the name of an environment variable")
@@ -52,11 +52,11 @@ VariableName = Annotated[
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the settings."""
+    """A section of the settings."""
 
 
 class TargetSettings(_Section, frozen=True):
-    """The ConfigMap that is kept.
+    """The ConfigMap to write.
 
     Attributes:
         namespace: Its namespace.
@@ -68,20 +68,21 @@ class TargetSettings(_Section, frozen=True):
 
 
 class DiscoverySettings(_Section, frozen=True):
-    """Which Services are looked at, and how their names are built.
+    """Which Services are discovered, and how.
 
     Attributes:
-        namespaces: Globs of namespaces to look at.
-        exclude_namespaces: Globs of namespaces to leave out in any case.
+        namespaces: Globs of namespaces to include.
+        exclude_namespaces: Globs of namespaces to exclude; they take precedence.
         cluster_domain: The DNS domain of the cluster.
-        annotation_prefix: The prefix of the annotations.
-        external_endpoints: Whether ``toolset-endpoint`` may name another host than the Service's own.
-        mode: ``annotated`` takes only Services whose annotation opts in; ``auto`` takes what detectors recognise too.
-        trusted_namespaces: Globs of namespaces in which labels, names and ports count; elsewhere only an annotation.
-        watch_namespaces: Names of namespaces to watch one by one, where RBAC does not allow to watch them all.
-        detectors: Detectors of your own; they come before the built-in ones, and one that has the product of a
-            built-in one replaces it.
-        disabled_detectors: Products whose built-in detector is left out.
+        annotation_prefix: The prefix of all annotations that the service reads and writes.
+        external_endpoints: Whether ``toolset-endpoint`` may name a host other than the Service's own.
+        mode: ``annotated`` publishes only Services that opt in by annotation; ``auto`` also those that a detector
+            recognises.
+        trusted_namespaces: Globs of namespaces in which labels, names and ports are evidence; elsewhere only
+            annotations are.
+        watch_namespaces: Names of namespaces to watch individually, if RBAC does not allow watching all.
+        detectors: Custom detectors; they take precedence over the built-in ones, and replace one with the same product.
+        disabled_detectors: Products whose built-in detector is disabled.
     """
 
     namespaces: tuple[str, ...] = ("*",)
@@ -100,23 +101,23 @@ class HealthSettings(_Section, frozen=True):
     """How candidates are probed.
 
     Attributes:
-        enabled: Without probes every candidate counts as healthy.
-        timeout: For one whole probe: DNS, connect, TLS, headers and body.
-        interval: Between two probes of a tool that is well.
-        concurrency: Probes in flight at once.
-        rise: Successes in a row that make a tool up.
-        fall: Failures in a row that make it down.
+        enabled: Whether candidates are probed; otherwise each counts as healthy.
+        timeout: Time limit of a whole probe: DNS, connect, TLS, headers and body.
+        interval: Time between two probes of a healthy tool.
+        concurrency: Maximum number of concurrent probes.
+        rise: Consecutive successes until a tool is up.
+        fall: Consecutive failures until it is down.
         hold: How long removals are held when more than half of the tools, and at least 3, stop answering within one
             interval; ``0s`` holds nothing.
         via: ``direct``, or ``apiserver-proxy`` to probe from outside the cluster; that needs the right to ``get``
             ``services/proxy``.
-        refused_ranges: Address ranges (CIDR) that are never dialled, beside loopback, link-local, metadata, multicast
-            and the like.
-        allow_selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
-        allow_external_name: Globs of ``namespace/name``: Services of type ExternalName that are taken all the same.
-        detectors: By product (or custom type), how its candidates are reached: ``ca_file``, ``insecure_skip_verify``,
+        refused_ranges: Address ranges (CIDR) that are never dialled, in addition to loopback, link-local, metadata,
+            multicast and similar addresses.
+        allow_selectorless: Globs of ``namespace/name``: Services without a selector that are allowed.
+        allow_external_name: Globs of ``namespace/name``: Services of type ExternalName that are allowed.
+        detectors: By product (or custom type), the HTTP options of its probes: ``ca_file``, ``insecure_skip_verify``,
             ``headers_from``, ``services``, ``statuses``.
-        connect_to: Dial ``host:port`` at another ``host:port``, as curl's option of that name; for tests.
+        connect_to: Connect to another ``host:port`` instead, like curl's ``--connect-to``; for tests.
     """
 
     enabled: bool = True
@@ -135,27 +136,26 @@ class HealthSettings(_Section, frozen=True):
 
 
 class OutputSettings(_Section, frozen=True):
-    """What is written.
+    """What is written to the ConfigMap.
 
     Attributes:
-        dialects: Which documents are written: ``kubernaut``, ``holmesgpt``, ``json``.
+        dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``.
         grafana_api_key_env: For ``namespace/name`` of a Grafana, the reader's environment variable with its API key.
         credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
             ``api_key``, ``bearer_token``, ``username``, ``password``.
-        variables: Further environment variables of the reader that ``overrides.yaml`` may refer to.
-        base_toolsets: Toolsets of HolmesGPT that are always in its document, with ``enabled`` and ``config``.
-        allow_unsafe_overrides: Whether ``overrides.yaml`` may hold keys with which HolmesGPT runs commands, reads
-            files or talks to other tools.
-        max_per_type: How many tools of one type are published; HolmesGPT checks them one after another within 20 s.
-        max_http_tools: How many tools of types that HolmesGPT reads over HTTP; each is a tool of the language model,
-            which takes 128 in all.
-        limit_kib: The most that our documents take in the ConfigMap, KiB; what does not fit is left out.
-        legacy_keys: Whether keys that an earlier system left in the ConfigMap are kept or removed: ``toolset.json``,
-            and all that one of ``legacy_managers`` wrote.
-        legacy_managers: Field managers that count as an earlier system, as ``managedFields`` names them.
-        instance: Names this installation, so that another one on the same ConfigMap is noticed; when empty, its
-            ServiceAccount does. Before another name counts, remove the annotation ``<prefix>/instance`` from the
-            ConfigMap.
+        variables: Additional environment variables of the reader that ``overrides.yaml`` may refer to.
+        base_toolsets: HolmesGPT toolsets that its document always contains, with ``enabled`` and ``config``.
+        allow_unsafe_overrides: Whether ``overrides.yaml`` may contain keys that make HolmesGPT run commands, read files
+            or connect to other tools.
+        max_per_type: Maximum number of published tools per type; HolmesGPT checks them sequentially within 20 s.
+        max_http_tools: Maximum number of tools of types that HolmesGPT queries over HTTP; each becomes a tool of the
+            language model, which accepts 128 in total.
+        limit_kib: Maximum size of all documents in the ConfigMap, KiB; tools that do not fit are omitted.
+        legacy_keys: Whether keys that a predecessor left in the ConfigMap are kept or removed: ``toolset.json``, and
+            all keys written by one of ``legacy_managers``.
+        legacy_managers: Field managers of the predecessor, as in ``managedFields``.
+        instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount.
+            To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
     """
 
     dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
@@ -181,14 +181,14 @@ class OutputSettings(_Section, frozen=True):
 
 
 class NotifySettings(_Section, frozen=True):
-    """Who is told that the ConfigMap has changed, and once of what it holds when a replica begins to work.
+    """How readers are notified when the ConfigMap has changed, and once when a replica starts to work.
 
     Attributes:
-        url: What to POST to, for example HolmesGPT's ``/api/admin/reload/toolsets``; empty tells nobody.
-        headers_from: By header of that request, the file that holds its value; read each time.
-        deployment: ``namespace/name`` of a Deployment to roll out anew by an annotation; empty rolls none out. RBAC has
-            to allow a patch of it.
-        delay: After a write, so that the kubelet has brought the ConfigMap to the pods.
+        url: URL to POST to, for example HolmesGPT's ``/api/admin/reload/toolsets``; empty disables it.
+        headers_from: Headers of that request, each with the file that holds its value; read for each request.
+        deployment: ``namespace/name`` of a Deployment to restart by an annotation; empty disables it. RBAC must allow
+            patching it.
+        delay: Time after a write, for the kubelet to update the mounted ConfigMap.
     """
 
     url: Annotated[
@@ -205,14 +205,14 @@ class NotifySettings(_Section, frozen=True):
 
 
 class ControllerSettings(_Section, frozen=True):
-    """The safety nets beside the events.
+    """Periodic reconciles in addition to events, and retries.
 
     Attributes:
-        resync: Between two reconciles of every Service, from the store.
-        reconcile_interval: Between two reconciles of the ConfigMap, from the store.
-        retry_base: Before a failed list, watch or write is tried again for the first time; doubled each time.
-        retry_cap: The longest such delay, before jitter, which at most doubles it. Liveness allows for it, so that an
-            outage of the API server restarts nothing; readiness comes back with the first attempt after the outage.
+        resync: Time between two reconciles of every Service, from the store.
+        reconcile_interval: Time between two reconciles of the ConfigMap, from the store.
+        retry_base: Delay before the first retry of a failed list, watch or write; doubled each time.
+        retry_cap: Maximum retry delay, before jitter, which at most doubles it. Liveness allows for it, so that an
+            outage of the API server restarts no pod; the first attempt after the outage restores readiness.
     """
 
     resync: Interval = Interval(300)
@@ -222,14 +222,14 @@ class ControllerSettings(_Section, frozen=True):
 
 
 class ElectionSettings(_Section, frozen=True):
-    """How replicas agree on who works.
+    """Leader election.
 
     Attributes:
-        enabled: Without an election every replica works; then run one only.
-        lease_name: The Lease, in the namespace of the ConfigMap.
+        enabled: Whether replicas elect a leader; otherwise every replica works, so run only one.
+        lease_name: Name of the Lease, in the namespace of the ConfigMap.
         lease_duration: How long a leadership is valid after its last renewal, and how long standbys wait for one.
-        renew_deadline: How long a leader tries to renew before it gives up.
-        retry_period: Between two renewals.
+        renew_deadline: How long a leader retries a renewal before it gives up the leadership.
+        retry_period: Time between two renewals.
     """
 
     enabled: bool = False
@@ -240,11 +240,11 @@ class ElectionSettings(_Section, frozen=True):
 
 
 class KubeSettings(_Section, frozen=True):
-    """How the API server is reached.
+    """Access to the API server.
 
     Attributes:
-        kubeconfig: A kubeconfig file; empty means in-cluster credentials, else the usual places.
-        context: A context of that file; empty means its current one.
+        kubeconfig: A kubeconfig file; empty means in-cluster credentials, else the default kubeconfig.
+        context: A context of that file; empty means its current context.
     """
 
     kubeconfig: str = ""
@@ -255,8 +255,8 @@ class ServerSettings(_Section, frozen=True):
     """The HTTP server for health and metrics.
 
     Attributes:
-        host: Address to listen on; empty means all, IPv4 and IPv6.
-        port: Port to listen on; 0 lets the system choose.
+        host: Address to listen on; empty means all addresses, IPv4 and IPv6.
+        port: Port to listen on; 0 means a free port.
     """
 
     host: str = ""
@@ -264,11 +264,11 @@ class ServerSettings(_Section, frozen=True):
 
 
 class ShutdownSettings(_Section, frozen=True):
-    """How the process ends.
+    """Graceful shutdown.
 
     Attributes:
-        delay: Not ready for this long before anything stops, so that endpoints can propagate.
-        timeout: For all work to end, the delay included; to send the last traces may take 5 s more.
+        delay: How long the process is not ready before it stops anything, so that endpoints can propagate.
+        timeout: Time limit for the shutdown, including the delay; flushing traces may take another 5 s.
     """
 
     delay: Duration = Duration(5)
@@ -276,11 +276,11 @@ class ShutdownSettings(_Section, frozen=True):
 
 
 class LogSettings(_Section, frozen=True):
-    """What is logged.
+    """Logging.
 
     Attributes:
-        level: The least important level that is written.
-        format: ``json``, or ``text`` for people; ``auto`` is text on a terminal.
+        level: Minimum level.
+        format: ``json`` or ``text``; ``auto`` means text on a terminal, else JSON.
     """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -304,5 +304,5 @@ class Settings(_Section, frozen=True):
 
 
 def reloads(path: str) -> bool:
-    """Tell whether the setting ``path``, such as ``health.timeout``, follows the file while the service runs."""
+    """Return whether a change of the setting ``path`` (``health.timeout``) takes effect while the service runs."""
     return path not in RESTART and path.partition(".")[0] not in RESTART

@@ -1,4 +1,4 @@
-"""By what the parts of one term of work tell of themselves."""
+"""The telemetry that a pipeline receives."""
 
 import msgspec
 
@@ -9,13 +9,13 @@ from toolset.telemetry.tracing import Traces
 
 
 class Telemetry(msgspec.Struct, frozen=True):
-    """What a term of work is given to tell of itself.
+    """Metrics, Events, traces and logs for the parts of one pipeline.
 
     Attributes:
         metrics: The series of the process.
-        recorder: Kubernetes Events, for people.
-        traces: The spans of its passes.
-        log: Log lines, series and Events about Services and the ConfigMap; it knows what earlier terms have told.
+        recorder: Records Kubernetes Events.
+        traces: The spans of its reconciles.
+        log: Log lines, series and Events about Services and the ConfigMap; it outlives the pipeline.
     """
 
     metrics: Metrics

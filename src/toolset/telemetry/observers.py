@@ -1,4 +1,4 @@
-"""Turn what the parts tell of themselves into log lines and metrics."""
+"""Observers of the machinery: they turn its callbacks into log lines and metrics."""
 
 import logging
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class QueueMetrics:
         self._work = metrics.queue_work.labels(name)
 
     def watch(self, in_work_since: Callable[[], list[float]]) -> None:
-        """Measure what is in work whenever somebody asks; times are on the clock of ``anyio``."""
+        """Measure the keys in work at each scrape; ``in_work_since`` returns times on the clock of ``anyio``."""
 
         def ages() -> list[float]:
             now = anyio.current_time()
@@ -49,7 +49,7 @@ class QueueMetrics:
         self._wait.observe(waited_s)
 
     def finished(self, worked_s: float) -> None:
-        """Measure a pass."""
+        """Measure how long a worker held a key."""
         self._work.observe(worked_s)
 
     def retried(self) -> None:
@@ -58,7 +58,7 @@ class QueueMetrics:
 
 
 class ControllerMetrics:
-    """Counts the passes of one controller; logs those that failed."""
+    """Counts the reconciles of one controller; logs those that failed."""
 
     def __init__(self, metrics: Metrics, controller: str, workers: int = 1) -> None:
         self._metrics = metrics
@@ -68,14 +68,14 @@ class ControllerMetrics:
         metrics.max_concurrent.labels(controller).set(workers)
 
     def passed(self, key: Key, result: str, took_s: float) -> None:
-        """Count a pass."""
+        """Count and measure a reconcile."""
         del key
         self._results[result].inc()
         spans.ended(result, took_s)
         self._time.observe(took_s, spans.exemplar())
 
     def failed(self, key: Key, error: Exception, failures: int) -> None:
-        """Log a failed pass: a bug with its traceback, the rest in one line."""
+        """Log a failed reconcile: an unexpected exception with its traceback, others in one line."""
         spans.failed(error)
         expected = isinstance(error, ToolsetError | TimeoutError)
         self._metrics.reconcile_errors.labels(self._controller).inc()
@@ -98,7 +98,7 @@ class ControllerMetrics:
 
 
 class ReflectorLog:
-    """Counts lists and watches of one resource; logs what goes wrong with them."""
+    """Counts lists and watches of one resource; logs their failures."""
 
     def __init__(self, metrics: Metrics, resource: str) -> None:
         self._metrics = metrics
@@ -107,16 +107,16 @@ class ReflectorLog:
         self._attempted = anyio.Event()
 
     async def wait_attempted(self) -> None:
-        """Return once a first list is complete, or has failed."""
+        """Wait until the first list is complete or has failed."""
         await self._attempted.wait()
 
     def watch(self, silent_s: Callable[[], float], objects: Callable[[], int]) -> None:
-        """Measure silence and store whenever somebody asks."""
+        """Measure the silence of the watch and the size of the store at each scrape."""
         self._metrics.last_activity.labels(self.resource).set_function(silent_s)
         self._metrics.store_objects.labels(self.resource).set_function(lambda: float(objects()))
 
     def listed(self, items: int, took_s: float, reason: str) -> None:
-        """Log a complete list."""
+        """Log and measure a complete list."""
         self.problem = ""
         self._attempted.set()
         self._metrics.lists.labels(self.resource).inc()
@@ -129,7 +129,7 @@ class ReflectorLog:
         )
 
     def watch_ended(self, events: int, took_s: float) -> None:
-        """Count a watch."""
+        """Count and measure a watch that ended."""
         self._metrics.watches.labels(self.resource).inc()
         self._metrics.watch_time.labels(self.resource).observe(took_s)
         self._metrics.watch_items.labels(self.resource).observe(events)
@@ -138,12 +138,12 @@ class ReflectorLog:
         _log.debug("watch ended", extra={"resource": self.resource, "events": events, "took_s": round(took_s, 3)})
 
     def skipped(self, what: str) -> None:
-        """Log an event that nobody understands."""
+        """Log a watch event of an unknown type or kind."""
         self._metrics.skipped_events.labels(self.resource).inc()
         _log.warning("watch event skipped", extra={"resource": self.resource, "what": what[:64]})
 
     def streaming_given_up(self, error: Exception) -> None:
-        """Log that lists are paged for a while."""
+        """Log the fallback from streamed to paged lists."""
         self._metrics.streaming_given_up.labels(self.resource).inc()
         _log.info("lists are paged from now on", extra={"resource": self.resource, "error": _text(error)})
 
@@ -159,7 +159,7 @@ class ReflectorLog:
 
 
 class ElectionLog:
-    """Tells of an election in log and series."""
+    """Logs and counts the events of an election."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._leads = metrics.leader.labels(name)
@@ -171,16 +171,16 @@ class ElectionLog:
         _log.info("leadership taken", extra={"epoch": epoch})
 
     def stopped_leading(self, epoch: int, *, lost: bool) -> None:
-        """Log that it leads no more."""
+        """Log that this replica no longer leads."""
         self._leads.set(0)
         (_log.warning if lost else _log.info)("leadership ended", extra={"epoch": epoch, "lost": lost})
 
     def new_leader(self, identity: str) -> None:
-        """Log who leads now."""
+        """Log the new leader."""
         _log.info("leader seen", extra={"leader": identity or "nobody"})
 
     def took_slow_path(self) -> None:
-        """Count a renewal that had to read first."""
+        """Count a renewal that had to read the Lease first."""
         self._slow.inc()
 
     def failed(self, error: Exception) -> None:
@@ -193,7 +193,7 @@ class ClientMetrics:
     """Counts requests to the API server."""
 
     def __init__(self, metrics: Metrics, on_refused: Callable[[], None] = lambda: None) -> None:
-        """Make it.
+        """Create the counters.
 
         Args:
             metrics: The series.
@@ -203,7 +203,7 @@ class ClientMetrics:
         self._on_refused = on_refused
 
     def answered(self, method: str, code: int, took_s: float) -> None:
-        """Count one answer, and measure how long its head took."""
+        """Count a response, and measure the seconds until its head."""
         self._metrics.requests.labels(str(code), method).inc()
         self._metrics.request_time.labels(method).observe(took_s, spans.exemplar())
         if code == 403:
@@ -218,21 +218,21 @@ class EventMetrics:
         self._dropped = metrics.events_dropped
 
     def sent(self) -> None:
-        """Count one that the API server has taken."""
+        """Count an Event that the API server accepted."""
         self._sent.inc()
 
     def dropped(self, reason: str) -> None:
-        """Count one that nobody will see."""
+        """Count an Event that was dropped."""
         self._dropped.labels(reason).inc()
 
 
 def handler_failed(error: Exception) -> None:
-    """Log a bug in a store's handler."""
+    """Log an exception raised by a store's handler."""
     _log.error("store handler failed", exc_info=error)
 
 
 def handler_slow(took_s: float) -> None:
-    """Log a store's handler that held up the watch."""
+    """Log a store's handler that delayed the watch."""
     _log.warning("store handler slow", extra={"took_s": round(took_s, 3)})
 
 

@@ -1,4 +1,4 @@
-"""Turn what the passes tell of themselves into log lines and metrics."""
+"""The reconcilers' observer: turns results into log lines, metrics and Events."""
 
 import logging
 from collections.abc import Container, Mapping
@@ -22,19 +22,19 @@ _log: Final = logging.getLogger("toolset")
 
 
 class ReconcileLog:
-    """Logs what changed for people, measures the rest."""
+    """Logs changes, and measures every reconcile."""
 
     def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
-        """Make it.
+        """Create the log.
 
         Args:
             metrics: The series.
-            recorder: What tells people.
+            recorder: Records Kubernetes Events.
         """
         self._metrics = metrics
         self._verdicts = ServiceStatusLog(metrics, recorder)
         self._recorder = recorder
-        self._changed_at: dict[Key, float] = {}  # of Services that nobody has looked at since
+        self._changed_at: dict[Key, float] = {}  # of Services not reconciled since
         self._awaited: dict[Key, float] = {}
         self._failing: dict[Key, str] = {}
         self._is_large = False
@@ -42,11 +42,11 @@ class ReconcileLog:
         self._wrote = False
 
     def begin(self, services: Container[Key], published: Published) -> None:
-        """Begin to tell of a term of work; what an earlier one told is no news.
+        """Start the reports of a new pipeline; what an earlier one reported is not repeated.
 
         Args:
-            services: Those that there are.
-            published: What is published.
+            services: The existing Services.
+            published: What the ConfigMap publishes.
         """
         self._verdicts.resume(published)
         for key in self._verdicts.known():
@@ -54,34 +54,34 @@ class ReconcileLog:
                 self.verdict_changed(key, None)
 
     def close(self) -> None:
-        """Forget everything: this replica answers for no Service any more."""
+        """Reset the series: this replica no longer leads."""
         self._verdicts.close()
         self._metrics.held.set(0)
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
 
     def service_changed(self, key: Key) -> None:
-        """Note when a Service changed, until it is looked at."""
+        """Record when a Service changed, until it is reconciled."""
         self._changed_at.setdefault(key, anyio.current_time())
 
     def service_reconciled(self, key: Key) -> None:
-        """Note that a Service was reconciled."""
+        """Record that a Service was reconciled."""
         self._changed_at.pop(key, None)
 
     def age_s(self, key: Key) -> float | None:
-        """Return how long ago a Service changed that nobody has looked at since, seconds."""
+        """Return the seconds since a Service changed; ``None`` once it is reconciled."""
         changed_at = self._changed_at.get(key)
         return anyio.current_time() - changed_at if changed_at is not None else None
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
-        """Note what detection says of a Service."""
+        """Record the result of detection; ``None`` when the Service was deleted."""
         self._failing.pop(key, None)
         if key in self._changed_at:
             self._awaited.setdefault(key, self._changed_at[key])
         self._verdicts.detected(key, verdict)
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
-        """Note the last word on each candidate, and how long it was in coming."""
+        """Record the verdict on each candidate, and measure the time from its change to the write."""
         wrote, self._wrote = self._wrote, False
         for key in [key for key in self._awaited if not _is_open(verdicts.get(key))]:
             changed_at = self._awaited.pop(key)
@@ -90,7 +90,7 @@ class ReconcileLog:
         self._verdicts.settled(verdicts)
 
     def held(self, hold: Hold) -> None:
-        """Measure and log removals that are held."""
+        """Measure held removals; log when a hold begins and ends."""
         self._metrics.held.set(len(hold.keys))
         if hold.begins:
             self._metrics.holds.inc()
@@ -101,7 +101,7 @@ class ReconcileLog:
             _log.warning("removals no longer held")
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
-        """Measure a probe; log one that failed. That one which is not published goes on failing is hardly news."""
+        """Measure a probe; log a failure, repeated ones of an unpublished tool at debug level."""
         kind = type_label(candidate.type)
         self._metrics.probes.labels(kind, outcome.word).inc()
         self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
@@ -114,7 +114,7 @@ class ReconcileLog:
             _log.log(level, "probe failed", extra=extra)
 
     def composed(self, publication: Publication) -> None:
-        """Measure what is to be published; tell of overrides that count for nothing."""
+        """Measure what is to be published; log and record invalid overrides."""
         self._metrics.config_map_bytes.set(publication.bytes)
         if publication.is_large and not self._is_large:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
@@ -131,7 +131,7 @@ class ReconcileLog:
                 _log.info("overrides valid again")
 
     def published(self, change: Apply, tools: int) -> None:
-        """Log a write."""
+        """Count and log a write."""
         self._wrote = True
         self._metrics.writes.inc()
         if change.drifted:
@@ -147,10 +147,10 @@ class ReconcileLog:
         )
 
     def unchanged(self, tools: int) -> None:
-        """Nothing to tell."""
+        """Do nothing: an unchanged ConfigMap is not reported."""
 
     def conflicted(self) -> None:
-        """Count a conflict."""
+        """Count and log a conflict."""
         self._metrics.conflicts.inc()
         _log.info("config map changed meanwhile; trying again with the newer version")
 

@@ -1,4 +1,4 @@
-"""Tell people what becomes of each Service: log lines, series by reason, and Kubernetes Events."""
+"""The status of each Service: log lines, series by reason, and Kubernetes Events."""
 
 import logging
 from collections import Counter
@@ -17,47 +17,47 @@ PUBLISHED: Final = "Published"
 
 
 class ServiceStatusLog:
-    """Remembers what was told of each Service, so that only what changes is told.
+    """Remembers the reported status of each Service, and reports only changes.
 
-    Kubernetes Events are for Services that were published or that asked for it; the thousands that are nothing
-    stay silent everywhere but in the series.
+    Only Services that were published, or whose annotation asks for it, get Kubernetes Events; all others appear in
+    the series only.
     """
 
     def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
         self._metrics = metrics
         self._recorder = recorder
         self._recognised: dict[Key, Candidate] = {}
-        self._refused: dict[Key, Rejected] = {}  # those that are nearly a tool, or asked to be one
+        self._refused: dict[Key, Rejected] = {}  # near matches, and Services that opted in
         self._counted: dict[Key, str] = {}
         self._count: Counter[str] = Counter()
-        for word in VERDICTS:  # read when somebody asks: cheaper than to set a series for each change
+        for word in VERDICTS:  # read at each scrape: cheaper than setting a series at each change
             metrics.services.labels(word).set_function(partial(self._count.__getitem__, word))
         self._candidates: Counter[tuple[str, str]] = Counter()
-        self._told: dict[Key, Candidate | str] = {}  # the tool that is published, or the word of why not
+        self._reported: dict[Key, Candidate | str] = {}  # the published tool, or the reason why not
         self._resumed = NOTHING
 
     def resume(self, published: Published) -> None:
-        """Take what stands in the ConfigMap at the start of a term as known: it is no news."""
+        """Take the content of the ConfigMap at the start of a pipeline as already reported."""
         self._resumed = published
 
     def known(self) -> tuple[Key, ...]:
-        """Return the Services of which anything was noted."""
+        """Return the Services that have a status."""
         return tuple(self._counted)
 
     def detected(self, key: Key, verdict: Verdict | None) -> None:
-        """Note what detection says of a Service; ``None`` when it is gone. The same again is no news."""
+        """Record the result of detection, ``None`` when the Service was deleted; report it if it changed."""
         refused, before = self._refused.pop(key, None), self._recognised.get(key)
         if isinstance(verdict, Rejected) and (verdict.type or verdict.asked):
             self._refused[key] = verdict
         if verdict is None or verdict not in (refused, before):
             self._recognised.pop(key, None)
-            self._tell_detected(key, verdict, before)
+            self._report_detected(key, verdict, before)
 
-    def _tell_detected(self, key: Key, verdict: Verdict | None, before: Candidate | None) -> None:
+    def _report_detected(self, key: Key, verdict: Verdict | None, before: Candidate | None) -> None:
         if isinstance(verdict, Candidate):
             self._recognised[key] = verdict
             self._log_candidate(key, verdict, before)
-            if before is None:  # else it is counted by its last word until it has another
+            if before is None:  # else its last verdict counts until the next one
                 self._recount(key, "")
             return
         word = verdict.reason.word if verdict else ""
@@ -71,22 +71,22 @@ class ServiceStatusLog:
         self._drop(key, verdict)
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
-        """Note the last word on each candidate."""
+        """Record the verdict on each candidate."""
         for key, verdict in verdicts.items():
             self._recount(key, _word(verdict))
             if isinstance(verdict, Candidate):
-                self._tell_published(key, verdict)
-            elif verdict.reason is not Reason.UNPROBED:  # which is no last word
-                self._tell_rejected(key, verdict)
+                self._report_published(key, verdict)
+            elif verdict.reason is not Reason.UNPROBED:  # which is not final
+                self._report_rejected(key, verdict)
         self._resumed = NOTHING
         self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
 
     def is_published(self, key: Key) -> bool:
-        """Tell whether the last that was told of a Service is that it is published."""
-        return isinstance(self._told.get(key), Candidate)
+        """Return whether the last reported status of a Service is that it is published."""
+        return isinstance(self._reported.get(key), Candidate)
 
     def close(self) -> None:
-        """Forget everything: this replica answers for no Service any more."""
+        """Reset the series: this replica no longer leads."""
         self._count.clear()
         self._count_candidates(Counter())
 
@@ -105,9 +105,9 @@ class ServiceStatusLog:
             ]
             _log.info("service changed", extra={**service_fields(key), **extra, **_as_it_was(before, candidate)})
 
-    def _tell_published(self, key: Key, tool: Candidate) -> None:
-        before = self._told.get(key)
-        self._told[key] = tool
+    def _report_published(self, key: Key, tool: Candidate) -> None:
+        before = self._reported.get(key)
+        self._reported[key] = tool
         fields = {**service_fields(key), "type": tool.type, "url": tool.url}
         if not isinstance(before, Candidate):
             if self._resumed.holds(tool):
@@ -122,9 +122,9 @@ class ServiceStatusLog:
             return
         self._recorder.record("Normal", PUBLISHED, note, related=key)
 
-    def _tell_rejected(self, key: Key, verdict: Rejected) -> None:
-        before, word = self._told.get(key), verdict.reason.word
-        self._told[key] = word
+    def _report_rejected(self, key: Key, verdict: Rejected) -> None:
+        before, word = self._reported.get(key), verdict.reason.word
+        self._reported[key] = word
         if isinstance(before, Candidate):
             self._log_loss(key, before, word, verdict.detail)
             state = "no longer published"
@@ -135,8 +135,8 @@ class ServiceStatusLog:
         self._recorder.record("Warning", word, f"Service {key} is {state}: {verdict.sentence}", related=key)
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
-        """Tell that a Service is no candidate, or none any more."""
-        before = self._told.pop(key, None)
+        """Report that a Service is not a candidate, or no longer one."""
+        before = self._reported.pop(key, None)
         if isinstance(before, Candidate):
             word, why = (verdict.reason.word, verdict.sentence) if verdict else ("Deleted", "it was deleted")
             self._log_loss(key, before, word, verdict.detail if verdict else "")
@@ -151,7 +151,7 @@ class ServiceStatusLog:
         _log.info("tool no longer published", extra={**service_fields(key), **extra})
 
     def _recount(self, key: Key, word: str) -> None:
-        """Count a Service under ``word``, and no longer under the one before; under none when that is empty."""
+        """Count a Service under ``word`` instead of the previous one; under none if it is empty."""
         before = self._counted.pop(key, "")
         if word:
             self._counted[key] = word
@@ -170,12 +170,12 @@ class ServiceStatusLog:
 
 
 def service_fields(key: Key) -> dict[str, str]:
-    """Return the log fields that name a Service, by OpenTelemetry's names."""
+    """Return the log fields that name a Service, as OpenTelemetry's conventions name them."""
     return {"k8s.namespace.name": key.namespace, "k8s.service.name": key.name}
 
 
 def _as_it_was(before: Candidate, now: Candidate) -> dict[str, str]:
-    """Return type and URL of ``before`` where they are others now."""
+    """Return the type and URL of ``before`` where they differ from ``now``."""
     pairs = (("type", before.type, now.type), ("url", before.url, now.url))
     return {f"{name}_before": old for name, old, new in pairs if old != new}
 
