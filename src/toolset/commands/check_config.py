@@ -1,4 +1,4 @@
-"""Say what each detector of some settings matches among the Services of some manifests."""
+"""`toolset check-config`: list the Services in manifests that each detector of the settings matches."""
 
 from collections.abc import Iterable
 
@@ -12,13 +12,13 @@ from toolset.model import Service
 
 
 class Match(msgspec.Struct, frozen=True):
-    """What one detector matches.
+    """The Services that one detector matches.
 
     Attributes:
-        product: The detector.
-        type: The tool type it gives.
+        product: The product of the detector.
+        type: Its tool type.
         own: Whether the settings define it.
-        services: ``namespace/name`` of each Service it wins, in order.
+        services: ``namespace/name`` of each Service that it matches first, in order.
     """
 
     product: str
@@ -28,7 +28,7 @@ class Match(msgspec.Struct, frozen=True):
 
 
 def matches(settings: Settings, services: Iterable[Service]) -> list[Match]:
-    """Return what each detector in force wins among ``services``; first those of the settings."""
+    """Return the Services that each effective detector matches first; detectors of the settings come first."""
     options = detection_options(settings)
     won: dict[str, list[str]] = {detector.product: [] for detector in options.detectors}
     for service in services:

@@ -1,4 +1,4 @@
-"""Examine whether the service can work where it is: what it reaches, what it may do, and who else is at work."""
+"""`toolset doctor`: check connectivity, clock, permissions, other installations, and the Lease."""
 
 import math
 import time
@@ -24,7 +24,8 @@ from toolset.model import ConfigMap, Lease
 from toolset.service.permissions import Permission, needed
 
 SKEW_S: Final = 5.0
-"""Times in logs, Events and the Lease are hard to compare beyond this; tokens and certificates fail beyond minutes."""
+"""The tolerated clock skew, seconds: beyond it times in logs, Events and the Lease are hard to compare; tokens and
+certificates fail at a skew of minutes."""
 
 REQUEST_S: Final = 10.0
 
@@ -32,13 +33,13 @@ State = Literal["ok", "problem", "unknown"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        subject: What.
-        state: Whether it is well; ``unknown`` where that cannot be seen.
+        subject: What was checked.
+        state: ``unknown`` if it could not be determined.
         detail: What was found.
-        remedy: What to do; empty where nothing needs to be done.
+        remedy: What to do; empty if nothing.
     """
 
     subject: str
@@ -48,9 +49,9 @@ class Check(msgspec.Struct, frozen=True):
 
 
 async def examine(source: Source) -> AsyncIterator[Check]:
-    """Yield what is found, one thing after the other.
+    """Yield the result of each check.
 
-    Nothing is written, and what depends on a check that failed is left out.
+    Nothing is written. Checks that depend on a failed one are omitted.
 
     Args:
         source: Where the settings come from.
@@ -75,7 +76,7 @@ async def examine(source: Source) -> AsyncIterator[Check]:
 
 
 class Examination:
-    """What is asked of the API server."""
+    """The checks that need the API server."""
 
     def __init__(self, settings: Settings, kube: KubeTransport) -> None:
         self._settings = settings
@@ -84,7 +85,7 @@ class Examination:
         self._now = 0.0  # by the API server's clock
 
     async def run(self) -> AsyncIterator[Check]:
-        """Yield what is found."""
+        """Yield the result of each check."""
         reached = await self._connectivity()
         for each in reached:
             yield each
@@ -101,11 +102,11 @@ class Examination:
         yield await self._lease()
 
     async def _connectivity(self) -> list[Check]:
-        """Look at the way to the API server, its version, and its clock."""
+        """Check the connection to the API server, its version, and its clock."""
         sent = time.time()
         try:
             reply = await self._kube.ask(Request("GET", "/version"), timeout_s=REQUEST_S)
-        except ForbiddenError as error:  # whoever we are; that is another check
+        except ForbiddenError as error:  # it is reachable; credentials are another check
             return [Check("API server", "ok", f"it answers ({error})")]
         except ToolsetError as error:
             remedy = (
@@ -119,7 +120,7 @@ class Examination:
         if told is None:
             return [*found, Check("clock", "unknown", "the API server does not say what time it is")]
         self._now = told
-        # A date has whole seconds: the server's clock stood between it and a second later, at some time of the request.
+        # A Date header has whole seconds: during the request the server's clock was between it and one second later.
         skew_s = max(told - (sent + took_s), sent - (told + 1.0), 0.0)
         if skew_s > SKEW_S:
             which = "behind" if told > sent else "ahead of"
@@ -166,7 +167,7 @@ class Examination:
         return _judged(answers)
 
     async def _config_map(self) -> Check:
-        """Look at the ConfigMap: whether another installation keeps it."""
+        """Check whether another installation writes the ConfigMap, and whether its overrides are valid."""
         subject = f"ConfigMap {self._target}"
         path = f"/api/v1/namespaces/{self._target.namespace}/configmaps/{self._target.name}"
         try:
@@ -186,7 +187,7 @@ class Examination:
         return Check(subject, "ok", f"kept by {keeper}" if keeper else "it is there")
 
     async def _lease(self) -> Check:
-        """Look at the Lease: whether its holder is gone, or somebody leads whom nobody elects."""
+        """Check the Lease: whether its holder is gone, or another replica leads while the election is off here."""
         key = lease_key(self._settings)
         subject = f"Lease {key}"
         try:
@@ -210,7 +211,7 @@ class Examination:
         return Check(subject, "problem", f"{held}, while the election is off here: two would write", remedy)
 
     async def _is_renewed(self, lease: Lease) -> bool:
-        """Look again after two renewals: the clock of its holder may be wrong."""
+        """Read the Lease again after two renewal periods: the clock of its holder may be wrong."""
         await anyio.sleep(2 * self._settings.election.retry_period)
         again = await KubeLeases(self._kube, lease.key).read()
         return again is not None and again.version != lease.version
@@ -243,11 +244,11 @@ def _judged(answers: Mapping[Permission, bool]) -> list[Check]:
 
 
 def _loss(permission: Permission, refused: Sequence[Permission]) -> str:
-    """Return what follows from a missing permission, and what half of a pair does."""
+    """Return the effect of a missing permission; ``list`` and ``watch`` depend on each other."""
     about = permission.attributes
-    twins = {"list": "watch", "watch": "list"}
-    twin = msgspec.structs.replace(about, verb=twins.get(about.verb, ""))
-    if about.verb not in twins or any(each.attributes == twin for each in refused):
+    pairs = {"list": "watch", "watch": "list"}
+    other = msgspec.structs.replace(about, verb=pairs.get(about.verb, ""))
+    if about.verb not in pairs or any(each.attributes == other for each in refused):
         return f"not allowed: {permission.loss}"
     if about.verb == "watch":
         return f"not allowed, while list is: the view would be frozen as it is at the start, and {permission.loss}"

@@ -1,4 +1,4 @@
-"""Say of one Service, or of every Service in a file, whether it is published, where, and why."""
+"""`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
 import os
 import random
@@ -25,24 +25,24 @@ IGNORED: Final = "what overrides.yaml says is ignored"
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """What is made of one Service, flat for programs; ``None`` where it does not apply.
+    """The explanation of one Service, flat for JSON; ``None`` where it does not apply.
 
     Attributes:
-        namespace: Of the Service.
-        name: Of the Service.
-        type: The tool type; ``None`` when it is no candidate.
-        product: What its detector recognises.
-        reason: The word that says why it is no candidate.
-        detail: The sentence that says so; empty for a candidate.
-        near: The type it nearly was.
+        namespace: The namespace of the Service.
+        name: The name of the Service.
+        type: The tool type; ``None`` if it is not a candidate.
+        product: The product of its detector.
+        reason: Why it is not a candidate, as a :class:`Reason` word.
+        detail: The same as a sentence; empty for a candidate.
+        near: The type that it nearly matched.
         evidence: The strongest evidence.
-        scheme: In the URL.
-        port: In the URL.
-        path: In the URL.
-        url: Where it is published.
-        probed_url: Where it is probed: as it was discovered, whatever overrides say.
-        health_path: What is probed, below ``probed_url``.
-        to_prove: Whether the probe has to prove what answers there.
+        scheme: Of the URL.
+        port: Of the URL.
+        path: Of the URL.
+        url: The published URL.
+        probed_url: The probed URL: as discovered, regardless of overrides.
+        health_path: The probed path, below ``probed_url``.
+        to_prove: Whether the probe also verifies the identity of the backend.
         overridden: The fields that ``overrides.yaml`` sets.
         overridden_at: Where it sets them.
     """
@@ -67,11 +67,11 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """What is made of some Services.
+    """The explanations of some Services.
 
     Attributes:
-        services: In the order of their names.
-        notes: What keeps overrides from being in it, for people, a sentence each.
+        services: Ordered by key.
+        notes: Why overrides are not included, one sentence each.
     """
 
     services: tuple[Explanation, ...]
@@ -79,10 +79,10 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
-    """Return what is made of every Service in ``manifests``, under the overrides there; nothing is probed.
+    """Explain every Service in ``manifests``, with the overrides there; nothing is probed.
 
     Raises:
-        SettingsError: The settings themselves give a document that is not valid.
+        SettingsError: The settings alone produce an invalid document.
     """
     inventory, candidates = detect_all(settings, manifests)
     for candidate in candidates:
@@ -101,9 +101,9 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
 
 
 async def explain_service(settings: Settings, key: Key) -> Explained:
-    """Return what is made of the Service ``key`` in the cluster, under the overrides there; nothing is probed.
+    """Explain the Service ``key`` of the cluster, with the overrides there; nothing is probed.
 
-    Limits count what is in its namespace only.
+    Limits are applied to the Services of its namespace only.
 
     Raises:
         SettingsError: There is no such Service.
@@ -118,7 +118,7 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
     if current is None:
         unread = f"you may not list ConfigMap {target_key(settings)}"
         notes = (f"{unread}, so this is what detection says, without overrides.yaml",)
-    whole = Manifests(tuple(found), current or {}, spaces)  # the whole namespace, because twins live side by side
+    whole = Manifests(tuple(found), current or {}, spaces)  # the whole namespace, for duplicates
     explained = explain_manifests(settings, whole)
     for explanation in explained.services:
         if explanation.name == key.name:
@@ -127,7 +127,7 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
 
 
 async def _read_target(kube: KubeTransport, target: Key) -> Mapping[Key, ConfigMap] | None:
-    """Return the ConfigMap where there is one; ``None`` where these credentials may not list it."""
+    """Return the ConfigMap, if it exists; ``None`` if these credentials may not list it."""
     try:
         return {each.key: each for each in await read_all(KubeSource(kube, config_map(target), jitter=random.random))}
     except ForbiddenError:
@@ -145,7 +145,7 @@ def _rejected(key: Key, verdict: Rejected) -> Explanation:
 
 
 def _published(settings: Settings, found: Candidate, tool: Candidate, publication: Publication) -> Explanation:
-    """Return what is made of ``found``, which overrides turn into ``tool``."""
+    """Explain the candidate ``found``, published as ``tool`` after overrides."""
     key, probes = found.key, settings.health.enabled
     overridden = publication.overridden.get(key, ())
     return Explanation(

@@ -1,4 +1,4 @@
-"""Read manifest files, Services above all: what ``kubectl get -o yaml`` prints, or what people apply."""
+"""Read Services, ConfigMaps and Namespaces from manifests or the output of ``kubectl get -o yaml``."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,23 +15,23 @@ T = TypeVar("T", Service, ConfigMap, Namespace)
 
 STDIN: Final = "-"
 VERSION: Final = "v1"
-"""Of the API whose objects count: a Service of Knative, for example, is another thing."""
+"""The apiVersion that is read; a Knative Service, for example, is another kind."""
 MANIFEST_DEPTH_LIMIT: Final = 500
-"""So many collections may lie within each other, far more than in any object; at some ten thousands libyaml would end
-the process, and Python could catch nothing."""
+"""The maximum nesting, far deeper than any object. At tens of thousands libyaml would crash the process, which Python
+cannot catch."""
 
 
 _NOTHING: Final[Mapping[str, object]] = {}
 
 
 class Manifests(msgspec.Struct, frozen=True):
-    """What the files hold; other kinds are passed over.
+    """The content of the files; other kinds are ignored.
 
     Attributes:
-        services: Each once.
-        config_maps: By their keys.
-        namespaces: By their keys.
-        notes: What only looks like one of these, for people, a sentence each.
+        services: Without duplicates.
+        config_maps: By key.
+        namespaces: By key.
+        notes: Ignored objects that look like one of these, one sentence each.
     """
 
     services: tuple[Service, ...]
@@ -41,7 +41,7 @@ class Manifests(msgspec.Struct, frozen=True):
 
 
 class _Loader(yaml.CSafeLoader):
-    """A safe loader that leaves times as text, as JSON has them."""
+    """A safe loader that keeps timestamps as strings, as in JSON."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - the name and shape are PyYAML's
         first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -50,19 +50,19 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read(files: Sequence[str]) -> Manifests:
-    """Return what ``files`` hold; ``-`` is standard input.
+    """Return the content of ``files``; ``-`` is standard input.
 
-    An object without a namespace is in ``default``; of two with one name the last counts.
+    An object without a namespace is in ``default``. Of two with the same name the last one counts.
 
     Raises:
-        SettingsError: A file cannot be read, or an object in it is not valid; the message names both.
+        SettingsError: A file cannot be read, or an object in it is invalid; the message names both.
     """
     services: dict[Key, Service] = {}
     config_maps: dict[Key, ConfigMap] = {}
     namespaces: dict[Key, Namespace] = {}
-    notes: dict[str, None] = {}  # each once, in their order
+    notes: dict[str, None] = {}  # an ordered set
     for file in files:
-        documents = _documents(file)  # all are kept while they are told apart by their identity
+        documents = _documents(file)  # kept alive, because they are distinguished by id()
         for number, manifest in enumerate(_objects(documents, set()), start=1):
             place, kind = f"{file}, object {number}", manifest.get("kind")
             version = manifest.get("apiVersion") or VERSION
@@ -82,7 +82,7 @@ def read(files: Sequence[str]) -> Manifests:
 
 
 def without_services(files: Sequence[str]) -> str:
-    """Return the sentence for people whose ``files`` hold no Service."""
+    """Return the message for ``files`` without a Service."""
     names = ", ".join("standard input" if file == STDIN else file for file in files)
     verb = "holds" if len(files) == 1 else "hold"
     return f"{names} {verb} no Service; give what `kubectl get services -A -o yaml` prints"
@@ -98,13 +98,13 @@ def _documents(file: str) -> list[object]:
         raise SettingsError(f"{file}: {error.strerror}; name a file of manifests, or - for standard input") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: this is not UTF-8 text") from error
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError: `0b_` looks like a number and is none
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: `0b_` looks like a number but is not
         place = _place(getattr(error, "problem_mark", None))
         raise SettingsError(f"{file}{place}: this is not valid YAML") from error
 
 
 def _too_deep(text: str) -> object:
-    """Return where ``text`` is nested too deep; look at it without building anything."""
+    """Return where ``text`` is nested too deeply, from the parser's events only."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
@@ -114,19 +114,19 @@ def _too_deep(text: str) -> object:
 
 
 def _place(mark: object) -> str:
-    line, column = getattr(mark, "line", None), getattr(mark, "column", None)  # libyaml's mark is of a class of its own
+    line, column = getattr(mark, "line", None), getattr(mark, "column", None)  # libyaml's mark has a class of its own
     return "" if line is None or column is None else f", line {line + 1}, column {column + 1}"
 
 
 def _objects(
     documents: Iterable[object], opened: set[int], implied: Mapping[str, object] = _NOTHING
 ) -> Iterator[dict[str, object]]:
-    """Return the objects in ``documents``, those inside lists too; of what aliases name again each is there once.
+    """Return the objects in ``documents``, including those in lists; an aliased object only once.
 
     Args:
-        documents: As they were read.
-        opened: The identities of those that need no second look.
-        implied: What the list around them says of each.
+        documents: The parsed YAML documents.
+        opened: The ids of documents already visited.
+        implied: Fields that the enclosing list implies for each.
     """
     for document in documents:
         if id(document) in opened or not isinstance(document, dict):
@@ -142,7 +142,7 @@ def _objects(
 
 
 def _implied(manifest: dict[str, object]) -> Mapping[str, object]:
-    """Return what a list says of its items: in a ServiceList, as the API sends it, none names its kind."""
+    """Return the fields that a list implies for its items: items of a ServiceList from the API have no kind."""
     kind = manifest.get("kind")
     if not isinstance(kind, str) or not kind.endswith("List") or kind == "List":
         return _NOTHING

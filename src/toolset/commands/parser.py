@@ -1,4 +1,4 @@
-"""The command line: commands, flags, help."""
+"""The argument parser: subcommands, flags and help."""
 
 import argparse
 from collections.abc import Callable
@@ -25,16 +25,16 @@ ask in the pod:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not look like the changes of a plan."""
+    """A parser whose exit status for errors differs from that of a plan with changes."""
 
     @override
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how to go on."""
+        """Exit with the error and a pointer to ``--help``."""
         self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the command line; ``command`` names the command."""
+    """Return the argument parser; ``command`` holds the subcommand."""
     made = _Parser(
         prog="toolset",
         description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands that only look."""
+    """Add the read-only subcommands."""
     plan = add(
         "plan",
         help="show what would be published, and why; writes nothing",

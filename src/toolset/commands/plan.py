@@ -1,4 +1,4 @@
-"""One pass against a cluster or a file, which writes nothing: what would be published, and why."""
+"""`toolset plan`: what would be published, and why, for a cluster or manifests; writes nothing."""
 
 import difflib
 import os
@@ -30,18 +30,18 @@ V = TypeVar("V", bound=Stored)
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a pass would do.
+    """The plan.
 
     Attributes:
         target: The ConfigMap.
-        candidates: Every candidate, in the order of its key.
-        verdicts: The last word on every Service.
-        change: What would be written; ``None`` when nothing would.
-        manifest: The ConfigMap that would be applied, as JSON, without a fence.
-        diff: The data as it is against the data as it would be, in unified form.
-        overridden: The fields of a tool that ``overrides.yaml`` sets.
-        overrides_error: What is wrong with ``overrides.yaml``; empty when nothing is.
-        health_enabled: Whether the settings have candidates probed; otherwise each counts as healthy.
+        candidates: Every candidate, ordered by key.
+        verdicts: The verdict on every Service.
+        change: The change to write; ``None`` if there is none.
+        manifest: The ConfigMap to apply, as JSON, without ``resourceVersion`` and ``uid``.
+        diff: The unified diff of the current data and the planned data.
+        overridden: For each tool, the fields that ``overrides.yaml`` sets.
+        overrides_error: The error in ``overrides.yaml``; empty if it is valid.
+        health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
     """
 
     target: Key
@@ -56,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
-    """Return what would be published in the cluster.
+    """Return the plan for the cluster.
 
     Raises:
         ToolsetError: The API server cannot be reached or refuses.
@@ -74,7 +74,7 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
 
 
 async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_healthy: bool) -> Report:
-    """Return what would be published if ``manifests`` were the cluster."""
+    """Return the plan for a cluster with the objects in ``manifests``."""
     current = manifests.config_maps.get(target_key(settings))
     inventory, candidates = detect_all(settings, manifests)
     if assume_healthy or not settings.health.enabled:
@@ -102,7 +102,10 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
 
 
 def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, list[Candidate]]:
-    """Return what detection says of every Service in ``manifests``, and the candidates, which one probe settles."""
+    """Return the inventory after detection of every Service in ``manifests``, and the candidates.
+
+    One probe decides the health of a candidate.
+    """
     inventory = Inventory(Thresholds(rise=1, fall=1))
     options = detection_options(settings)
     candidates: list[Candidate] = []
@@ -115,7 +118,7 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
 
 
 def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:
-    """Return ``options`` as the installation that keeps ``current`` has them: only its own pods know its name."""
+    """Return ``options`` with the instance name that ``current`` records: only pods know their default name."""
     if options.instance or current is None:
         return options
     keeper = current.annotations.get(f"{options.prefix}/{INSTANCE}", "")
@@ -133,9 +136,9 @@ async def _probe_all(settings: Settings, inventory: Inventory, candidates: list[
 
 
 async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "") -> Mapping[Key, Namespace]:
-    """Return all Namespaces, or the one called ``name``, as far as the service would know them.
+    """Return all Namespaces, or the one called ``name``, as the service would see them.
 
-    None where the settings follow some namespaces only, or where these credentials may not list them.
+    Empty if the settings restrict the watched namespaces, or if these credentials may not list Namespaces.
 
     Raises:
         ToolsetError: The API server cannot be reached.
@@ -150,7 +153,7 @@ async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "
 
 
 async def read_all(source: ListerWatcher[V]) -> list[V]:
-    """Return everything that ``source`` lists, by a consistent read.
+    """Return all objects of ``source``, with a consistent read.
 
     Raises:
         ToolsetError: The API server cannot be reached or refuses.

@@ -1,4 +1,4 @@
-"""Show what was found to people and to programs: table, YAML, JSON."""
+"""Format results as table, text, YAML or JSON."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +18,7 @@ _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
-"""What could command a terminal: whoever may edit the ConfigMap writes into our diff."""
+"""Control characters to escape: the diff shows content that anyone who can edit the ConfigMap controls."""
 
 _ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
 _ADVICE: Final = {
@@ -34,12 +34,12 @@ _ADVICE: Final = {
     Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {target}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
 }
-"""What people may do, by reason; where nothing stands the reason says it all."""
+"""The advice for a reason; a reason that is missing here needs none."""
 _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
 
 
 def as_table(report: Report, *, colour: bool) -> str:
-    """Return every candidate with its verdict, near misses too, then the diff with the live ConfigMap."""
+    """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap."""
     lines = _aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
     rejected = len(report.verdicts) - len(report.candidates)
     lines.append("")
@@ -62,12 +62,12 @@ def as_table(report: Report, *, colour: bool) -> str:
 
 
 def as_yaml(report: Report) -> str:
-    """Return the ConfigMap that would be applied, as a manifest."""
+    """Return the planned ConfigMap as a manifest."""
     return yaml.safe_dump(orjson.loads(report.manifest), sort_keys=False, width=2**16)
 
 
 def as_json(report: Report) -> str:
-    """Return the whole report as one object."""
+    """Return the whole report as one JSON object."""
     content = {
         "target": str(report.target),
         "changes": report.change is not None,
@@ -84,17 +84,17 @@ def as_json(report: Report) -> str:
 
 
 def note(text: str) -> str:
-    """Return a sentence that stands beside what is printed, as one line for standard error."""
+    """Return a note as one line for standard error."""
     return f"toolset: {text.translate(_ESCAPED)}\n"
 
 
 def explained(explanation: Explanation, prefix: str, target: Key) -> str:
-    """Return what is made of one Service, in sentences for people.
+    """Return the explanation of one Service as text.
 
     Args:
-        explanation: What is made of it.
-        prefix: The prefix of our annotations.
-        target: The ConfigMap.
+        explanation: The explanation.
+        prefix: The annotation prefix.
+        target: The key of the ConfigMap.
     """
     name = f"{explanation.namespace}/{explanation.name}"
     if explanation.type is None:
@@ -123,17 +123,17 @@ def _condition(explanation: Explanation) -> str:
 
 
 def as_lines(explanations: Sequence[Explanation]) -> str:
-    """Return one JSON object a line."""
+    """Return one JSON object per line."""
     return "".join(f"{msgspec.json.encode(explanation).decode()}\n" for explanation in explanations)
 
 
 def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -> str:
-    """Return that settings are valid, and what each detector matches.
+    """Return the result of a valid settings file, with the matches of each detector.
 
     Args:
         source: The settings file.
-        matches: Of each detector in force.
-        services: How many Services were looked at; ``None`` when there were no manifests.
+        matches: For each effective detector.
+        services: The number of Services checked; ``None`` without manifests.
     """
     own = sum(match.own for match in matches)
     lines = [f"{source} is valid; detectors: {own} of your own, {len(matches) - own} built in"]
@@ -148,7 +148,7 @@ def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -
 
 
 def as_check(check: Check, *, colour: bool) -> str:
-    """Return one thing that the doctor has looked at, for people."""
+    """Return the result of one check as text."""
     state = check.state.ljust(7)
     shown = f"{_STATES[check.state]}{state}{_RESET}" if colour else state
     lines = [f"{shown}  {f'{check.subject}: {check.detail}'.translate(_ESCAPED)}"]
@@ -158,7 +158,7 @@ def as_check(check: Check, *, colour: bool) -> str:
 
 
 def diagnosis(checks: Sequence[Check]) -> str:
-    """Return the last line of what the doctor says."""
+    """Return the summary line of the doctor."""
     problems, unseen = (sum(check.state == state for check in checks) for state in ("problem", "unknown"))
     parts = [
         f"{len(checks)} check{'s' * (len(checks) > 1)}",
@@ -169,12 +169,12 @@ def diagnosis(checks: Sequence[Check]) -> str:
 
 
 def as_checks(checks: Sequence[Check]) -> str:
-    """Return all that the doctor has looked at as one JSON array."""
+    """Return all checks as one JSON array."""
     return msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n"
 
 
 def describe(verdict: Verdict) -> str:
-    """Return a verdict in a few words, for example ``Unhealthy: answered 503``."""
+    """Return a verdict as a short text, for example ``Unhealthy: answered 503``."""
     if isinstance(verdict, Candidate):
         return "published"
     return f"{verdict.reason.word}: {verdict.detail or verdict.reason.value}"

@@ -1,4 +1,4 @@
-"""Take back all that the service wrote into its ConfigMap, and nothing else."""
+"""`toolset purge`: remove from the ConfigMap what the service wrote, and nothing else."""
 
 import os
 import random
@@ -14,14 +14,14 @@ from toolset.core.publishing.purge import Purge, purge
 
 
 async def purge_cluster(settings: Settings, *, dry_run: bool) -> Purge | None:
-    """Remove everything of ours from the ConfigMap; return what went, or ``None`` when there was nothing.
+    """Remove everything this service owns from the ConfigMap; return it, or ``None`` if there was nothing.
 
     Args:
-        settings: Which ConfigMap, and whether keys of an earlier system go as well.
-        dry_run: Only say what would go.
+        settings: Name the ConfigMap, and whether keys of a predecessor are removed too.
+        dry_run: Return what would be removed, and write nothing.
 
     Raises:
-        ToolsetError: The API server cannot be reached or refuses, or somebody changed the ConfigMap meanwhile.
+        ToolsetError: The API server cannot be reached or refuses, or the ConfigMap was changed in the meantime.
     """
     target = target_key(settings)
     async with transport(settings, dict(os.environ)) as kube:
