@@ -93,7 +93,6 @@ class Candidate(msgspec.Struct, frozen=True):
         created: When the Service was made, RFC 3339.
         priority: Orders instances of a type; higher first.
         display_name: From the annotation; empty when there is none.
-        health_path: The custom health path from the annotation; empty when there is none.
         backend: What two Services of one backend have in common; see ``inventory``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
@@ -111,7 +110,6 @@ class Candidate(msgspec.Struct, frozen=True):
     created: str = ""
     priority: int = 0
     display_name: str = ""
-    health_path: str = ""
     backend: str = ""
     headless: bool = False
     product: str = ""

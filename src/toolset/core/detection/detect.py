@@ -177,7 +177,6 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         created=service.metadata.creation_timestamp or "",
         priority=asked.priority,
         display_name=asked.display_name,
-        health_path=asked.health_path,
         backend=_backend(service, where.declared),
         headless=service.is_headless,
         asked=asked.switch == "enabled",
