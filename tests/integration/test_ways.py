@@ -100,7 +100,7 @@ def test_from_outside_the_cluster_the_api_server_is_asked_and_its_own_answers_ar
 )
 def test_nothing_that_a_backend_says_is_repeated_anywhere(cluster: Cluster, start: Start, words: bytes) -> None:
     with saying(words.replace(b"%c", CANARY.encode())) as port:
-        tool = Tool(f"127.0.0.1:{port}", "ways", "metrics", 9090, "web", annotations={"toolset-name": f"{CANARY}\n!"})
+        tool = Tool(f"127.0.0.1:{port}", "ways", "metrics", 9090, "web", annotations={"toolset-path": f"{CANARY}\n!"})
         plain = Tool(f"127.0.0.1:{port}", "ways", "other", 9090, "web")
         cluster.create(tool, plain)
         service = start(cluster, (tool, plain), HEALTH__INTERVAL="200ms", LOG__LEVEL="debug")

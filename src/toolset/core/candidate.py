@@ -92,7 +92,6 @@ class Candidate(msgspec.Struct, frozen=True):
         address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
         created: When the Service was made, RFC 3339.
         priority: Orders instances of a type; higher first.
-        display_name: From the annotation; empty when there is none.
         backend: What two Services of one backend have in common; see ``inventory``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
@@ -109,7 +108,6 @@ class Candidate(msgspec.Struct, frozen=True):
     address: str = ""
     created: str = ""
     priority: int = 0
-    display_name: str = ""
     backend: str = ""
     headless: bool = False
     product: str = ""

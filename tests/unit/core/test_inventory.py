@@ -93,11 +93,11 @@ def test_the_same_verdict_twice_is_no_news() -> None:
     assert inventory.tools() == (PROMETHEUS,)
 
 
-def test_health_is_kept_when_only_what_people_read_changes() -> None:
-    renamed = candidate("prometheus", display_name="Main", priority=5)
+def test_health_is_kept_when_only_the_priority_changes() -> None:
+    preferred = candidate("prometheus", priority=5)
     inventory = known(PROMETHEUS)
-    assert inventory.detected(renamed.key, renamed)
-    assert inventory.tools() == (renamed,)
+    assert inventory.detected(preferred.key, preferred)
+    assert inventory.tools() == (preferred,)
 
 
 def test_health_is_forgotten_when_the_endpoint_or_its_check_changes() -> None:

@@ -22,7 +22,6 @@ _SWITCHES: Final[Mapping[str, Switch]] = {
 }
 TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 _TYPE: Final = re.compile(TYPE_PATTERN)
-_DISPLAY_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9])?")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 _PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
 _PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
@@ -39,7 +38,6 @@ class Annotations(msgspec.Struct, frozen=True):
         scheme: ``http`` or ``https``.
         path: Base path, without a trailing slash; ``None`` leaves the detector's.
         health_path: What to probe below the base path.
-        display_name: For people.
         priority: Orders the instances of a type; higher first.
         endpoint: A full URL, shape checked, host not.
     """
@@ -50,7 +48,6 @@ class Annotations(msgspec.Struct, frozen=True):
     scheme: str = ""
     path: str | None = None
     health_path: str = ""
-    display_name: str = ""
     priority: int = 0
     endpoint: str = ""
 
@@ -92,7 +89,6 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
         scheme=annotations.get(f"{prefix}/toolset-scheme", ""),
         path=None if path is None else path.rstrip("/"),
         health_path=annotations.get(f"{prefix}/toolset-health-path", ""),
-        display_name=annotations.get(f"{prefix}/toolset-name", ""),
         priority=int(annotations.get(f"{prefix}/toolset-priority", "0")),
         endpoint=annotations.get(f"{prefix}/toolset-endpoint", "").rstrip("/"),
     )
@@ -140,7 +136,6 @@ _RULES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "toolset-scheme": ({"http", "https"}.__contains__, "must be http or https"),
     "toolset-path": (is_path, _PATH_REMEDY),
     "toolset-health-path": (is_path, _PATH_REMEDY),
-    "toolset-name": (_DISPLAY_NAME.fullmatch, "must be at most 63 letters, digits, spaces and ._-"),
     "toolset-priority": (_PRIORITY.fullmatch, "must be a whole number of at most 6 digits"),
     "toolset-endpoint": (_is_endpoint, "must be an http or https URL without user, query and fragment"),
 }

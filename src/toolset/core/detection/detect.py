@@ -176,7 +176,6 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         address=_address(service) if where.host == own_host else "",
         created=service.metadata.creation_timestamp or "",
         priority=asked.priority,
-        display_name=asked.display_name,
         backend=_backend(service, where.declared),
         headless=service.is_headless,
         asked=asked.switch == "enabled",

@@ -23,8 +23,6 @@ PREFIX = "kubernaut.io"
         ("toolset-path", "/a?b=c"),
         ("toolset-path", "/" + "a" * 300),
         ("toolset-health-path", "/a b"),
-        ("toolset-name", "\x1b[31mred"),
-        ("toolset-name", "a" * 64),
         ("toolset-priority", "1.5"),
         ("toolset-priority", "9" * 7),
         ("toolset-endpoint", "file:///etc/passwd"),

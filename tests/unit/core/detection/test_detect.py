@@ -158,7 +158,6 @@ def named(word: str) -> dict[str, str]:
                     "toolset-path": "/prom/",
                     "toolset-health-path": "/up",
                     "toolset-priority": "-3",
-                    "toolset-name": "Main one",
                 },
                 ports=(("web", 9090), ("tls", 8443)),
             ),
@@ -185,6 +184,13 @@ def test_it_is_recognised(seen: Service, tool_type: str, evidence: Evidence, url
     assert isinstance(verdict, Candidate)
     assert (verdict.type, verdict.evidence, verdict.url) == (tool_type, evidence, url)
     assert verdict.address == "10.96.0.7"
+
+
+@pytest.mark.parametrize("value", ["", "Main one", "Prod (EU)", "\x1b[31mred", "a" * 64, "{{ env.TOKEN }}"])
+def test_an_annotation_toolset_name_changes_nothing(value: str) -> None:
+    plain, named = (service("prometheus", annotations=given) for given in ({}, {"toolset-name": value}))
+    assert isinstance(detect(plain, OPTIONS), Candidate)
+    assert detect(named, OPTIONS) == detect(plain, OPTIONS)
 
 
 ENABLED = {"toolset": "enabled", "toolset-type": "prometheus"}
