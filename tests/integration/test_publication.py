@@ -145,7 +145,7 @@ def test_of_ten_thousand_services_twenty_match_and_the_eighteen_healthy_ones_are
 ) -> None:
     large_cluster.create(*TWENTY)
 
-    service = start(large_cluster, TWENTY, OUTPUT__GRAFANA_API_KEY_ENV="{monitoring/grafana: GRAFANA_API_KEY}")
+    service = start(large_cluster, TWENTY, OUTPUT__CREDENTIALS="{monitoring/grafana: {api_key: GRAFANA_API_KEY}}")
 
     settles(large_cluster.urls, EIGHTEEN_URLS, START_S)
     documents = large_cluster.documents()

@@ -7,7 +7,6 @@ from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
-from toolset.core.dialects.documents import Credentials as CredentialVariables
 from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import SettingsError
 from toolset.model import Key
@@ -47,10 +46,9 @@ def target_key(settings: Settings) -> Key:
 def output_options(settings: Settings) -> OutputOptions:
     """Return the options of rendering."""
     output = settings.output
-    keys = {name: CredentialVariables(api_key=variable) for name, variable in output.grafana_api_key_env.items()}
     return OutputOptions(
         output.dialects,
-        {**keys, **output.credentials},
+        output.credentials,
         output.base_toolsets,
         output.variables,
         output.allow_unsafe_overrides,

@@ -140,7 +140,6 @@ class OutputSettings(_Section, frozen=True):
 
     Attributes:
         dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``.
-        grafana_api_key_env: For ``namespace/name`` of a Grafana, the reader's environment variable with its API key.
         credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
             ``api_key``, ``bearer_token``, ``username``, ``password``.
         variables: Additional environment variables of the reader that ``overrides.yaml`` may refer to.
@@ -159,7 +158,6 @@ class OutputSettings(_Section, frozen=True):
     """
 
     dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
-    grafana_api_key_env: dict[ServiceName, VariableName] = {}
     credentials: dict[ServiceName, Credentials] = {}
     variables: tuple[VariableName, ...] = ()
     base_toolsets: Annotated[dict[str, BaseToolset], msgspec.Meta(min_length=1)] = msgspec.field(

@@ -14,6 +14,7 @@ from toolset.config.durations import Duration
 from toolset.config.loader import load
 from toolset.config.options import detectors, doubts, elector_options, identity
 from toolset.config.settings import Settings
+from toolset.core.dialects.documents import Credentials
 from toolset.errors import SettingsError
 from toolset.runtime.election import ElectorOptions
 
@@ -81,7 +82,7 @@ health:
   concurrency: 8
   connect_to: {"a:80": "127.0.0.1:1"}
 output:
-  grafana_api_key_env: {monitoring/grafana: GRAFANA_API_KEY}
+  credentials: {monitoring/grafana: {api_key: GRAFANA_API_KEY}}
 log: {level: debug}
 server:
 """)
@@ -90,7 +91,7 @@ server:
     assert found.discovery.external_endpoints
     assert (found.health.timeout, found.health.concurrency) == (2.0, 8)
     assert found.health.connect_to == {"a:80": "127.0.0.1:1"}
-    assert found.output.grafana_api_key_env == {"monitoring/grafana": "GRAFANA_API_KEY"}
+    assert found.output.credentials == {"monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY")}
     assert found.log.level == "debug"
 
 
@@ -295,7 +296,6 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
         pytest.param("target: {namespace: Not_A_Name}", "target.namespace", id="no name of a namespace"),
         pytest.param("server: {port: 65536}", "server.port", id="no port"),
         pytest.param("log: {level: loud}", "log.level", id="no level"),
-        pytest.param("output: {grafana_api_key_env: {a/b: 'x y'}}", "grafana_api_key_env", id="no variable"),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
