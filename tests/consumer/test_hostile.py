@@ -76,9 +76,7 @@ plausible = st.fixed_dictionaries(
     },
 )
 one_attack = st.dictionaries(
-    st.sampled_from(["port", "scheme", "path", "health-path", "priority", "endpoint", "type"]).map(
-        "toolset-{}".format
-    ),
+    st.sampled_from(["port", "scheme", "path", "health-path", "priority", "endpoint", "type"]).map("toolset-{}".format),
     attacks,
     max_size=1,
 )

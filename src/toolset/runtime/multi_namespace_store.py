@@ -14,7 +14,7 @@ class MultiNamespaceStore(Generic[V]):
     """What everyone but the reflectors sees of the stores; see :class:`~toolset.runtime.store.Reader`.
 
     Each store belongs to one reflector, so that a namespace that cannot be listed holds none of the others back from
-    being followed; the view is synced once all of them are.
+    being followed.
     """
 
     def __init__(self, stores: Mapping[str, Store[V]]) -> None:
@@ -24,11 +24,6 @@ class MultiNamespaceStore(Generic[V]):
             stores: By the namespace that each follows; the empty name follows all that have no store of their own.
         """
         self._stores = stores
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether every store has a complete list."""
-        return all(store.is_synced for store in self._stores.values())
 
     def get(self, key: Key) -> V | None:
         """Return the last seen object, or ``None``."""

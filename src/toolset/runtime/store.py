@@ -69,25 +69,11 @@ class Registration(Generic[V]):
         self.handler = handler
         self.is_active = True
         self._on_cancel = on_cancel
-        self._synced = anyio.Event()
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether the handler has been told all of the first complete list, or all that was there when it came."""
-        return self._synced.is_set()
-
-    async def wait_synced(self) -> None:
-        """Return once :attr:`is_synced` holds."""
-        await self._synced.wait()
 
     def cancel(self) -> None:
         """Call the handler never again, not even for the rest of what is being told now."""
         self.is_active = False
         self._on_cancel(self)
-
-    def told_everything(self) -> None:
-        """Note that the store has told all it had."""
-        self._synced.set()
 
 
 class Reader(Protocol[V_co]):
@@ -99,11 +85,6 @@ class Reader(Protocol[V_co]):
 
     def snapshot(self) -> Mapping[Key, V_co]:
         """Return every object at this moment; later changes do not show in it."""
-        ...
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether a complete list has been stored."""
         ...
 
 
@@ -156,7 +137,7 @@ class Store(Generic[V]):
         return MappingProxyType(dict(self._objects))
 
     async def wait_synced(self) -> None:
-        """Return once :meth:`replace` has run."""
+        """Return once a complete list has been stored and every handler has had it."""
         await self._synced.wait()
 
     def subscribe(self, handler: Handler[V]) -> Registration[V]:
@@ -168,8 +149,6 @@ class Store(Generic[V]):
         self._registrations = (*self._registrations, registration)
         for stored in list(self._objects.values()):
             self._tell((registration,), Delta(None, stored, initial=True))
-        if self.is_synced:
-            registration.told_everything()
         return registration
 
     def replace(self, objects: Iterable[V], version: str) -> None:
@@ -185,8 +164,6 @@ class Store(Generic[V]):
         registrations = self._registrations  # a handler that joins on the way has been told the new content already
         for delta in deltas:
             self._tell(registrations, delta)
-        for registration in registrations:
-            registration.told_everything()
 
     def apply(self, stored: V) -> None:
         """Store an object the server sent; one that is older than what is known is ignored."""

@@ -215,29 +215,14 @@ def test_a_handler_that_fails_stops_neither_the_others_nor_the_store() -> None:
     assert errors == [error, error]
 
 
-def test_a_handler_is_synced_only_after_it_was_told_all_of_the_first_list() -> None:
-    store: Store[Thing] = Store(unexpected)
-    synced: list[bool] = []
-    registration = store.subscribe(lambda _: synced.append(registration.is_synced))
-    assert not registration.is_synced, "there is no list yet"
-    store.replace([Thing("a", "1"), Thing("b", "2")], "2")
-    assert synced == [False, False]
-    assert registration.is_synced
-
-
-def test_a_late_handler_is_synced_once_it_was_told_what_is_there() -> None:
-    listener = Listener().listed("5", Thing("a", "5"))
-    assert listener.store.subscribe(lambda _: None).is_synced
-
-
-async def test_whoever_waits_for_a_handler_goes_on_once_it_was_told_the_first_list() -> None:
+async def test_a_store_is_synced_for_waiters_only_after_handlers_had_all_of_the_first_list() -> None:
     store: Store[Thing] = Store(unexpected)
     told: list[Delta[Thing]] = []
-    registration = store.subscribe(told.append)
+    store.subscribe(told.append)
     seen: list[int] = []
 
     async def wait() -> None:
-        await registration.wait_synced()
+        await store.wait_synced()
         seen.append(len(told))
 
     async with running(wait):
