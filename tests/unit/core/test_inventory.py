@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from support.build import candidate
 from support.prober import SICK, WELL
+from support.rendering import kubernaut
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
-from toolset.core.dialects import kubernaut
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, Thresholds
 from toolset.core.inventory import ALIVE, Inventory, instances
 from toolset.core.overrides.baseline import Published
@@ -258,7 +258,7 @@ def test_the_order_in_which_services_change_never_changes_what_is_published(
     one, other = lived(lives, turns), lived(lives, data.draw(st.permutations(turns)))
     assert one.tools() == other.tools()
     assert list(one.verdicts().items()) == list(other.verdicts().items())
-    assert list(kubernaut.render(one.tools(), {}).items()) == list(kubernaut.render(other.tools(), {}).items())
+    assert list(kubernaut(one.tools()).items()) == list(kubernaut(other.tools()).items())
 
 
 @given(lives)

@@ -61,17 +61,6 @@ class _KubernetesDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     config: _Kubernetes = _Kubernetes()
 
 
-def render(tools: Sequence[Candidate], grafana_key_env: Mapping[str, str]) -> dict[str, str]:
-    """Return the documents by ConfigMap key.
-
-    Args:
-        tools: In the order of ``inventory.instances``.
-        grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
-            API key; only settings name one, never a Service.
-    """
-    return {f"{name}{SUFFIX}": text(document) for name, document in documents(tools, grafana_key_env).items()}
-
-
 def documents(
     tools: Sequence[Candidate],
     grafana_key_env: Mapping[str, str],
@@ -81,7 +70,8 @@ def documents(
 
     Args:
         tools: In the order of ``inventory.instances``.
-        grafana_key_env: As in :func:`render`.
+        grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
+            API key; only settings name one, never a Service.
         more: What an admin lays over the ``config`` of a tool, as a merge patch.
     """
     found = {KUBERNETES: from_struct(_KubernetesDocument())}

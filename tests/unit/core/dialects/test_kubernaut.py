@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
+from support.rendering import kubernaut
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.kubernaut import documents, fault, patched, render
+from toolset.core.dialects.documents import Credentials
+from toolset.core.dialects.kubernaut import documents, fault, patched
 from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document, Json
@@ -44,13 +46,13 @@ config:
 
 
 def config(tool: Candidate) -> object:
-    return yaml.safe_load(render([tool], {})[f"{tool.type}-toolset.yaml"])["config"]
+    return yaml.safe_load(kubernaut([tool])[f"{tool.type}-toolset.yaml"])["config"]
 
 
 def test_the_examples_of_the_plan_are_met() -> None:
     tools = instances([candidate("prometheus"), candidate("grafana", tool_type="grafana")])
-    documents = render(tools, {"monitoring/grafana": "GRAFANA_API_KEY"})
-    assert {key: yaml.safe_load(text) for key, text in documents.items()} == {
+    texts = kubernaut(tools, {"monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY")})
+    assert {key: yaml.safe_load(text) for key, text in texts.items()} == {
         "kubernetes-toolset.yaml": yaml.safe_load(PLAN_KUBERNETES),
         "prometheus-toolset.yaml": yaml.safe_load(PLAN_PROMETHEUS),
         "grafana-toolset.yaml": yaml.safe_load(PLAN_GRAFANA),
@@ -58,7 +60,7 @@ def test_the_examples_of_the_plan_are_met() -> None:
 
 
 def test_kubernetes_is_there_without_any_tool() -> None:
-    assert {key: yaml.safe_load(text) for key, text in render([], {}).items()} == {
+    assert {key: yaml.safe_load(text) for key, text in kubernaut([]).items()} == {
         "kubernetes-toolset.yaml": yaml.safe_load(PLAN_KUBERNETES)
     }
 
@@ -93,15 +95,15 @@ def test_each_type_has_what_its_reader_needs(tool: Candidate, more: dict[str, st
     ],
 )
 def test_an_api_key_is_referred_to_only_for_the_grafana_that_the_settings_name(tool: Candidate) -> None:
-    documents = render([tool], {"monitoring/grafana": "GRAFANA_API_KEY"})
-    assert "GRAFANA_API_KEY" not in "".join(documents.values())
+    texts = kubernaut([tool], {"monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY")})
+    assert "GRAFANA_API_KEY" not in "".join(texts.values())
 
 
 def test_two_instances_of_a_type_have_two_keys() -> None:
     """Defect of the original: it gave two Prometheus the same key, and the last one won."""
     tools = instances([candidate("b"), candidate("a", namespace="x"), candidate("c", priority=9)])
-    documents = render(tools, {})
-    found = {key: yaml.safe_load(text)["config"].get("url") for key, text in documents.items()}
+    texts = kubernaut(tools)
+    found = {key: yaml.safe_load(text)["config"].get("url") for key, text in texts.items()}
     assert found == {
         "kubernetes-toolset.yaml": None,
         "prometheus-toolset.yaml": "http://c.monitoring.svc.cluster.local:9090",
@@ -126,12 +128,12 @@ tools = st.lists(
 
 @given(tools)
 def test_no_two_services_share_a_key(tools: list[Candidate]) -> None:
-    documents = render(instances(tools), {})
-    assert len(documents) == len(tools) + 1
-    assert OVERRIDES_KEY not in documents
-    assert all(re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) for key in documents)
+    texts = kubernaut(instances(tools))
+    assert len(texts) == len(tools) + 1
+    assert OVERRIDES_KEY not in texts
+    assert all(re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key) for key in texts)
     assert {tool.url for tool in tools} == {
-        yaml.safe_load(text)["config"]["url"] for key, text in documents.items() if key != "kubernetes-toolset.yaml"
+        yaml.safe_load(text)["config"]["url"] for key, text in texts.items() if key != "kubernetes-toolset.yaml"
     }
 
 
@@ -139,7 +141,7 @@ def test_no_two_services_share_a_key(tools: list[Candidate]) -> None:
 def test_the_order_in_which_tools_came_never_changes_a_byte(tools: list[Candidate], random: Random) -> None:
     other = list(tools)
     random.shuffle(other)
-    assert list(render(instances(tools), {}).items()) == list(render(instances(other), {}).items())
+    assert list(kubernaut(instances(tools)).items()) == list(kubernaut(instances(other)).items())
 
 
 KUBERNAUT_DOCUMENTS: Final = documents([candidate(), candidate("b")], {})
