@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from detection import application, backend
 from figures import Table, shown
+from toolset.adapters.kube.write.events import Kind
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import UNEVENTFUL_SHARE
 from toolset.core.detection.catalog import BUILT_IN
@@ -25,7 +26,6 @@ from toolset.core.detection.detect import DetectionOptions
 from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING
 from toolset.model import Key, Namespace, NamespaceMeta, Service
-from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import Controller
@@ -57,6 +57,14 @@ class NoTriggers:
         pass
 
 
+class NoEvents:
+    """Drops every Kubernetes Event."""
+
+    def record(
+        self, kind: Kind, reason: str, note: str, *, related: Key | None = None, action: str = "Publish"
+    ) -> None: ...
+
+
 def raising(error: Exception) -> None:
     raise error
 
@@ -78,7 +86,7 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
         Inventory(),
         gate,
         NoTriggers(),
-        ReconcileLog(metrics, NoEventRecorder()),
+        ReconcileLog(metrics, NoEvents()),
         DetectionOptions(BUILT_IN),
     )
     scope = traces.scope("service", queue)

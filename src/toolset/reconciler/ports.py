@@ -114,18 +114,3 @@ class EventRecorder(Protocol):
             related: The Service that it is about.
             action: What was being done, one word.
         """
-
-
-class NoEventRecorder:
-    """Tells nobody."""
-
-    def record(
-        self,
-        kind: Literal["Normal", "Warning"],
-        reason: str,
-        note: str,
-        *,
-        related: Key | None = None,
-        action: str = "Publish",
-    ) -> None:
-        """Ignore it."""

@@ -4,12 +4,12 @@ import pytest
 from support.api_server import Answer, FixedCredentials, ScriptedApiServer
 from support.background import running
 from support.config_maps import FakeConfigMaps
+from support.events import FakeEvents
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
 from toolset.core.publishing.plan import desired, manifest
 from toolset.model import ConfigMap, Key
-from toolset.reconciler.ports import NoEventRecorder
 from toolset.runtime.store import Store
 from toolset.service.notifier import Notifier
 from toolset.telemetry.bundle import Telemetry
@@ -18,7 +18,7 @@ from toolset.telemetry.tracing import NoTraces
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 METRICS = Metrics("1")
-TELEMETRY = Telemetry(METRICS, NoEventRecorder(), NoTraces(), ReconcileLog(METRICS, NoEventRecorder()))
+TELEMETRY = Telemetry(METRICS, FakeEvents(), NoTraces(), ReconcileLog(METRICS, FakeEvents()))
 
 
 def unexpected(error: Exception) -> None:

@@ -3,11 +3,11 @@ import logging
 import pytest
 
 from support.build import candidate
+from support.events import FakeEvents
 from toolset.adapters.metrics import Metrics
 from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key
-from toolset.reconciler.ports import NoEventRecorder
 from toolset.reconciler.spans import outcome_attributes
 from toolset.telemetry.reconcile_log import ReconcileLog
 
@@ -15,7 +15,7 @@ LOST = frozenset({Key("a", "one"), Key("a", "two"), Key("b", "three")})
 
 
 def log_of(metrics: Metrics) -> ReconcileLog:
-    return ReconcileLog(metrics, NoEventRecorder())
+    return ReconcileLog(metrics, FakeEvents())
 
 
 def value(metrics: Metrics, series: str) -> float:

@@ -5,6 +5,7 @@ import anyio
 import pytest
 
 from support.build import candidate
+from support.events import FakeEvents
 from support.prober import HUNG, SICK, WELL
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
@@ -12,7 +13,6 @@ from toolset.core.overrides.baseline import NOTHING
 from toolset.core.publishing.plan import Apply
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
-from toolset.reconciler.ports import NoEventRecorder
 from toolset.telemetry.observers import (
     ClientMetrics,
     ControllerMetrics,
@@ -52,7 +52,7 @@ class Watched:
 
 
 def reconcile_log(watched: Watched) -> ReconcileLog:
-    return ReconcileLog(watched.metrics, NoEventRecorder())
+    return ReconcileLog(watched.metrics, FakeEvents())
 
 
 @pytest.fixture
