@@ -69,13 +69,13 @@ async def best(ask: Callable[[int], Awaitable[None]], *, limit: int = LIMIT) -> 
 async def ours(port: int) -> Measure:
     candidates = [candidate(number, port) for number in range(COUNT)]
     moved = {f"{each.host}:{each.port}": f"127.0.0.1:{port}" for each in candidates}
-    async with HttpProber(ProberOptions(concurrency=LIMIT, connect_to=moved)) as prober:
+    prober = HttpProber(ProberOptions(concurrency=LIMIT, connect_to=moved))
 
-        async def ask(number: int) -> None:
-            if not (await prober.probe(candidates[number])).alive:
-                raise RuntimeError("no healthy answer")
+    async def ask(number: int) -> None:
+        if not (await prober.probe(candidates[number])).alive:
+            raise RuntimeError("no healthy answer")
 
-        return await best(ask, limit=COUNT)  # it keeps its own limit
+    return await best(ask, limit=COUNT)  # it keeps its own limit
 
 
 async def plain_httpx(port: int) -> Measure:

@@ -285,9 +285,7 @@ async def prober(who: str) -> AsyncIterator[Prober]:
             backends.put(authority(each), "prometheus")
         backends.fail(authority(SICK_ONE))
         backends.hang(authority(HUNG_ONE))
-        options = ProberOptions(timeout_s=TIMEOUT_S, connect_to=backends.connect_to())
-        async with HttpProber(options) as opened:
-            yield opened
+        yield HttpProber(ProberOptions(timeout_s=TIMEOUT_S, connect_to=backends.connect_to()))
 
 
 def authority(asked: Candidate) -> str:

@@ -1,7 +1,7 @@
 """Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
 
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final
 
 import anyio
 import httpx
@@ -33,7 +33,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
         concurrency: Probes in flight at once.
         connect_to: Dial ``host:port`` at another ``host:port``.
         refused_ranges: Address ranges that are not dialled, beside those that never are.
-        reach: By product, how its candidates are reached.
+        http_configs: By product, how its candidates are reached.
     """
 
     timeout_s: float = 5.0
@@ -44,7 +44,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
 
 
 class HttpProber:
-    """Probes over httpx; use it as an async context manager.
+    """Probes over httpx; holds nothing open between probes: every connection ends with its own.
 
     Redirects are not followed, nothing is decompressed, no proxy variable of the environment counts, and the
     Service's cluster IP is dialled where it has one, so that DNS cannot lead elsewhere.
@@ -80,13 +80,6 @@ class HttpProber:
         self._transport = Transport()
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._host_limiter = HostLimiter(PER_HOST)
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close what is open: nothing is, every connection ends with its probe."""
 
     async def probe(self, candidate: Candidate) -> Outcome:
         """Return what one request found; never raises. Time begins once a slot is free."""

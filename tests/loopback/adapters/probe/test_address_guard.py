@@ -119,8 +119,8 @@ async def probe(answers: Sequence[str], port: int = 9090) -> tuple[Outcome, list
         asked.append(host)
         return answers
 
-    async with HttpProber(ProberOptions(1), resolver=Resolver(look_up)) as prober:
-        return await prober.probe(candidate(address="", port=port)), asked
+    prober = HttpProber(ProberOptions(1), resolver=Resolver(look_up))
+    return await prober.probe(candidate(address="", port=port)), asked
 
 
 async def test_one_refused_address_speaks_against_the_whole_name() -> None:
@@ -133,8 +133,8 @@ async def test_a_cluster_ip_needs_no_resolver_and_is_checked_too() -> None:
     def look_up(host: str) -> Sequence[str]:
         raise AssertionError(host)
 
-    async with HttpProber(ProberOptions(1), resolver=Resolver(look_up)) as prober:
-        outcome = await prober.probe(candidate(address="169.254.169.254"))
+    prober = HttpProber(ProberOptions(1), resolver=Resolver(look_up))
+    outcome = await prober.probe(candidate(address="169.254.169.254"))
     assert outcome.detail == "its address may not be dialled: metadata"
 
 
@@ -164,10 +164,10 @@ async def test_a_resolver_that_changes_its_answer_cannot_come_between_check_and_
             return super().objection(address)
 
     resolver = Resolver(lambda _: answers.pop(0))
-    async with HttpProber(ProberOptions(0.2), resolver=resolver, guard=Noting()) as prober:
-        await prober.probe(candidate(address=""))
-        assert (checked, len(answers)) == (["10.0.0.1", "10.0.0.2"], 1)  # looked up once, dialled as checked
-        outcome = await prober.probe(candidate(address=""))
+    prober = HttpProber(ProberOptions(0.2), resolver=resolver, guard=Noting())
+    await prober.probe(candidate(address=""))
+    assert (checked, len(answers)) == (["10.0.0.1", "10.0.0.2"], 1)  # looked up once, dialled as checked
+    outcome = await prober.probe(candidate(address=""))
     assert outcome.failure is Failure.ADDRESS
 
 
@@ -182,9 +182,9 @@ async def test_a_resolver_that_changes_its_answer_cannot_come_between_check_and_
 async def test_of_several_addresses_the_first_that_answers_is_asked(addresses: list[str]) -> None:
     async with ScriptedApiServer(Answer()).serve() as server:
         resolver = Resolver(lambda _: addresses)
-        async with HttpProber(ProberOptions(3), resolver=resolver, guard=NoGuard()) as prober:
-            asked = candidate(address="", port=int(server.url.rpartition(":")[2]))
-            assert await prober.probe(asked) == ALIVE
+        prober = HttpProber(ProberOptions(3), resolver=resolver, guard=NoGuard())
+        asked = candidate(address="", port=int(server.url.rpartition(":")[2]))
+        assert await prober.probe(asked) == ALIVE
 
 
 async def test_an_ipv6_only_service_is_asked_at_its_address_under_its_name() -> None:
@@ -198,16 +198,16 @@ async def test_an_ipv6_only_service_is_asked_at_its_address_under_its_name() -> 
     async with await anyio.create_tcp_listener(local_host="::1") as listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, talk)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - this is no Django
-        async with HttpProber(ProberOptions(3), guard=NoGuard()) as prober:
-            assert await prober.probe(candidate(address="::1", port=port)) == ALIVE
+        prober = HttpProber(ProberOptions(3), guard=NoGuard())
+        assert await prober.probe(candidate(address="::1", port=port)) == ALIVE
         assert f"Host: prometheus.monitoring.svc.cluster.local:{port}".encode() in heads[0]
         group.cancel_scope.cancel()
 
 
 async def test_an_address_without_a_route_is_said_to_be_so() -> None:
-    async with HttpProber(ProberOptions(1), guard=NoGuard()) as prober:
-        outcome = await prober.probe(candidate(address="fe80::1"))  # which device is not said
-        assert outcome.failure is Failure.REFUSED
+    prober = HttpProber(ProberOptions(1), guard=NoGuard())
+    outcome = await prober.probe(candidate(address="fe80::1"))  # which device is not said
+    assert outcome.failure is Failure.REFUSED
 
 
 async def test_a_name_that_nobody_knows_is_no_life() -> None:
@@ -232,10 +232,8 @@ class Wedged:
 async def test_a_dns_that_hangs_runs_out_of_time_and_holds_no_more_than_its_own_threads() -> None:
     wedged = Wedged()
     outcomes: list[Outcome] = []
-    async with (
-        ScriptedApiServer(Answer()).serve() as server,
-        HttpProber(ProberOptions(0.3, 100), resolver=Resolver(wedged), guard=NoGuard()) as prober,
-    ):
+    prober = HttpProber(ProberOptions(0.3, 100), resolver=Resolver(wedged), guard=NoGuard())
+    async with ScriptedApiServer(Answer()).serve() as server:
 
         async def one(number: int) -> None:
             outcomes.append(await prober.probe(candidate(f"p{number}", address="")))
@@ -304,7 +302,8 @@ async def test_two_at_once_ask_one_host_and_waiting_for_that_costs_a_probe_no_ti
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(slow) as port, HttpProber(ProberOptions(0.5), guard=NoGuard()) as prober:
+    async with raw_server(slow) as port:
+        prober = HttpProber(ProberOptions(0.5), guard=NoGuard())
 
         async def one(name: str) -> None:
             outcomes.append(await prober.probe(candidate(name, address="127.0.0.1", port=port)))
@@ -319,7 +318,8 @@ async def test_two_at_once_ask_one_host_and_waiting_for_that_costs_a_probe_no_ti
 
 async def test_who_waits_too_long_for_its_host_is_put_off() -> None:
     outcomes: list[Outcome] = []
-    async with raw_server(silence) as port, HttpProber(ProberOptions(0.2), guard=NoGuard()) as prober:
+    async with raw_server(silence) as port:
+        prober = HttpProber(ProberOptions(0.2), guard=NoGuard())
 
         async def one() -> None:
             outcomes.append(await prober.probe(candidate(address="127.0.0.1", port=port)))
@@ -342,20 +342,23 @@ async def test_who_waits_too_long_for_its_host_is_put_off() -> None:
     ],
 )
 async def test_a_head_has_its_limits(spoken: bytes, detail: str) -> None:
-    async with raw_server(saying(spoken)) as port, HttpProber(ProberOptions(5), guard=NoGuard()) as prober:
+    async with raw_server(saying(spoken)) as port:
+        prober = HttpProber(ProberOptions(5), guard=NoGuard())
         outcome = await prober.probe(candidate(address="127.0.0.1", port=port))
     assert outcome == Outcome(alive=False, detail=detail, failure=Failure.PROTOCOL)
 
 
 async def test_a_head_of_a_hundred_headers_is_taken() -> None:
     head = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100 + b"\r\n"
-    async with raw_server(saying(head)) as port, HttpProber(ProberOptions(5), guard=NoGuard()) as prober:
+    async with raw_server(saying(head)) as port:
+        prober = HttpProber(ProberOptions(5), guard=NoGuard())
         assert await prober.probe(candidate(address="127.0.0.1", port=port)) == ALIVE
 
 
 async def test_a_body_in_a_million_pieces_is_read_no_further_than_a_thousand() -> None:
     body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
-    async with raw_server(saying(body)) as port, HttpProber(ProberOptions(5), guard=NoGuard()) as prober:
+    async with raw_server(saying(body)) as port:
+        prober = HttpProber(ProberOptions(5), guard=NoGuard())
         assert await prober.probe(candidate(address="127.0.0.1", port=port)) == ALIVE
 
 
@@ -365,6 +368,7 @@ async def test_a_backend_that_resets_is_no_life() -> None:
         raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - this is no Django
         raw.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: a reset instead of an end
 
-    async with raw_server(talk) as port, HttpProber(ProberOptions(5), guard=NoGuard()) as prober:
+    async with raw_server(talk) as port:
+        prober = HttpProber(ProberOptions(5), guard=NoGuard())
         outcome = await prober.probe(candidate(address="127.0.0.1", port=port))
     assert outcome.failure is Failure.PROTOCOL

@@ -53,10 +53,8 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
     authority, other, bundle = trustme.CA(), trustme.CA(), tmp_path / "ca.pem"
     bundle.write_bytes(other.cert_pem.bytes())
     server = ScriptedApiServer(Answer(), Answer())
-    async with (
-        server.serve(server_tls(authority, host=HOST)),
-        prober(server.url, HttpConfig(ca_file=str(bundle))) as asking,
-    ):
+    async with server.serve(server_tls(authority, host=HOST)):
+        asking = prober(server.url, HttpConfig(ca_file=str(bundle)))
         asked = search(scheme="https")
         assert (await asking.probe(asked)).detail == UNTRUSTED
         replace(bundle, authority.cert_pem.bytes())
@@ -68,22 +66,22 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
 
 
 async def test_a_bundle_that_never_could_be_read_is_no_life(tmp_path: Path) -> None:
-    async with prober("http://127.0.0.1:1", HttpConfig(ca_file=str(tmp_path / "absent"))) as asking:
-        outcome = await asking.probe(search(scheme="https"))
+    asking = prober("http://127.0.0.1:1", HttpConfig(ca_file=str(tmp_path / "absent")))
+    outcome = await asking.probe(search(scheme="https"))
     assert outcome == Outcome(alive=False, detail="the CA bundle of its detector cannot be read", failure=Failure.TLS)
 
 
 async def test_any_certificate_will_do_where_settings_say_so_and_nowhere_else() -> None:
     async with ScriptedApiServer(Answer()).serve(server_tls(trustme.CA(), host="other.example.org")) as server:
-        async with prober(server.url, HttpConfig(insecure_skip_verify=True)) as asking:
-            assert await asking.probe(search(scheme="https")) == ALIVE
-        async with prober(server.url, HttpConfig()) as asking:
-            assert (await asking.probe(search(scheme="https"))).detail == UNTRUSTED
+        unchecked, checked = (prober(server.url, HttpConfig(insecure_skip_verify=skip)) for skip in (True, False))
+        assert await unchecked.probe(search(scheme="https")) == ALIVE
+        assert (await checked.probe(search(scheme="https"))).detail == UNTRUSTED
 
 
 async def test_statuses_of_the_settings_stand_in_for_those_of_the_detector() -> None:
     server = ScriptedApiServer(*[Answer(b"", code) for code in (418, 401, 200)])
-    async with server.serve(), prober(server.url, HttpConfig(statuses=(418,))) as asking:
+    async with server.serve():
+        asking = prober(server.url, HttpConfig(statuses=(418,)))
         outcomes = [await asking.probe(search(statuses=(401,))) for _ in range(3)]
     assert [outcome.alive for outcome in outcomes] == [True, False, True]
 
@@ -93,7 +91,8 @@ async def test_headers_come_from_files_that_are_read_again_when_they_change(tmp_
     secret.write_text("Bearer one\n")
     reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/*",))
     server = ScriptedApiServer(Answer(), Answer(), Answer())
-    async with server.serve(), prober(server.url, reach) as asking:
+    async with server.serve():
+        asking = prober(server.url, reach)
         assert await asking.probe(search()) == ALIVE
         replace(secret, b"Bearer two")
         assert await asking.probe(search()) == ALIVE
@@ -107,7 +106,8 @@ async def test_a_service_that_settings_do_not_name_is_handed_no_credential(tmp_p
     secret.write_text("Bearer one")
     server = ScriptedApiServer(Answer())
     reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/other", "team-*/*"))
-    async with server.serve(), prober(server.url, reach) as asking:
+    async with server.serve():
+        asking = prober(server.url, reach)
         assert await asking.probe(search()) == ALIVE
     assert "authorization" not in server.asked[0].headers
 
@@ -129,7 +129,8 @@ async def test_a_header_file_that_holds_no_value_is_no_life_and_nothing_is_sent(
         secret.write_bytes(content)
     server = ScriptedApiServer(Answer())
     reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("*/*",))
-    async with server.serve(), prober(server.url, reach) as asking:
+    async with server.serve():
+        asking = prober(server.url, reach)
         outcome = await asking.probe(search())
     assert outcome == Outcome(alive=False, detail="a header file of its detector cannot be read")
     assert server.asked == []
@@ -142,7 +143,8 @@ async def test_a_file_whose_read_hangs_costs_its_detector_one_probe_and_leaves_t
     reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("*/*",))
     server = ScriptedApiServer(Answer(), Answer(), Answer())
     unread = "a header file of its detector cannot be read"
-    async with server.serve(), prober(server.url, reach, timeout_s=0.4) as asking:
+    async with server.serve():
+        asking = prober(server.url, reach, timeout_s=0.4)
         with hanging(secret):
             assert (await asking.probe(search())).failure is Failure.TIMEOUT
             assert (await asking.probe(search())).detail == unread
@@ -160,8 +162,7 @@ async def through(server: ScriptedApiServer, asked: Candidate, headers: Mapping[
     """Probe by way of an API server."""
     async with server.serve():
         credentials = FixedCredentials(server.url, headers or {"Authorization": "Bearer ours"})
-        async with HttpProber(ProberOptions(5), api_server=credentials) as asking:
-            return await asking.probe(asked)
+        return await HttpProber(ProberOptions(5), api_server=credentials).probe(asked)
 
 
 async def test_the_api_server_is_asked_to_ask() -> None:
@@ -193,14 +194,13 @@ async def test_without_access_to_the_api_server_no_backend_is_asked() -> None:
         async def current(self) -> RestConfig:
             raise OSError("no token")
 
-    async with HttpProber(ProberOptions(5), api_server=NoAccess()) as asking:
-        outcome = await asking.probe(search())
+    outcome = await HttpProber(ProberOptions(5), api_server=NoAccess()).probe(search())
     assert outcome == Outcome(alive=False, detail="there is no access to the API server")
 
 
 async def test_an_api_server_without_an_address_is_no_access() -> None:
-    async with HttpProber(ProberOptions(5), api_server=FixedCredentials("https://nowhere.invalid:6443")) as asking:
-        assert (await asking.probe(search())).detail == "there is no access to the API server"
+    asking = HttpProber(ProberOptions(5), api_server=FixedCredentials("https://nowhere.invalid:6443"))
+    assert (await asking.probe(search())).detail == "there is no access to the API server"
 
 
 async def test_the_api_server_is_verified_by_its_own_authority() -> None:
@@ -209,5 +209,5 @@ async def test_the_api_server_is_verified_by_its_own_authority() -> None:
     async with server.serve(server_tls(authority)) as served:
         context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
         credentials = FixedCredentials(served.url, tls=context)
-        async with HttpProber(ProberOptions(5), api_server=credentials) as asking:
-            assert await asking.probe(search()) == ALIVE
+        asking = HttpProber(ProberOptions(5), api_server=credentials)
+        assert await asking.probe(search()) == ALIVE

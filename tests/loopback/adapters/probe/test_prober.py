@@ -71,8 +71,7 @@ def port_of(server: ScriptedApiServer) -> int:
 
 
 async def probe(asked: Candidate, options: ProberOptions | None = None) -> Outcome:
-    async with HttpProber(options or ProberOptions(timeout_s=5), guard=Loopback()) as prober:
-        return await prober.probe(asked)
+    return await HttpProber(options or ProberOptions(timeout_s=5), guard=Loopback()).probe(asked)
 
 
 async def test_the_health_path_is_asked_below_the_base_path_under_the_services_own_name() -> None:
@@ -288,8 +287,8 @@ async def test_a_backend_without_a_cluster_ip_is_reached_by_name() -> None:
             looked_up.append(host)
             return ("127.0.0.1",)
 
-        async with HttpProber(ProberOptions(), guard=Loopback(), resolver=Resolver(look_up)) as prober:
-            assert await prober.probe(candidate(port_of(server), address="")) == ALIVE
+        prober = HttpProber(ProberOptions(), guard=Loopback(), resolver=Resolver(look_up))
+        assert await prober.probe(candidate(port_of(server), address="")) == ALIVE
 
     assert looked_up == [HOST]
 
@@ -310,7 +309,8 @@ async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open
         finally:
             hung_up.set()
 
-    async with raw_server(talk) as port, HttpProber(ProberOptions(0.1), guard=Loopback()) as prober:
+    async with raw_server(talk) as port:
+        prober = HttpProber(ProberOptions(0.1), guard=Loopback())
         outcome = await prober.probe(candidate(port, scheme="https"))
         with anyio.fail_after(5):
             await hung_up.wait()
@@ -367,7 +367,8 @@ async def test_no_more_probes_are_in_flight_than_allowed() -> None:
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(talk) as port, prober_of_hosts(10, port, ProberOptions(5, concurrency=3)) as prober:
+    async with raw_server(talk) as port:
+        prober = prober_of_hosts(10, port, ProberOptions(5, concurrency=3))
 
         async def one(number: int) -> None:
             outcomes.append(await prober.probe(candidate(port, host=f"p{number}")))
@@ -389,7 +390,8 @@ async def test_time_begins_once_a_slot_is_free() -> None:
         await stream.send(OK)
 
     outcomes: list[Outcome] = []
-    async with raw_server(slow) as port, HttpProber(ProberOptions(1.2, concurrency=1), guard=Loopback()) as prober:
+    async with raw_server(slow) as port:
+        prober = HttpProber(ProberOptions(1.2, concurrency=1), guard=Loopback())
 
         async def one() -> None:
             outcomes.append(await prober.probe(candidate(port)))
