@@ -25,17 +25,6 @@ EXIT_UNCHANGED: Final = 0
 EXIT_CHANGES: Final = 2
 PATIENCE_S: Final = 1.0
 
-_FLAGS: Final = {
-    "kubeconfig": "kube.kubeconfig",
-    "context": "kube.context",
-    "namespace": "target.namespace",
-    "name": "target.name",
-    "host": "server.host",
-    "port": "server.port",
-    "log_level": "log.level",
-    "log_format": "log.format",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
@@ -203,7 +192,7 @@ def _settings(options: argparse.Namespace) -> "Settings":
 def _source(options: argparse.Namespace) -> "Source":
     from toolset.config.loader import Source
 
-    flags = {path: value for flag, path in _FLAGS.items() if (value := getattr(options, flag, None)) is not None}
+    flags = {name: value for name, value in vars(options).items() if "." in name and value is not None}
     return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)
 
 

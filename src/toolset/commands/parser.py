@@ -34,15 +34,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the argument parser; ``command`` holds the subcommand."""
+    """Return the argument parser.
+
+    ``command`` holds the subcommand; the destination of a flag that is a setting is the dotted path of the setting.
+    """
     made = _Parser(
         prog="toolset",
         description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
     run = commands.add_parser("run", help="run the service", parents=[_common()])
-    run.add_argument("--host", help="address to listen on for health and metrics")
-    run.add_argument("--port", type=int, help="port to listen on; 0 lets the system choose")
+    run.add_argument("--host", dest="server.host", metavar="HOST", help="address to listen on for health and metrics")
+    run.add_argument(
+        "--port",
+        dest="server.port",
+        metavar="PORT",
+        type=int,
+        help="port to listen on; 0 lets the system choose",
+    )
     _add_questions(commands.add_parser)
     purge = commands.add_parser(
         "purge",
@@ -100,10 +109,14 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _common() -> _Parser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
-    common.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG")
-    common.add_argument("--context", help="context of the kubeconfig")
-    common.add_argument("-n", "--namespace", help="namespace of the ConfigMap")
-    common.add_argument("--name", help="name of the ConfigMap")
-    common.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    common.add_argument("--log-format", choices=("auto", "json", "text"))
+    common.add_argument(
+        "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG"
+    )
+    common.add_argument("--context", dest="kube.context", metavar="CONTEXT", help="context of the kubeconfig")
+    common.add_argument(
+        "-n", "--namespace", dest="target.namespace", metavar="NAMESPACE", help="namespace of the ConfigMap"
+    )
+    common.add_argument("--name", dest="target.name", metavar="NAME", help="name of the ConfigMap")
+    common.add_argument("--log-level", dest="log.level", choices=("debug", "info", "warning", "error"))
+    common.add_argument("--log-format", dest="log.format", choices=("auto", "json", "text"))
     return common
