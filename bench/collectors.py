@@ -73,7 +73,7 @@ async def stage(environment: Mapping[str, str]) -> AsyncGenerator[Stage]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TOOLSET_", "OTEL_"))}
         given = {
             "TOOLSET_KUBE__KUBECONFIG": str(config),
-            "TOOLSET_HEALTH__CONNECT_TO": orjson.dumps(backends.connect_to()).decode(),
+            "TOOLSET_TEST_CONNECT_TO": orjson.dumps(backends.connect_to()).decode(),
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",
             "TOOLSET_SHUTDOWN__DELAY": "0s",

@@ -55,7 +55,7 @@ def reach(port: int) -> dict[str, str]:
     """Return the setting that leads every backend to a port of this machine."""
     every = [*names("tool", TOOLS), *names("change", CHANGES)]
     routes = {url(name).removeprefix("http://"): f"127.0.0.1:{port}" for name in every}
-    return {"TOOLSET_HEALTH__CONNECT_TO": msgspec.json.encode(routes).decode()}
+    return {"TOOLSET_TEST_CONNECT_TO": msgspec.json.encode(routes).decode()}
 
 
 def complete(process: Measured) -> None:

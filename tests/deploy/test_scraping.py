@@ -61,7 +61,7 @@ def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
         "DISCOVERY__WATCH_NAMESPACES": "[monitoring]",
         "HEALTH__INTERVAL": "1s",
         "CONTROLLER__RECONCILE_INTERVAL": "1s",
-        "HEALTH__CONNECT_TO": msgspec.json.encode({TOOL.authority: daemon.address}).decode(),
+        "TOOLSET_TEST_CONNECT_TO": msgspec.json.encode({TOOL.authority: daemon.address}).decode(),
         "SERVER__PORT": str(controlplane.free_ports()),
     }
     service = Service(cluster.kubeconfig(), folder / "log", settings)

@@ -123,7 +123,7 @@ def start(tmp_path: Path, backends: Backends) -> Iterator[Start]:
     started: list[Service] = []
 
     def begin(cluster: Cluster, tools: tuple[Tool, ...], **settings: str) -> Service:
-        routes = {"HEALTH__CONNECT_TO": msgspec.json.encode(backends.connect_to(tools)).decode()}
+        routes = {"TOOLSET_TEST_CONNECT_TO": msgspec.json.encode(backends.connect_to(tools)).decode()}
         log = tmp_path / f"service-{len(started)}.log"
         service = Service(cluster.kubeconfig(), log, {**routes, **settings})
         started.append(service)

@@ -88,7 +88,7 @@ class Fleet:
         self.cluster = cluster
         self.answers = backends.answers
         self.audit = AuditTail(cluster.plane, TARGET.rpartition("/")[2])
-        self._routes = {"HEALTH__CONNECT_TO": msgspec.json.encode(backends.connect_to(POOL)).decode()}
+        self._routes = {"TOOLSET_TEST_CONNECT_TO": msgspec.json.encode(backends.connect_to(POOL)).decode()}
         self._directory = directory
         self._started = 0
         self.proxies: list[FaultProxy] = []

@@ -157,7 +157,7 @@ def test_a_leader_that_loses_the_lease_while_it_drains_ends_at_once(
             (),
             ELECTION__ENABLED="true",
             ELECTION__RETRY_PERIOD="200ms",
-            HEALTH__CONNECT_TO=json.dumps(routes),
+            TOOLSET_TEST_CONNECT_TO=json.dumps(routes),
             HEALTH__TIMEOUT="10s",
             SHUTDOWN__TIMEOUT="25s",
         )

@@ -54,7 +54,7 @@ def test_a_plan_shows_every_candidate_with_its_verdict_and_the_diff_and_only_rea
 ) -> None:
     large_cluster.create(*TOOLS, MISTAKE)
     kubeconfig = large_cluster.kubeconfig()
-    settings = {"HEALTH__CONNECT_TO": msgspec.json.encode(backends.connect_to(TOOLS)).decode()}
+    settings = {"TOOLSET_TEST_CONNECT_TO": msgspec.json.encode(backends.connect_to(TOOLS)).decode()}
     asked = len(large_cluster.requests())
 
     planned = plan(kubeconfig, settings)

@@ -384,7 +384,7 @@ def test_a_long_wait_is_announced(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         moved = orjson.dumps({"prometheus.monitoring.svc.cluster.local:9090": place}).decode()
-        monkeypatch.setenv("TOOLSET_HEALTH__CONNECT_TO", moved)
+        monkeypatch.setenv("TOOLSET_TEST_CONNECT_TO", moved)
         monkeypatch.setenv("TOOLSET_HEALTH__TIMEOUT", "500ms")
         file.write_text(SERVICE)
         cli.main(["plan", "-f", str(file)])

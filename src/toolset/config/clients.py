@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +16,11 @@ from toolset.adapters.kube.credentials.providers import (
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.adapters.traces import SERVICE_NAME
+from toolset.config.loader import TEST_CONNECT_TO
 from toolset.config.settings import Settings
+from toolset.errors import SettingsError
+
+_Authority = Annotated[str, msgspec.Meta(pattern=r"^\S+:[0-9]{1,5}\Z")]
 
 
 def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
@@ -36,12 +41,27 @@ def transport(
 
 
 def prober(settings: Settings) -> HttpProber:
-    """Return the health prober."""
-    health = settings.health
+    """Return the health prober.
+
+    Raises:
+        SettingsError: The variable that redirects probes in tests is malformed.
+    """
+    health, environment = settings.health, dict(os.environ)
+    connect_to = _connect_to(environment.get(TEST_CONNECT_TO, "{}"))
     return HttpProber(
-        ProberOptions(health.timeout, health.concurrency, health.connect_to, health.refused_ranges, health.detectors),
-        api_server=credentials(settings, dict(os.environ)) if health.via == "apiserver-proxy" else None,
+        ProberOptions(health.timeout, health.concurrency, connect_to, health.refused_ranges, health.detectors),
+        api_server=credentials(settings, environment) if health.via == "apiserver-proxy" else None,
     )
+
+
+def _connect_to(text: str) -> dict[str, str]:
+    try:
+        return dict(msgspec.json.decode(text, type=dict[_Authority, _Authority]))
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise SettingsError(
+            f"environment variable {TEST_CONNECT_TO}: expected a JSON object of `host:port` by `host:port`; "
+            "unset it outside of tests"
+        ) from error
 
 
 def named(settings: Settings, environment: dict[str, str]) -> Settings:

@@ -23,9 +23,10 @@ from toolset.core.strict_yaml import YamlFault, parse
 from toolset.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
-_NOT_SETTINGS: Final = frozenset(
-    {"TOOLSET_CONFIG", "TOOLSET_CACHE"}
-)  # the path of the file; the cache of the build scripts
+TEST_CONNECT_TO: Final = "TOOLSET_TEST_CONNECT_TO"
+"""For tests only: dial ``host:port`` at another ``host:port``, unchecked; a JSON object."""
+_NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE", TEST_CONNECT_TO})
+"""The path of the settings file, the cache of the build scripts, and what is for tests."""
 _EXAMPLES: Final = {
     "Expected `array`": "Expected a list such as `[a, b]`",
     "Expected `bool`": "Expected `true` or `false`",

@@ -117,7 +117,6 @@ class HealthSettings(_Section, frozen=True):
         allow_external_name: Globs of ``namespace/name``: Services of type ExternalName that are allowed.
         detectors: By product (or custom type), the HTTP options of its probes: ``ca_file``, ``insecure_skip_verify``,
             ``headers_from``, ``services``, ``statuses``.
-        connect_to: Connect to another ``host:port`` instead, like curl's ``--connect-to``; for tests.
     """
 
     enabled: bool = True
@@ -132,7 +131,6 @@ class HealthSettings(_Section, frozen=True):
     allow_selectorless: tuple[ServiceGlob, ...] = ()
     allow_external_name: tuple[ServiceGlob, ...] = ()
     detectors: dict[str, HttpConfig] = {}
-    connect_to: dict[str, str] = {}
 
 
 class OutputSettings(_Section, frozen=True):

@@ -94,7 +94,7 @@ class Stage:
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("TOOLSET_", "KUBE"))}
         environment |= {
             "TOOLSET_KUBE__KUBECONFIG": str(self.kubeconfig),
-            "TOOLSET_HEALTH__CONNECT_TO": orjson.dumps(self.backends.connect_to(authorities)).decode(),
+            "TOOLSET_TEST_CONNECT_TO": orjson.dumps(self.backends.connect_to(authorities)).decode(),
             "TOOLSET_HEALTH__INTERVAL": "1s",
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",

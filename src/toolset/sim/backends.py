@@ -72,7 +72,7 @@ class Backends:
         self._products[authority] = product
 
     def connect_to(self, authorities: Iterable[str] = ()) -> dict[str, str]:
-        """Return where to dial each authority that was put, or is named: the value of ``HEALTH__CONNECT_TO``.
+        """Return where to dial each authority that was put, or is named: the value of ``TOOLSET_TEST_CONNECT_TO``.
 
         One that is named and never put answers 404, until it is put.
         """

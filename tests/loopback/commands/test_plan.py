@@ -129,10 +129,11 @@ async def test_settings_without_health_probe_nothing() -> None:
 
 
 @pytest.mark.parametrize(("code", "published"), [(200, True), (503, False)])
-async def test_candidates_are_probed(code: int, *, published: bool) -> None:
+async def test_candidates_are_probed(code: int, *, published: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     async with ScriptedApiServer(Answer(b"", code)).serve() as backend:
         moved = {"prometheus.monitoring.svc.cluster.local:9090": backend.url.removeprefix("http://")}
-        report = await planned(service(), asked=settings(health__connect_to=moved), healthy=False)
+        monkeypatch.setenv("TOOLSET_TEST_CONNECT_TO", orjson.dumps(moved).decode())
+        report = await planned(service(), asked=settings(), healthy=False)
 
     verdict = report.verdicts[PROMETHEUS]
     assert isinstance(verdict, Candidate) is published

@@ -6,6 +6,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import anyio
 import msgspec
+import orjson
 import pytest
 from aiohttp import web
 
@@ -78,8 +79,10 @@ class World:
             self.backends.put(host(key), "grafana")
         async with self.cluster, self.backends, KubeTransport(FixedCredentials(self.cluster.url), "test") as kube:
             self._work = kube, stores
-            async with self.leading(self._text) as supervisor:
-                yield supervisor
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("TOOLSET_TEST_CONNECT_TO", orjson.dumps(self.backends.connect_to()).decode())
+                async with self.leading(self._text) as supervisor:
+                    yield supervisor
 
     @asynccontextmanager
     async def leading(self, text: str) -> AsyncGenerator[Supervisor]:
@@ -91,7 +94,7 @@ class World:
             yield supervisor
 
     def settings(self, text: str) -> Settings:
-        return load(text, {}, {"health.connect_to": self.backends.connect_to()})
+        return load(text, {}, {})
 
     def see(self) -> None:
         """Let the store see the ConfigMap as it is."""

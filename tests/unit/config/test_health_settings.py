@@ -88,3 +88,31 @@ def test_what_may_lead_anywhere_is_handed_to_detection() -> None:
 async def test_a_prober_is_built_of_them(via: str) -> None:
     settings = load(f"health: {{via: {via}, refused_ranges: ['fd00::/8'], detectors: {{grafana: {{}}}}}}", {}, {})
     assert isinstance(prober(settings), HttpProber)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{", id="no JSON"),
+        pytest.param('["a:80"]', id="no object"),
+        pytest.param('{"a:80": 80}', id="a number"),
+        pytest.param('{"a:80": "127.0.0.1"}', id="no port to dial"),
+        pytest.param('{"a": "127.0.0.1:80"}', id="no port to replace"),
+        pytest.param("", id="empty"),
+        pytest.param("\udcff", id="no UTF-8"),
+    ],
+)
+def test_a_malformed_redirection_of_test_probes_is_a_settings_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLSET_TEST_CONNECT_TO", text)
+    with pytest.raises(SettingsError) as raised:
+        prober(load("", {}, {}))
+    assert str(raised.value) == (
+        "environment variable TOOLSET_TEST_CONNECT_TO: expected a JSON object of `host:port` by `host:port`; "
+        "unset it outside of tests"
+    )
+
+
+def test_the_redirection_of_test_probes_is_no_setting() -> None:
+    assert load("", {"TOOLSET_TEST_CONNECT_TO": "{}"}, {}) == load("", {}, {})
+    with pytest.raises(SettingsError, match=r"unknown setting `health\.connect_to`"):
+        health("connect_to: {}")

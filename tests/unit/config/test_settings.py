@@ -80,7 +80,6 @@ discovery:
 health:
   timeout: 2s
   concurrency: 8
-  connect_to: {"a:80": "127.0.0.1:1"}
 output:
   credentials: {monitoring/grafana: {api_key: GRAFANA_API_KEY}}
 log: {level: debug}
@@ -90,7 +89,6 @@ server:
     assert found.discovery.namespaces == ("team-*", "ops")
     assert found.discovery.external_endpoints
     assert (found.health.timeout, found.health.concurrency) == (2.0, 8)
-    assert found.health.connect_to == {"a:80": "127.0.0.1:1"}
     assert found.output.credentials == {"monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY")}
     assert found.log.level == "debug"
 
@@ -257,9 +255,9 @@ def test_text_in_the_environment_is_taken_as_it_is(value: str) -> None:
         ),
         pytest.param(
             "",
-            {"TOOLSET_HEALTH__CONNECT_TO": "{"},
+            {"TOOLSET_HEALTH__DETECTORS": "{"},
             {},
-            "environment variable TOOLSET_HEALTH__CONNECT_TO, line 2, column 1: this is not valid YAML:"
+            "environment variable TOOLSET_HEALTH__DETECTORS, line 2, column 1: this is not valid YAML:"
             " did not find expected node content",
             id="a variable that is not YAML",
         ),

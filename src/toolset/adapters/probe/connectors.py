@@ -106,7 +106,7 @@ class Direct:
         Args:
             guard: Says what must not be dialled.
             resolver: Looks up the names of Services without a cluster IP.
-            connect_to: By ``host:port``, another ``host:port`` to dial, which is not checked: an admin wrote it.
+            connect_to: By ``host:port``, another ``host:port`` to dial, unchecked; for tests.
         """
         self._guard = guard
         self._resolver = resolver

@@ -31,7 +31,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
     Attributes:
         timeout_s: For all of it: DNS, connect, TLS, headers and body, seconds.
         concurrency: Probes in flight at once.
-        connect_to: Dial ``host:port`` at another ``host:port``.
+        connect_to: Dial ``host:port`` at another ``host:port``, unchecked; for tests.
         refused_ranges: Address ranges that are not dialled, beside those that never are.
         http_configs: By product, how its candidates are reached.
     """
