@@ -87,8 +87,6 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
-    cluster_ips: tuple[str, ...] | None = msgspec.field(default=None, name="clusterIPs")
-    external_name: str | None = None
     selector: dict[str, str] | None = None
     ports: tuple[ServicePort, ...] | None = None
 

@@ -19,7 +19,7 @@ def test_a_service_is_decoded_as_the_api_server_sends_it() -> None:
     assert service.ports == (
         ServicePort(port=9090, name="web", protocol="TCP", app_protocol="https", target_port="http"),
     )
-    assert service.spec.cluster_ips == ("None",)
+    assert service.spec.cluster_ip == "None"
     assert service.is_headless
 
 

@@ -14,7 +14,7 @@ def without_selector(name: str = "prometheus", *, external: bool = False) -> Ser
     made = service(name)
     spec = msgspec.structs.replace(made.spec, selector=None)
     if external:
-        spec = msgspec.structs.replace(made.spec, type="ExternalName", external_name="example.org", cluster_ip=None)
+        spec = msgspec.structs.replace(made.spec, type="ExternalName", cluster_ip=None)
     return msgspec.structs.replace(made, spec=spec)
 
 
@@ -75,8 +75,8 @@ def test_two_of_them_are_not_taken_for_the_same_backend() -> None:
     ],
 )
 def test_the_first_cluster_ip_is_dialled_whatever_its_family(addresses: tuple[str, ...], dialled: str) -> None:
-    made = service()
-    spec = msgspec.structs.replace(made.spec, cluster_ip=addresses[0], cluster_ips=addresses)
-    found = detect(msgspec.structs.replace(made, spec=spec), DetectionOptions(BUILT_IN))
+    manifest: dict[str, dict[str, object]] = msgspec.to_builtins(service())
+    manifest["spec"] |= {"clusterIP": addresses[0], "clusterIPs": addresses}
+    found = detect(msgspec.convert(manifest, Service), DetectionOptions(BUILT_IN))
     assert isinstance(found, Candidate)
     assert found.address == dialled
