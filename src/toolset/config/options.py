@@ -13,6 +13,7 @@ from toolset.model import Key
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.election import ElectorOptions
 
+
 def detectors(settings: Settings) -> tuple[Detector, ...]:
     """Return the effective detectors: those in the settings, then the built-in ones not replaced or disabled."""
     own = settings.discovery.detectors

@@ -268,7 +268,7 @@ async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_i
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         world = World(f"notify: {{url: '{url}/wrong', delay: 50ms}}")
-        async with world.working() as supervisor:
+        async with world.working():
             await settled(world, "public", "secret")
             await until(lambda: "/wrong" in told)
             world.current.set(world.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
@@ -279,7 +279,7 @@ async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_i
 
 async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
     world = World()
-    async with world.working() as supervisor:
+    async with world.working():
         await settled(world, "public", "secret")
         told = len(world.events.recorded)
         world.current.set(world.settings("discovery: {exclude_namespaces: [monitoring]}"))
@@ -308,7 +308,7 @@ async def test_what_is_published_is_counted_all_the_time_while_settings_change()
             counts.add(world.tools())
             await anyio.sleep(0.001)
 
-    async with world.working() as supervisor:
+    async with world.working():
         await settled(world, "public", "secret")
         async with running(count):
             await looked_again(world, "health: {interval: 1h}")
@@ -317,7 +317,7 @@ async def test_what_is_published_is_counted_all_the_time_while_settings_change()
 
 async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
     world = World()
-    async with world.working() as supervisor:
+    async with world.working():
         await settled(world, "public", "secret")
         world.current.set(world.settings("health: {interval: 1h}"))
         world.services.delete(grafana(SECRET))
@@ -327,7 +327,7 @@ async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
 
 async def test_a_backend_that_hangs_holds_up_no_reload() -> None:
     world = World()
-    async with world.working() as supervisor:
+    async with world.working():
         await settled(world, "public", "secret")
         world.backends.hang(host(SECRET))
         await looked_again(world, "health: {interval: 1s, timeout: 1h}")
@@ -343,7 +343,7 @@ async def test_tools_whose_urls_other_settings_change_move_in_one_write(caplog: 
     world = World()
     for key in (PUBLIC, SECRET):
         world.backends.put(host(key).replace("cluster.local", "corp"), "grafana")
-    async with world.working() as supervisor:
+    async with world.working():
         await settled(world, "public", "secret")
         caplog.clear()
         world.current.set(world.settings("discovery: {cluster_domain: corp}"))
@@ -362,7 +362,7 @@ async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first
         world.backends.fail(host(PUBLIC))
         world.backends.hang(host(SECRET))  # so that the first write waits
         before = world.backends.requests[host(SECRET)]
-        async with world.leading("health: {timeout: 1h}") as supervisor:
+        async with world.leading("health: {timeout: 1h}"):
             await until(lambda: world.backends.requests[host(SECRET)] > before)
             await looked_again(world, "health: {timeout: 2h}")
             assert world.published() == {"public", "secret"}

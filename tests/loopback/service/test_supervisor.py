@@ -108,7 +108,7 @@ async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptur
 
 async def test_what_changes_before_anything_works_counts_from_the_beginning(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
-    async with world.supervisor() as made:
+    async with world.supervisor():
         world.settings.set(load("target: {name: other}", {}, {}))  # no task has begun yet
         await world.until(lambda: len(world.writers) == 1)
         assert "/configmaps/other" in world.writers[0]
@@ -124,7 +124,7 @@ async def test_where_nothing_works_there_is_nothing_to_drain(caplog: pytest.LogC
 
 async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_reload(caplog: pytest.LogCaptureFixture) -> None:
     world = World(caplog)
-    async with world.refused() as made:
+    async with world.refused():
         began = anyio.current_time()
         world.settings.set(load("controller: {retry_base: 5m}\noutput: {limit_kib: 500}", {}, {}))
         await world.until(lambda: len(world.writers) == 3)  # the first, the last of that term, and one of the next
@@ -143,7 +143,7 @@ async def test_a_write_that_is_tried_again_in_minutes_holds_up_no_stop(caplog: p
 
 async def test_work_without_probes_says_so_at_its_start_and_after_a_reload(caplog: pytest.LogCaptureFixture) -> None:
     world, said = World(caplog), "health checks are off: every candidate counts as healthy"
-    async with world.refused() as made:
+    async with world.refused():
         assert said not in world.lines
         world.settings.set(load("controller: {retry_base: 5m}\nhealth: {enabled: false}", {}, {}))
         await world.until(lambda: len(world.writers) == 3)

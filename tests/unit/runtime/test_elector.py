@@ -762,10 +762,8 @@ async def test_a_leader_that_loses_the_lease_while_it_stands_down_does_not_stand
 async def test_standing_down_in_the_step_in_which_the_lease_was_taken_starts_nothing() -> None:
     server = FakeLeases()
     replica = Replica(server)
-    async with anyio.create_task_group() as group:
-        server.watchers.append(lambda _: group.start_soon(replica.elector.stand_down))
-        server.watchers.append(lambda _: setattr(replica.elector, "_stands_down", True))
-        await replica.run()
+    server.watchers.append(lambda _: setattr(replica.elector, "_stands_down", True))
+    await replica.run()
     assert (replica.led, holder(server)) == ([], "")
 
 
