@@ -95,6 +95,7 @@ class FakeApplier:
         requests: What was asked, in order: ``apply`` or ``patch KEY,KEY``.
         errors: Raised in place of an answer, first one first; ``None`` lets the request through.
         before: Runs when a request is on its way, so that somebody else can be faster.
+        answers: Changes what an apply returns, as an admission webhook does what is stored.
     """
 
     def __init__(self, config_maps: FakeConfigMaps) -> None:
@@ -102,11 +103,12 @@ class FakeApplier:
         self.requests: list[str] = []
         self.errors: list[ToolsetError | None] = []
         self.before: Callable[[], object] = lambda: None
+        self.answers: Callable[[ConfigMap], ConfigMap] = lambda written: written
 
     async def apply(self, target: Key, manifest: bytes) -> ConfigMap:
         """Apply under our field manager."""
         await self._arrive("apply")
-        return self._config_maps.apply(target, manifest)
+        return self.answers(self._config_maps.apply(target, manifest))
 
     async def patch(self, current: ConfigMap, data: Mapping[str, str | None]) -> ConfigMap:
         """Write and remove keys."""

@@ -4,7 +4,6 @@ from typing import Final
 
 import anyio
 
-from toolset.core.health.removal_brake import Hold
 from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
@@ -12,7 +11,7 @@ from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
-from toolset.reconciler.ports import Applier, EventRecorder, PipelineObserver, Target
+from toolset.reconciler.ports import Applier, PipelineObserver, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
 from toolset.runtime.controller import DONE, Result
@@ -21,8 +20,6 @@ CONFLICT_RETRY_S: Final = 0.5
 """A newer version arrives by the watch, which queues the next reconcile; this is the safety net, seconds."""
 REWRITE_S: Final = 1.0
 """Between a write that the API server changed and the next attempt, seconds."""
-
-_NAMED: Final = 5  # names of up to 130 characters in a note of 1 kB
 
 
 class TargetReconciler:
@@ -34,7 +31,6 @@ class TargetReconciler:
         config_maps: Target,
         applier: Applier,
         observer: PipelineObserver,
-        recorder: EventRecorder,
         options: TargetOptions,
         overrides: Overrides,
         published: Published,
@@ -46,7 +42,6 @@ class TargetReconciler:
             config_maps: The stored ConfigMap.
             applier: What writes it.
             observer: Told of every reconcile.
-            recorder: Records an Event when removals are held.
             options: How to publish.
             overrides: Those in force at the start.
             published: The tools that are published at the start.
@@ -55,7 +50,6 @@ class TargetReconciler:
         self._config_maps = config_maps
         self._applier = applier
         self._observer = observer
-        self._recorder = recorder
         self._publisher = Publisher(options, overrides)
         self._published = published
         self._winds_down = False
@@ -81,7 +75,8 @@ class TargetReconciler:
             ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
                 conflict is handled here.
         """
-        hold = self._hold()
+        hold = self._inventory.hold(anyio.current_time())
+        self._observer.held(hold)
         cached = self._config_maps.get(key)
         with step("render"):
             verdicts = self._inventory.candidate_verdicts(hold.keys)
@@ -106,14 +101,6 @@ class TargetReconciler:
         self._observer.settled(settled)
         return DONE if self._winds_down else Result(requeue_after_s=hold.again_s)
 
-    def _hold(self) -> Hold:
-        """Find out which lost tools stay; tell of it."""
-        hold = self._inventory.hold(anyio.current_time())
-        self._observer.held(hold)
-        if hold.begins:
-            self._recorder.record("Warning", "RemovalsHeld", _held_note(hold), action="Hold")
-        return hold
-
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> ConfigMap | None:
         """Write ``change``; return the result, or ``None`` when somebody else wrote meanwhile."""
         spans.changed()
@@ -132,13 +119,3 @@ class TargetReconciler:
                 return None
         self._config_maps.overlay(written)
         return written
-
-
-def _held_note(hold: Hold) -> str:
-    """Say what is held, within the size of an Event's note."""
-    names = [str(key) for key in sorted(hold.keys)]
-    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    return (
-        f"most of {hold.known} published tools stopped answering at once, so nothing is removed for "
-        f"{hold.again_s or 0.0:g} s: {shown}"
-    )

@@ -72,7 +72,6 @@ class Pipeline:
             stores.config_maps,
             applier,
             telemetry.log,
-            telemetry.recorder,
             target_options(settings),
             start.overrides,
             start.published,

@@ -16,6 +16,7 @@ from toolset.config.options import check, doubts
 from toolset.config.settings import Settings, reloads
 from toolset.errors import SettingsError
 from toolset.runtime.current import Current
+from toolset.telemetry import event_notes
 
 LOOK_S: Final = 2.0
 """Between two looks at the file, seconds. A content counts when two looks in a row find it, so that half of a file that
@@ -99,8 +100,7 @@ class Reloader:
         self._metrics.settings_reloads.labels("invalid").inc()
         self._metrics.settings_valid.set(0)
         _log.error("settings not valid; those in force stay", extra={"error": problem[:512]})
-        note = f"the settings file is not valid, and the settings in force stay: {problem}"
-        self._record("Warning", "SettingsInvalid", note)
+        self._record("Warning", "SettingsInvalid", event_notes.settings_invalid(problem))
 
     def _put_in_force(self, wanted: Settings) -> None:
         before = self._settings.value
@@ -112,10 +112,7 @@ class Reloader:
         _log.info("settings reloaded", extra={"changed": list(changed)})
         for path in waiting:
             _log.warning("setting not changed: restart needed", extra={"setting": path})
-        parts = [f"{', '.join(changed) or 'nothing'} changed"]
-        if waiting:
-            parts.append(f"{', '.join(waiting)} will change with a restart")
-        self._record("Normal", "SettingsReloaded", "; ".join(parts))
+        self._record("Normal", "SettingsReloaded", event_notes.settings_reloaded(changed, waiting))
         if merged.log != before.log:
             set_up_logs(merged.log.level, merged.log.format)
         if changed:

@@ -16,6 +16,7 @@ from toolset.core.publishing.publication import Publication
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
+from toolset.telemetry import event_notes
 from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
@@ -97,6 +98,7 @@ class ReconcileLog:
             some = [str(key) for key in sorted(hold.keys)[:10]]
             extra = {"held": len(hold.keys), "known": hold.known, "hold_s": hold.again_s, "some": some}
             _log.warning("removals held: most tools stopped answering at once", extra=extra)
+            self._recorder.record("Warning", "RemovalsHeld", event_notes.removals_held(hold), action="Hold")
         if hold.ends:
             _log.warning("removals no longer held")
 
@@ -125,7 +127,7 @@ class ReconcileLog:
             self._overrides_problem = problem
             if problem:
                 _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
-                note = f"overrides.yaml is ignored, and what was valid last stays in force: {problem}"
+                note = event_notes.overrides_invalid(problem)
                 self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
             else:
                 _log.info("overrides valid again")

@@ -11,6 +11,7 @@ from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.model import Key
 from toolset.reconciler.ports import EventRecorder
+from toolset.telemetry import event_notes
 
 _log: Final = logging.getLogger("toolset")
 PUBLISHED: Final = "Published"
@@ -113,11 +114,10 @@ class ServiceStatusLog:
             if self._resumed.holds(tool):
                 return
             _log.info("tool published", extra=fields)
-            note = f"Service {key} is published as {tool.type} at {tool.url}"
+            note = event_notes.published(key, tool, None)
         elif (before.type, before.url) != (tool.type, tool.url):
             _log.info("tool changed", extra={**fields, **_as_it_was(before, tool)})
-            was = f"it was {before.type} at {before.url}"
-            note = f"Service {key} is now published as {tool.type} at {tool.url}; {was}"
+            note = event_notes.published(key, tool, before)
         else:
             return
         self._recorder.record("Normal", PUBLISHED, note, related=key)
@@ -127,22 +127,20 @@ class ServiceStatusLog:
         self._reported[key] = word
         if isinstance(before, Candidate):
             self._log_loss(key, before, word, verdict.detail)
-            state = "no longer published"
-        elif verdict.asked and word != before:
-            state = "not published"
-        else:
+        elif not verdict.asked or word == before:
             return
-        self._recorder.record("Warning", word, f"Service {key} is {state}: {verdict.sentence}", related=key)
+        note = event_notes.not_published(key, verdict, before=isinstance(before, Candidate))
+        self._recorder.record("Warning", word, note, related=key)
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
         """Report that a Service is not a candidate, or no longer one."""
         before = self._reported.pop(key, None)
         if isinstance(before, Candidate):
-            word, why = (verdict.reason.word, verdict.sentence) if verdict else ("Deleted", "it was deleted")
+            word = verdict.reason.word if verdict else "Deleted"
             self._log_loss(key, before, word, verdict.detail if verdict else "")
-            self._recorder.record("Normal", word, f"Service {key} is no longer published: {why}", related=key)
+            self._recorder.record("Normal", word, event_notes.not_published(key, verdict, before=True), related=key)
         elif verdict is not None and verdict.asked:
-            note = f"Service {key} is not published: {verdict.sentence}"
+            note = event_notes.not_published(key, verdict, before=False)
             self._recorder.record("Warning", verdict.reason.word, note, related=key)
 
     @staticmethod

@@ -25,6 +25,7 @@ from toolset.runtime.current import Current
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.service import pipeline
+from toolset.service.queues import TARGET_DEBOUNCE
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
 from toolset.sim import Backends, EmbeddedCluster
@@ -107,6 +108,12 @@ class World:
 
     def published(self) -> set[str]:
         return {name for name in ("public", "secret") if f"//{name}." in self.documents()}
+
+    def reconciles(self) -> float:
+        """How often the ConfigMap was reconciled, whatever came of it."""
+        lines = self.metrics.expose()[0].decode().splitlines()
+        start = 'controller_runtime_reconcile_total{controller="target"'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
 
     def metric(self, name: str) -> float:
         lines = self.metrics.expose()[0].decode().splitlines()
@@ -366,3 +373,14 @@ async def test_a_tool_whose_url_is_overridden_outlives_a_reload_before_the_first
             await until(lambda: world.backends.requests[host(SECRET)] > before)
             await looked_again(world, "health: {timeout: 2h}")
             assert world.published() == {"public", "secret"}
+
+
+async def test_each_write_takes_one_reconcile_of_the_config_map() -> None:
+    world = World()
+    async with world.working():
+        await settled(world, "public", "secret")
+        assert (world.metric("toolset_configmap_writes_total"), world.reconciles()) == (1, 1)
+        world.services.delete(grafana(SECRET))
+        await settled(world, "public")
+        await anyio.sleep(2 * TARGET_DEBOUNCE.quiet_s)
+        assert (world.metric("toolset_configmap_writes_total"), world.reconciles()) == (2, 2)

@@ -14,8 +14,8 @@ from toolset.telemetry.reconcile_log import ReconcileLog
 LOST = frozenset({Key("a", "one"), Key("a", "two"), Key("b", "three")})
 
 
-def log_of(metrics: Metrics) -> ReconcileLog:
-    return ReconcileLog(metrics, FakeEvents())
+def log_of(metrics: Metrics, events: FakeEvents | None = None) -> ReconcileLog:
+    return ReconcileLog(metrics, events or FakeEvents())
 
 
 def value(metrics: Metrics, series: str) -> float:
@@ -25,8 +25,8 @@ def value(metrics: Metrics, series: str) -> float:
 
 def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "toolset")
-    metrics = Metrics("1")
-    log = log_of(metrics)
+    metrics, events = Metrics("1"), FakeEvents()
+    log = log_of(metrics, events)
     log.held(Hold())
     assert caplog.records == []
     log.held(Hold(LOST, begins=True, known=4, again_s=120.0))
@@ -37,6 +37,11 @@ def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCapt
     assert line.getMessage() == "removals held: most tools stopped answering at once"
     assert (vars(line)["held"], vars(line)["known"]) == (3, 4)
     assert vars(line)["some"] == ["a/one", "a/two", "b/three"]
+    [event] = events.recorded
+    assert (event.kind, event.reason, event.action) == ("Warning", "RemovalsHeld", "Hold")
+    assert event.note == (
+        "most of 4 published tools stopped answering at once, so nothing is removed for 120 s: a/one, a/two, b/three"
+    )
     log.held(Hold(ends=True))
     assert value(metrics, "toolset_removals_held") == 0
     assert caplog.records[-1].getMessage() == "removals no longer held"

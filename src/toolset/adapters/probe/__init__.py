@@ -5,7 +5,7 @@ its own connection and ends within one deadline.
 """
 
 from toolset.adapters.probe.address_guard import AddressGuard
-from toolset.adapters.probe.prober import BODY_LIMIT_BYTES, HttpProber, ProberOptions
+from toolset.adapters.probe.prober import HttpProber, ProberOptions
 from toolset.adapters.probe.resolver import Resolver
 
-__all__ = ["BODY_LIMIT_BYTES", "AddressGuard", "HttpProber", "ProberOptions", "Resolver"]
+__all__ = ["AddressGuard", "HttpProber", "ProberOptions", "Resolver"]

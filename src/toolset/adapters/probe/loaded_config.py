@@ -4,20 +4,19 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from toolset.adapters.probe.error import ProbeError
+from toolset.adapters.probe.limits import HEADER_FILE_LIMIT_BYTES
 from toolset.core.globs import matches_any
 from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import Failure
 from toolset.model import Key
 
 T = TypeVar("T")
-
-HEADER_LIMIT_BYTES: Final = 16 * 1024
 
 
 class LoadedHttpConfig:
@@ -126,7 +125,7 @@ def _context(http_config: HttpConfig) -> ssl.SSLContext:
 def _header(path: str) -> Callable[[], str]:
     def read() -> str:
         with Path(path).open("rb") as file:
-            text = file.read(HEADER_LIMIT_BYTES).decode("latin-1").strip()
+            text = file.read(HEADER_FILE_LIMIT_BYTES).decode("latin-1").strip()
         if not text or any(letter < " " or letter == "\x7f" for letter in text):
             raise ValueError("no value of a header")
         return text

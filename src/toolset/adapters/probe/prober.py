@@ -1,7 +1,6 @@
 """Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import anyio
 import httpx
@@ -11,18 +10,13 @@ from toolset.adapters.probe.address_guard import AddressGuard
 from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Connector, Direct
 from toolset.adapters.probe.error import ProbeError
 from toolset.adapters.probe.host_limiter import HostLimiter
+from toolset.adapters.probe.limits import BODY_LIMIT_BYTES, PER_HOST, PIECES_LIMIT
 from toolset.adapters.probe.loaded_config import LoadedHttpConfig
 from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
 from toolset.core.candidate import Candidate
 from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import DEFERRED, Failure, Outcome
-
-BODY_LIMIT_BYTES: Final = 64 * 1024
-PIECES_LIMIT: Final = 1024
-"""A body in more pieces than this is read no further: each piece costs us far more than its sender."""
-
-PER_HOST: Final = 2
 
 
 class ProberOptions(msgspec.Struct, frozen=True):

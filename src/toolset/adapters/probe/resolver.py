@@ -4,15 +4,13 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Final
 
 import anyio
 import anyio.from_thread
 import msgspec
 from anyio.lowlevel import EventLoopToken, current_token
 
-LOOKUPS: Final = 8
-"""Names that are looked up at once; a thread whose DNS hangs stays busy until the system's resolver gives up."""
+from toolset.adapters.probe.limits import LOOKUPS
 
 LookUp = Callable[[str], Sequence[str]]
 

@@ -19,15 +19,9 @@ from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
 from toolset.adapters.probe.error import NO_CONNECTION, ProbeError
+from toolset.adapters.probe.limits import ADDRESSES_TRIED, EYEBALLS_DELAY_S, HEAD_LIMIT_BYTES, HEADERS_LIMIT, READ_BYTES
 from toolset.core.health.thresholds import Failure
 
-HEAD_LIMIT_BYTES: Final = 16 * 1024
-HEADERS_LIMIT: Final = 100
-READ_BYTES: Final = 16 * 1024
-EYEBALLS_DELAY_S: Final = 0.25
-"""How long one address may keep the next waiting, seconds (RFC 8305)."""
-
-ADDRESSES_TRIED: Final = 4
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from support.api_server import Answer, ScriptedApiServer, raw_server, request_head, saying, silence
 from support.build import candidate
 from toolset.adapters.probe import AddressGuard, HttpProber, ProberOptions, Resolver
-from toolset.adapters.probe.resolver import LOOKUPS
+from toolset.adapters.probe.limits import LOOKUPS
 from toolset.core.health.thresholds import Failure, Outcome
 
 GUARD = AddressGuard(["192.168.7.0/24", "fd12:3456::/32", "10.9.9.9"])

@@ -20,7 +20,8 @@ from support.api_server import (
     silence,
 )
 from support.tls import server_tls
-from toolset.adapters.probe import BODY_LIMIT_BYTES, AddressGuard, HttpProber, ProberOptions, Resolver
+from toolset.adapters.probe import AddressGuard, HttpProber, ProberOptions, Resolver
+from toolset.adapters.probe.limits import BODY_LIMIT_BYTES
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key

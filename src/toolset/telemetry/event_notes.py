@@ -1,0 +1,50 @@
+"""The text of every Kubernetes Event that the service records; at most 1 kB each, which the recorder cuts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from toolset.core.candidate import Candidate, Rejected
+from toolset.core.health.removal_brake import Hold
+from toolset.model import Key
+
+_SHOWN: Final = 5  # names of up to 130 characters
+
+
+def published(key: Key, tool: Candidate, before: Candidate | None) -> str:
+    """A Service is published, or published elsewhere than ``before``."""
+    if before is None:
+        return f"Service {key} is published as {tool.type} at {tool.url}"
+    was = f"it was {before.type} at {before.url}"
+    return f"Service {key} is now published as {tool.type} at {tool.url}; {was}"
+
+
+def not_published(key: Key, verdict: Rejected | None, *, before: bool) -> str:
+    """A Service is not published; ``before`` it was. ``None`` for one that was deleted."""
+    why = verdict.sentence if verdict is not None else "it was deleted"
+    return f"Service {key} is {'no longer' if before else 'not'} published: {why}"
+
+
+def removals_held(hold: Hold) -> str:
+    """Most published tools stopped answering at once."""
+    names = [str(key) for key in sorted(hold.keys)]
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return (
+        f"most of {hold.known} published tools stopped answering at once, so nothing is removed for "
+        f"{hold.again_s or 0.0:g} s: {shown}"
+    )
+
+
+def overrides_invalid(problem: str) -> str:
+    """``overrides.yaml`` is not valid."""
+    return f"overrides.yaml is ignored, and what was valid last stays in force: {problem}"
+
+
+def settings_invalid(problem: str) -> str:
+    """The settings file is not valid."""
+    return f"the settings file is not valid, and the settings in force stay: {problem}"
+
+
+def settings_reloaded(changed: Iterable[str], waiting: Sequence[str]) -> str:
+    """The settings file was reloaded; ``waiting`` names settings that need a restart."""
+    note = f"{', '.join(changed) or 'nothing'} changed"
+    return f"{note}; {', '.join(waiting)} will change with a restart" if waiting else note
