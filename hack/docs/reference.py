@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from toolset.adapters.metrics import Metrics
-from toolset.config.durations import Duration
 from toolset.config.settings import Settings, reloads
+from toolset.core.durations import Duration
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)

@@ -15,8 +15,8 @@ from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(300)]

@@ -16,13 +16,12 @@ from consumer.holmes import DEFAULTS, Call, Holmes, Loaded
 from integration.backends import missing, prometheus, victoria_metrics
 from support.build import candidate
 from support.lacking import lack
-from toolset.config.settings import OutputSettings
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.dialects.schema import BaseToolset
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
-from toolset.core.publishing.rendering import OutputOptions
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 
@@ -232,7 +231,7 @@ toolsets:
     ),
     "more than fit": Scenario(
         tools=[*several("prometheus", 60), *several("grafana", 1), *several("loki", 40, check="/ready")],
-        options=OutputOptions(limit_bytes=16 * 1024),
+        options=OutputOptions(limit_kib=16),
         expected=frozenset({"prometheus/metrics", "grafana/dashboards"}),
         published=-1,
     ),
@@ -244,9 +243,7 @@ toolsets:
     ),
     "as many as the default settings allow": Scenario(
         tools=[*several("loki", 90, check="/ready"), *(tool for kind in BUILT_IN[:3] for tool in several(kind, 2))],
-        options=OutputOptions(
-            max_per_type=OutputSettings().max_per_type, max_http_tools=OutputSettings().max_http_tools
-        ),
+        options=OutputOptions(max_per_type=OutputOptions().max_per_type, max_http_tools=OutputOptions().max_http_tools),
         expected=TOOLSETS,
         published=-1,
     ),

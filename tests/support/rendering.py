@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Credentials
 from toolset.core.overrides.overrides import NO_OVERRIDES, apply
-from toolset.core.publishing.rendering import OutputOptions, documents, texts
+from toolset.core.publishing.options import OutputOptions
+from toolset.core.publishing.rendering import documents, texts
 
 
 def kubernaut(tools: Sequence[Candidate], credentials: Mapping[str, Credentials] | None = None) -> dict[str, str]:
@@ -15,5 +16,5 @@ def kubernaut(tools: Sequence[Candidate], credentials: Mapping[str, Credentials]
         tools: In the order of ``inventory.instances``.
         credentials: As in the setting ``output.credentials``.
     """
-    options = OutputOptions(("kubernaut",), credentials or {})
+    options = OutputOptions(("kubernaut",), dict(credentials or {}))
     return texts(documents(tools, options, NO_OVERRIDES, apply(tools, NO_OVERRIDES)))

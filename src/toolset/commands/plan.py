@@ -17,7 +17,7 @@ from toolset.config.options import detection_options, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect
-from toolset.core.health.thresholds import Thresholds
+from toolset.core.health.options import HealthOptions
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
 from toolset.errors import ForbiddenError
@@ -106,7 +106,7 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
 
     One probe decides the health of a candidate.
     """
-    inventory = Inventory(Thresholds(rise=1, fall=1))
+    inventory = Inventory(HealthOptions(rise=1, fall=1))
     options = detection_options(settings)
     candidates: list[Candidate] = []
     for service in manifests.services:
@@ -119,10 +119,10 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
 
 def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:
     """Return ``options`` with the instance name that ``current`` records: only pods know their default name."""
-    if options.instance or current is None:
+    if options.output.instance or current is None:
         return options
     keeper = current.annotations.get(f"{options.prefix}/{INSTANCE}", "")
-    return msgspec.structs.replace(options, instance=keeper)
+    return msgspec.structs.replace(options, output=msgspec.structs.replace(options.output, instance=keeper))
 
 
 async def _probe_all(settings: Settings, inventory: Inventory, candidates: list[Candidate]) -> None:

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 import msgspec
 from msgspec.inspect import is_struct_type
 
-from toolset.config.durations import Duration
 from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import Detector, fault
+from toolset.core.durations import Duration
 from toolset.core.health.http_config import AddressRange
 from toolset.core.json_values import Json
 from toolset.core.strict_yaml import YamlFault, parse

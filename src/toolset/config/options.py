@@ -7,7 +7,6 @@ from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import SettingsError
 from toolset.model import Key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -43,30 +42,9 @@ def target_key(settings: Settings) -> Key:
     return Key(settings.target.namespace, settings.target.name)
 
 
-def output_options(settings: Settings) -> OutputOptions:
-    """Return the options of rendering."""
-    output = settings.output
-    return OutputOptions(
-        output.dialects,
-        output.credentials,
-        output.base_toolsets,
-        output.variables,
-        output.allow_unsafe_overrides,
-        output.max_per_type,
-        output.max_http_tools,
-        output.limit_kib * 1024,
-    )
-
-
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
-    return TargetOptions(
-        settings.discovery.annotation_prefix,
-        output_options(settings),
-        settings.output.legacy_keys == "remove",
-        settings.output.legacy_managers,
-        settings.output.instance,
-    )
+    return TargetOptions(settings.discovery.annotation_prefix, settings.output)
 
 
 def check(settings: Settings) -> None:

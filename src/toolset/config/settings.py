@@ -4,16 +4,13 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from toolset.config.durations import Duration, Interval
 from toolset.core.detection.detect import Mode
 from toolset.core.detection.detector import Detector
-from toolset.core.dialects.documents import Credentials
-from toolset.core.dialects.holmesgpt import base_toolsets
-from toolset.core.dialects.schema import BaseToolset
+from toolset.core.durations import Duration, Interval
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
-from toolset.core.publishing.rendering import DIALECTS, Dialect
+from toolset.core.health.options import HealthOptions
+from toolset.core.publishing.options import OutputOptions
 
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 DnsLabel = Annotated[
     str,
@@ -27,9 +24,6 @@ DnsName = Annotated[
         pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
         description="a name of lower-case letters, digits, `-` and `.`",
     ),
-]
-ServiceName = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z", description="a Service as `namespace/name`")
 ]
 RESTART: Final = frozenset(
     {
@@ -45,10 +39,6 @@ RESTART: Final = frozenset(
     }
 )
 """Settings and sections that are read only at startup; changes of all others take effect while the service runs."""
-
-VariableName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", description="the name of an environment variable")
-]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +87,7 @@ class DiscoverySettings(_Section, frozen=True):
     disabled_detectors: tuple[str, ...] = ()
 
 
-class HealthSettings(_Section, frozen=True):
+class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How candidates are probed.
 
     Attributes:
@@ -119,61 +109,11 @@ class HealthSettings(_Section, frozen=True):
             ``headers_from``, ``services``, ``statuses``.
     """
 
-    enabled: bool = True
-    timeout: Interval = Interval(5)
-    interval: Interval = Interval(30)
-    concurrency: Positive = 32
-    rise: Positive = 1
-    fall: Positive = 3
-    hold: Duration = Duration(120)
     via: Literal["direct", "apiserver-proxy"] = "direct"
     refused_ranges: tuple[AddressRange, ...] = ()
     allow_selectorless: tuple[ServiceGlob, ...] = ()
     allow_external_name: tuple[ServiceGlob, ...] = ()
-    detectors: dict[str, HttpConfig] = {}
-
-
-class OutputSettings(_Section, frozen=True):
-    """What is written to the ConfigMap.
-
-    Attributes:
-        dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``.
-        credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
-            ``api_key``, ``bearer_token``, ``username``, ``password``.
-        variables: Additional environment variables of the reader that ``overrides.yaml`` may refer to.
-        base_toolsets: HolmesGPT toolsets that its document always contains, with ``enabled`` and ``config``.
-        allow_unsafe_overrides: Whether ``overrides.yaml`` may contain keys that make HolmesGPT run commands, read files
-            or connect to other tools.
-        max_per_type: Maximum number of published tools per type; HolmesGPT checks them sequentially within 20 s.
-        max_http_tools: Maximum number of tools of types that HolmesGPT queries over HTTP; each becomes a tool of the
-            language model, which accepts 128 in total.
-        limit_kib: Maximum size of all documents in the ConfigMap, KiB; tools that do not fit are omitted.
-        legacy_keys: Whether keys that a predecessor left in the ConfigMap are kept or removed: ``toolset.json``, and
-            all keys written by one of ``legacy_managers``.
-        legacy_managers: Field managers of the predecessor, as in ``managedFields``.
-        instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount.
-            To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
-    """
-
-    dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
-    credentials: dict[ServiceName, Credentials] = {}
-    variables: tuple[VariableName, ...] = ()
-    base_toolsets: Annotated[dict[str, BaseToolset], msgspec.Meta(min_length=1)] = msgspec.field(
-        default_factory=base_toolsets
-    )
-    allow_unsafe_overrides: bool = False
-    max_per_type: Annotated[int, msgspec.Meta(ge=0)] = 500
-    max_http_tools: Annotated[int, msgspec.Meta(ge=0)] = 80
-    limit_kib: Annotated[int, msgspec.Meta(ge=4, le=900)] = 900
-    legacy_keys: Literal["keep", "remove"] = "keep"
-    legacy_managers: tuple[str, ...] = ()
-    instance: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z",
-            description="at most 128 letters, digits and `.`, `_`, `:`, `/`, `@`, `-`",
-        ),
-    ] = ""
+    detectors: dict[str, HttpConfig] = msgspec.field(default_factory=dict)
 
 
 class NotifySettings(_Section, frozen=True):
@@ -289,7 +229,7 @@ class Settings(_Section, frozen=True):
     target: TargetSettings = TargetSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     health: HealthSettings = HealthSettings()
-    output: OutputSettings = OutputSettings()
+    output: OutputOptions = OutputOptions()
     notify: NotifySettings = NotifySettings()
     controller: ControllerSettings = ControllerSettings()
     election: ElectionSettings = ElectionSettings()

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
-from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
-from toolset.core.health.removal_brake import BrakeOptions, Hold, RemovalBrake
-from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, Thresholds, observe
+from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
+from toolset.core.health.removal_brake import Hold, RemovalBrake
+from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, observe
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.model import Key
 
@@ -30,9 +30,9 @@ class Inventory:
     Results depend only on its content, never on the order in which that came.
     """
 
-    def __init__(self, thresholds: Thresholds = Thresholds(), brake: BrakeOptions = USUAL_BRAKE) -> None:
-        self._thresholds = thresholds
-        self._brake = RemovalBrake(brake)
+    def __init__(self, options: HealthOptions = DEFAULT_HEALTH) -> None:
+        self._options = options
+        self._brake = RemovalBrake(options)
         self._entries: dict[Key, Entry] = {}
         self._candidates: dict[Key, Candidate] = {}
 
@@ -77,7 +77,7 @@ class Inventory:
         known = self._entries.get(candidate.key)
         if known is None or known.verdict != candidate:
             return None
-        health = observe(known.health, outcome, self._thresholds, began_s=began_s, now_s=now_s)
+        health = observe(known.health, outcome, self._options, began_s=began_s, now_s=now_s)
         self._entries[candidate.key] = Entry(candidate, health)
         return health
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Final
 
 import anyio
-import msgspec
 from opentelemetry.trace import SpanKind
 
 from toolset.core.candidate import Candidate
+from toolset.core.health.options import HealthOptions
 from toolset.core.health.removal_brake import FEWEST
 from toolset.core.health.thresholds import RECHECK_DELAYS_S, Health, Outcome, next_probe_s
 from toolset.core.inventory import ALIVE, Inventory
@@ -26,24 +26,6 @@ SWEEP_EVERY_S: Final = sum(RECHECK_DELAYS_S)
 """All tools are looked at out of turn at most so often, however many begin to fail, seconds."""
 
 
-class ProbeOptions(msgspec.Struct, frozen=True):
-    """How often candidates are probed.
-
-    Attributes:
-        enabled: Without probes every candidate counts as healthy.
-        interval_s: Time between two looks at a tool that is well, seconds; jittered by a tenth.
-        timeout_s: How long one probe may take, seconds.
-        slots: Probes in flight at once.
-        fall: Failures in a row that make a tool down.
-    """
-
-    enabled: bool = True
-    interval_s: float = 30.0
-    timeout_s: float = 5.0
-    slots: int = 32
-    fall: int = 3
-
-
 class ProbeReconciler:
     """Keeps the health of one candidate current."""
 
@@ -54,7 +36,7 @@ class ProbeReconciler:
         gate: StartupGate,
         triggers: Triggers,
         observer: PipelineObserver,
-        options: ProbeOptions,
+        options: HealthOptions,
         *,
         jitter: Callable[[], float],
     ) -> None:
@@ -76,7 +58,7 @@ class ProbeReconciler:
         self._observer = observer
         self._options = options
         self._jitter = jitter
-        self._bulkhead = Bulkhead(options.slots, options.timeout_s * PATIENCE, triggers.probe)
+        self._bulkhead = Bulkhead(options.concurrency, options.timeout * PATIENCE, triggers.probe)
         self._swept_s = -math.inf
 
     async def __call__(self, key: Key) -> Result:
@@ -104,7 +86,7 @@ class ProbeReconciler:
             return DONE
         if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
             self._probe_the_others(health)
-        wait_s = next_probe_s(health, self._options.interval_s)
+        wait_s = next_probe_s(health, self._options.interval)
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
 
     def _probe_the_others(self, failing: Health) -> None:

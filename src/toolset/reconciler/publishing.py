@@ -7,30 +7,24 @@ import msgspec
 
 from toolset.core.candidate import Candidate
 from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
 from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, publish, resume
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.core.publishing.writer_conflict import WriterConflict, conflict_message, installed_by, refusal
 from toolset.errors import TerminalError
 from toolset.model import ConfigMap, Key
 
 
 class TargetOptions(msgspec.Struct, frozen=True):
-    """What the settings say about publishing.
+    """How to publish.
 
     Attributes:
-        prefix: The prefix of our annotations.
-        output: Which documents, and what may stand in them.
-        removes_legacy: Whether keys that an earlier system left go.
-        legacy_managers: Field managers that count as an earlier system.
-        instance: Names this installation; empty when nobody is to be told from another.
+        prefix: The prefix of the service's annotations.
+        output: The settings of the output.
     """
 
     prefix: str = "kubernaut.io"
     output: OutputOptions = OutputOptions()
-    removes_legacy: bool = False
-    legacy_managers: tuple[str, ...] = ()
-    instance: str = ""
 
 
 class Publisher:
@@ -74,13 +68,17 @@ class Publisher:
         """Return all that is ours on the ConfigMap."""
         options = self._options
         return desired(
-            publication.data, len(publication.tools), options.prefix, annotations(publication, options.instance)
+            publication.data, len(publication.tools), options.prefix, annotations(publication, options.output.instance)
         )
 
     def plan(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> Plan:
         """Decide how to make the ConfigMap ``target`` hold ``wanted``."""
         options = self._options
-        legacy = legacy_keys(cached, options.legacy_managers) if options.removes_legacy else frozenset[str]()
+        legacy = (
+            legacy_keys(cached, options.output.legacy_managers)
+            if options.output.legacy_keys == "remove"
+            else frozenset[str]()
+        )
         return plan(target, wanted, cached, options.prefix, legacy)
 
     def check_writer_conflict(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
@@ -90,8 +88,8 @@ class Publisher:
             TerminalError: Another instance of this service does; nothing must be written.
         """
         options = self._options
-        if other := installed_by(cached, options.prefix, options.instance):
-            raise TerminalError(refusal(target, options.prefix, options.instance, other))
+        if other := installed_by(cached, options.prefix, options.output.instance):
+            raise TerminalError(refusal(target, options.prefix, options.output.instance, other))
         self._writer_conflict = self._writer_conflict.observe(cached, wanted, options.prefix)
         if self._writer_conflict.is_persistent:
             self._writer_conflict = WriterConflict()

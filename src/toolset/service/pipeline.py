@@ -10,11 +10,9 @@ from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
 from toolset.config.options import detection_options, target_options
 from toolset.config.settings import Settings
-from toolset.core.health.removal_brake import BrakeOptions
-from toolset.core.health.thresholds import Thresholds
 from toolset.core.inventory import Inventory
 from toolset.model import Key
-from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.spans import Attributes
 from toolset.reconciler.target import TargetReconciler
@@ -63,8 +61,7 @@ class Pipeline:
         self._published = start.published
         self._gives_up_probes = False
         self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log)
-        health = settings.health
-        inventory = Inventory(Thresholds(health.rise, health.fall), BrakeOptions(health.interval, health.hold))
+        inventory = Inventory(settings.health)
         self._services = self._service_controller(inventory)
         self._probes = self._probe_controller(inventory, prober)
         self._target_reconciler = TargetReconciler(
@@ -96,10 +93,9 @@ class Pipeline:
 
     def _probe_controller(self, inventory: Inventory, prober: HttpProber) -> Controller[Key]:
         queues, telemetry, health = self._queues, self._telemetry, self._settings.health
-        options = ProbeOptions(health.enabled, health.interval, health.timeout, health.concurrency, health.fall)
         return Controller(
             queues.probes,
-            ProbeReconciler(inventory, prober, queues.gate, queues, self._log, options, jitter=random.random),
+            ProbeReconciler(inventory, prober, queues.gate, queues, self._log, health, jitter=random.random),
             ControllerMetrics(telemetry.metrics, "probe", health.concurrency),
             workers=health.concurrency,
             timeout_s=2 * health.timeout + 5.0,  # a probe, a wait for its host, and some time to spare

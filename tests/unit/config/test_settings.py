@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toolset
-from toolset.config.durations import Duration
 from toolset.config.loader import load
 from toolset.config.options import detectors, doubts, elector_options, identity
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
+from toolset.core.durations import Duration
 from toolset.errors import SettingsError
 from toolset.runtime.election import ElectorOptions
 

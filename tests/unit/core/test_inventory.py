@@ -8,7 +8,8 @@ from support.build import candidate
 from support.prober import SICK, WELL
 from support.rendering import kubernaut
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
-from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, Thresholds
+from toolset.core.health.options import HealthOptions
+from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome
 from toolset.core.inventory import ALIVE, Inventory, instances
 from toolset.core.overrides.baseline import Published
 from toolset.model import Key
@@ -74,14 +75,14 @@ def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() ->
 
 
 def test_a_failure_threshold_of_one_is_followed() -> None:
-    inventory = Inventory(Thresholds(fall=1))
+    inventory = Inventory(HealthOptions(fall=1))
     inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
     inventory.probed(PROMETHEUS, SICK)
     assert inventory.tools() == ()
 
 
 def test_without_probes_one_look_is_enough_whatever_the_rise() -> None:
-    inventory = Inventory(Thresholds(rise=3))
+    inventory = Inventory(HealthOptions(rise=3))
     inventory.detected(PROMETHEUS.key, PROMETHEUS)
     inventory.probed(PROMETHEUS, ALIVE)
     assert inventory.tools() == (PROMETHEUS,)
@@ -301,7 +302,7 @@ def test_the_brake_sees_each_backend_once() -> None:
 
 def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
     tools = [candidate(f"p{number}") for number in range(3)]
-    inventory = Inventory(Thresholds(rise=2))
+    inventory = Inventory(HealthOptions(rise=2))
     for tool in tools:
         inventory.detected(tool.key, tool)
         inventory.probed(tool, WELL)

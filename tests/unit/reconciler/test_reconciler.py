@@ -17,18 +17,18 @@ from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.dialects.documents import Credentials
-from toolset.core.health.removal_brake import USUAL as USUAL_BRAKE
-from toolset.core.health.removal_brake import BrakeOptions, Hold
-from toolset.core.health.thresholds import DEFERRED, Health, Outcome, Thresholds
+from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
+from toolset.core.health.removal_brake import Hold
+from toolset.core.health.thresholds import DEFERRED, Health, Outcome
 from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.core.overrides.overrides import NO_OVERRIDES
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import Apply, desired, manifest
 from toolset.core.publishing.publication import Publication
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import ConflictError, TerminalError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service
-from toolset.reconciler.probe import ProbeOptions, ProbeReconciler
+from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.publishing import TargetOptions
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.startup_gate import StartupGate
@@ -40,7 +40,7 @@ from toolset.runtime.workqueue import WorkQueue
 TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 A, B = Key("monitoring", "a"), Key("monitoring", "b")
 KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
-PROBES, OPTIONS = ProbeOptions(), TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
+OPTIONS = TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
 
 
 def unexpected(error: Exception) -> None:
@@ -101,17 +101,15 @@ class World:
     def __init__(
         self,
         *services: Service,
-        probes: ProbeOptions = PROBES,
-        thresholds: Thresholds = Thresholds(),
+        health: HealthOptions = DEFAULT_HEALTH,
         options: TargetOptions = OPTIONS,
-        brake: BrakeOptions = USUAL_BRAKE,
     ) -> None:
         self.services: Store[Service] = Store(unexpected)
         self.services.replace(services, "1")
         self.namespaces: Store[Namespace] = Store(unexpected)
         self.server = FakeConfigMaps()
         self.config_maps: Store[ConfigMap] = Store(unexpected)
-        self.inventory = Inventory(thresholds, brake)
+        self.inventory = Inventory(health)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
         self.to_probe: list[Key] = []
         self.probes: WorkQueue[Key] | None = None
@@ -135,7 +133,7 @@ class World:
             self.gate,
             Asked(self._want_probe, self._publish),
             self.events,
-            probes,
+            health,
             jitter=lambda: self.jitter,
         )
         self._target = TargetReconciler(
@@ -408,7 +406,7 @@ async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for
 
 
 async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_again() -> None:
-    world = World(service("a"), probes=ProbeOptions(enabled=False), thresholds=Thresholds(rise=3))
+    world = World(service("a"), health=HealthOptions(enabled=False, rise=3))
     world.begin()
     await world.detect_all()
     assert await world.probe(A) == DONE
@@ -735,7 +733,7 @@ async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
 
 async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wait_for_them() -> None:
     hung = [f"a{number:02}" for number in range(20)]  # by their names they come first
-    world = World(*(service(name) for name in [*hung, *ALL]), probes=ProbeOptions(slots=4))
+    world = World(*(service(name) for name in [*hung, *ALL]), health=HealthOptions(concurrency=4))
     fail(world, *hung, outcome=HUNG, takes_s=5.0)
     world.begin()
     await world.detect_all()
@@ -786,7 +784,7 @@ async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
 
 async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> None:
     hung = [f"a{number}" for number in range(4)]
-    world = World(*(service(name) for name in hung), probes=ProbeOptions(slots=2))
+    world = World(*(service(name) for name in hung), health=HealthOptions(concurrency=2))
     fail(world, *hung, outcome=HUNG, takes_s=5.0)
     await world.detect_all()
     world.to_probe.clear()
@@ -800,7 +798,7 @@ async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> N
 
 
 async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hangs() -> None:
-    world = World(service("a"), service("b"), probes=ProbeOptions(slots=2))
+    world = World(service("a"), service("b"), health=HealthOptions(concurrency=2))
     fail(world, "a", "b", outcome=HUNG, takes_s=5.0)
     await world.detect_all()
     async with anyio.create_task_group() as group:
@@ -846,9 +844,9 @@ async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_
 
 
 async def test_another_installation_on_the_same_config_map_is_refused() -> None:
-    ours = TargetOptions(output=OPTIONS.output, instance="one")
+    ours = TargetOptions(output=OutputOptions(("kubernaut",), instance="one"))
     world = await World(service("a"), options=ours).settled()
-    other = World(service("b"), options=TargetOptions(output=OPTIONS.output, instance="other"))
+    other = World(service("b"), options=TargetOptions(output=OutputOptions(("kubernaut",), instance="other")))
     other.server, other.applier = world.server, FakeApplier(world.server)
     other.begin()
     await other.detect_all()
@@ -875,7 +873,7 @@ async def test_two_instances_that_overwrite_each_other_stop() -> None:
 
 
 async def test_keys_of_an_earlier_system_go_where_the_settings_say_so() -> None:
-    world = World(service("a"), options=TargetOptions(output=OPTIONS.output, removes_legacy=True))
+    world = World(service("a"), options=TargetOptions(output=OutputOptions(("kubernaut",), legacy_keys="remove")))
     world.server.patch(TARGET, {"toolset.json": "{}", "notes": "theirs"}, manager="manager")
     await world.settled()
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes"}

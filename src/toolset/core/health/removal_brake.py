@@ -9,26 +9,12 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.health.options import HealthOptions
 from toolset.core.health.thresholds import Health
 from toolset.model import Key
 
 FEWEST: Final = 3
 """Fewer losses than this never hold anything."""
-
-
-class BrakeOptions(msgspec.Struct, frozen=True):
-    """When removals are held, and for how long.
-
-    Attributes:
-        interval_s: Losses that lie no further apart count together, seconds.
-        hold_s: How long they are held, seconds; 0 holds nothing.
-    """
-
-    interval_s: float = 30.0
-    hold_s: float = 120.0
-
-
-USUAL: Final = BrakeOptions()
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -56,7 +42,7 @@ class RemovalBrake:
     by then. Only so can a common cause be seen before the first removal, however the looks are spread in time.
     """
 
-    def __init__(self, options: BrakeOptions) -> None:
+    def __init__(self, options: HealthOptions) -> None:
         self._options = options
         self._until_s: float | None = None
         self._waits = False
@@ -83,7 +69,7 @@ class RemovalBrake:
             if health.fell_s is not None and key not in self._let_go
         }
         self._waits = False
-        if not lost or not self._options.hold_s:
+        if not lost or not self._options.hold:
             return self._release(lost)
         if self._until_s is not None:
             return self._keep(lost, now_s)
@@ -103,16 +89,16 @@ class RemovalBrake:
 
     def _weigh(self, lost: Mapping[Key, float], healths: Mapping[Key, Health], now_s: float) -> Hold:
         up = [health for health in healths.values() if health.up]
-        gone = sum(now_s - fell_s <= self._options.interval_s for fell_s in self._let_go.values())
+        gone = sum(now_s - fell_s <= self._options.interval for fell_s in self._let_go.values())
         known = len(up) + len(lost) + gone
         began_s = min(healths[key].began_s for key in lost)
         doubtful = sum(health.doubtful for health in up)
         unseen = sum(not health.doubtful and health.probed_s < began_s for health in up)
         going = len(lost) + gone + doubtful
         if _most(going, known):
-            self._until_s = now_s + self._options.hold_s
-            return Hold(frozenset(lost), begins=True, known=known, again_s=self._options.hold_s)
-        left_s = min(lost.values()) + self._options.hold_s - now_s
+            self._until_s = now_s + self._options.hold
+            return Hold(frozenset(lost), begins=True, known=known, again_s=self._options.hold)
+        left_s = min(lost.values()) + self._options.hold - now_s
         if _most(going + unseen, known) and left_s > 0:
             self._waits = True
             return Hold(frozenset(lost), known=known, again_s=left_s)

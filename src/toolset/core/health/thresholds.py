@@ -6,24 +6,14 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.health.options import HealthOptions
+
 RECHECK_DELAYS_S: Final = (1.0, 2.0)
 """How soon to look again after the first and the second failure in a row, seconds: a dead backend is gone within
 seconds (HolmesGPT gives a toolset 20 s in all), and a blip is not."""
 
 DOUBLINGS: Final = 16
 """No interval is longer than a second doubled so often: 18 hours."""
-
-
-class Thresholds(msgspec.Struct, frozen=True):
-    """How many outcomes in a row change the state.
-
-    Attributes:
-        rise: Successes that make a tool up.
-        fall: Failures that make it down.
-    """
-
-    rise: int = 1
-    fall: int = 3
 
 
 class Failure(Enum):
@@ -124,7 +114,7 @@ never drops a tool on its first failed probe."""
 
 
 def observe(
-    health: Health, outcome: Outcome, thresholds: Thresholds, *, began_s: float = -math.inf, now_s: float = -math.inf
+    health: Health, outcome: Outcome, options: HealthOptions, *, began_s: float = -math.inf, now_s: float = -math.inf
 ) -> Health:
     """Return ``health`` after one more outcome.
 
@@ -133,7 +123,7 @@ def observe(
     Args:
         health: What was known.
         outcome: What the probe found; one that was put off found nothing, and only leaves a doubt.
-        thresholds: How many in a row count.
+        options: How many in a row count.
         began_s: When the probe began, on any clock that does not go back.
         now_s: When it ended, on the same clock.
     """
@@ -141,10 +131,10 @@ def observe(
         return msgspec.structs.replace(health, overdue=True)
     if outcome.alive:
         successes = health.successes + 1
-        risen = health.up is True or outcome.assumed or successes >= thresholds.rise
+        risen = health.up is True or outcome.assumed or successes >= options.rise
         return Health(up=risen, successes=successes, probed_s=began_s, fell_s=None if risen else health.fell_s)
     failures = health.failures + 1
-    stays = health.up is True and failures < thresholds.fall
+    stays = health.up is True and failures < options.fall
     falls = health.up is True and not stays
     return Health(
         up=stays,

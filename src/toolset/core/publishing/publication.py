@@ -12,6 +12,7 @@ from toolset.core.inventory import instances
 from toolset.core.json_values import Document, Path
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
 from toolset.core.publishing import budget
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import (
     INSTANCE,
     OVERRIDES_ERROR,
@@ -20,7 +21,7 @@ from toolset.core.publishing.plan import (
     OWNED_LIST_LIMIT_BYTES,
 )
 from toolset.core.publishing.provenance import Field, trace
-from toolset.core.publishing.rendering import OutputOptions, cost, documents, fault, texts, writable
+from toolset.core.publishing.rendering import cost, documents, fault, texts, writable
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key
 

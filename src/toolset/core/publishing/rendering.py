@@ -1,58 +1,15 @@
 """Render tools in every dialect that the settings name, and say what a tool takes of the room there is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
-
-import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut, schema, tools_json
-from toolset.core.dialects.documents import Credentials, Fault, Url, convert_fault, from_struct, to_yaml
-from toolset.core.dialects.schema import BaseToolset
-from toolset.core.dialects.texts import Policy, references
+from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
+from toolset.core.dialects.texts import Policy
 from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import Overrides, PatchedTools
-from toolset.core.publishing import budget
+from toolset.core.publishing.options import OutputOptions
 from toolset.model import Key
-
-Dialect = Literal["kubernaut", "holmesgpt", "json"]
-DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
-
-
-class OutputOptions(msgspec.Struct, frozen=True):
-    """What the settings say about publishing.
-
-    Attributes:
-        dialects: Which documents are written.
-        credentials: By ``namespace/name`` of a Service, the variables of the reader that hold its credentials.
-        base_toolsets: Toolsets of HolmesGPT that are always there.
-        variables: Further variables of the reader that overrides may refer to.
-        allow_unsafe: Whether overrides may hold keys that make a reader run commands.
-        max_per_type: How many tools of one type; 0 means any number.
-        max_http_tools: How many tools of types that HolmesGPT reads over HTTP; 0 means any number.
-        limit_bytes: The most that our documents may take.
-    """
-
-    dialects: tuple[Dialect, ...] = DIALECTS
-    credentials: Mapping[str, Credentials] = {}
-    base_toolsets: Mapping[str, BaseToolset] = msgspec.field(default_factory=holmesgpt.base_toolsets)
-    variables: tuple[str, ...] = ()
-    allow_unsafe: bool = False
-    max_per_type: int = 0
-    max_http_tools: int = 0
-    limit_bytes: int = budget.LIMIT_BYTES
-
-    @property
-    def policy(self) -> Policy:
-        """What overrides may hold."""
-        named = [known.variables for known in self.credentials.values()]
-        named += [references(from_struct(base)) for base in self.base_toolsets.values()]
-        return Policy(frozenset(self.variables).union(*named), self.allow_unsafe)
-
-    @property
-    def grafana_key_env(self) -> dict[str, str]:
-        """The variable with the API key, by ``namespace/name`` of a Grafana."""
-        return {name: known.api_key for name, known in self.credentials.items() if known.api_key}
 
 
 def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rejected]]:

@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.core.health.removal_brake import FEWEST, BrakeOptions, Hold, RemovalBrake
-from toolset.core.health.thresholds import ASSUMED_UP, DEFERRED, Health, Outcome, Thresholds, observe
+from toolset.core.durations import Duration
+from toolset.core.health.options import HealthOptions
+from toolset.core.health.removal_brake import FEWEST, Hold, RemovalBrake
+from toolset.core.health.thresholds import ASSUMED_UP, DEFERRED, Health, Outcome, observe
 from toolset.model import Key
 
 WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
-UP: Final = observe(ASSUMED_UP, WELL, Thresholds(), began_s=90.0, now_s=90.0)
+UP: Final = observe(ASSUMED_UP, WELL, HealthOptions(), began_s=90.0, now_s=90.0)
 """Looked at ten seconds before anything fails, and well."""
 
-CONFIRMED: Final = observe(ASSUMED_UP, WELL, Thresholds(), began_s=101.0, now_s=101.0)
+CONFIRMED: Final = observe(ASSUMED_UP, WELL, HealthOptions(), began_s=101.0, now_s=101.0)
 """Looked at after the first failure of :func:`lost`, and well."""
 
 
@@ -21,12 +23,12 @@ def lost(fell_s: float = 103.0) -> Health:
     """Return the health of a tool that fell; its first failure was 3 s before."""
     health = UP
     for at_s in (fell_s - 3.0, fell_s - 2.0, fell_s):
-        health = observe(health, SICK, Thresholds(), began_s=at_s, now_s=at_s)
+        health = observe(health, SICK, HealthOptions(), began_s=at_s, now_s=at_s)
     return health
 
 
 def failing() -> Health:
-    return observe(UP, SICK, Thresholds(), began_s=101.0, now_s=101.0)
+    return observe(UP, SICK, HealthOptions(), began_s=101.0, now_s=101.0)
 
 
 def healths(**count: int) -> dict[Key, Health]:
@@ -57,14 +59,14 @@ def keys(known: Mapping[Key, Health], kind: str) -> frozenset[Key]:
     ],
 )
 def test_losses_are_held_when_they_are_or_may_be_the_most(known: dict[Key, Health], held: int, *, begins: bool) -> None:
-    hold = RemovalBrake(BrakeOptions()).decide(known, 103.0)
+    hold = RemovalBrake(HealthOptions()).decide(known, 103.0)
     assert (len(hold.keys), hold.begins) == (held, begins)
     assert hold.keys <= keys(known, "lost")
     assert (hold.again_s is not None) == bool(held)
 
 
 def test_a_hold_lasts_two_minutes_and_then_reality_wins() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=3)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=3)
     assert brake.decide(known, 103.0) == Hold(frozenset(known), begins=True, known=3, again_s=120.0)
     assert brake.decide(known, 163.0) == Hold(frozenset(known), again_s=60.0)
     assert brake.decide(known, 223.0) == Hold(ends=True)
@@ -72,7 +74,7 @@ def test_a_hold_lasts_two_minutes_and_then_reality_wins() -> None:
 
 
 def test_what_is_lost_during_a_hold_is_held_as_long_as_the_rest() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=3)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=3)
     brake.decide(known, 103.0)
     known[Key("a", "later")] = lost(200.0)
     assert brake.decide(known, 200.0) == Hold(frozenset(known), again_s=23.0)
@@ -80,44 +82,44 @@ def test_what_is_lost_during_a_hold_is_held_as_long_as_the_rest() -> None:
 
 
 def test_a_service_that_is_gone_is_not_held() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=4)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=4)
     brake.decide(known, 103.0)
     del known[Key("a", "lost-0")]
     assert brake.decide(known, 104.0).keys == frozenset(known)
 
 
 def test_a_hold_ends_when_everything_is_back() -> None:
-    brake = RemovalBrake(BrakeOptions())
+    brake = RemovalBrake(HealthOptions())
     brake.decide(healths(lost=3), 103.0)
     assert brake.decide(healths(confirmed=3), 110.0) == Hold(ends=True)
     assert brake.decide(healths(confirmed=3), 111.0) == Hold()
 
 
 def test_what_was_let_go_counts_for_an_interval_with_what_is_lost_after_it() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=2, confirmed=3)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=2, confirmed=3)
     assert not brake.decide(known, 103.0).keys
     known[Key("a", "later")] = lost(120.0)
     del known[Key("a", "confirmed-0")]
     assert brake.decide(known, 120.0).keys == {Key("a", "later")}
 
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=2, confirmed=3)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=2, confirmed=3)
     brake.decide(known, 103.0)
     later = lost(140.0)
     known = {key: health for key, health in known.items() if key.name.startswith("lost")}
-    known |= {Key("a", f"new-{number}"): observe(UP, WELL, Thresholds(), began_s=138.0) for number in range(2)}
+    known |= {Key("a", f"new-{number}"): observe(UP, WELL, HealthOptions(), began_s=138.0) for number in range(2)}
     known[Key("a", "later")] = later
     assert not brake.decide(known, 140.0).keys
 
 
 def test_one_that_was_let_go_came_back_and_falls_again_is_a_new_loss() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=1)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=1)
     assert not brake.decide(known, 103.0).keys
     known = {Key("a", f"lost-{number}"): lost(300.0) for number in range(3)}
     assert brake.decide(known, 300.0).keys == frozenset(known)
 
 
 def test_a_loss_waits_for_the_others_no_longer_than_a_hold() -> None:
-    brake, known = RemovalBrake(BrakeOptions()), healths(lost=1, unseen=9)
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=1, unseen=9)
     assert brake.decide(known, 103.0) == Hold(keys(known, "lost"), known=10, again_s=120.0)
     assert brake.waits
     assert brake.decide(known, 222.0).again_s == 1.0
@@ -126,13 +128,13 @@ def test_a_loss_waits_for_the_others_no_longer_than_a_hold() -> None:
 
 
 def test_a_backend_that_keeps_others_waiting_is_a_doubt() -> None:
-    slow = observe(UP, DEFERRED, Thresholds(), began_s=101.0)
+    slow = observe(UP, DEFERRED, HealthOptions(), began_s=101.0)
     known = healths(lost=1) | {Key("a", f"slow-{number}"): slow for number in range(2)}
-    assert RemovalBrake(BrakeOptions()).decide(known, 103.0).begins
+    assert RemovalBrake(HealthOptions()).decide(known, 103.0).begins
 
 
 def test_without_a_hold_nothing_is_held() -> None:
-    assert RemovalBrake(BrakeOptions(hold_s=0.0)).decide(healths(lost=9), 103.0) == Hold()
+    assert RemovalBrake(HealthOptions(hold=Duration(0))).decide(healths(lost=9), 103.0) == Hold()
 
 
 @given(
@@ -140,7 +142,7 @@ def test_without_a_hold_nothing_is_held() -> None:
     st.lists(st.floats(0, 60), max_size=8),
 )
 def test_only_what_is_lost_is_held_and_never_for_longer_than_a_hold(count: dict[str, int], steps: list[float]) -> None:
-    brake, known, now_s = RemovalBrake(BrakeOptions()), healths(**count), 103.0
+    brake, known, now_s = RemovalBrake(HealthOptions()), healths(**count), 103.0
     for step_s in (0.0, *steps):
         now_s += step_s
         hold = brake.decide(known, now_s)

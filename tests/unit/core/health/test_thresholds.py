@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.thresholds import (
     ASSUMED_UP,
     DEFERRED,
     Failure,
     Health,
     Outcome,
-    Thresholds,
     next_probe_s,
     observe,
 )
@@ -18,10 +18,10 @@ WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 UNKNOWN = Health()
 
 
-def after(outcomes: str, start: Health = UNKNOWN, thresholds: Thresholds = Thresholds()) -> Health:
+def after(outcomes: str, start: Health = UNKNOWN, options: HealthOptions = DEFAULT_HEALTH) -> Health:
     """Return the health after outcomes such as ``+--``."""
     for sign in outcomes:
-        start = observe(start, WELL if sign == "+" else SICK, thresholds)
+        start = observe(start, WELL if sign == "+" else SICK, options)
     return start
 
 
@@ -52,11 +52,11 @@ def test_it_rises_at_the_first_success_and_falls_at_the_third_failure(outcomes: 
     ],
 )
 def test_thresholds_are_followed(outcomes: str, up: bool) -> None:
-    assert after(outcomes, thresholds=Thresholds(rise=2, fall=1)).up is up
+    assert after(outcomes, options=HealthOptions(rise=2, fall=1)).up is up
 
 
 def test_a_tool_that_is_up_stays_up_after_a_success_whatever_the_rise() -> None:
-    assert after("+", start=ASSUMED_UP, thresholds=Thresholds(rise=5)).up is True
+    assert after("+", start=ASSUMED_UP, options=HealthOptions(rise=5)).up is True
 
 
 def test_a_published_tool_is_not_dropped_on_its_first_failed_probe() -> None:
@@ -67,7 +67,7 @@ def test_a_published_tool_is_not_dropped_on_its_first_failed_probe() -> None:
 
 
 def test_what_is_assumed_alive_is_up_at_once_whatever_the_rise() -> None:
-    assert observe(Health(), ALIVE, Thresholds(rise=3)).up is True
+    assert observe(Health(), ALIVE, HealthOptions(rise=3)).up is True
 
 
 def test_the_detail_is_that_of_the_last_failure_and_goes_with_a_success() -> None:
@@ -77,7 +77,7 @@ def test_the_detail_is_that_of_the_last_failure_and_goes_with_a_success() -> Non
 
 @given(st.text(alphabet="+-", max_size=30), st.integers(1, 5), st.integers(1, 5))
 def test_the_state_depends_on_the_last_outcomes_in_a_row(outcomes: str, rise: int, fall: int) -> None:
-    health = after(outcomes, thresholds=Thresholds(rise, fall))
+    health = after(outcomes, options=HealthOptions(rise=rise, fall=fall))
     assert health.successes == len(outcomes) - len(outcomes.rstrip("+"))
     assert health.failures == len(outcomes) - len(outcomes.rstrip("-"))
     if health.successes >= rise:
@@ -141,19 +141,19 @@ def test_an_outcome_has_one_word() -> None:
 
 
 def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
-    doubted = observe(after("+"), DEFERRED, Thresholds())
+    doubted = observe(after("+"), DEFERRED, HealthOptions())
     assert doubted == Health(up=True, successes=1, overdue=True)
     assert doubted.doubtful
-    assert not observe(doubted, WELL, Thresholds()).doubtful
-    assert observe(UNKNOWN, DEFERRED, Thresholds()).up is None
+    assert not observe(doubted, WELL, HealthOptions()).doubtful
+    assert observe(UNKNOWN, DEFERRED, HealthOptions()).up is None
 
 
 def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
     health = ASSUMED_UP
     for began_s in (10.0, 20.0, 30.0, 40.0):
-        health = observe(health, SICK, Thresholds(), began_s=began_s, now_s=began_s + 5.0)
+        health = observe(health, SICK, HealthOptions(), began_s=began_s, now_s=began_s + 5.0)
     assert (health.probed_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
-    assert observe(health, WELL, Thresholds(), began_s=50.0) == Health(up=True, successes=1, probed_s=50.0)
+    assert observe(health, WELL, HealthOptions(), began_s=50.0) == Health(up=True, successes=1, probed_s=50.0)
 
 
 def test_what_was_never_up_does_not_fall() -> None:

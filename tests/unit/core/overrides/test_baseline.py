@@ -8,8 +8,8 @@ from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
 from toolset.core.overrides.baseline import NOTHING, Published, read_back
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, read
+from toolset.core.publishing.options import Dialect, OutputOptions
 from toolset.core.publishing.publication import in_force, publish
-from toolset.core.publishing.rendering import Dialect, OutputOptions
 from toolset.model import ConfigMap
 
 TYPES = ("prometheus", "grafana", "jaeger", "elasticsearch", "tempo", "hosts", "paths")

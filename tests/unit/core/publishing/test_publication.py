@@ -14,10 +14,10 @@ from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides
 from toolset.core.publishing import budget
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNED_LIST_LIMIT_BYTES, desired
 from toolset.core.publishing.provenance import Field
 from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish, resume
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import SettingsError
 
 PREFIX: Final = "kubernaut.io"
@@ -27,6 +27,7 @@ TOOLS: Final = [
     candidate("b"),
     *(candidate(kind, tool_type=kind) for kind in ("grafana", "jaeger", "loki")),
 ]
+UNCAPPED = OutputOptions(max_per_type=0, max_http_tools=0)
 
 
 def toolsets(published: Publication) -> dict[str, dict[str, object]]:
@@ -215,23 +216,23 @@ def test_5000_services_give_a_valid_config_map_below_the_limit_and_the_rest_is_o
 
 def test_what_others_keep_leaves_less_room() -> None:
     tools = fleet(3000)
-    alone = publish(tools, OutputOptions())
-    crowded = publish(tools, OutputOptions(), foreign=700 * 1024)
+    alone = publish(tools, UNCAPPED)
+    crowded = publish(tools, UNCAPPED, foreign=700 * 1024)
     assert crowded.bytes + 700 * 1024 <= budget.SERVER_LIMIT_BYTES
     assert set(crowded.tools) < set(alone.tools)
-    full = publish(tools, OutputOptions(), foreign=budget.SERVER_LIMIT_BYTES)
+    full = publish(tools, UNCAPPED, foreign=budget.SERVER_LIMIT_BYTES)
     assert full.tools == ()
     assert set(full.data) == {"kubernetes-toolset.yaml", HOLMES}
 
 
 def test_a_large_publication_says_so() -> None:
-    assert publish(fleet(2500), OutputOptions()).is_large
+    assert publish(fleet(2500), UNCAPPED).is_large
 
 
 def test_what_is_laid_over_a_document_counts_too() -> None:
     note = "x" * 4000
     text = f"toolsets: {{prometheus/metrics: {{description: '{note}', docs_url: '{note}', icon_url: '{note}'}}}}"
-    published = publish(fleet(100), OutputOptions(limit_bytes=30 * 1024), text=text)
+    published = publish(fleet(100), OutputOptions(limit_kib=30), text=text)
     assert published.bytes <= 30 * 1024
     assert 0 < len(published.tools) < 100
 

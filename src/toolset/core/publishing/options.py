@@ -1,0 +1,79 @@
+"""What is written to the ConfigMap: a part of the settings."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from toolset.core.dialects.documents import Credentials, from_struct
+from toolset.core.dialects.holmesgpt import base_toolsets
+from toolset.core.dialects.schema import BaseToolset
+from toolset.core.dialects.texts import Policy, references
+
+Dialect = Literal["kubernaut", "holmesgpt", "json"]
+DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
+ServiceName = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z", description="a Service as `namespace/name`")
+]
+VariableName = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", description="the name of an environment variable")
+]
+
+
+class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written to the ConfigMap.
+
+    Attributes:
+        dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``.
+        credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
+            ``api_key``, ``bearer_token``, ``username``, ``password``.
+        variables: Additional environment variables of the reader that ``overrides.yaml`` may refer to.
+        base_toolsets: HolmesGPT toolsets that its document always contains, with ``enabled`` and ``config``.
+        allow_unsafe_overrides: Whether ``overrides.yaml`` may contain keys that make HolmesGPT run commands, read files
+            or connect to other tools.
+        max_per_type: Maximum number of published tools per type; HolmesGPT checks them sequentially within 20 s.
+        max_http_tools: Maximum number of tools of types that HolmesGPT queries over HTTP; each becomes a tool of the
+            language model, which accepts 128 in total.
+        limit_kib: Maximum size of all documents in the ConfigMap, KiB; tools that do not fit are omitted.
+        legacy_keys: Whether keys that a predecessor left in the ConfigMap are kept or removed: ``toolset.json``, and
+            all keys written by one of ``legacy_managers``.
+        legacy_managers: Field managers of the predecessor, as in ``managedFields``.
+        instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount.
+            To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
+    """
+
+    dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
+    credentials: dict[ServiceName, Credentials] = {}
+    variables: tuple[VariableName, ...] = ()
+    base_toolsets: Annotated[dict[str, BaseToolset], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=base_toolsets
+    )
+    allow_unsafe_overrides: bool = False
+    max_per_type: Annotated[int, msgspec.Meta(ge=0)] = 500
+    max_http_tools: Annotated[int, msgspec.Meta(ge=0)] = 80
+    limit_kib: Annotated[int, msgspec.Meta(ge=4, le=900)] = 900
+    legacy_keys: Literal["keep", "remove"] = "keep"
+    legacy_managers: tuple[str, ...] = ()
+    instance: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z",
+            description="at most 128 letters, digits and `.`, `_`, `:`, `/`, `@`, `-`",
+        ),
+    ] = ""
+
+    @property
+    def policy(self) -> Policy:
+        """What overrides may hold."""
+        named = [known.variables for known in self.credentials.values()]
+        named += [references(from_struct(base)) for base in self.base_toolsets.values()]
+        return Policy(frozenset(self.variables).union(*named), self.allow_unsafe_overrides)
+
+    @property
+    def grafana_key_env(self) -> dict[str, str]:
+        """The variable with the API key, by ``namespace/name`` of a Grafana."""
+        return {name: known.api_key for name, known in self.credentials.items() if known.api_key}
+
+    @property
+    def limit_bytes(self) -> int:
+        """The limit in bytes."""
+        return self.limit_kib * 1024
