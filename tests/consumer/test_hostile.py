@@ -1,5 +1,6 @@
 """Services of an attacker, published and loaded by the real HolmesGPT: nothing is expanded, run or smuggled in."""
 
+import re
 from typing import Final
 
 import pytest
@@ -143,7 +144,7 @@ def test_500_hostile_services_change_nothing_but_what_they_are(
     assert loaded.error is None
     on = {toolset.name for toolset in loaded.toolsets if toolset.enabled}
     assert on == set(blocks) | DEFAULTS
-    expected = {f"{tool.type}-" for tool in published.tools}
+    expected = {re.sub(r"[^a-z0-9-]+", "-", f"{tool.type}-") for tool in published.tools}
     for name in set(blocks) - set(OutputOptions().base_toolsets) - BUILT_IN_TOOLSETS:
         assert blocks[name].type == "http"
         assert any(name.startswith(each) for each in expected)
