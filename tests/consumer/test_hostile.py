@@ -117,7 +117,6 @@ OPTIONS: Final = DetectionOptions(detectors=BUILT_IN, external_endpoints=True)
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[Check.too_slow, Check.data_too_large, Check.function_scoped_fixture],
     phases=[Phase.generate],
     derandomize=True,

@@ -13,7 +13,7 @@ import yaml
 
 from controlplane import ControlPlane
 from deploy.manifests import NAME, NAMESPACE, TARGET, built, overlay, table, with_components
-from integration.service import settles
+from support.waiting import settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -17,8 +17,9 @@ from deploy.test_alerts import RULE
 from deploy.test_dashboard import FOREIGN, expressions
 from integration.backends import Daemon, binary, find
 from integration.cluster import Cluster, Tool
-from integration.service import Service, eventually, settles
+from integration.service import Service
 from support.lacking import lack
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from typing import Any, Final
 
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Tool, urls_in
-from integration.service import eventually
+from support.waiting import eventually
 
 TARGET: Final = "configmap/kubernaut-toolset-config"
 DEPLOYMENT: Final = f"deployment/{SERVICE_ACCOUNT}"

@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster import DEPLOYMENT, Cluster, prometheus
 from integration.cluster import Tool
-from integration.service import settles
+from support.waiting import settles
 
 BACKENDS = "e2e-backends"
 

@@ -7,7 +7,7 @@ import yaml
 
 from e2e.cluster import TARGET, Cluster
 from integration.cluster import KUBERNETES_KEY, Tool
-from integration.service import settles
+from support.waiting import settles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster import BACK_S, DEPLOYMENT, GONE_S, TARGET, Cluster, prometheus
 from integration.cluster import Tool, urls_in
-from integration.service import eventually, settles
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from e2e.cluster import DEPLOYMENT, Cluster
 from integration.cluster import Tool
-from integration.service import eventually, settles
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

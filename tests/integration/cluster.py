@@ -168,6 +168,22 @@ class AuditTail:
         return same and event["verb"] not in READS
 
 
+def boards(backend: str, count: int) -> tuple[Tool, ...]:
+    """Return Services of Grafana in one namespace, in the order of their priority."""
+    return tuple(
+        Tool(
+            backend,
+            "team-a",
+            f"board-{number}",
+            3000,
+            "service",
+            labels={"app": "grafana"},
+            annotations={"toolset-priority": str(999 - number)},
+        )
+        for number in range(count)
+    )
+
+
 def urls_in(data: Mapping[str, str | None]) -> dict[str, str]:
     """Return the URLs in the data of a ConfigMap by key."""
     toolsets = ((key, text) for key, text in data.items() if key.endswith("-toolset.yaml") and key != KUBERNETES_KEY)

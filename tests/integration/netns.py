@@ -18,7 +18,8 @@ import httpx
 
 import controlplane
 from controlplane import Child
-from integration.service import TOOLSET, Service, environment, eventually
+from integration.service import TOOLSET, Service, environment
+from support.waiting import eventually
 
 T = TypeVar("T")
 

@@ -5,9 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,41 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane import Child
 from integration.cluster import Cluster, Tool
+from support.waiting import eventually
 
-POLL_S: Final = 0.02
 TOOLSET: Final = (sys.executable, "-m", "toolset")
 _FOREIGN: Final = ("TOOLSET_", "OTEL_", "KUBE")
-
-
-def eventually(condition: Callable[[], object], within_s: float) -> None:
-    """Return once ``condition`` holds: it is true and raises no AssertionError.
-
-    Raises:
-        AssertionError: It does not hold ``within_s`` seconds later; the condition's own when it raised one.
-    """
-    ends = time.monotonic() + within_s
-    while True:
-        late = time.monotonic() > ends
-        try:
-            if condition():
-                return
-        except AssertionError:
-            if late:
-                raise
-        else:
-            assert not late, f"still not so after {within_s:g} s"
-        threading.Event().wait(POLL_S)
-
-
-def settles(read: Callable[[], object], expected: object, within_s: float) -> None:
-    """Return once ``read`` returns ``expected``."""
-
-    def same() -> bool:
-        actual = read()
-        assert actual == expected, f"not so within {within_s:g} s:\n{actual}\n!=\n{expected}"
-        return True
-
-    eventually(same, within_s)
 
 
 def environment(kubeconfig: str, settings: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,9 @@ from controlplane import ControlPlane
 from integration.cluster import TARGET, Cluster, Tool
 from integration.exchange_table import EXCEPTIONS, TABLE
 from integration.exchanges import Case, Side, together
-from integration.service import Start, eventually
+from integration.service import Start
 from integration.signatures import Signature, noted, of_audit
+from support.waiting import eventually
 from toolset import demo
 from toolset.sim import EmbeddedCluster
 from toolset.sim.discovery import DISCOVERY

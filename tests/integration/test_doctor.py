@@ -14,7 +14,8 @@ import yaml
 from controlplane import ControlPlane
 from deploy.manifests import KUSTOMIZE
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, TARGET, Cluster, Tool
-from integration.service import TOOLSET, Service, Start, environment, eventually, plan, settles
+from integration.service import TOOLSET, Service, Start, environment, plan
+from support.waiting import eventually, settles
 from toolset.commands.doctor import Check, examine
 from toolset.config.loader import Source
 

@@ -28,11 +28,6 @@ SERVICE: Final = Key(TOOL.namespace, TOOL.name)
 FLUSH_S: Final = 20.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Heard:
     """Notes what became of what was recorded."""
 

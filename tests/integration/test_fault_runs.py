@@ -34,7 +34,8 @@ from integration.cluster import (
 )
 from integration.demands import documents, losses, omissions, rivals, services, trespasses
 from integration.faults import FaultProxy, Kind
-from integration.service import Service, settles
+from integration.service import Service
+from support.waiting import settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 

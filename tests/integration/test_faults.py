@@ -23,7 +23,8 @@ from integration.backends import Backends
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, AuditTail, Cluster, Tool, expected_urls
 from integration.demands import applied, losses, omissions, urls_of
 from integration.faults import FaultProxy, Reply, busiest
-from integration.service import Service, Start, eventually, settles
+from integration.service import Service, Start
+from support.waiting import eventually, settles
 from toolset.service.informers import NAMESPACES_PATIENCE
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]

@@ -18,8 +18,8 @@ from integration import backends as products
 from integration import netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Names, Netns
-from integration.service import eventually, settles
 from support.lacking import lack
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

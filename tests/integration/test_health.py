@@ -11,7 +11,8 @@ import controlplane
 from integration import backends as products
 from integration.backends import Backends, Daemon
 from integration.cluster import NAMESPACE, Cluster, Tool, expected_urls
-from integration.service import Start, eventually, settles
+from integration.service import Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,10 @@ from integration import faults
 from integration.cluster import TARGET, AuditTail, Cluster, expected_urls
 from integration.demands import losses, omissions, rivals
 from integration.faults import FaultProxy
-from integration.service import Start, eventually, settles
+from integration.service import Start
 from integration.test_fault_runs import LEASE
 from integration.test_faults import EVERY, SETTINGS, STEADY
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 

@@ -14,8 +14,8 @@ import pytest
 from integration import hostile, netns
 from integration.cluster import Cluster, Tool, urls_in
 from integration.netns import Confined, Netns
-from integration.service import eventually
 from support.lacking import lack
+from support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 

@@ -11,26 +11,16 @@ from typing import Any, Final
 import pytest
 
 from integration.backends import Backends
-from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster, Tool, expected_urls
-from integration.service import Service, Start, eventually, settles
+from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster, boards, expected_urls
+from integration.service import Service, Start
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SERVICE_ACCOUNT}"
 WRITER: Final = re.compile(r"\((?P<identity>[^;]+); epoch (?P<epoch>[0-9]+)\)")
 ASLEEP_S: Final = 30.0
-BOARDS: Final = tuple(
-    Tool(
-        "grafana below /a and /b",
-        "team-a",
-        f"board-{number}",
-        3000,
-        "service",
-        labels={"app": "grafana"},
-        annotations={"toolset-priority": str(9 - number)},
-    )
-    for number in range(3)
-)
+BOARDS: Final = boards("grafana below /a and /b", 3)
 
 
 class Pair:

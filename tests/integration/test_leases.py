@@ -9,6 +9,7 @@ import pytest
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster
 from support.background import running
 from support.leases import FakeLeaseClient, FakeLeases
+from support.stores import unexpected
 from toolset.adapters.kube.credentials.providers import KubeconfigCredentials
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource
@@ -37,11 +38,6 @@ class Server:
     def __init__(self, client: LeaseClient, delete: Callable[[], object]) -> None:
         self.client = client
         self.delete = delete
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -167,7 +163,7 @@ class Replica:
         self.client = CountingClient(KubeLeases(transport, KEY))
         self.elector = Elector(self.client, identity, jitter=lambda: 0.5, options=FAST)
         self.errors: list[ToolsetError] = []
-        self._store: Store[Lease] = Store(self._raise)
+        self._store: Store[Lease] = Store(unexpected)
         source = KubeSource(transport, lease(KEY), jitter=lambda: 0.5)
         self._reflector = Reflector(source, self._store, self, jitter=lambda: 0.5)
         self.led: list[Leadership] = []
@@ -192,9 +188,6 @@ class Replica:
 
     def _on_lease(self, delta: Delta[Lease]) -> None:
         self.elector.observe(delta.new)
-
-    def _raise(self, error: Exception) -> None:
-        raise error
 
     async def _lead(self, leadership: Leadership) -> None:
         self.led.append(leadership)

@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from integration.cluster import TARGET, Cluster, Tool
-from integration.service import Start, settles
+from integration.service import Start
+from support.waiting import settles
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from integration.cluster import NAMESPACE, Cluster, Tool, expected_urls
-from integration.service import Service, settles
+from integration.service import Service
+from support.waiting import settles
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,8 @@ import controlplane
 from controlplane import ControlPlane
 from integration.backends import Backends
 from integration.cluster import Cluster, Tool, expected_urls, urls_in
-from integration.service import Start, eventually, settles
+from integration.service import Start
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

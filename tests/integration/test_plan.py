@@ -9,7 +9,8 @@ import yaml
 
 from integration.backends import Backends
 from integration.cluster import READS, Cluster, Tool, expected_urls, urls_in
-from integration.service import TOOLSET, Start, environment, plan, settles
+from integration.service import TOOLSET, Start, environment, plan
+from support.waiting import settles
 
 pytestmark = pytest.mark.integration
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 import pytest
 
 from integration.backends import Backends
-from integration.cluster import KUBERNETES_KEY, TARGET, USER, Cluster, Tool, expected_urls
-from integration.service import Service, Start, eventually, settles
+from integration.cluster import KUBERNETES_KEY, TARGET, USER, Cluster, Tool, boards, expected_urls
+from integration.service import Service, Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 
@@ -126,18 +127,7 @@ FIRST_OF_EACH_TYPE: Final = {
         },
     },
 }
-GRAFANAS: Final = tuple(
-    Tool(
-        "grafana",
-        "team-a",
-        f"board-{number}",
-        3000,
-        "service",
-        labels={"app": "grafana"},
-        annotations={"toolset-priority": str(90 - number)},
-    )
-    for number in range(8)
-)
+GRAFANAS: Final = boards("grafana", 8)
 
 
 def test_of_ten_thousand_services_twenty_match_and_the_eighteen_healthy_ones_are_published_at_once(

@@ -9,7 +9,8 @@ import yaml
 
 from integration.backends import Backends
 from integration.cluster import NAMESPACE, SERVICE_ACCOUNT, Cluster, Tool, expected_urls
-from integration.service import Service, Start, eventually, settles
+from integration.service import Service, Start
+from support.waiting import eventually, settles
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

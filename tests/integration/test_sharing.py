@@ -8,26 +8,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from integration.cluster import CONFIG_MAPS, KUBERNETES_KEY, NAMESPACE, TARGET, Cluster, Tool, expected_urls
-from integration.service import Start, settles
+from integration.cluster import CONFIG_MAPS, KUBERNETES_KEY, NAMESPACE, TARGET, Cluster, Tool, boards, expected_urls
+from integration.service import Start
+from support.waiting import settles
 
 pytestmark = [pytest.mark.integration]
 
 EDITS: Final = 100
 EDITS_A_SECOND: Final = 20
 HANDS: Final = 3
-BOARDS: Final = tuple(
-    Tool(
-        "nothing",
-        "team-a",
-        f"board-{number:03}",
-        3000,
-        "service",
-        labels={"app": "grafana"},
-        annotations={"toolset-priority": str(999 - number)},
-    )
-    for number in range(100)
-)
+BOARDS: Final = boards("nothing", 100)
 
 
 class Editors:

@@ -10,23 +10,13 @@ from typing import Final
 import httpx
 import pytest
 
-from integration.cluster import Cluster, Tool, expected_urls
-from integration.service import Service, Start, eventually, settles
+from integration.cluster import Cluster, Tool, boards, expected_urls
+from integration.service import Service, Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 
-GRAFANAS: Final = tuple(
-    Tool(
-        "grafana below /a and /b",
-        "team-a",
-        f"board-{number}",
-        3000,
-        "service",
-        labels={"app": "grafana"},
-        annotations={"toolset-priority": str(9 - number)},
-    )
-    for number in range(3)
-)
+GRAFANAS: Final = boards("grafana below /a and /b", 3)
 
 
 def published(cluster: Cluster, start: Start, **settings: str) -> Service:

@@ -5,7 +5,8 @@ from typing import Any, Final
 import pytest
 
 from integration.cluster import NAMESPACE, Cluster, Tool, expected_urls
-from integration.service import Start, eventually, settles
+from integration.service import Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from integration.cluster import Cluster, Tool
-from integration.service import TOOLSET, Start, environment, eventually, plan, settles
+from integration.service import TOOLSET, Start, environment, plan
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

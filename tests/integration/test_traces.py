@@ -11,8 +11,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 import controlplane
 from integration.backends import Backends, Daemon, binary
 from integration.cluster import TARGET, Cluster, Tool, expected_urls
-from integration.service import Service, Start, eventually, settles
+from integration.service import Service, Start
 from support.collector import PROTOCOLS, Collector, Protocol, attributes
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,8 @@ import pytest
 from typing_extensions import override
 
 from integration.cluster import CONFIG_MAPS, NAMESPACE, SERVICE_ACCOUNT, Cluster, Tool
-from integration.service import Start, eventually, settles
+from integration.service import Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

@@ -73,6 +73,22 @@ def line(kind: str, content: object) -> bytes:
     return orjson.dumps({"type": kind, "object": content}) + b"\n"
 
 
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Give the URL of a server on a port of its own that lets ``handle`` answer every request."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 class ScriptedApiServer:
     """Answers every request with the next step of the script, and notes it."""
 
@@ -85,16 +101,8 @@ class ScriptedApiServer:
     @asynccontextmanager
     async def serve(self, tls: SSLContext | None = None) -> AsyncGenerator["ScriptedApiServer"]:
         """Serve on a port of its own inside the block."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-            self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+        async with serving(self._handle, tls) as self.url:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}

@@ -30,11 +30,6 @@ COUNT: Final = len(needed(Settings()))
 ELECTION: Final = {"TOOLSET_ELECTION__ENABLED": "true", "TOOLSET_ELECTION__RETRY_PERIOD": "1ms"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def examined(
     folder: Path,
     *,

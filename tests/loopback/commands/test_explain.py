@@ -36,11 +36,6 @@ items:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def cluster(tmp_path: Path) -> str:
     file = tmp_path / "services.yaml"
     file.write_text(CLUSTER, "utf-8")

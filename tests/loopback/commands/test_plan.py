@@ -21,11 +21,6 @@ TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 PROMETHEUS = Key("monitoring", "prometheus")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def settings(**flags: object) -> Settings:
     return load("", {}, {name.replace("__", "."): value for name, value in flags.items()})
 

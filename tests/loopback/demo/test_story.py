@@ -27,11 +27,6 @@ PROMETHEUS = {
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedCluster]:
     async with EmbeddedCluster() as cluster:
         for name in (NAMESPACE, "monitoring"):

@@ -11,8 +11,9 @@ from aiohttp import web
 from trio.testing import MockClock
 from typing_extensions import override
 
-from support.api_server import FixedCredentials, line, status
+from support.api_server import FixedCredentials, line, serving, status
 from support.background import running
+from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
 from toolset.adapters.kube.watch.wire import END_OF_LIST
 from toolset.adapters.metrics import Metrics
@@ -27,11 +28,6 @@ NAMESPACES: Final = "/api/v1/namespaces"
 KINDS: Final = {"services": "Service", "configmaps": "ConfigMap", "namespaces": "Namespace"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Server:
     """An API server with one Namespace, `a`, that streams lists; ``namespaces`` says what it does about Namespaces."""
 
@@ -42,19 +38,10 @@ class Server:
     @asynccontextmanager
     async def informers(self, settings: Settings) -> AsyncGenerator[Informers]:
         """Give informers that run inside the block."""
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            async with KubeTransport(FixedCredentials(url), "test") as kube:
-                made = Informers(settings, kube, Metrics("1"))
-                async with running(made.run):
-                    yield made
-        finally:
-            await runner.cleanup()
+        async with serving(self._handle) as url, KubeTransport(FixedCredentials(url), "test") as kube:
+            made = Informers(settings, kube, Metrics("1"))
+            async with running(made.run):
+                yield made
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
@@ -97,8 +84,7 @@ async def test_a_service_that_is_refused_namespaces_is_neither_late_nor_ever_unw
         with anyio.fail_after(5):
             await made.wait_synced()
             await made.refresh()
-            while server.asked.count(NAMESPACES) < 3:  # noqa: ASYNC110 - a real server tells nobody what it was asked
-                await anyio.sleep(0.005)
+        await until(lambda: server.asked.count(NAMESPACES) >= 3)
         assert (made.unsynced(), made.out_of_contact(), made.stuck()) == ("", "", "")
         assert not made.namespaces.is_synced
 

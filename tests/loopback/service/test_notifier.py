@@ -1,10 +1,11 @@
 import anyio
-import pytest
 
 from support.api_server import Answer, FixedCredentials, ScriptedApiServer
 from support.background import running
 from support.config_maps import FakeConfigMaps
 from support.events import FakeEvents
+from support.stores import unexpected
+from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
@@ -19,15 +20,6 @@ from toolset.telemetry.tracing import NoTraces
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 METRICS = Metrics("1")
 TELEMETRY = Telemetry(METRICS, FakeEvents(), NoTraces(), ReconcileLog(METRICS, FakeEvents()))
-
-
-def unexpected(error: Exception) -> None:
-    raise error
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> None:
@@ -47,9 +39,7 @@ async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> N
             await anyio.wait_all_tasks_blocked()
             publish("new")
             notifier.config_map_changed()
-            with anyio.fail_after(5):
-                while len(server.asked) < 2:  # noqa: ASYNC110 - a real server tells nobody whom it heard
-                    await anyio.sleep(0.01)
+            await until(lambda: len(server.asked) >= 2)
     assert [(asked.method, asked.path) for asked in server.asked] == [
         ("POST", "/reload"),
         ("PATCH", "/apis/apps/v1/namespaces/holmes/deployments/server"),
@@ -79,9 +69,7 @@ async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_
             notifier.config_map_changed()
         assert server.asked == []
         async with running(notifier.run):
-            with anyio.fail_after(5):
-                while not server.asked:  # noqa: ASYNC110 - a real server tells nobody whom it heard
-                    await anyio.sleep(0.01)
+            await until(lambda: server.asked)
             await anyio.sleep(0.2)
     assert [asked.path for asked in server.asked] == ["/reload"]
 
@@ -96,6 +84,4 @@ async def test_readers_are_told_of_what_is_published_when_work_begins_because_it
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
         text = f"notify: {{url: '{server.url}/reload', delay: 50ms}}"
         async with running(Notifier(load(text, {}, {}), kube, store, TELEMETRY).run):
-            with anyio.fail_after(5):
-                while not server.asked:  # noqa: ASYNC110 - a real server tells nobody whom it heard
-                    await anyio.sleep(0.01)
+            await until(lambda: server.asked)

@@ -7,8 +7,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from support.api_server import FixedCredentials
+from support.api_server import FixedCredentials, serving
 from support.background import running
+from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
@@ -18,11 +19,6 @@ from toolset.service import permission_monitor
 from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.permissions import needed
 from toolset.telemetry.observers import ClientMetrics
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class Authorizer:
@@ -41,20 +37,12 @@ class Authorizer:
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[KubeTransport]:
-        app = web.Application()
-        app.router.add_post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", self._review)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            answered = ClientMetrics(Metrics("1"), self.on_refusal).answered
-            async with KubeTransport(FixedCredentials(url), "test", answered) as kube:
-                yield kube
-        finally:
-            await runner.cleanup()
+        answered = ClientMetrics(Metrics("1"), self.on_refusal).answered
+        async with serving(self._review) as url, KubeTransport(FixedCredentials(url), "test", answered) as kube:
+            yield kube
 
     async def _review(self, request: web.Request) -> web.Response:
+        assert request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         about = orjson.loads(await request.read())["spec"]["resourceAttributes"]
         self.heard.append((about["verb"], about["resource"]))
         allowed = self.heard[-1] not in self.denied and self.heard.count(self.heard[-1]) > self.late
@@ -72,12 +60,6 @@ def quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 
 async def synced() -> None:
     """Return at once: everything has been listed."""
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - a log tells nobody that it was written to
-            await anyio.sleep(0.005)
 
 
 def lines(log: pytest.LogCaptureFixture) -> list[str]:

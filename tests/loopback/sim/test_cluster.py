@@ -12,11 +12,6 @@ from toolset.sim import Backends, EmbeddedCluster
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def cluster() -> AsyncIterator[EmbeddedCluster]:
     async with EmbeddedCluster(bookmark_s=0.05) as running:
         yield running

@@ -30,11 +30,6 @@ EVERYBODY = pytest.mark.parametrize("who", ["fake", "real"])
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def cluster() -> AsyncIterator[EmbeddedCluster]:
     async with EmbeddedCluster() as running:
         yield running

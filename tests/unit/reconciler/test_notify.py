@@ -1,6 +1,7 @@
 import pytest
 
 from support.config_maps import FakeConfigMaps
+from support.stores import unexpected
 from toolset.core.publishing.plan import desired, manifest
 from toolset.errors import UnavailableError
 from toolset.model import ConfigMap, Key
@@ -23,12 +24,12 @@ class Consumer:
         self.told.append(content_hash)
 
 
-class World:
-    """The ConfigMap as the watch shows it."""
+class WatchedConfigMap:
+    """The ConfigMap as the watch shows it, and what tells its readers."""
 
     def __init__(self, *consumers: Consumer) -> None:
         self.server = FakeConfigMaps()
-        self.store: Store[ConfigMap] = Store(self._unexpected)
+        self.store: Store[ConfigMap] = Store(unexpected)
         self.notify = NotifyReconciler(self.store, consumers, "kubernaut.io")
 
     def publish(self, text: str) -> None:
@@ -40,33 +41,29 @@ class World:
         current = self.server.patch(TARGET, {key: "x"})
         self.store.replace([current], current.version)
 
-    @staticmethod
-    def _unexpected(error: Exception) -> None:
-        raise error
-
 
 async def test_each_reader_is_told_once_of_each_state() -> None:
     one, other = Consumer(), Consumer()
-    world = World(one, other)
-    await world.notify(TARGET)
+    watched = WatchedConfigMap(one, other)
+    await watched.notify(TARGET)
     assert one.told == []
-    world.publish("a")
-    await world.notify(TARGET)
-    await world.notify(TARGET)
-    world.edit("notes")  # not ours, so that no reader has to look
-    await world.notify(TARGET)
+    watched.publish("a")
+    await watched.notify(TARGET)
+    await watched.notify(TARGET)
+    watched.edit("notes")  # not ours, so that no reader has to look
+    await watched.notify(TARGET)
     assert len(one.told) == 1
-    world.publish("b")
-    await world.notify(TARGET)
+    watched.publish("b")
+    await watched.notify(TARGET)
     assert one.told == other.told
     assert len(set(one.told)) == 2
 
 
 async def test_a_reader_that_fails_is_told_again_and_the_others_are_not() -> None:
     well, sick = Consumer(), Consumer(UnavailableError("busy"))
-    world = World(well, sick)
-    world.publish("a")
+    watched = WatchedConfigMap(well, sick)
+    watched.publish("a")
     with pytest.raises(UnavailableError):
-        await world.notify(TARGET)
-    await world.notify(TARGET)
+        await watched.notify(TARGET)
+    await watched.notify(TARGET)
     assert (len(well.told), len(sick.told)) == (1, 1)

@@ -13,6 +13,7 @@ from support.background import running
 from support.build import service
 from support.config_maps import FakeApplier, FakeConfigMaps
 from support.prober import HUNG, SICK, FakeProber
+from support.stores import unexpected
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
@@ -41,10 +42,6 @@ TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 A, B = Key("monitoring", "a"), Key("monitoring", "b")
 KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
 OPTIONS = TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
-
-
-def unexpected(error: Exception) -> None:
-    raise error
 
 
 class Events:
@@ -95,7 +92,7 @@ class Asked(msgspec.Struct):
     publish: Callable[[], None]
 
 
-class World:
+class Reconcilers:
     """The three passes over fakes; queues are lists, so that each test makes the passes itself."""
 
     def __init__(
@@ -170,7 +167,7 @@ class World:
     def wind_down(self) -> None:
         self._target.wind_down()
 
-    async def settled(self) -> "World":
+    async def settled(self) -> "Reconcilers":
         """Detect, probe and publish until nothing is left to do."""
         self.begin()
         await self.detect_all()
@@ -221,7 +218,7 @@ class World:
 
 
 async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
-    world = World()
+    world = Reconcilers()
     world.gate.settle(A)
     assert not world.gate_is_open()
     world.gate.begin([A, B], NOTHING)
@@ -235,13 +232,13 @@ async def test_the_gate_opens_once_every_service_has_its_verdict() -> None:
 
 
 async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
-    world = World()
+    world = Reconcilers()
     world.gate.begin([], NOTHING)
     assert world.gate_is_open()
 
 
 async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_and_wakes_who_waits() -> None:
-    world = World()
+    world = Reconcilers()
     world.gate.begin([A], NOTHING)
     async with running(world.gate.wait_opened):
         await wait_all_tasks_blocked()
@@ -255,7 +252,7 @@ async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_an
 
 
 async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:
-    world = World()
+    world = Reconcilers()
     found = Published(frozenset({"http://a"}))
     world.gate.begin([A], found)
     assert world.gate.published(B) == NOTHING
@@ -264,7 +261,7 @@ async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> 
 
 
 async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     assert await world.detect(A) == DONE
     found = world.inventory.candidate(A)
     assert found is not None
@@ -274,7 +271,7 @@ async def test_a_service_that_is_recognised_is_to_be_probed_and_published() -> N
 
 
 async def test_a_service_that_is_not_recognised_is_settled_and_never_probed() -> None:
-    world = World(service("a", app="shop", port=80))
+    world = Reconcilers(service("a", app="shop", port=80))
     world.begin()
     await world.detect_all()
     assert world.events.verdicts == [(A, Rejected(Reason.NO_MATCH))]
@@ -283,13 +280,13 @@ async def test_a_service_that_is_not_recognised_is_settled_and_never_probed() ->
 
 
 async def test_a_second_pass_over_a_service_that_did_not_change_does_nothing() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     assert await world.detect(A) == DONE
     assert (world.to_probe, world.publications, len(world.events.verdicts)) == ([], 0, 1)
 
 
 async def test_a_deleted_service_is_no_tool_any_more() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.services.replace([], "2")
     await world.detect(A)
     assert world.events.verdicts[-1] == (A, None)
@@ -299,7 +296,7 @@ async def test_a_deleted_service_is_no_tool_any_more() -> None:
 
 
 async def test_a_service_that_was_never_known_and_is_gone_is_settled_silently() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.begin()
     world.services.replace([], "2")
     await world.detect(A)
@@ -309,7 +306,7 @@ async def test_a_service_that_was_never_known_and_is_gone_is_settled_silently() 
 
 async def test_what_is_published_survives_a_restart_and_its_first_failed_probe() -> None:
     """Defect of the original: it published an empty list when its own network failed."""
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.prober.outcomes = {A: SICK}
     world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
     await world.detect_all()
@@ -320,7 +317,7 @@ async def test_what_is_published_survives_a_restart_and_its_first_failed_probe()
 
 
 async def test_a_service_that_comes_back_after_the_start_has_to_prove_its_health() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
     await world.detect_all()
     world.services.replace([], "2")
@@ -331,7 +328,7 @@ async def test_a_service_that_comes_back_after_the_start_has_to_prove_its_health
 
 
 async def test_a_probe_that_makes_a_tool_up_asks_for_a_publication_and_the_next_look() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     await world.detect_all()
     world.publications = 0
     assert await world.probe(A) == Result(requeue_after_s=30.0)
@@ -344,7 +341,7 @@ async def test_a_probe_that_makes_a_tool_up_asks_for_a_publication_and_the_next_
     ("jitter", "seconds"), [pytest.param(0.0, 28.5, id="earliest"), pytest.param(1.0, 31.5, id="latest")]
 )
 async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, seconds: float) -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.jitter = jitter
     await world.detect_all()
     assert (await world.probe(A)).requeue_after_s == pytest.approx(seconds)
@@ -352,7 +349,7 @@ async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, second
 
 async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_third_failure() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.prober.outcomes = {A: SICK}
     assert await world.probe(A) == Result(requeue_after_s=1.0)
     assert await world.probe(A) == Result(requeue_after_s=2.0)
@@ -364,7 +361,7 @@ async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_t
 
 
 async def test_a_probe_is_told_with_its_outcome_and_how_long_it_took() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     await world.detect_all()
     world.prober.takes_s = 4.0
     await world.probe(A)
@@ -374,13 +371,13 @@ async def test_a_probe_is_told_with_its_outcome_and_how_long_it_took() -> None:
 
 
 async def test_a_service_that_is_no_candidate_is_not_probed() -> None:
-    world = World()
+    world = Reconcilers()
     assert await world.probe(A) == DONE
     assert world.prober.asked == []
 
 
 async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for_nothing() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.begin()
     await world.detect_all()
     world.to_probe.clear()
@@ -406,7 +403,7 @@ async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for
 
 
 async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_again() -> None:
-    world = World(service("a"), health=HealthOptions(enabled=False, rise=3))
+    world = Reconcilers(service("a"), health=HealthOptions(enabled=False, rise=3))
     world.begin()
     await world.detect_all()
     assert await world.probe(A) == DONE
@@ -419,7 +416,7 @@ async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_a
 async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() -> None:
     """Defect of the original: it probed one after another."""
     names = [f"p{n}" for n in range(10)]
-    world = World(*(service(name) for name in names))
+    world = Reconcilers(*(service(name) for name in names))
     world.prober.takes_s = 0.5
     await world.detect_all()
     began = anyio.current_time()
@@ -432,7 +429,7 @@ async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() 
 
 async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
     """Defect of the original: it wrote on every cycle."""
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     assert yaml.safe_load(world.documents[PROMETHEUS])["config"]["url"] == "http://a.monitoring.svc.cluster.local:9090"
     [(change, tools)] = world.events.writes
     assert (change.written, tools) == ((KUBERNETES, PROMETHEUS), 1)
@@ -442,12 +439,12 @@ async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -
 
 
 async def test_the_answer_to_a_write_is_seen_before_the_watch_brings_it() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     assert world.config_maps.get(TARGET) == world.server.get(TARGET)
 
 
 async def test_settings_name_the_variable_of_a_grafana() -> None:
-    world = await World(
+    world = await Reconcilers(
         service("a", app="grafana", port=3000),
         options=TargetOptions(
             "example.com", OutputOptions(("kubernaut",), {"monitoring/a": Credentials(api_key="KEY")})
@@ -461,7 +458,7 @@ async def test_settings_name_the_variable_of_a_grafana() -> None:
 
 async def test_a_deleted_config_map_is_made_again() -> None:
     """Defect of the original: it noticed that only at its next tick."""
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.server.delete(TARGET)
     world.watch()
     await world.publish()
@@ -470,7 +467,7 @@ async def test_a_deleted_config_map_is_made_again() -> None:
 
 async def test_foreign_keys_survive_a_write() -> None:
     """Defect of the original: it wiped foreign keys, overrides included, on every write."""
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.server.patch(TARGET, {"overrides.yaml": "admin's", "notes": "theirs"})
     await world.settled()
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, "overrides.yaml", "notes"}
@@ -478,7 +475,7 @@ async def test_foreign_keys_survive_a_write() -> None:
 
 async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> None:
     """Defect of the original: it never retried a 409."""
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.server.patch(TARGET, {"overrides.yaml": "admin's"})
     world.inventory.forget(A)
     assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
@@ -491,7 +488,7 @@ async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> Non
 
 
 async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     edits = 0
 
     def edit() -> None:
@@ -512,7 +509,7 @@ async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> N
 
 
 async def test_other_failures_are_left_to_the_queue() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.inventory.forget(A)
     world.applier.errors = [UnavailableError("503")]
     with pytest.raises(UnavailableError):
@@ -520,9 +517,9 @@ async def test_other_failures_are_left_to_the_queue() -> None:
     assert len(world.events.writes) == 1
 
 
-async def with_a_key_that_somebody_patched() -> World:
+async def with_a_key_that_somebody_patched() -> Reconcilers:
     """Return a world whose tool is gone, while its document has got another owner."""
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
     world.server.patch(TARGET, {PROMETHEUS: "theirs", "notes": "theirs"})
     world.watch()
     world.inventory.forget(A)
@@ -543,7 +540,7 @@ async def test_an_unwanted_key_with_another_owner_goes_by_a_patch_and_then_the_r
 async def test_a_tool_whose_key_moves_is_never_away_even_if_the_apply_fails() -> None:
     """The key of the first instance is somebody else's too, so that it goes by patch when the tool moves."""
     first, second = service("a", annotations={"kubernaut.io/toolset-priority": "1"}), service("b")
-    world = await World(first, second).settled()
+    world = await Reconcilers(first, second).settled()
     moved = f"prometheus.{B}-toolset.yaml".replace("/", ".")
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, moved}
     world.server.patch(TARGET, {moved: "theirs"})
@@ -584,7 +581,7 @@ async def test_a_failure_between_patch_and_apply_leaves_no_orphan() -> None:
 
 async def test_a_world_that_changes_in_any_order_ends_with_the_same_bytes() -> None:
     services = [service("a"), service("b"), service("c", app="grafana", port=3000)]
-    worlds = [await World(*services).settled(), await World(*reversed(services)).settled()]
+    worlds = [await Reconcilers(*services).settled(), await Reconcilers(*reversed(services)).settled()]
     first, second = (list(world.documents.items()) for world in worlds)
     assert sorted(first) == sorted(second)
     bodies = [world.events.writes[0][0].manifest for world in worlds]
@@ -594,17 +591,17 @@ async def test_a_world_that_changes_in_any_order_ends_with_the_same_bytes() -> N
 ALL: Final = [f"p{number}" for number in range(10)]
 
 
-async def well(*names: str) -> World:
+async def well(*names: str) -> Reconcilers:
     """Return a world with these tools, all published."""
-    return await World(*(service(name) for name in names)).settled()
+    return await Reconcilers(*(service(name) for name in names)).settled()
 
 
-def fail(world: World, *names: str, outcome: Outcome = SICK, takes_s: float = 0.0) -> None:
+def fail(world: Reconcilers, *names: str, outcome: Outcome = SICK, takes_s: float = 0.0) -> None:
     world.prober.outcomes |= {Key("monitoring", name): outcome for name in names}
     world.prober.times_s |= {Key("monitoring", name): takes_s for name in names}
 
 
-def heal(world: World, *names: str) -> None:
+def heal(world: Reconcilers, *names: str) -> None:
     for name in names:
         del world.prober.outcomes[Key("monitoring", name)]
         world.prober.times_s.pop(Key("monitoring", name), None)
@@ -733,7 +730,7 @@ async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
 
 async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wait_for_them() -> None:
     hung = [f"a{number:02}" for number in range(20)]  # by their names they come first
-    world = World(*(service(name) for name in [*hung, *ALL]), health=HealthOptions(concurrency=4))
+    world = Reconcilers(*(service(name) for name in [*hung, *ALL]), health=HealthOptions(concurrency=4))
     fail(world, *hung, outcome=HUNG, takes_s=5.0)
     world.begin()
     await world.detect_all()
@@ -756,7 +753,7 @@ async def test_backends_that_hang_get_half_of_the_slots_and_the_others_do_not_wa
 async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_longer_than_two_timeouts() -> None:
     hung = [f"a{number:03}" for number in range(100)]
     healthy = [f"b{number:03}" for number in range(900)]
-    world = World(*(service(name) for name in [*hung, *healthy]))
+    world = Reconcilers(*(service(name) for name in [*hung, *healthy]))
     fail(world, *hung, outcome=HUNG, takes_s=5.0)
     world.prober.takes_s = 0.02
     world.begin()
@@ -768,7 +765,7 @@ async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_
 
 
 async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
-    world = World(service("a"))
+    world = Reconcilers(service("a"))
     world.prober.outcomes = {A: DEFERRED}
     world.begin()
     await world.detect_all()
@@ -784,7 +781,7 @@ async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
 
 async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> None:
     hung = [f"a{number}" for number in range(4)]
-    world = World(*(service(name) for name in hung), health=HealthOptions(concurrency=2))
+    world = Reconcilers(*(service(name) for name in hung), health=HealthOptions(concurrency=2))
     fail(world, *hung, outcome=HUNG, takes_s=5.0)
     await world.detect_all()
     world.to_probe.clear()
@@ -798,7 +795,7 @@ async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> N
 
 
 async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hangs() -> None:
-    world = World(service("a"), service("b"), health=HealthOptions(concurrency=2))
+    world = Reconcilers(service("a"), service("b"), health=HealthOptions(concurrency=2))
     fail(world, "a", "b", outcome=HUNG, takes_s=5.0)
     await world.detect_all()
     async with anyio.create_task_group() as group:
@@ -829,7 +826,7 @@ class Silence:
 
 
 async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_valid() -> None:
-    world = await World(service("a"), service("b")).settled()
+    world = await Reconcilers(service("a"), service("b")).settled()
     world.server.patch(TARGET, {"overrides.yaml": "suppress: [monitoring/a]\n"})
     world.watch()
     assert await world.publish() == DONE
@@ -845,8 +842,8 @@ async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_
 
 async def test_another_installation_on_the_same_config_map_is_refused() -> None:
     ours = TargetOptions(output=OutputOptions(("kubernaut",), instance="one"))
-    world = await World(service("a"), options=ours).settled()
-    other = World(service("b"), options=TargetOptions(output=OutputOptions(("kubernaut",), instance="other")))
+    world = await Reconcilers(service("a"), options=ours).settled()
+    other = Reconcilers(service("b"), options=TargetOptions(output=OutputOptions(("kubernaut",), instance="other")))
     other.server, other.applier = world.server, FakeApplier(world.server)
     other.begin()
     await other.detect_all()
@@ -857,7 +854,7 @@ async def test_another_installation_on_the_same_config_map_is_refused() -> None:
 
 
 async def test_two_instances_that_overwrite_each_other_stop() -> None:
-    world = await World(service("a")).settled()
+    world = await Reconcilers(service("a")).settled()
 
     async def fight() -> None:
         for number in range(4):
@@ -873,7 +870,7 @@ async def test_two_instances_that_overwrite_each_other_stop() -> None:
 
 
 async def test_keys_of_an_earlier_system_go_where_the_settings_say_so() -> None:
-    world = World(service("a"), options=TargetOptions(output=OutputOptions(("kubernaut",), legacy_keys="remove")))
+    world = Reconcilers(service("a"), options=TargetOptions(output=OutputOptions(("kubernaut",), legacy_keys="remove")))
     world.server.patch(TARGET, {"toolset.json": "{}", "notes": "theirs"}, manager="manager")
     await world.settled()
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes"}

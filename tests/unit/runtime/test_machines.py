@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from support.background import Standstill
 from support.lister_watcher import FakeServer, Fault, FaultKind, Thing
+from support.stores import unexpected
 from toolset.errors import ToolsetError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, RetryLimiter
@@ -214,7 +215,7 @@ class QueueMachine(Machine):
 
 @SHRINKS_SLOWLY
 def test_any_sequence_of_calls_does_what_the_promises_of_a_queue_say() -> None:
-    run_state_machine_as_test(QueueMachine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(QueueMachine, settings=settings(max_examples=40, stateful_step_count=40))
 
 
 class Fold:
@@ -241,10 +242,6 @@ class ForwardFold(Fold):
         if delta.old is not None and delta.new is not None:
             assert is_newer(delta.new.version, delta.old.version)
         super().__call__(delta)
-
-
-def unexpected(error: Exception) -> None:
-    raise error
 
 
 things = st.builds(Thing, st.sampled_from(["a", "b", "c"]), st.integers(1, 30).map(str), st.sampled_from(["u1", "u2"]))
@@ -308,7 +305,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 @SHRINKS_SLOWLY
 def test_folding_what_any_handler_is_told_gives_the_store() -> None:
-    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=80, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=80, stateful_step_count=30))
 
 
 class Ignored:
@@ -449,6 +446,4 @@ class ReflectorMachine(Machine):
 
 @SHRINKS_SLOWLY
 def test_after_any_changes_and_failures_the_store_is_what_the_server_has() -> None:
-    run_state_machine_as_test(
-        ReflectorMachine, settings=settings(max_examples=60, stateful_step_count=20, deadline=None)
-    )
+    run_state_machine_as_test(ReflectorMachine, settings=settings(max_examples=60, stateful_step_count=20))

@@ -3,13 +3,10 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from support.build import service
+from support.stores import unexpected
 from toolset.model import Key, Service
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Delta, Store
-
-
-def unexpected(error: Exception) -> None:
-    raise error
 
 
 @pytest.fixture

@@ -7,14 +7,11 @@ import pytest
 
 from support.background import Clock, running
 from support.lister_watcher import Thing
+from support.stores import unexpected
 from toolset.model import Key
 from toolset.runtime.store import Delta, Store, is_newer
 
 A, B = Key("default", "a"), Key("default", "b")
-
-
-def unexpected(error: Exception) -> None:
-    raise error
 
 
 class Listener:

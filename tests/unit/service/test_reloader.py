@@ -10,6 +10,7 @@ import pytest
 from typing_extensions import override
 
 from support.background import running
+from support.series import counted
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import Source
 from toolset.config.settings import RESTART, Settings, reloads
@@ -33,7 +34,7 @@ class Cell(Current[Settings]):
         self.values.append(value)
 
 
-class World:
+class FollowedFile:
     """A settings file, and what follows it."""
 
     def __init__(
@@ -75,67 +76,66 @@ class World:
 
     def series(self) -> dict[str, float]:
         """Return the series of settings that are not zero."""
-        lines = self.metrics.expose()[0].decode().splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("toolset_settings_")]
-        found = {name.removeprefix("toolset_settings_"): float(value) for name, value in pairs if float(value)}
+        values = counted(self.metrics, "toolset_settings_").items()
+        found = {name.removeprefix("toolset_settings_"): value for name, value in values}
         assert found.pop("last_success_timestamp_seconds") > 1e9
         return found
 
 
 @pytest.fixture
-def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> World:
-    return World(tmp_path, caplog)
+def followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> FollowedFile:
+    return FollowedFile(tmp_path, caplog)
 
 
-async def test_a_changed_file_is_put_in_force(world: World) -> None:
-    await world.write("health: {timeout: 2s}\nlog: {level: debug}")
+async def test_a_changed_file_is_put_in_force(followed: FollowedFile) -> None:
+    await followed.write("health: {timeout: 2s}\nlog: {level: debug}")
 
-    (settings,) = world.adopted
+    (settings,) = followed.adopted
     assert (settings.health.timeout, settings.log.level) == (2.0, "debug")
-    assert (world.lines, world.field("changed")) == (["settings reloaded"], ["health.timeout", "log.level"])
-    assert world.told == [("Normal", "SettingsReloaded", "health.timeout, log.level changed")]
-    assert world.series() == {"valid": 1, 'reloads_total{result="success"}': 1}
+    assert (followed.lines, followed.field("changed")) == (["settings reloaded"], ["health.timeout", "log.level"])
+    assert followed.told == [("Normal", "SettingsReloaded", "health.timeout, log.level changed")]
+    assert followed.series() == {"valid": 1, 'reloads_total{result="success"}': 1}
 
 
-async def test_a_file_that_stays_as_it_is_is_no_news(world: World) -> None:
-    await world.look(5)
-    world.file.touch()
-    await world.look(5)
+async def test_a_file_that_stays_as_it_is_is_no_news(followed: FollowedFile) -> None:
+    await followed.look(5)
+    followed.file.touch()
+    await followed.look(5)
 
-    assert (world.adopted, world.lines, world.told, world.series()) == ([], [], [], {"valid": 1})
-
-
-async def test_half_of_a_file_that_is_being_written_does_not_count(world: World) -> None:
-    await world.write("discovery: {namespaces: [team-a]}")
-    world.file.write_text("")  # valid by itself: all defaults
-    await world.look()
-    await world.write("discovery: {namespaces: [team-b]}")
-
-    assert [settings.discovery.namespaces for settings in world.adopted] == [("team-a",), ("team-b",)]
+    assert (followed.adopted, followed.lines, followed.told, followed.series()) == ([], [], [], {"valid": 1})
 
 
-async def test_what_is_not_valid_changes_nothing_and_is_told_once(world: World) -> None:
-    await world.write(BROKEN)
-    await world.look(5)
+async def test_half_of_a_file_that_is_being_written_does_not_count(followed: FollowedFile) -> None:
+    await followed.write("discovery: {namespaces: [team-a]}")
+    followed.file.write_text("")  # valid by itself: all defaults
+    await followed.look()
+    await followed.write("discovery: {namespaces: [team-b]}")
 
-    assert (world.adopted, world.lines) == ([], ["settings not valid; those in force stay"])
-    assert "`health.timeout`: Expected a duration" in str(world.field("error"))
-    ((kind, reason, note),) = world.told
+    assert [settings.discovery.namespaces for settings in followed.adopted] == [("team-a",), ("team-b",)]
+
+
+async def test_what_is_not_valid_changes_nothing_and_is_told_once(followed: FollowedFile) -> None:
+    await followed.write(BROKEN)
+    await followed.look(5)
+
+    assert (followed.adopted, followed.lines) == ([], ["settings not valid; those in force stay"])
+    assert "`health.timeout`: Expected a duration" in str(followed.field("error"))
+    ((kind, reason, note),) = followed.told
     assert (kind, reason, "`health.timeout`" in note) == ("Warning", "SettingsInvalid", True)
-    assert world.series() == {'reloads_total{result="invalid"}': 1}
+    assert followed.series() == {'reloads_total{result="invalid"}': 1}
 
-    await world.write("health: {timeout: 2s}")
+    await followed.write("health: {timeout: 2s}")
 
-    assert [settings.health.timeout for settings in world.adopted] == [2.0]
-    assert world.series() == {"valid": 1, 'reloads_total{result="invalid"}': 1, 'reloads_total{result="success"}': 1}
+    assert [settings.health.timeout for settings in followed.adopted] == [2.0]
+    assert followed.series() == {"valid": 1, 'reloads_total{result="invalid"}': 1, 'reloads_total{result="success"}': 1}
 
 
-async def test_a_file_that_is_as_it_was_before_a_mistake_is_valid_again(world: World) -> None:
-    await world.write(BROKEN)
-    await world.write("")
+async def test_a_file_that_is_as_it_was_before_a_mistake_is_valid_again(followed: FollowedFile) -> None:
+    await followed.write(BROKEN)
+    await followed.write("")
 
-    assert (world.adopted, world.lines[-1], world.field("changed")) == ([], "settings reloaded", [])
-    assert world.series()["valid"] == 1
+    assert (followed.adopted, followed.lines[-1], followed.field("changed")) == ([], "settings reloaded", [])
+    assert followed.series()["valid"] == 1
 
 
 @pytest.mark.parametrize(
@@ -145,102 +145,102 @@ async def test_a_file_that_is_as_it_was_before_a_mistake_is_valid_again(world: W
         pytest.param("output: {base_toolsets: {'a b/../c': {}}}", id="a document"),
     ],
 )
-async def test_what_no_single_value_shows_is_checked_too(world: World, text: str) -> None:
-    await world.write(text)
+async def test_what_no_single_value_shows_is_checked_too(followed: FollowedFile, text: str) -> None:
+    await followed.write(text)
 
-    assert (world.adopted, world.lines) == ([], ["settings not valid; those in force stay"])
-
-
-async def test_a_file_that_is_gone_changes_nothing_until_it_is_back(world: World) -> None:
-    world.file.unlink()
-    await world.look(3)
-    assert "there is no such file" in str(world.field("error"))
-    await world.write("health: {timeout: 2s}")
-
-    assert len(world.adopted) == 1
+    assert (followed.adopted, followed.lines) == ([], ["settings not valid; those in force stay"])
 
 
-async def test_what_needs_a_restart_stays_as_it_was_and_is_named(world: World) -> None:
-    await world.write("server: {port: 9}\ntarget: {name: other}\nhealth: {timeout: 2s}")
+async def test_a_file_that_is_gone_changes_nothing_until_it_is_back(followed: FollowedFile) -> None:
+    followed.file.unlink()
+    await followed.look(3)
+    assert "there is no such file" in str(followed.field("error"))
+    await followed.write("health: {timeout: 2s}")
 
-    (settings,) = world.adopted
+    assert len(followed.adopted) == 1
+
+
+async def test_what_needs_a_restart_stays_as_it_was_and_is_named(followed: FollowedFile) -> None:
+    await followed.write("server: {port: 9}\ntarget: {name: other}\nhealth: {timeout: 2s}")
+
+    (settings,) = followed.adopted
     assert (settings.server.port, settings.target.name, settings.health.timeout) == (
         8080,
         "kubernaut-toolset-config",
         2.0,
     )
-    assert world.lines == ["settings reloaded", *["setting not changed: restart needed"] * 2]
-    assert world.field("setting") == "server.port"
+    assert followed.lines == ["settings reloaded", *["setting not changed: restart needed"] * 2]
+    assert followed.field("setting") == "server.port"
     note = "health.timeout changed; target.name, server.port will change with a restart"
-    assert world.told == [("Normal", "SettingsReloaded", note)]
-    assert world.series()["restart_needed"] == 2
+    assert followed.told == [("Normal", "SettingsReloaded", note)]
+    assert followed.series()["restart_needed"] == 2
 
 
-async def test_another_name_of_this_installation_needs_a_restart(world: World) -> None:
-    await world.write("output: {instance: after, limit_kib: 500}")
-    (settings,) = world.adopted
+async def test_another_name_of_this_installation_needs_a_restart(followed: FollowedFile) -> None:
+    await followed.write("output: {instance: after, limit_kib: 500}")
+    (settings,) = followed.adopted
     assert (settings.output.instance, settings.output.limit_kib) == ("", 500)
-    assert world.field("setting") == "output.instance"
+    assert followed.field("setting") == "output.instance"
 
 
 async def test_flags_and_environment_keep_their_precedence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = World(tmp_path, caplog, environment={"TOOLSET_HEALTH__TIMEOUT": "9s"})
-    await world.write("health: {timeout: 2s, interval: 2s}")
+    followed = FollowedFile(tmp_path, caplog, environment={"TOOLSET_HEALTH__TIMEOUT": "9s"})
+    await followed.write("health: {timeout: 2s, interval: 2s}")
 
-    (settings,) = world.adopted
+    (settings,) = followed.adopted
     assert (settings.health.timeout, settings.health.interval) == (9.0, 2.0)
 
 
 async def test_a_link_that_is_swapped_as_the_kubelet_does_it_is_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = World(tmp_path, caplog)
-    world.file.unlink()
+    followed = FollowedFile(tmp_path, caplog)
+    followed.file.unlink()
     for name in ("..old", "..new"):
         (tmp_path / name).mkdir()
     (tmp_path / "..new" / "settings.yaml").write_text("health: {timeout: 2s}")
     (tmp_path / "..old" / "settings.yaml").write_text("")
     (tmp_path / "..data").symlink_to("..old")
-    world.file.symlink_to("..data/settings.yaml")
-    await world.look(3)
-    assert world.lines == []
+    followed.file.symlink_to("..data/settings.yaml")
+    await followed.look(3)
+    assert followed.lines == []
     (tmp_path / "..data_tmp").symlink_to("..new")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-    await world.look(2)
+    await followed.look(2)
 
-    assert [settings.health.timeout for settings in world.adopted] == [2.0]
+    assert [settings.health.timeout for settings in followed.adopted] == [2.0]
 
 
-async def test_it_looks_for_as_long_as_it_runs(world: World) -> None:
-    world.file.write_text("health: {timeout: 2s}")
-    async with running(world.reloader.run):
-        while not world.adopted:  # noqa: ASYNC110 - reading is done by a thread, which virtual time does not know
+async def test_it_looks_for_as_long_as_it_runs(followed: FollowedFile) -> None:
+    followed.file.write_text("health: {timeout: 2s}")
+    async with running(followed.reloader.run):
+        while not followed.adopted:  # noqa: ASYNC110 - reading is done by a thread, which virtual time does not know
             await anyio.sleep(LOOK_S)
 
 
 async def test_a_bug_of_ours_leaves_the_settings_as_they_are(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    followed: FollowedFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def stumble(_: Settings) -> None:
         raise RecursionError("too deep")
 
     monkeypatch.setattr(reloader, "check", stumble)
-    await world.write("health: {timeout: 2s}")
+    await followed.write("health: {timeout: 2s}")
 
-    assert (world.adopted, world.lines) == (
+    assert (followed.adopted, followed.lines) == (
         [],
         ["settings cannot be checked", "settings not valid; those in force stay"],
     )
     assert caplog.records[0].exc_info
 
 
-async def test_a_read_that_hangs_does_not_keep_the_process(world: World) -> None:
-    world.file.unlink()
-    os.mkfifo(world.file)
+async def test_a_read_that_hangs_does_not_keep_the_process(followed: FollowedFile) -> None:
+    followed.file.unlink()
+    os.mkfifo(followed.file)
     with anyio.move_on_after(LOOK_S) as patience:
-        await world.look()
+        await followed.look()
     assert patience.cancelled_caught
-    os.close(os.open(world.file, os.O_RDWR))  # lets the thread that reads go on
+    os.close(os.open(followed.file, os.O_RDWR))  # lets the thread that reads go on
 
 
 @pytest.mark.parametrize("file", ["", "-", "pipe"])

@@ -4,6 +4,7 @@ import pytest
 
 from support.build import candidate
 from support.events import FakeEvents
+from support.series import exposed
 from toolset.adapters.metrics import Metrics
 from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Failure, Outcome
@@ -18,11 +19,6 @@ def log_of(metrics: Metrics, events: FakeEvents | None = None) -> ReconcileLog:
     return ReconcileLog(metrics, events or FakeEvents())
 
 
-def value(metrics: Metrics, series: str) -> float:
-    lines = metrics.expose()[0].decode().splitlines()
-    return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{series} "))
-
-
 def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "toolset")
     metrics, events = Metrics("1"), FakeEvents()
@@ -31,8 +27,8 @@ def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCapt
     assert caplog.records == []
     log.held(Hold(LOST, begins=True, known=4, again_s=120.0))
     log.held(Hold(LOST, again_s=60.0))
-    assert value(metrics, "toolset_removals_held") == 3
-    assert value(metrics, "toolset_removal_holds_total") == 1
+    assert exposed(metrics)["toolset_removals_held"] == 3
+    assert exposed(metrics)["toolset_removal_holds_total"] == 1
     [line] = caplog.records
     assert line.getMessage() == "removals held: most tools stopped answering at once"
     assert (vars(line)["held"], vars(line)["known"]) == (3, 4)
@@ -43,7 +39,7 @@ def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCapt
         "most of 4 published tools stopped answering at once, so nothing is removed for 120 s: a/one, a/two, b/three"
     )
     log.held(Hold(ends=True))
-    assert value(metrics, "toolset_removals_held") == 0
+    assert exposed(metrics)["toolset_removals_held"] == 0
     assert caplog.records[-1].getMessage() == "removals no longer held"
 
 
@@ -51,9 +47,9 @@ def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCapt
 def test_each_kind_of_failure_is_a_series_that_stands_at_zero_from_the_start(failure: Failure) -> None:
     metrics = Metrics("1")
     series = f'toolset_probes_total{{outcome="{failure.value}",type="prometheus"}}'
-    assert value(metrics, series) == 0
+    assert exposed(metrics)[series] == 0
     log_of(metrics).probed(candidate(), Outcome(alive=False, failure=failure), 0.1)
-    assert value(metrics, series) == 1
+    assert exposed(metrics)[series] == 1
 
 
 @pytest.mark.parametrize(

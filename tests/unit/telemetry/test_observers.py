@@ -7,6 +7,7 @@ import pytest
 from support.build import candidate
 from support.events import FakeEvents
 from support.prober import HUNG, SICK, WELL
+from support.series import counted
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
 from toolset.core.overrides.baseline import NOTHING
@@ -46,9 +47,7 @@ class Watched:
 
     def values(self, prefix: str) -> dict[str, float]:
         """Return what is exposed under ``prefix`` and is not zero."""
-        lines = self.metrics.expose()[0].decode().splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(prefix)]
-        return {name: float(value) for name, value in pairs if float(value)}
+        return counted(self.metrics, prefix)
 
 
 def reconcile_log(watched: Watched) -> ReconcileLog:

@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.build import candidate
+from support.series import counted
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.overrides.baseline import Published
@@ -68,10 +69,9 @@ class Told:
         """Tools by type, where there are any."""
         return self._values("toolset_tools")
 
-    def _values(self, series: str) -> dict[str, int]:
-        lines = self._metrics.expose()[0].decode().splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if line.startswith(f"{series}{{")]
-        return {name.split('"')[1]: int(float(value)) for name, value in pairs if float(value)}
+    def _values(self, name: str) -> dict[str, int]:
+        values = counted(self._metrics, f"{name}{{").items()
+        return {labelled.split('"')[1]: int(value) for labelled, value in values}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from itertools import pairwise
 import anyio
 import pytest
 from anyio.abc import SocketStream
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.api_server import (
@@ -67,7 +67,6 @@ async def lines_of(pieces: tuple[bytes, ...]) -> list[bytes]:
         return await every_line(reader)
 
 
-@settings(deadline=None)  # a new event loop each time
 @given(
     lines=st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8"), max_size=20)),
     cuts=st.lists(st.integers(0, 400)),

@@ -244,7 +244,7 @@ async def test_bytes_that_are_not_http_are_no_life(spoken: bytes) -> None:
         assert not (await probe(candidate(port))).alive
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(spoken=st.binary(max_size=200), ok=st.booleans())
 async def test_no_bytes_make_a_probe_raise(spoken: bytes, *, ok: bool) -> None:
     async with raw_server(saying(OK[:-2] * ok + spoken)) as port:

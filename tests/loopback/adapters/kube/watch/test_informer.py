@@ -23,6 +23,8 @@ from support.api_server import (
     status_error,
 )
 from support.background import running
+from support.stores import unexpected
+from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, services
 from toolset.adapters.kube.watch.wire import END_OF_LIST
@@ -65,10 +67,6 @@ class Heard:
         self.errors.append(error)
 
 
-def unexpected(error: Exception) -> None:
-    raise error
-
-
 class Informer:
     """A reflector of the Services of one server, with its store."""
 
@@ -81,19 +79,6 @@ class Informer:
     @property
     def names(self) -> set[str]:
         return {key.name for key in self.store.snapshot()}
-
-    async def wait_for(self, name: str) -> None:
-        """Return once ``name`` is stored."""
-        found = anyio.Event()
-
-        def look(_: Delta[Service]) -> None:
-            if name in self.names:
-                found.set()
-
-        registration = self.store.subscribe(look)
-        with anyio.fail_after(5):
-            await found.wait()
-        registration.cancel()
 
 
 @asynccontextmanager
@@ -108,7 +93,7 @@ async def test_a_streamed_list_goes_on_as_the_watch_and_the_next_one_resumes_aft
         Stream([line("ADDED", service("c", "9"))], end="silent"),
     )
     async with server.serve(), informer(server.url) as opened, running(opened.reflector.run):
-        await opened.wait_for("c")
+        await until(lambda: "c" in opened.names)
 
     assert [asked.params.get("resourceVersion") for asked in server.asked] == [None, "8"]
     assert opened.heard.lists == ["start"]
@@ -123,7 +108,7 @@ async def test_a_server_that_cannot_stream_is_listed_by_pages_consistently_and_w
         Stream([line("ADDED", service("c", "8"))], end="silent"),
     )
     async with server.serve(), informer(server.url) as opened, running(opened.reflector.run):
-        await opened.wait_for("c")
+        await until(lambda: "c" in opened.names)
 
     assert [asked.params for asked in server.asked[1:3]] == [{"limit": "500"}, {"limit": "500", "continue": "t"}]
     assert server.asked[3].params["resourceVersion"] == "7"
@@ -155,7 +140,7 @@ async def test_what_cannot_be_resumed_from_is_listed_again_and_a_ghost_goes(
         told: list[Delta[Service]] = []
         opened.store.subscribe(told.append)
         async with running(opened.reflector.run):
-            await opened.wait_for("new")
+            await until(lambda: "new" in opened.names)
 
     assert server.asked[2].params.get("resourceVersion") == version
     assert server.asked[2].params["sendInitialEvents"] == "true"
@@ -203,7 +188,7 @@ async def test_a_broken_connection_is_replaced_by_one_watch_from_the_last_versio
         informer(f"http://127.0.0.1:{port}") as opened,
         running(opened.reflector.run),
     ):
-        await opened.wait_for("b")
+        await until(lambda: "b" in opened.names)
         await anyio.sleep(0.1)
 
     assert len(server.heads) == 2, "exactly one new connection"

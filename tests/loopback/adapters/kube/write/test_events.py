@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.api_server import Answer, Asked, FixedCredentials, ScriptedApiServer, Stream, status_error
 from support.background import running
 from support.events import FakeEvents
+from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.events import NOTE_LIMIT_BYTES, EventOptions, KubeEvents, Lost, printable
 from toolset.model import Key
@@ -41,24 +42,12 @@ class Heard:
     def __init__(self) -> None:
         self.sent_count = 0
         self.lost: list[Lost] = []
-        self._changed = anyio.Event()
 
     def sent(self) -> None:
         self.sent_count += 1
-        self._tell()
 
     def dropped(self, reason: Lost) -> None:
         self.lost.append(reason)
-        self._tell()
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(FLUSH_S):
-            while not condition():
-                await self._changed.wait()
 
 
 @asynccontextmanager
@@ -147,11 +136,11 @@ async def test_a_repeat_is_counted_and_its_count_is_patched_later() -> None:
     server, heard = ScriptedApiServer(OK, OK), Heard()
     async with recorder(server, heard, EventOptions(repeats_s=0.1)) as events:
         events.record("Normal", "Published", "again", related=GRAFANA)
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
         began = anyio.current_time()
         events.record("Normal", "Published", "again", related=GRAFANA)
         events.record("Normal", "Published", "again", related=GRAFANA)
-        await heard.until(lambda: heard.sent_count == 2)
+        await until(lambda: heard.sent_count == 2)
         assert anyio.current_time() - began >= 0.1
 
     created, patched = server.asked
@@ -178,7 +167,7 @@ async def test_a_repeat_while_its_event_is_tried_again_goes_with_it() -> None:
         events.record("Normal", "Published", "again", related=GRAFANA)
         await anyio.wait_all_tasks_blocked()
         events.record("Normal", "Published", "again", related=GRAFANA)
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
 
     assert methods(server) == ["POST", "POST"]
     assert bodies(server.asked)[1]["series"]["count"] == 2
@@ -199,7 +188,7 @@ async def test_an_event_that_is_gone_is_made_anew_with_its_count() -> None:
     server, heard = ScriptedApiServer(OK, status_error(404, "NotFound"), OK), Heard()
     async with recorder(server, heard) as events:
         events.record("Normal", "Published", "again")
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
         events.record("Normal", "Published", "again")
         await events.flush(FLUSH_S)
 
@@ -226,7 +215,7 @@ async def test_a_repeat_of_an_event_whose_answer_was_lost_is_patched() -> None:
     async with recorder(server, heard) as events:
         for _ in range(3):
             events.record("Normal", "Published", "again")
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
 
     assert methods(server) == ["POST", "PATCH"]
     assert bodies(server.asked)[1]["series"]["count"] == 3
@@ -325,7 +314,7 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
     async with recorder(server, heard) as events:
         events.record("Normal", "Published", "")
         began = anyio.current_time()
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
 
     assert anyio.current_time() - began >= 1.0
 
@@ -335,7 +324,7 @@ async def test_patience_has_an_end() -> None:
     options = EventOptions(backoff=QUICK.backoff, longest_pause_s=0.1)
     async with recorder(server, heard, options) as events:
         events.record("Normal", "Published", "")
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
 
 
 async def test_a_server_that_hangs_holds_up_nobody_but_the_sender() -> None:
@@ -343,7 +332,7 @@ async def test_a_server_that_hangs_holds_up_nobody_but_the_sender() -> None:
     options = EventOptions(tries=3, request_timeout_s=0.05, backoff=Backoff(base_s=0.001, spread=0.0))
     async with recorder(server, heard, options) as events:
         events.record("Normal", "Published", "")
-        await heard.until(lambda: heard.lost == ["unavailable"])
+        await until(lambda: heard.lost == ["unavailable"])
 
 
 async def test_a_flush_ends_in_time_and_drops_the_rest() -> None:
@@ -362,7 +351,7 @@ async def test_a_flush_sends_counts_that_wait_for_more_repeats() -> None:
     server, heard = ScriptedApiServer(OK, OK), Heard()
     async with recorder(server, heard, EventOptions(repeats_s=3600.0)) as events:
         events.record("Normal", "Published", "")
-        await heard.until(lambda: heard.sent_count == 1)
+        await until(lambda: heard.sent_count == 1)
         events.record("Normal", "Published", "")
         await events.flush(FLUSH_S)
 
