@@ -186,6 +186,7 @@ def test_connections_that_are_cut_again_and_again_cost_nothing(scene: Scene, res
         scene.proxy.cut(reset=reset)
         scene.hold(0.15)
     scene.comes_right()
+    assert scene.asked("watch") >= 2 * FOLLOWED
 
 
 def test_frozen_connections_that_flow_again_deliver_what_they_held(scene: Scene) -> None:
@@ -240,6 +241,8 @@ def test_refused_connections_are_tried_again_with_patience(scene: Scene) -> None
 def test_a_watch_that_ends_in_the_middle_of_a_line_is_resumed_without_loss(scene: Scene, cleanly: bool) -> None:
     scene.proxy.tear("watch", cleanly=cleanly)
     scene.suffer()
+
+    assert scene.asked("watch") > FOLLOWED
 
 
 def test_a_write_whose_answer_is_lost_is_made_once_more_or_found_made(scene: Scene) -> None:

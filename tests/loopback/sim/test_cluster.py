@@ -1,13 +1,11 @@
 """The cluster and the backends over HTTP."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
-from toolset import sim
 from toolset.sim import Backends, EmbeddedCluster
 
 
@@ -94,11 +92,6 @@ async def test_an_admin_can_get_create_patch_and_delete(cluster: EmbeddedCluster
     assert content["data"] == {"a": "1", "b": "2"}
     cluster.delete("ConfigMap", "default", "x")
     assert cluster.get("ConfigMap", "default", "x") is None
-
-
-def test_the_api_server_stays_small_enough_to_be_read() -> None:
-    files = [each for each in Path(sim.__file__).parent.glob("*.py") if each.name not in {"backends.py", "cluster.py"}]
-    assert sum(each.read_text("utf-8").count("\n") for each in files) <= 700
 
 
 @pytest.mark.parametrize(

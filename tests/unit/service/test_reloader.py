@@ -216,6 +216,7 @@ async def test_it_looks_for_as_long_as_it_runs(followed: FollowedFile) -> None:
     async with running(followed.reloader.run):
         while not followed.adopted:  # noqa: ASYNC110 - reading is done by a thread, which virtual time does not know
             await anyio.sleep(LOOK_S)
+    assert [settings.health.timeout for settings in followed.adopted] == [2.0]
 
 
 async def test_a_bug_of_ours_leaves_the_settings_as_they_are(

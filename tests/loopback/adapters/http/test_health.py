@@ -98,5 +98,6 @@ async def test_the_port_is_free_again_after_the_block() -> None:
     health = server()
     async with asking(health):
         pass
-    async with health.serve("127.0.0.1", health.port):
-        pass
+    before = health.port
+    async with health.serve("127.0.0.1", before):
+        assert health.port == before
