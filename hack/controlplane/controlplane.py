@@ -409,13 +409,24 @@ def free_ports() -> int:
     """Return a port that is free, as is the next one.
 
     They are below those the kernel gives to outgoing connections (32768 and up on Linux), so that
-    none of these can take the API server's port while it is down.
+    none of these can take the API server's port while it is down. No other process that asks here
+    gets them while this one lives: it keeps a lock on a file for the pair, so that tests can run
+    side by side.
     """
+    claims = Path(tempfile.gettempdir(), f"toolset-ports-{os.getuid()}")
+    claims.mkdir(mode=0o700, exist_ok=True)
     while True:
         port = 20000 + 2 * secrets.randbelow(6000)
+        claim = os.open(claims / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(claim)
+            continue
         with socket.socket() as one, socket.socket() as two:
-            if all(s.connect_ex(("127.0.0.1", port + i)) for i, s in enumerate((one, two))):
-                return port
+            if all(s.connect_ex((LOOPBACK, port + i)) for i, s in enumerate((one, two))):
+                return port  # the claim stays open until the process ends
+        os.close(claim)
 
 
 def main() -> None:

@@ -31,11 +31,12 @@ def missing() -> str:
     """Return why there can be no namespace here; empty when there can."""
     if os.geteuid() != 0:
         return "only root can make a network namespace"
+    name = f"toolset-try-{os.getpid()}"
     try:
-        done = subprocess.run(["ip", "netns", "add", "toolset-try"], capture_output=True, text=True, check=False)
+        done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return "there is no `ip` here: install iproute2"
-    subprocess.run(["ip", "netns", "delete", "toolset-try"], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
     return done.stderr.strip()
 
 
