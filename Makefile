@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image lock clean
+.PHONY: help setup demo newcomer test test-fast check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -37,8 +37,15 @@ demo: $(VENV)/.run ## Watch the service work on an embedded cluster (STAY=1 leav
 newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root, debootstrap; 2 minutes)
 	hack/newcomer
 
+# Most tests with a server wait for something, so that more workers than cores are right. A worker has servers of its own,
+# and takes a file at a time in the order of pyproject's testpaths: the long ones first.
+WORKERS ?= 4
+
 test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=
+
+test-fast: setup ## Run the tests that need no server but this program (a minute)
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/loopback
 
 check: lint types test cover ## What to run before a change is proposed: lint, types, tests, coverage
 
@@ -93,7 +100,7 @@ manifests: ## Fetch promtool and what validates the manifests for the tests, onc
 	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
 
 integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m integration
 
 cluster: setup ## Run the service and sample backends on a real one-node cluster (root, Debian, Go 1.26; hack/cluster/down ends it)
 	hack/cluster/up

@@ -26,16 +26,6 @@ from toolset.sim import EmbeddedCluster
 LARGE_COUNT = 10_000
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow for what the fixtures need: the first test of a run pays for them."""
-    for item in items:
-        names: list[str] = getattr(item, "fixturenames", [])
-        if "large_control_plane" in names:
-            item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
-        elif "assets" in names or "answered" in names:
-            item.add_marker(pytest.mark.timeout(60))
-
-
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """Return the folder that has kube-apiserver and etcd."""
