@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import os
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -8,16 +10,24 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)  # how long one example takes says how busy the machine is
 settings.load_profile("tests")
 
-STARTED_FOR_ALL: Final = frozenset({"answered", "assets", "backends", "holmes", "plane", "prometheus"})
+UNIT: Final = Path(__file__).parent / "unit"
+OF_THE_MACHINE: Final = ("TOOLSET_", "OTEL_", "KUBECONFIG", "KUBERNETES_")
+OF_THE_TESTS: Final = ("TOOLSET_CACHE", "TOOLSET_E2E_")
+
+
+def pytest_configure() -> None:
+    """Keep out what the environment says to the program: settings, collectors of traces, clusters."""
+    for name in [*os.environ]:
+        if name.startswith(OF_THE_MACHINE) and not name.startswith(OF_THE_TESTS):
+            del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow for what the fixtures need: the first test of a worker pays for them."""
+    """Allow for processes and servers: the first test of a worker that needs one pays for its start."""
     for item in items:
-        names: set[str] = set(getattr(item, "fixturenames", ()))
-        if "large_control_plane" in names:
+        if "large_control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
-        elif names & STARTED_FOR_ALL:
+        elif UNIT not in item.path.parents:
             item.add_marker(pytest.mark.timeout(60))
 
 

@@ -95,7 +95,7 @@ def test_an_api_server_that_is_killed_in_the_middle_of_changes_costs_nothing(
             own_plane.start_apiserver()
             returned = time.monotonic()
             made = changes.made
-            eventually(lambda: changing.done() or changes.made > made + 20, within_s=5)
+            eventually(lambda: changing.done() or changes.made > made + 20, within_s=10)
         finally:
             changes.stop()
         changing.result(10)

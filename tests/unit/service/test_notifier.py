@@ -21,7 +21,7 @@ async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
     telemetry = Telemetry(metrics, NoEventRecorder(), NoTraces(), ReconcileLog(metrics, NoEventRecorder()))
     kube = KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test")
     notifier = Notifier(load("", {}, {}), kube, store, telemetry)
-    notifier.poke()
+    notifier.config_map_changed()
     async with running(notifier.run):
         await anyio.sleep(3600)
     assert exposed(metrics)['workqueue_adds_total{name="notify"}'] == 0

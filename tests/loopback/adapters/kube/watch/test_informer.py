@@ -214,14 +214,13 @@ async def test_an_informer_that_is_stopped_ends_within_a_second_and_leaves_no_ta
     server = ScriptedApiServer(*script)
     async with server.serve(), informer(server.url) as opened:
         async with running(opened.reflector.run):
+            await until(lambda: len(server.asked) == len(script))
             await anyio.sleep(0.1)
             started = anyio.current_time()
         assert anyio.current_time() - started < 1.0
         assert len(server.asked) == len(script)
-        await anyio.sleep(0.05)  # the server's side of a connection ends a moment later
-        assert server.under_way == 0
-    await anyio.sleep(0.05)
-    assert len(anyio.get_running_tasks()) == tasks
+        await until(lambda: server.under_way == 0)  # the server's side of a connection ends a moment later
+    await until(lambda: len(anyio.get_running_tasks()) == tasks)
 
 
 async def test_ten_thousand_services_go_from_the_list_to_the_handlers_in_a_moment() -> None:
