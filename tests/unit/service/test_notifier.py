@@ -2,13 +2,13 @@ import anyio
 
 from support.api_server import FixedCredentials
 from support.background import running
+from support.events import FakeEvents
 from support.series import exposed
 from support.stores import unexpected
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
 from toolset.model import ConfigMap
-from toolset.reconciler.ports import NoEventRecorder
 from toolset.runtime.store import Store
 from toolset.service.notifier import Notifier
 from toolset.telemetry.bundle import Telemetry
@@ -18,7 +18,7 @@ from toolset.telemetry.tracing import NoTraces
 
 async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
     metrics, store = Metrics("1"), Store[ConfigMap](unexpected)
-    telemetry = Telemetry(metrics, NoEventRecorder(), NoTraces(), ReconcileLog(metrics, NoEventRecorder()))
+    telemetry = Telemetry(metrics, FakeEvents(), NoTraces(), ReconcileLog(metrics, FakeEvents()))
     kube = KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test")
     notifier = Notifier(load("", {}, {}), kube, store, telemetry)
     notifier.config_map_changed()
