@@ -1,7 +1,9 @@
 """What the documents show as output is what the commands print."""
 
+import ast
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import reference
 from toolset.cli import main
 
 PROJECT = Path(__file__).parents[2]
+HOP = re.compile(r"^\| (\d+) \| `([\w/]+\.py)` \| `(\w+)` \| [^|]+ \| ([a-z ]+) \|$", re.MULTILINE)
 BLOCK = re.compile(r"^```console\n\$ toolset (.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -54,3 +57,15 @@ def test_layers_drawing_has_every_module_and_fits_a_screen() -> None:
     assert len(layers.layers()) == len(layers.CONTRACTS)
     assert len(drawn) == len(layers.CONTRACTS) + len(names) <= 30
     assert max(len(line) for line in drawn) <= 120
+
+
+def test_the_way_of_an_event_names_functions_that_exist_and_stays_short() -> None:
+    hops = HOP.findall((PROJECT / "docs" / "architecture.md").read_text("utf-8"))
+    assert [int(number) for number, _, _, _ in hops] == list(range(1, len(hops) + 1))
+    assert len(hops) <= 25
+    tasks = [task for _, _, _, task in hops]
+    assert sum(before != after for before, after in pairwise(tasks)) <= 3
+    for _, file, function, _ in hops:
+        tree = ast.parse((PROJECT / "src" / "toolset" / file).read_text("utf-8"))
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert function in defined, f"{file} has no {function}"
