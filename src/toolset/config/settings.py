@@ -113,7 +113,7 @@ class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_
     refused_ranges: tuple[AddressRange, ...] = ()
     allow_selectorless: tuple[ServiceGlob, ...] = ()
     allow_external_name: tuple[ServiceGlob, ...] = ()
-    detectors: dict[str, HttpConfig] = msgspec.field(default_factory=dict)
+    detectors: dict[str, HttpConfig] = msgspec.field(default_factory=dict[str, HttpConfig])
 
 
 class NotifySettings(_Section, frozen=True):

@@ -13,9 +13,7 @@ It keeps the promises of client-go's ``util/workqueue``:
 Four additions:
 
 - The higher of two priorities wins, and is never lowered.
-- A burst of adds can settle before the key becomes ready, see :class:`Debounce`. The bound on that wait
-  keeps a stream of events from starving a key, which a trailing debounce alone allows (kube-rs documents
-  it of its own).
+- A burst of adds can settle before the key becomes ready, see :mod:`toolset.runtime.delays`.
 - A key remembers what caused its adds, for the traces of whoever works on it.
 - Delayed keys need no task of their own, because a worker that waits for a key also waits for the clock.
 
@@ -26,7 +24,7 @@ cancelled half way. Use it from one event loop only.
 import math
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -34,6 +32,7 @@ import msgspec
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from toolset.runtime.backoff import RetryLimiter
+from toolset.runtime.delays import Debounce, Delays
 
 K = TypeVar("K", bound=Hashable)
 
@@ -43,8 +42,6 @@ never wait. Each time would be half of the cost of such a pass."""
 
 CAUSES_LIMIT: Final = 32
 """How many causes a key remembers; the OpenTelemetry SDK takes no more than 128 links."""
-
-_STALE_TIMERS: Final = 16  # so few are not worth removing
 
 
 class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
@@ -83,18 +80,6 @@ class NoQueueObserver:
         """Ignore it."""
 
 
-class Debounce(msgspec.Struct, frozen=True):
-    """How long the changes of a key settle before it becomes ready.
-
-    Attributes:
-        quiet_s: It becomes ready this long after its last change, seconds.
-        at_most_s: And no later than this after its first change, seconds.
-    """
-
-    quiet_s: float
-    at_most_s: float
-
-
 class Taken(msgspec.Struct, frozen=True):
     """How a key came to its worker.
 
@@ -119,22 +104,6 @@ class _Waiting(msgspec.Struct):
     serial: int = 0  # of its valid entry in the ready heap; 0 while a worker has the key
 
 
-class _Delayed(msgspec.Struct):
-    """A key that becomes ready later."""
-
-    priority: int
-    at: float = math.inf  # the earliest of its plain delays
-    quiet_at: float = math.inf  # the end of its quiet period, while it settles
-    latest: float = math.inf  # the end of its debounce, while it settles
-    timer: float = math.inf  # when its valid timer goes off: never later than it is due
-    serial: int = 0  # of that timer
-
-    @property
-    def due(self) -> float:
-        """When it becomes ready."""
-        return min(self.at, self.quiet_at, self.latest)
-
-
 class WorkQueue(Generic[K]):
     """See the module docstring for the promises."""
 
@@ -145,8 +114,7 @@ class WorkQueue(Generic[K]):
         self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
         self._depth = 0
         self._processing: dict[K, Taken] = {}
-        self._delayed: dict[K, _Delayed] = {}
-        self._timers: list[tuple[float, int, K]] = []
+        self._delays: Delays[K] = Delays()
         self._causes: dict[K, list[object]] = {}
         self._serial = 0
         self._handed_out = 0
@@ -191,10 +159,16 @@ class WorkQueue(Generic[K]):
             return
         if cause is not None:
             self._remember(key, cause)
-        if (settle is not None or after_s > 0.0) and key not in self._dirty:
-            self._delay(key, after_s, settle, priority)
-        else:
+        if key in self._dirty or (settle is None and after_s <= 0.0):
             self._make_ready(key, priority)
+            return
+        now = anyio.current_time()
+        if settle is None:
+            is_earlier = self._delays.delay(key, now + after_s, priority)
+        else:
+            is_earlier = self._delays.settle(key, settle, now, priority)
+        if is_earlier:
+            self._wake()
 
     def add_rate_limited(self, key: K, *, at_least_s: float = 0.0) -> None:
         """Add ``key`` after the delay its failures have earned, counting one more.
@@ -229,14 +203,14 @@ class WorkQueue(Generic[K]):
             await checkpoint()
         while True:
             now = anyio.current_time()
-            next_due = self._promote(now)
+            self._promote(now)
             if self._depth:
                 return self._take(now)
             if self._shut_down:
                 raise ShutDown
             if self._changed is None:
                 self._changed = anyio.Event()
-            with anyio.CancelScope(deadline=next_due):
+            with anyio.CancelScope(deadline=self._delays.next_timer()):
                 await self._changed.wait()
 
     def done(self, key: K) -> float:
@@ -257,7 +231,7 @@ class WorkQueue(Generic[K]):
             within_s: A delay that ends more than so many seconds from now does not count.
         """
         until = anyio.current_time() + within_s
-        while self._depth or self._processing or any(each.due < until for each in self._delayed.values()):
+        while self._depth or self._processing or self._delays.has_any_before(until):
             if self._idle is None:
                 self._idle = anyio.Event()
             await self._idle.wait()
@@ -278,19 +252,18 @@ class WorkQueue(Generic[K]):
 
     def shut_down(self) -> None:
         """Refuse new keys, drop delayed ones and wake every waiting worker; keys that settle become ready at once."""
-        settling = [(key, each.priority) for key, each in self._delayed.items() if each.latest < math.inf]
-        for key, priority in settling:
+        for key, priority in self._delays.clear():
             self._make_ready(key, priority)
         self._shut_down = True
-        self._delayed.clear()
-        self._timers.clear()
         self._wake()
         self._wake_if_idle()
 
+    def _promote(self, now: float) -> None:
+        for key, priority in self._delays.pop_due(now):
+            self._make_ready(key, priority)
+
     def _make_ready(self, key: K, priority: int) -> None:
-        delayed = self._delayed.pop(key, None)
-        if delayed is not None:
-            priority = max(priority, delayed.priority)
+        priority = self._delays.drop(key, priority)
         waiting = self._dirty.get(key)
         if waiting is None:
             waiting = self._dirty[key] = _Waiting(priority, anyio.current_time())
@@ -323,53 +296,6 @@ class WorkQueue(Generic[K]):
     def _rank(self, key: K, waiting: _Waiting) -> None:
         waiting.serial = self._next_serial()
         heappush(self._ready, (-waiting.priority, waiting.serial, key))
-
-    def _delay(self, key: K, after_s: float, settle: Debounce | None, priority: int) -> None:
-        now = anyio.current_time()
-        delayed = self._delayed.get(key)
-        if delayed is None:
-            delayed = self._delayed[key] = _Delayed(priority)
-        delayed.priority = max(priority, delayed.priority)
-        if settle is None:
-            delayed.at = min(delayed.at, now + after_s)
-        else:
-            delayed.quiet_at = now + settle.quiet_s
-            delayed.latest = min(delayed.latest, now + settle.at_most_s)
-        if delayed.due < delayed.timer:
-            self._schedule(key, delayed)
-            if len(self._timers) > 2 * len(self._delayed) + _STALE_TIMERS:
-                self._drop_stale_timers()
-            self._wake()
-
-    def _schedule(self, key: K, delayed: _Delayed) -> None:
-        delayed.timer, delayed.serial = delayed.due, self._next_serial()
-        heappush(self._timers, (delayed.timer, delayed.serial, key))
-
-    def _is_valid(self, serial: int, key: K) -> bool:
-        """Tell whether a timer still counts: an earlier one, or an add without a delay, may have replaced it."""
-        delayed = self._delayed.get(key)
-        return delayed is not None and delayed.serial == serial
-
-    def _drop_stale_timers(self) -> None:
-        """Drop timers that were replaced; they may lie minutes ahead."""
-        self._timers = [timer for timer in self._timers if self._is_valid(timer[1], timer[2])]
-        heapify(self._timers)
-
-    def _promote(self, now: float) -> float:
-        """Make every key due by ``now`` ready; return when the next timer goes off."""
-        while self._timers:
-            due, serial, key = self._timers[0]
-            if due > now:
-                return due
-            heappop(self._timers)
-            if not self._is_valid(serial, key):
-                continue
-            delayed = self._delayed[key]
-            if delayed.due > now:  # more changes came since the timer was set
-                self._schedule(key, delayed)
-            else:
-                self._make_ready(key, delayed.priority)
-        return math.inf
 
     def _remember(self, key: K, cause: object) -> None:
         causes = self._causes.setdefault(key, [])

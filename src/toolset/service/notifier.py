@@ -9,8 +9,9 @@ from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
 from toolset.reconciler.notify import Consumer, NotifyReconciler
 from toolset.runtime.controller import Controller
+from toolset.runtime.delays import Debounce
 from toolset.runtime.store import Store
-from toolset.runtime.workqueue import Debounce, WorkQueue
+from toolset.runtime.workqueue import WorkQueue
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 

@@ -11,8 +11,9 @@ from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler import spans
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.backoff import Backoff, RetryLimiter
+from toolset.runtime.delays import Debounce
 from toolset.runtime.store import Delta
-from toolset.runtime.workqueue import Debounce, WorkQueue
+from toolset.runtime.workqueue import WorkQueue
 from toolset.service.state import Stores
 from toolset.telemetry.observers import QueueMetrics
 from toolset.telemetry.reconcile_log import ReconcileLog

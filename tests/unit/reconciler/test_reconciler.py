@@ -4,7 +4,6 @@ from itertools import pairwise
 from typing import Final
 
 import anyio
-import msgspec
 import pytest
 import yaml
 from anyio import wait_all_tasks_blocked
@@ -85,11 +84,18 @@ class Events:
         self.last_words = verdicts
 
 
-class Asked(msgspec.Struct):
+class Asked:
     """Triggers that call what a test wants to know of."""
 
-    probe: Callable[[Key], None]
-    publish: Callable[[], None]
+    def __init__(self, probe: Callable[[Key], None], publish: Callable[[], None]) -> None:
+        self._probe = probe
+        self._publish = publish
+
+    def probe(self, key: Key) -> None:
+        self._probe(key)
+
+    def publish(self) -> None:
+        self._publish()
 
 
 class Reconcilers:

@@ -24,9 +24,10 @@ from support.stores import unexpected
 from toolset.errors import ToolsetError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, RetryLimiter
+from toolset.runtime.delays import Debounce
 from toolset.runtime.reflector import Reflector
 from toolset.runtime.store import Delta, Store, is_newer
-from toolset.runtime.workqueue import Debounce, ShutDown, WorkQueue
+from toolset.runtime.workqueue import ShutDown, WorkQueue
 
 RETRY_S = 4.0
 SHRINKS_SLOWLY = pytest.mark.timeout(240)  # each takes seconds, but finding the shortest way to a failure takes longer

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from support.background import running
 from toolset.runtime.backoff import Backoff, RetryLimiter
-from toolset.runtime.workqueue import CAUSES_LIMIT, Debounce, ShutDown, WorkQueue
+from toolset.runtime.delays import Debounce
+from toolset.runtime.workqueue import CAUSES_LIMIT, ShutDown, WorkQueue
 
 
 async def take_all(queue: WorkQueue[str]) -> list[str]:
@@ -624,7 +625,7 @@ async def test_timers_that_were_overtaken_do_not_pile_up_and_the_others_still_ri
             queue.add("busy", after_s=300.0)
             queue.add("busy")
             await anyio.sleep(0.01)
-        assert len(queue._timers) < 30
+        assert len(queue._delays._timers) < 30
         await anyio.sleep(3600)
     assert served.log[-1] == (100.0, "patient")
 
