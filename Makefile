@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image lock clean
+.PHONY: help setup demo newcomer test test-fast check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ cover: setup ## Report the coverage of the last test run: 95 % overall, 100 % of
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='src/toolset/core/*,src/toolset/runtime/*' --fail-under=100
 
+mutate: setup ## List small changes of core and runtime that no test notices (SEED=1, COUNT=300, ONLY=path; about 15 minutes)
+	@python=$$(hack/mutate/build)/venv/bin/python; \
+	$$python hack/mutate/mutate.py --seed $(or $(SEED),1) --count $(or $(COUNT),300) $(ONLY)
+
 bench: setup control-plane-build ## Measure beside client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py
 
@@ -117,6 +121,7 @@ lock: setup ## Pin all dependencies with hashes, anew
 	hack/consumer --lock
 	hack/manifests/build --lock
 	bench/peers/build --lock
+	hack/mutate/build --lock
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt

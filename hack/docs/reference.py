@@ -1,4 +1,4 @@
-"""Generate the pages of docs/reference from the code: metrics and settings.
+"""Generate the pages of docs/reference from the code: metrics, settings, detectors, reasons.
 
 ``python hack/docs/reference.py`` writes them; a test fails when one of them is stale.
 """
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import yaml
 
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings, reloads
+from toolset.core.candidate import Reason
+from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.detector import HELPERS
 from toolset.core.durations import Duration
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
@@ -70,6 +74,52 @@ def settings() -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
+def detectors() -> str:
+    """Return the page of the built-in detectors, as YAML that ``discovery.detectors`` takes."""
+    lines = [
+        "# Built-in detectors",
+        "",
+        "The first detector with the strongest evidence decides. Each is shown as you would write it under",
+        "`discovery.detectors`; one of yours with the same `product` replaces it. [Detection](../detection.md) explains",
+        "the fields. Fields that are not shown have their defaults; the default of `excluded_words` is:",
+        "",
+        *_yaml(sorted(HELPERS)),
+    ]
+    for each in BUILT_IN:
+        lines += ["", f"## {each.product}", "", *_yaml([_set_fields(each)])]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def reasons() -> str:
+    """Return the page of the reasons for which a Service is not published."""
+    lines = [
+        "# Reasons",
+        "",
+        "Why a Service is not published. Commands, logs, metrics and Events show the reason or its sentence.",
+        "",
+        "| Reason | Sentence |",
+        "|---|---|",
+        *(f"| `{reason.word}` | {reason.value} |" for reason in Reason),
+    ]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _set_fields(value: object) -> object:
+    """Return a struct as plain values, without the fields that have their default."""
+    if isinstance(value, msgspec.Struct):
+        fields = msgspec.structs.fields(value)
+        set_here = {each.name: getattr(value, each.name) for each in fields}
+        return {each.name: _set_fields(set_here[each.name]) for each in fields if set_here[each.name] != each.default}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return [_set_fields(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _yaml(value: object) -> list[str]:
+    text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)
+    return ["```yaml", *text.splitlines(), "```"]
+
+
 def _shown(default: object, factory: object) -> str:
     """Return a default as it is written in YAML."""
     if default is msgspec.NODEFAULT:
@@ -85,7 +135,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f}m" if seconds % 60 == 0 and seconds else f"{seconds:g}s"
 
 
-PAGES: Final[dict[str, Callable[[], str]]] = {"metrics.md": metrics, "settings.md": settings}
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "detectors.md": detectors,
+    "metrics.md": metrics,
+    "reasons.md": reasons,
+    "settings.md": settings,
+}
 
 
 def main() -> None:

@@ -1,0 +1,247 @@
+"""Change ``core`` and ``runtime`` in one small place at a time, and list the changes that no test notices.
+
+A random sample of mutants is made and tested, each with the tests of its room; a mutant that all of them accept has
+survived, and shows a missing test or code that does nothing. SEED and COUNT make the same sample again.
+
+The mutations are mutmut's (``mutmut.mutation.mutators``, pinned); the rest of mutmut does not fit. It takes no sample,
+leaves out what is not in a function (the catalog, patterns, limits, defaults) and most functions with a decorator, and
+it replaces methods by trampolines, which the bodies of structs and protocols do not expect. cosmic-ray changes the
+files of the checkout in place, has one test command for all modules, and no operator for arguments or strings.
+
+Not mutated, because no test can observe it or because the type checkers do:
+- docstrings, annotations, type aliases, ``cast``, ``TypeVar``, ``Literal``, imports;
+- decorators and class arguments (``frozen=True``), ``__slots__``, the bodies of protocols, ``__repr__``;
+- ``assert_never`` and what stands under ``if TYPE_CHECKING``;
+- calls of a logger, should there ever be one here.
+
+A mutant that does what the original does is in ``equivalent.toml``, with the reason; it is counted apart.
+Runs in the environment of ``build``; the tests run in ``.venv``, two mutants at a time.
+"""
+
+import argparse
+import ast
+import difflib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import libcst as cst
+import libcst.matchers as m
+from libcst.metadata import PositionProvider
+from mutmut.mutation.mutators import mutation_operators, operator_assignment
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src"
+PACKAGES = ("src/toolset/core", "src/toolset/runtime")
+PYTHON = ROOT / ".venv/bin/python"
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+PROCESSES = 2
+TEST_TIMEOUT_S = 30  # a mutant that waits forever ends here; one that loops forever where overlay.py says
+RUN_TIMEOUT_S = 300
+
+_NOT_OBSERVABLE = (
+    m.Annotation()
+    | m.Decorator()
+    | m.Import()
+    | m.ImportFrom()
+    | m.FunctionDef(name=m.Name("__repr__"))
+    | m.If(test=m.Name("TYPE_CHECKING"))
+    | m.Call(func=m.Name("cast") | m.Name("TypeVar") | m.Name("assert_never"))
+    | m.Call(func=m.Attribute(value=m.Name("logger") | m.Name("_logger")))
+    | m.Subscript(value=m.Name("Literal"))
+    | m.Assign(targets=[m.AssignTarget(target=m.Name("__slots__"))])
+    | m.ClassDef(bases=[m.ZeroOrMore(), m.Arg(m.Name("Protocol") | m.Subscript(m.Name("Protocol"))), m.ZeroOrMore()])
+    | m.Expr(value=m.SimpleString() | m.Ellipsis())
+)
+_TYPE_NAME = m.Name(m.MatchRegex(r"[A-Z]|[A-Z].*[a-z].*"))
+_ALIAS = m.Assign(targets=[m.AssignTarget(_TYPE_NAME)]) | m.AnnAssign(annotation=m.Annotation(m.Name("TypeAlias")))
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed file: ``path`` from the root of the checkout, ``line`` from 1, and the source as a whole."""
+
+    path: str
+    line: int
+    source: str
+
+    def diff(self) -> list[str]:
+        """Return the changed lines, each with its ``-`` or ``+``."""
+        before = (ROOT / self.path).read_text().splitlines()
+        lines = difflib.unified_diff(before, self.source.splitlines(), lineterm="", n=0)
+        return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+class _Changes(cst.CSTVisitor):
+    """Collects each node that can be changed, with what takes its place."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[cst.CSTNode, cst.CSTNode]] = []
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        """Collect the changes of one node, and enter it if what it holds can be observed."""
+        if m.matches(node, _NOT_OBSERVABLE):
+            return False
+        if isinstance(node, cst.ClassDef):  # not its arguments
+            node.body.visit(self)
+            return False
+        alias = m.matches(node, _ALIAS)
+        for kind, operator in mutation_operators:
+            if isinstance(node, kind) and not (alias and operator is operator_assignment):
+                self.found.extend((node, changed) for changed in operator(node))
+        return True
+
+
+def mutants_of(path: str) -> Iterator[Callable[[], Mutant | None]]:
+    """Yield what makes each mutant of a file; it returns None for one that is not Python or the same program."""
+    original = (ROOT / path).read_text()
+    wrapper = cst.MetadataWrapper(cst.parse_module(original))
+    lines = wrapper.resolve(PositionProvider)
+    changes = _Changes()
+    wrapper.module.visit(changes)
+
+    def make(node: cst.CSTNode, changed: cst.CSTNode) -> Mutant | None:
+        source = cst.ensure_type(wrapper.module.deep_replace(node, changed), cst.Module).code
+        try:
+            if ast.dump(ast.parse(source)) == ast.dump(ast.parse(original)):
+                return None
+            compile(source, path, "exec")
+        except SyntaxError:
+            return None
+        return Mutant(path, lines[node].start.line, source)
+
+    for node, changed in changes.found:
+        yield partial(make, node, changed)
+
+
+def sample(paths: Iterable[str], seed: str, count: int) -> tuple[list[Mutant], int]:
+    """Return ``count`` mutants at most, the same for the same seed and code, and how many there are to choose from."""
+    makers = [make for path in paths for make in mutants_of(path)]
+    order = random.Random(seed).sample(makers, len(makers))  # noqa: S311 (no secret)
+    return list(islice((mutant for make in order if (mutant := make())), count)), len(makers)
+
+
+def files(wanted: Sequence[str]) -> list[str]:
+    """Return the files below the wanted paths, or below all packages, in a stable order."""
+    roots = [ROOT / path for path in wanted or PACKAGES]
+    found = {file for root in roots for file in ([root] if root.is_file() else root.rglob("*.py"))}
+    return sorted(str(file.relative_to(ROOT)) for file in found)
+
+
+def tests_of(path: str) -> list[Path]:
+    """Return the tests that can notice a change of a file, the most specific first.
+
+    They are the file's own, those of its room, those of ``core`` or ``runtime``, and for ``core`` the tests of the
+    documents, which show its texts and its catalog.
+    """
+    inside = Path(path).relative_to("src/toolset")
+    tests = ROOT / "tests/unit"
+    rooms = [tests / room for room in inside.parents if room.name]
+    documents = [tests / "test_docs.py"] if inside.parts[0] == "core" else []
+    return [place for place in (tests / inside.with_name(f"test_{inside.name}"), *rooms, *documents) if place.exists()]
+
+
+def run_tests(places: Sequence[Path], mutant: Mutant | None = None) -> str:
+    """Run the tests against a mutant, or the original, and return what came of it.
+
+    Returns:
+        ``survived`` when all tests passed, else ``killed`` or ``killed by timeout``.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = os.environ | {"PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}"}
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "MUTANT_TESTS": os.pathsep.join(map(str, places))}
+        if mutant:
+            file = Path(scratch, "mutant.py")
+            file.write_text(mutant.source)
+            module = mutant.path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            environment |= {"MUTANT_MODULE": module, "MUTANT_FILE": str(file)}
+        options = [
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "overlay",
+            f"--timeout={TEST_TIMEOUT_S}",
+            "--timeout-method=thread",
+        ]
+        try:
+            done = subprocess.run(
+                [PYTHON, "-m", "pytest", *options, *places],
+                cwd=ROOT,
+                env=environment,
+                timeout=RUN_TIMEOUT_S,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return "killed by timeout"
+    if done.returncode == 0:
+        return "survived"
+    late = done.returncode == -signal.SIGXCPU or b"+ Timeout +" in done.stdout
+    return "killed by timeout" if late else "killed"
+
+
+class Equivalent:
+    """The mutants that are known to do what the original does."""
+
+    def __init__(self) -> None:
+        entries = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
+        self._known = {(entry["path"], entry["before"], entry["after"]) for entry in entries}
+
+    def __contains__(self, mutant: Mutant) -> bool:
+        changed = mutant.diff()
+        before, after = ("\n".join(line[1:].strip() for line in changed if line[0] == sign) for sign in "-+")
+        return (mutant.path, before, after) in self._known
+
+
+def main() -> int:
+    """Run a sample and print its figures and its survivors; 1 when more than the bound survive."""
+    parser = argparse.ArgumentParser(description="List the small changes of the code that no test notices.")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--at-most", type=float, default=5, metavar="PERCENT", help="survivors that are allowed")
+    parser.add_argument("paths", nargs="*", help=f"files or folders to change; default {' '.join(PACKAGES)}")
+    options = parser.parse_args()
+
+    chosen, total = sample(files(options.paths), options.seed, options.count)
+    if run_tests(sorted({place for mutant in chosen for place in tests_of(mutant.path)})) != "survived":
+        print("the tests fail without a mutant: run them first", file=sys.stderr)
+        return 2
+
+    equivalent = Equivalent()
+    tested = [mutant for mutant in chosen if mutant not in equivalent]
+    survivors = []
+    outcomes: Counter[str] = Counter()
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        results = pool.map(lambda mutant: run_tests(tests_of(mutant.path), mutant), tested)
+        for number, (mutant, outcome) in enumerate(zip(tested, results, strict=True), 1):
+            outcomes[outcome] += 1
+            if outcome == "survived":
+                survivors.append(mutant)
+                print(f"{mutant.path}:{mutant.line}", *mutant.diff(), "", sep="\n", flush=True)
+            if sys.stderr.isatty():
+                print(f"\r{number} of {len(tested)}", end="\r", file=sys.stderr, flush=True)
+
+    percent = 100 * len(survivors) / max(1, len(tested))
+    print(f"seed {options.seed}: {len(chosen)} of {total} mutants, {len(chosen) - len(tested)} of them equivalent")
+    print(*(f"{outcome}: {number}" for outcome, number in sorted(outcomes.items())), sep=", ")
+    print(f"survivors: {percent:.1f} % of {len(tested)}")
+    return int(percent > options.at_most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
