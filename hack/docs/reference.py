@@ -80,7 +80,7 @@ def detectors() -> str:
         "# Built-in detectors",
         "",
         "The first detector with the strongest evidence decides. Each is shown as you would write it under",
-        "`discovery.detectors`; one of yours with the same `product` replaces it. [Detection](../detection.md) explains",
+        "`discovery.detectors`; yours with the same `product` replaces it. [Detection](../detection.md) explains",
         "the fields. Fields that are not shown have their defaults; the default of `excluded_words` is:",
         "",
         *_yaml(sorted(HELPERS)),
