@@ -21,9 +21,9 @@ Runs in the environment of ``build``; the tests run in ``.venv``, two mutants at
 import argparse
 import ast
 import difflib
+import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 
 import libcst as cst
 import libcst.matchers as m
@@ -47,8 +48,7 @@ PACKAGES = ("src/toolset/core", "src/toolset/runtime")
 PYTHON = ROOT / ".venv/bin/python"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 PROCESSES = 2
-TEST_TIMEOUT_S = 30  # a mutant that waits forever ends here; one that loops forever where overlay.py says
-RUN_TIMEOUT_S = 300
+SUITES = ("core", "runtime", "test_docs.py")
 
 _NOT_OBSERVABLE = (
     m.Annotation()
@@ -75,6 +75,11 @@ class Mutant:
     path: str
     line: int
     source: str
+
+    @property
+    def module(self) -> str:
+        """The module's full name."""
+        return self.path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     def diff(self) -> list[str]:
         """Return the changed lines, each with its ``-`` or ``+``."""
@@ -139,60 +144,54 @@ def files(wanted: Sequence[str]) -> list[str]:
     return sorted(str(file.relative_to(ROOT)) for file in found)
 
 
-def tests_of(path: str) -> list[Path]:
-    """Return the tests that can notice a change of a file, the most specific first.
+def tests_of(path: str) -> tuple[list[Path], list[Path]]:
+    """Return the tests that can notice a change of a file: those next to it, the most specific first, and the others.
 
-    They are the file's own, those of its room, those of ``core`` or ``runtime``, and for ``core`` the tests of the
-    documents, which show its texts and its catalog.
+    Next to it are those of the file and of its room; the others those of ``core`` or ``runtime``, and for ``core`` the
+    tests of the documents, which show its texts and its catalog.
     """
     inside = Path(path).relative_to("src/toolset")
     tests = ROOT / "tests/unit"
-    rooms = [tests / room for room in inside.parents if room.name]
-    documents = [tests / "test_docs.py"] if inside.parts[0] == "core" else []
-    return [place for place in (tests / inside.with_name(f"test_{inside.name}"), *rooms, *documents) if place.exists()]
+    near = [tests / inside.with_name(f"test_{inside.name}"), tests / inside.parent]
+    far = [tests / "core", tests / "test_docs.py"] if inside.parts[0] == "core" else []
+    return [place for place in near if place.exists()], far
 
 
-def run_tests(places: Sequence[Path], mutant: Mutant | None = None) -> str:
-    """Run the tests against a mutant, or the original, and return what came of it.
+class Worker:
+    """A process in ``.venv`` that tests one mutant at a time; see ``worker.py``."""
 
-    Returns:
-        ``survived`` when all tests passed, else ``killed`` or ``killed by timeout``.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = os.environ | {"PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}"}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "MUTANT_TESTS": os.pathsep.join(map(str, places))}
-        if mutant:
-            file = Path(scratch, "mutant.py")
-            file.write_text(mutant.source)
-            module = mutant.path.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            environment |= {"MUTANT_MODULE": module, "MUTANT_FILE": str(file)}
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "overlay",
-            f"--timeout={TEST_TIMEOUT_S}",
-            "--timeout-method=thread",
-        ]
-        try:
-            done = subprocess.run(
-                [PYTHON, "-m", "pytest", *options, *places],
-                cwd=ROOT,
-                env=environment,
-                timeout=RUN_TIMEOUT_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        except subprocess.TimeoutExpired:
-            return "killed by timeout"
-    if done.returncode == 0:
-        return "survived"
-    late = done.returncode == -signal.SIGXCPU or b"+ Timeout +" in done.stdout
-    return "killed by timeout" if late else "killed"
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [PYTHON, Path(__file__).with_name("worker.py")],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(SOURCE)},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def try_tests(self, tests: Sequence[Path], mutant: Mutant | None = None) -> str:
+        """Run tests against a mutant, or the original; return ``survived``, ``killed`` or ``killed by timeout``."""
+        request: dict[str, object] = {"tests": [str(place) for place in tests]}
+        with tempfile.TemporaryDirectory() as scratch:
+            if mutant:
+                file = Path(scratch, "mutant.py")
+                file.write_text(mutant.source)
+                request |= {"module": mutant.module, "file": str(file)}
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return self._process.stdout.readline().strip() or "killed"
+
+    def try_mutant(self, mutant: Mutant) -> str:
+        """Run the tests next to a mutant, and if they accept it, all that can notice it."""
+        near, far = tests_of(mutant.path)
+        outcome = self.try_tests(near, mutant)
+        return self.try_tests(far, mutant) if outcome == "survived" and far else outcome
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
 
 
 class Equivalent:
@@ -208,8 +207,36 @@ class Equivalent:
         return (mutant.path, before, after) in self._known
 
 
+def outcomes(mutants: Sequence[Mutant]) -> Iterator[str]:
+    """Yield what comes of each mutant, in order.
+
+    Raises:
+        RuntimeError: The tests fail without a mutant.
+    """
+    workers = [Worker() for _ in range(PROCESSES)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def outcome(mutant: Mutant) -> str:
+        worker = idle.get()
+        try:
+            return worker.try_mutant(mutant)
+        finally:
+            idle.put(worker)
+
+    try:
+        if workers[0].try_tests([ROOT / "tests/unit" / suite for suite in SUITES]) != "survived":
+            raise RuntimeError("the tests fail without a mutant: fix them first")
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            yield from pool.map(outcome, mutants)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
 def main() -> int:
-    """Run a sample and print its figures and its survivors; 1 when more than the bound survive."""
+    """Test a sample and print its figures and its survivors; 1 when more than the bound survive."""
     parser = argparse.ArgumentParser(description="List the small changes of the code that no test notices.")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--count", type=int, default=300)
@@ -218,27 +245,19 @@ def main() -> int:
     options = parser.parse_args()
 
     chosen, total = sample(files(options.paths), options.seed, options.count)
-    if run_tests(sorted({place for mutant in chosen for place in tests_of(mutant.path)})) != "survived":
-        print("the tests fail without a mutant: run them first", file=sys.stderr)
-        return 2
-
     equivalent = Equivalent()
     tested = [mutant for mutant in chosen if mutant not in equivalent]
-    survivors = []
-    outcomes: Counter[str] = Counter()
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        results = pool.map(lambda mutant: run_tests(tests_of(mutant.path), mutant), tested)
-        for number, (mutant, outcome) in enumerate(zip(tested, results, strict=True), 1):
-            outcomes[outcome] += 1
-            if outcome == "survived":
-                survivors.append(mutant)
-                print(f"{mutant.path}:{mutant.line}", *mutant.diff(), "", sep="\n", flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{number} of {len(tested)}", end="\r", file=sys.stderr, flush=True)
+    counts: Counter[str] = Counter()
+    for mutant, outcome in zip(tested, outcomes(tested), strict=True):
+        counts[outcome] += 1
+        if outcome != "killed":
+            print(f"{mutant.path}:{mutant.line} {outcome}", *mutant.diff(), "", sep="\n", flush=True)
+        if counts.total() % 25 == 0:
+            print(f"{counts.total()} of {len(tested)}", file=sys.stderr, flush=True)
 
-    percent = 100 * len(survivors) / max(1, len(tested))
+    percent = 100 * counts["survived"] / max(1, len(tested))
     print(f"seed {options.seed}: {len(chosen)} of {total} mutants, {len(chosen) - len(tested)} of them equivalent")
-    print(*(f"{outcome}: {number}" for outcome, number in sorted(outcomes.items())), sep=", ")
+    print(*(f"{outcome}: {number}" for outcome, number in sorted(counts.items())), sep=", ")
     print(f"survivors: {percent:.1f} % of {len(tested)}")
     return int(percent > options.at_most)
 
