@@ -15,13 +15,13 @@ PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 DnsLabel = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="a name of lower-case letters, digits and `-`"
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z", description="a name of lower-case letters, digits and `-`"
     ),
 ]
 DnsName = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+        pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z",
         description="a name of lower-case letters, digits, `-` and `.`",
     ),
 ]

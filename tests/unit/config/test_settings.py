@@ -294,6 +294,17 @@ def test_a_mistake_is_named_with_its_place_and_the_remedy(
         pytest.param("target: {namespace: Not_A_Name}", "target.namespace", id="no name of a namespace"),
         pytest.param("server: {port: 65536}", "server.port", id="no port"),
         pytest.param("log: {level: loud}", "log.level", id="no level"),
+        pytest.param('target: {namespace: "a\\n"}', "target.namespace", id="a name of a namespace with a line break"),
+        pytest.param('target: {name: "a\\n"}', "target.name", id="a name with a line break"),
+        pytest.param('output: {variables: ["X\n"]}', "output.variables", id="a variable with a line break"),
+        pytest.param(
+            'discovery: {detectors: [{product: a, type: b, phrases: ["a\\n"]}]}',
+            "phrases",
+            id="a phrase with a line break",
+        ),
+        pytest.param(
+            'discovery: {detectors: [{product: "a\\n", type: b, phrases: [a]}]}', "product", id="a line break in a word"
+        ),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:

@@ -20,7 +20,7 @@ _SWITCHES: Final[Mapping[str, Switch]] = {
     "disabled": "disabled",
     "false": "disabled",
 }
-TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"
 _TYPE: Final = re.compile(TYPE_PATTERN)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 _PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)

@@ -43,7 +43,7 @@ Word = Annotated[
 Phrase = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z",
         max_length=63,
         description="words of lower-case letters and digits, joined by `-`",
     ),

@@ -6,12 +6,12 @@ from typing import Annotated
 import msgspec
 
 HeaderName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}$", description="the name of a header: letters, digits and `-`")
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z", description="the name of a header: letters, digits and `-`")
 ]
 ServiceGlob = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9*-]+/[a-z0-9*.-]+$", description="Services as `namespace/name`, in which `*` may stand"
+        pattern=r"^[a-z0-9*-]+/[a-z0-9*.-]+\Z", description="Services as `namespace/name`, in which `*` may stand"
     ),
 ]
 

@@ -16,7 +16,6 @@ from toolset.core.json_values import Document, Json, Path
 _SECTIONS: Final = ("tools", "toolsets", "kubernaut", "suppress")
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _KNOWN_SECTIONS: Final = f"known are {', '.join(_SECTIONS)}"
-_TYPE: Final = TYPE_PATTERN.replace("$", r"\Z")
 _SERVICE: Final = re.compile(f"{_LABEL}/{_LABEL}")
 
 
@@ -34,7 +33,7 @@ class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """
 
     enabled: bool = True
-    type: Annotated[str, msgspec.Meta(pattern=_TYPE)] | None = None
+    type: Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN)] | None = None
     url: Url | None = None
     health_path: str | None = None
     priority: Annotated[int, msgspec.Meta(ge=-999999, le=999999)] | None = None

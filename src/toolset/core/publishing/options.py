@@ -15,7 +15,7 @@ ServiceName = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z", description="a Service as `namespace/name`")
 ]
 VariableName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", description="the name of an environment variable")
+    str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z", description="the name of an environment variable")
 ]
 
 
