@@ -17,6 +17,7 @@ from toolset.config.settings import Settings, reloads
 from toolset.core.candidate import Reason
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import HELPERS
+from toolset.core.detection.identity import COMPONENT_KEYS, GENERIC, LABEL_KEYS
 from toolset.core.durations import Duration
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
@@ -84,6 +85,15 @@ def detectors() -> str:
         "the fields. Fields that are not shown have their defaults; the default of `excluded_words` is:",
         "",
         *_yaml(sorted(HELPERS)),
+        "",
+        "Labels and selector keys whose values are compared with `phrases`, and those that name a component:",
+        "",
+        *_yaml(sorted(LABEL_KEYS)),
+        *_yaml(list(COMPONENT_KEYS)),
+        "",
+        "Words that are removed from the end of a name before it is compared:",
+        "",
+        *_yaml(sorted(GENERIC)),
     ]
     for each in BUILT_IN:
         lines += ["", f"## {each.product}", "", *_yaml([_set_fields(each)])]

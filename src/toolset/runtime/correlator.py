@@ -156,7 +156,7 @@ class Correlator:
         key = msgspec.structs.replace(occurrence, note="")
         group = self._groups.get(key)
         if group is None or now - group.last_s > self._options.look_alike_s:
-            group = self._groups.put(key, _Group())
+            group = self._groups.put(key, _Group(now))
         group.last_s = now
         note = hash(occurrence.note)  # a set of whole notes would weigh 10 kB
         if note in group.notes:
@@ -188,7 +188,7 @@ class Correlator:
 class _Group(msgspec.Struct):
     """The different notes of one reason about one object."""
 
-    last_s: float = 0.0
+    last_s: float
     notes: set[int] = msgspec.field(default_factory=set[int])
     series: Series | None = None  # of those beyond the first few
 

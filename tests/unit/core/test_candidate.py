@@ -1,11 +1,15 @@
 import pytest
 
 from support.build import candidate
-from toolset.core.candidate import Reason, Rejected
+from toolset.core.candidate import Evidence, Reason, Rejected
 
 
 def test_a_url_is_made_of_its_parts() -> None:
     assert candidate("p", path="/select/0").url == "http://p.monitoring.svc.cluster.local:9090/select/0"
+
+
+def test_evidence_is_named_by_where_it_is_found() -> None:
+    assert [evidence.value for evidence in Evidence] == ["annotation", "label", "name", "port"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ LABEL_KEYS: Final = frozenset(
 COMPONENT_KEYS: Final = ("app.kubernetes.io/component", "component")
 
 _SEPARATOR: Final = re.compile(r"[-._/]")
-_GENERIC: Final = frozenset(
+GENERIC: Final = frozenset(
     {
         "service",
         "svc",
@@ -86,9 +86,7 @@ class Identity(msgspec.Struct, frozen=True):
     @property
     def kinds(self) -> frozenset[str]:
         """The last word of each name, generic endings aside: what it is, where the words before it say of what."""
-        return frozenset(
-            next((word for word in reversed(words) if word not in _GENERIC), "") for words, _ in self.names
-        )
+        return frozenset(next((word for word in reversed(words) if word not in GENERIC), "") for words, _ in self.names)
 
 
 def identify(service: Service) -> Identity:
@@ -110,6 +108,6 @@ def endings(words: Words) -> Iterator[Words]:
     """Return ``words`` as they are, then without each generic word that is taken off their end."""
     yield words
     end = len(words)
-    while end > 1 and words[end - 1] in _GENERIC:
+    while end > 1 and words[end - 1] in GENERIC:
         end -= 1
         yield words[:end]
