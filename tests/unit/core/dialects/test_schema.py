@@ -130,3 +130,97 @@ def test_settings_may_allow_what_runs_commands() -> None:
     unsafe = Policy(unsafe=True)
     assert fault({"toolsets": {"a": block(type="mcp", config={"url": URL})}}, unsafe) is None
     assert fault({"toolsets": {"a": block(tools=[{"name": "x", "command": "id"}])}}, unsafe) is None
+
+
+LOKI = "grafana/loki"
+
+
+@pytest.mark.parametrize(
+    ("toolsets", "message"),
+    [
+        pytest.param({}, "toolsets: no toolset would be left; HolmesGPT needs at least one", id="nothing"),
+        pytest.param(
+            {"a.b": block()},
+            "toolsets > a.b: a name has letters, digits, - and _, in parts divided by /; a dot breaks the whole file",
+            id="name",
+        ),
+        pytest.param(
+            {"b-c/d": block(), "b_c-d": block()},
+            "toolsets > b_c-d: the tools of another toolset would have the same names",
+            id="tools of the same names",
+        ),
+        pytest.param(
+            {"a": block(tools=[])},
+            "toolsets > a: it could run commands; output.allow_unsafe_overrides allows it",
+            id="commands",
+        ),
+        pytest.param(
+            {"A": block(type="http", config=HTTP)},
+            "toolsets > A: a toolset of type http has a name of at most 56 lower-case letters, digits and -",
+            id="name of an http toolset",
+        ),
+        pytest.param({LOKI: block()}, "toolsets > grafana/loki: it needs a config", id="no config"),
+        pytest.param(
+            {LOKI: block(config={"password": "a", "api_key": "b", "instances": [{"name": "a", "api_url": URL}]})},
+            "toolsets > grafana/loki > config > api_key: "
+            "every instance would get it, a tenant's too; put it into one instance",
+            id="a credential that all would get",
+        ),
+        pytest.param(
+            {LOKI: block(config={"instances": {}})},
+            "toolsets > grafana/loki > config > instances: expected a list of one or more",
+            id="no list of instances",
+        ),
+        pytest.param(
+            {LOKI: block(config={"instances": ["x"]})},
+            "toolsets > grafana/loki > config > instances > 0: expected a map with a name",
+            id="no name",
+        ),
+        pytest.param(
+            {LOKI: block(config={"instances": [{"name": "a", "api_url": URL}] * 2})},
+            "toolsets > grafana/loki > config > instances > 1 > name: another instance has the same name",
+            id="the same name twice",
+        ),
+        pytest.param(
+            {"a": block(config={"b": {"c.d": 1}})},
+            "toolsets > a > config > b > c.d: a key with a dot makes HolmesGPT refuse the whole file",
+            id="dot in a key",
+        ),
+        pytest.param(
+            {LOKI: block(config={"api_url": URL, "usernam": "x"})},
+            "toolsets > grafana/loki > config > usernam: HolmesGPT would pass it over; did you mean `username`?",
+            id="nearly a known key",
+        ),
+        pytest.param(
+            {"victorialogs": block(config={"api_url": URL, "zzz": "x"})},
+            "toolsets > victorialogs > config > zzz: HolmesGPT would pass it over; known are api_url, bearer_token, "
+            "external_url, headers, password, timeout_seconds, username, verify_ssl",
+            id="an unknown key",
+        ),
+    ],
+)
+def test_a_fault_names_the_place_and_what_is_wrong(toolsets: Json, message: str) -> None:
+    assert str(fault({"toolsets": toolsets}, POLICY)) == message
+
+
+@pytest.mark.parametrize(
+    ("patch", "hint"),
+    [
+        pytest.param({"url": URL}, "did you mean `prometheus_url`?", id="part of a name"),
+        pytest.param({"verify_sls": True}, "did you mean `verify_ssl`?", id="letters in another order"),
+    ],
+)
+def test_a_patch_is_compared_with_the_config_of_its_toolset(patch: Document, hint: str) -> None:
+    problem = patch_fault("prometheus/metrics", {"config": patch}, ("toolsets", "prometheus/metrics"))
+    (name,) = patch
+    assert str(problem) == f"toolsets > prometheus/metrics > config > {name}: HolmesGPT would pass it over; {hint}"
+
+
+def test_a_patch_of_any_tool_is_compared_with_all_configs() -> None:
+    problem = extras_fault({"endpoint": []}, ("a",))
+    assert str(problem) == "a > endpoint: HolmesGPT would pass it over; did you mean `endpoints`?"
+
+
+@pytest.mark.parametrize("length", [1, 2, 56])
+def test_an_http_toolset_has_a_name_of_56_characters_at_most(length: int) -> None:
+    assert fault({"toolsets": {"a" * length: block(type="http", config=HTTP)}}, POLICY) is None

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from support.build import candidate
 from toolset.core.candidate import Reason
+from toolset.core.detection.annotations import TYPE_PATTERN
+from toolset.core.dialects.documents import URL_PATTERN
 from toolset.core.dialects.texts import Policy
 from toolset.core.overrides.overrides import (
     NO_OVERRIDES,
@@ -69,38 +71,156 @@ def test_nothing_said_changes_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "column", "message"),
     [
-        pytest.param("tools: [", 2, 1, "not valid YAML", id="YAML"),
-        pytest.param("- a", 1, 1, "expected a map of", id="no map"),
-        pytest.param("supress: []", 1, 1, "did you mean `suppress`?", id="misspelt"),
-        pytest.param("zzz: []", 1, 1, "known are tools", id="unknown"),
-        pytest.param("tools: []", 1, 1, "expected a map", id="tools is no map"),
-        pytest.param("suppress: {}", 1, 1, "expected a list", id="suppress is no list"),
-        pytest.param("suppress:\n- a/b\n- c", 3, 3, "namespace/name", id="suppress names no Service"),
-        pytest.param("suppress: [1]", 1, 12, "namespace/name", id="suppress holds a number"),
-        pytest.param("tools:\n  Grafana: {}", 2, 3, "namespace/name", id="no Service"),
-        pytest.param("tools:\n  a/b: 1", 2, 3, "Expected `object`", id="tool is no map"),
-        pytest.param("tools:\n  a/b: {urL: x}", 2, 3, "unknown field `urL`", id="unknown field of a tool"),
-        pytest.param("tools:\n  a/b:\n    url: ftp://x", 3, 5, "matching regex", id="URL"),
-        pytest.param("tools: {a/b: {url: 'http://u:p@x'}}", 1, 15, "matching regex", id="user in the URL"),
-        pytest.param("tools: {a/b: {url: 'http://x:99999'}}", 1, 15, "1 to 65535", id="port"),
-        pytest.param("tools: {a/b: {url: 'http://x:0'}}", 1, 15, "1 to 65535", id="port 0"),
-        pytest.param("tools: {a/b: {type: kubernetes}}", 1, 15, "not a type", id="reserved type"),
-        pytest.param("tools: {a/b: {type: A}}", 1, 15, "matching regex", id="type"),
-        pytest.param('tools: {a/b: {type: "jaeger\\n"}}', 1, 15, "matching regex", id="type with a line feed"),
-        pytest.param("tools: {a/b: {health_path: a?b}}", 1, 15, "absolute path", id="health path"),
-        pytest.param("tools: {a/b: {priority: 1000000}}", 1, 15, "<= 999999", id="priority"),
-        pytest.param("tools: {a/b: {holmesgpt: {urll: x}}}", 1, 27, "would pass it over", id="no such config"),
-        pytest.param("tools: {a/b: {holmesgpt: {extra_headers: {}}}}", 1, 27, "not safe", id="unsafe config"),
-        pytest.param("tools: {a/b: {kubernaut: {x: '${HOME}'}}}", 1, 27, "HOME", id="variable"),
-        pytest.param("toolsets: {a: 1}", 1, 12, "expected a map, or null", id="toolset is no map"),
-        pytest.param("toolsets:\n  a:\n    tools: []", 3, 5, "not safe", id="tools"),
-        pytest.param("toolsets: {a: {type: mcp}}", 1, 16, "not safe", id="type mcp"),
-        pytest.param("toolsets: {bash: {enabled: true}}", 1, 12, "runs commands", id="bash"),
-        pytest.param("toolsets: {a: {llm_instructions: 'file:///x'}}", 1, 16, "file://", id="file"),
+        pytest.param("tools: [", 2, 1, "this is not valid YAML: did not find expected node content", id="YAML"),
+        pytest.param("- a", 1, 1, "expected a map of tools, toolsets, kubernaut, suppress", id="no map"),
+        pytest.param("supress: []", 1, 1, "supress: unknown; did you mean `suppress`?", id="misspelt"),
+        pytest.param("zzz: []", 1, 1, "zzz: unknown; known are tools, toolsets, kubernaut, suppress", id="unknown"),
+        pytest.param("tools: []", 1, 1, "tools: expected a map", id="tools is no map"),
+        pytest.param("suppress: {}", 1, 1, "suppress: expected a list of namespace/name", id="suppress is no list"),
         pytest.param(
-            "toolsets: {grafana/loki: {config: {url: x}}}", 1, 36, "did you mean `api_url`?", id="no such field"
+            "suppress:\n- a/b\n- c",
+            3,
+            3,
+            "suppress > 1: expected namespace/name of a Service",
+            id="suppress names no Service",
         ),
-        pytest.param("kubernaut: {a: {config: {command: x}}}", 1, 26, "not safe", id="command"),
+        pytest.param(
+            "suppress: [1]", 1, 12, "suppress > 0: expected namespace/name of a Service", id="suppress holds a number"
+        ),
+        pytest.param(
+            "tools:\n  Grafana: {}", 2, 3, "tools > Grafana: expected namespace/name of a Service", id="no Service"
+        ),
+        pytest.param("tools:\n  a/b: 1", 2, 3, "tools > a/b: Expected `object`, got `int`", id="tool is no map"),
+        pytest.param(
+            "tools:\n  a/b: {urL: x}",
+            2,
+            3,
+            "tools > a/b: Object contains unknown field `urL`",
+            id="unknown field of a tool",
+        ),
+        pytest.param(
+            "tools:\n  a/b:\n    url: ftp://x",
+            3,
+            5,
+            f"tools > a/b > url: Expected `str` matching regex {URL_PATTERN!r}",
+            id="URL",
+        ),
+        pytest.param(
+            "tools: {a/b: {url: 'http://u:p@x'}}",
+            1,
+            15,
+            f"tools > a/b > url: Expected `str` matching regex {URL_PATTERN!r}",
+            id="user in the URL",
+        ),
+        pytest.param(
+            "tools: {a/b: {url: 'http://x:99999'}}", 1, 15, "tools > a/b > url: its port must be 1 to 65535", id="port"
+        ),
+        pytest.param(
+            "tools: {a/b: {url: 'http://x:0'}}", 1, 15, "tools > a/b > url: its port must be 1 to 65535", id="port 0"
+        ),
+        pytest.param(
+            "tools: {a/b: {type: kubernetes}}",
+            1,
+            15,
+            "tools > a/b > type: kubernetes is not a type of a Service",
+            id="reserved type",
+        ),
+        pytest.param(
+            "tools: {a/b: {type: A}}",
+            1,
+            15,
+            f"tools > a/b > type: Expected `str` matching regex {TYPE_PATTERN!r}",
+            id="type",
+        ),
+        pytest.param(
+            'tools: {a/b: {type: "jaeger\\n"}}',
+            1,
+            15,
+            f"tools > a/b > type: Expected `str` matching regex {TYPE_PATTERN!r}",
+            id="type with a line feed",
+        ),
+        pytest.param(
+            "tools: {a/b: {health_path: a?b}}",
+            1,
+            15,
+            "tools > a/b > health_path: expected an absolute path of letters, digits and ._~/-",
+            id="health path",
+        ),
+        pytest.param(
+            "tools: {a/b: {priority: 1000000}}",
+            1,
+            15,
+            "tools > a/b > priority: Expected `int` <= 999999",
+            id="priority",
+        ),
+        pytest.param(
+            "tools: {a/b: {holmesgpt: {prometheus_ur: x}}}",
+            1,
+            27,
+            "tools > a/b > holmesgpt > prometheus_ur: HolmesGPT would pass it over; did you mean `prometheus_url`?",
+            id="no such config",
+        ),
+        pytest.param(
+            "tools: {a/b: {holmesgpt: {extra_headers: {}}}}",
+            1,
+            27,
+            "tools > a/b > holmesgpt > extra_headers: `extra_headers` is not safe; "
+            "output.allow_unsafe_overrides allows it",
+            id="unsafe config",
+        ),
+        pytest.param(
+            "tools: {a/b: {kubernaut: {x: '${HOME}'}}}",
+            1,
+            27,
+            "tools > a/b > kubernaut > x: the settings name no environment variable HOME; see output.variables",
+            id="variable",
+        ),
+        pytest.param(
+            "toolsets: {a: 1}", 1, 12, "toolsets > a: expected a map, or null to remove it", id="toolset is no map"
+        ),
+        pytest.param(
+            "toolsets:\n  a:\n    tools: []",
+            3,
+            5,
+            "toolsets > a > tools: `tools` is not safe; output.allow_unsafe_overrides allows it",
+            id="tools",
+        ),
+        pytest.param(
+            "toolsets: {a: {type: mcp}}",
+            1,
+            16,
+            "toolsets > a > type: `type: mcp` is not safe; output.allow_unsafe_overrides allows it",
+            id="type mcp",
+        ),
+        pytest.param(
+            "toolsets: {bash: {enabled: true}}",
+            1,
+            12,
+            "toolsets > bash: it runs commands; output.allow_unsafe_overrides allows it",
+            id="bash",
+        ),
+        pytest.param(
+            "toolsets: {a: {llm_instructions: 'file:///x'}}",
+            1,
+            16,
+            "toolsets > a > llm_instructions: file:// would let the reader open its own files; "
+            "output.allow_unsafe_overrides allows it",
+            id="file",
+        ),
+        pytest.param(
+            "toolsets: {grafana/loki: {config: {url: x}}}",
+            1,
+            36,
+            "toolsets > grafana/loki > config > url: HolmesGPT would pass it over; did you mean `api_url`?",
+            id="no such field",
+        ),
+        pytest.param(
+            "kubernaut: {a: {config: {command: x}}}",
+            1,
+            26,
+            "kubernaut > a > config > command: `command` is not safe; output.allow_unsafe_overrides allows it",
+            id="command",
+        ),
     ],
 )
 def test_a_mistake_makes_all_of_it_invalid_and_its_place_is_named(
@@ -108,7 +228,7 @@ def test_a_mistake_makes_all_of_it_invalid_and_its_place_is_named(
 ) -> None:
     error = refused(text)
     assert (error.line, error.column) == (line, column)
-    assert message in error.message
+    assert error.message == message
     assert str(error) == f"overrides.yaml, line {line}, column {column}: {error.message}"
 
 
