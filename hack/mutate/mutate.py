@@ -11,6 +11,7 @@ files of the checkout in place, has one test command for all modules, and no ope
 Not mutated, because no test can observe it or because the type checkers do:
 - docstrings, annotations, type aliases, ``cast``, ``TypeVar``, ``Literal``, imports;
 - decorators and class arguments (``frozen=True``), ``__slots__``, the bodies of protocols, ``__repr__``;
+- the default of a field that may be left out (``= UNSET``): only that there is one can be observed;
 - ``assert_never`` and what stands under ``if TYPE_CHECKING``;
 - calls of a logger, should there ever be one here.
 
@@ -62,6 +63,7 @@ _NOT_OBSERVABLE = (
     | m.Subscript(value=m.Name("Literal"))
     | m.Assign(targets=[m.AssignTarget(target=m.Name("__slots__"))])
     | m.ClassDef(bases=[m.ZeroOrMore(), m.Arg(m.Name("Protocol") | m.Subscript(m.Name("Protocol"))), m.ZeroOrMore()])
+    | m.AnnAssign(value=m.Name("UNSET"))
     | m.Expr(value=m.SimpleString() | m.Ellipsis())
 )
 _TYPE_NAME = m.Name(m.MatchRegex(r"[A-Z]|[A-Z].*[a-z].*"))

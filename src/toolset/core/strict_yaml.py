@@ -141,5 +141,5 @@ def _number(text: str) -> bool | int | float | None:
 
 
 def _mark(mark: object) -> Mark:
-    line, column = getattr(mark, "line", 0), getattr(mark, "column", 0)
-    return Mark(line + 1, column + 1)
+    place = cast("yaml.Mark", mark)  # libyaml always gives one, although the types say that it may not
+    return Mark(place.line + 1, place.column + 1)

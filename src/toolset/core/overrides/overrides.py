@@ -67,9 +67,9 @@ class Overrides(msgspec.Struct, frozen=True):
         mark = self.marks.get(path, Mark(1, 1))
         return OverridesError(message, mark.line, mark.column)
 
-    def patched_field(self, name: str) -> Path:
-        """Return the first place in ``tools`` that lays a field called ``name`` over a document; empty when none."""
-        return next((path for path in self.marks if len(path) > 3 and path[0] == "tools" and path[-1] == name), ())
+    def patched_field(self, field: Path) -> Path:
+        """Return the first place in ``tools`` that lays a field of that name over a document; empty when none."""
+        return next((at for at in self.marks if len(at) > 3 and at[0] == "tools" and at[-1:] == field[-1:]), ())
 
     def place(self, *path: str) -> str:
         """Return where ``path`` stands, for people."""

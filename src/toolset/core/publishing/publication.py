@@ -189,7 +189,7 @@ def _compose(
 def _source(path: Path, overrides: Overrides) -> Path:
     """Return where in the overrides a field of a document was set."""
     if path[:2] not in overrides.marks:
-        return overrides.patched_field(path[-1] if path else "") or path
+        return overrides.patched_field(path) or path
     if path not in overrides.marks and path[3:4] == ("instances",):
         return (*path[:3], *path[5:])  # set for all instances
     return path

@@ -338,8 +338,8 @@ def test_an_error_stands_at_the_nearest_part_that_is_written_down() -> None:
     assert found.error(("tools", "a/b", "holmesgpt", "verify_ssl"), "x").column == 17
     assert found.error(("tools", "a/b", "nothing"), "x").line == 2
     assert found.error(("nowhere",), "x") == OverridesError("x", 1, 1)
-    assert found.patched_field("verify_ssl") == ("tools", "a/b", "holmesgpt", "verify_ssl")
-    assert found.patched_field("other") == ()
+    assert found.patched_field(("toolsets", "x", "verify_ssl")) == ("tools", "a/b", "holmesgpt", "verify_ssl")
+    assert found.patched_field(("other",)) == found.patched_field(("a/b",)) == found.patched_field(()) == ()
     assert NO_OVERRIDES.error((), "x") == OverridesError("x", 1, 1)
     assert Mark(1, 1) == valid("tools:\n").marks["tools",]
 

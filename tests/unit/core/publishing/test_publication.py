@@ -101,8 +101,8 @@ VALID: Final = "suppress: [monitoring/grafana]\ntoolsets: {prometheus/metrics: {
         pytest.param("\nsupress: []", 2, id="schema"),
         pytest.param("\ntoolsets: {a: {enabled: true, mcp_servers: {}}}", 2, id="unsafe"),
         pytest.param("\n\ntoolsets: {prometheus/metrics: {config: {verify_ssl: 1}}}", 3, id="only once merged"),
-        pytest.param("\ntools: {monitoring/prometheus: {holmesgpt: {verify_ssl: 1}}}", 2, id="of a tool once merged"),
-        pytest.param("\nkubernaut: {jaeger: {config: {url: x}}}", 2, id="kubernaut once merged"),
+        pytest.param("\ntools:\n  monitoring/prometheus: {holmesgpt: {verify_ssl: 1}}", 3, id="of a tool once merged"),
+        pytest.param("\nkubernaut:\n  jaeger:\n    config: {url: x}", 4, id="kubernaut once merged"),
         pytest.param(
             "\n\ntoolsets: {grafana/dashboards: {config: {api_key: '{{ env.OPENAI_API_KEY }}'}}}", 3, id="variable"
         ),
