@@ -1,4 +1,4 @@
-"""Generate the pages of docs/reference from the code: metrics, settings, detectors, reasons.
+"""Generate the pages of docs/reference from the code: metrics, settings, detectors, reasons, documents.
 
 ``python hack/docs/reference.py`` writes them; a test fails when one of them is stale.
 """
@@ -14,11 +14,15 @@ import yaml
 
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings, reloads
-from toolset.core.candidate import Reason
+from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import HELPERS
 from toolset.core.detection.identity import COMPONENT_KEYS, GENERIC, LABEL_KEYS
+from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
+from toolset.core.publishing.options import OutputOptions
+from toolset.core.publishing.publication import publish
+from toolset.model import Key
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)
@@ -114,6 +118,41 @@ def reasons() -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
+def documents() -> str:
+    """Return the page of what is published of one tool of each type, in every dialect."""
+    lines = [
+        "# Published documents",
+        "",
+        "What the ConfigMap holds, by key, for one tool of each type and the custom type `loki`, where the settings",
+        "name credentials for the Prometheus and the Grafana. [HolmesGPT](../holmesgpt.md) explains how to change it.",
+    ]
+    options = OutputOptions(
+        dialects=("kubernaut", "holmesgpt", "json"),
+        credentials={
+            "monitoring/prometheus": Credentials(bearer_token="PROMETHEUS_TOKEN"),  # noqa: S106 - a variable's name
+            "monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY"),
+        },
+    )
+    for key, text in publish(_TOOLS, options).data.items():
+        lines += ["", f"## {key}", "", f"```{key.rpartition('.')[2]}", *text.splitlines(), "```"]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def _tool(name: str, port: int, path: str = "/") -> Candidate:
+    host = f"{name}.monitoring.svc.cluster.local"
+    key, check = Key("monitoring", name), HealthCheck(path)
+    return Candidate(key, name, Evidence.LABEL, "http", host, port, "", check)
+
+
+_TOOLS: Final = (
+    _tool("elasticsearch", 9200, "/_cluster/health"),
+    _tool("grafana", 3000, "/api/health"),
+    _tool("jaeger", 16686),
+    _tool("loki", 3100, "/ready"),
+    _tool("prometheus", 9090, "/-/healthy"),
+)
+
+
 def _set_fields(value: object) -> object:
     """Return a struct as plain values, without the fields that have their default."""
     if isinstance(value, msgspec.Struct):
@@ -147,6 +186,7 @@ def _duration(seconds: float) -> str:
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "detectors.md": detectors,
+    "documents.md": documents,
     "metrics.md": metrics,
     "reasons.md": reasons,
     "settings.md": settings,

@@ -37,7 +37,7 @@ LIBRARIES = (
     "yaml",
 )
 EXAMPLES = 30
-CPU_S = 40  # all tests of a mutant need 10; a mutant that loops forever ends here, on a busy machine as well
+CPU_S = 25  # all tests of a mutant need 10; a mutant that loops forever ends here, on a busy machine as well
 TEST_TIMEOUT_S = 120  # a mutant that waits forever ends here; a busy machine needs 20 for the slowest test
 LATE = 99  # the exit code for it
 MEMORY_BYTES = 4 << 30  # a mutant that appends forever ends here

@@ -209,3 +209,14 @@ def test_a_document_that_its_reader_could_not_use_is_refused(name: str, document
 def test_every_document_is_accepted_by_its_own_check(found: list[Candidate]) -> None:
     for name, document in documents(instances(found), {}).items():
         assert fault(name, document, Policy()) is None
+
+
+def test_a_fault_names_the_document_and_what_is_wrong() -> None:
+    message = "Upper: a name has at most 200 lower-case letters, digits, dots and -"
+    assert str(fault("Upper", FIRST, Policy())) == message
+    assert str(fault("a", FIRST | {"more": 1}, Policy())) == "a: Object contains unknown field `more`"
+
+
+@pytest.mark.parametrize(("length", "valid"), [(1, True), (200, True), (201, False)])
+def test_a_document_has_a_name_of_200_characters_at_most(length: int, *, valid: bool) -> None:
+    assert (fault("a" * length, FIRST, Policy()) is None) is valid

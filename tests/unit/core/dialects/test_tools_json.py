@@ -46,5 +46,5 @@ def test_no_two_tools_share_a_name(tools: list[Candidate]) -> None:
 def test_what_is_not_such_a_list_is_refused() -> None:
     entry = from_struct(document([candidate()]))["tools"]
     assert isinstance(entry, list)
-    assert fault({"tools": [*entry, *entry]}) is not None
-    assert fault({"tools": "none"}) is not None
+    assert str(fault({"tools": [*entry, *entry]})) == "tools: two tools have the same name"
+    assert str(fault({"tools": "none"})) == "tools: Expected `array`, got `str`"
