@@ -11,7 +11,6 @@ REMEDIES = {
     "toolset-scheme": "must be http or https",
     "toolset-path": PATH,
     "toolset-health-path": PATH,
-    "toolset-name": "must be at most 63 letters, digits, spaces and ._-",
     "toolset-priority": "must be a whole number of at most 6 digits",
     "toolset-endpoint": "must be an http or https URL without user, query and fragment",
 }
@@ -96,9 +95,6 @@ def test_the_prefix_is_a_setting() -> None:
         pytest.param({"toolset-path": "/a/b/"}, Annotations(path="/a/b"), id="path"),
         pytest.param({"toolset-path": "/" + "a" * 255}, Annotations(path="/" + "a" * 255), id="long path"),
         pytest.param({"toolset-health-path": "/-/ok/"}, Annotations(health_path="/-/ok/"), id="health path"),
-        pytest.param(
-            {"toolset-name": "A b.c_d-" + "9" * 55}, Annotations(display_name="A b.c_d-" + "9" * 55), id="name"
-        ),
         pytest.param({"toolset-priority": "-999999"}, Annotations(priority=-999999), id="priority"),
         pytest.param({"toolset-endpoint": "https://h/a/"}, Annotations(endpoint="https://h/a"), id="endpoint"),
         pytest.param(
