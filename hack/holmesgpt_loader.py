@@ -149,7 +149,8 @@ class NoModel:
 
 def call(toolsets, name, tool_name, parameters):
     """Call a tool as the model would."""
-    tool = next((tool for tool in toolsets[name].tools if tool.name == tool_name), None)
+    tools = toolsets[name].tools if name in toolsets else ()  # one that is not healthy may be absent
+    tool = next((tool for tool in tools if tool.name == tool_name), None)
     if tool is None:
         return {"status": "missing", "error": f"{name} has no tool {tool_name}", "data": None}
     context = ToolInvokeContext.model_construct(

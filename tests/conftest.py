@@ -1,7 +1,6 @@
 """What holds for every test."""
 
 import os
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)  # how long one example takes says how busy the machine is
 settings.load_profile("tests")
 
-UNIT: Final = Path(__file__).parent / "unit"
 OF_THE_MACHINE: Final = ("TOOLSET_", "OTEL_", "KUBECONFIG", "KUBERNETES_")
 OF_THE_TESTS: Final = ("TOOLSET_CACHE", "TOOLSET_E2E_")
 
@@ -23,12 +21,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow for processes and servers: the first test of a worker that needs one pays for its start."""
+    """Allow for the snapshot that the first run on a machine makes."""
     for item in items:
         if "large_control_plane" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(600))  # the first run on a machine makes a snapshot
-        elif UNIT not in item.path.parents:
-            item.add_marker(pytest.mark.timeout(60))
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture

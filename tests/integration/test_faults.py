@@ -181,12 +181,13 @@ def test_watches_that_are_ended_while_events_come_end_nothing_else(cluster: Clus
 
 @pytest.mark.parametrize("reset", [pytest.param(True, id="with-rst"), pytest.param(False, id="with-fin")])
 def test_connections_that_are_cut_again_and_again_cost_nothing(scene: Scene, reset: bool) -> None:
+    before = scene.asked("watch")
     scene.change()
     for _ in range(10):
         scene.proxy.cut(reset=reset)
         scene.hold(0.15)
     scene.comes_right()
-    assert scene.asked("watch") >= 2 * FOLLOWED
+    assert scene.asked("watch") > before
 
 
 def test_frozen_connections_that_flow_again_deliver_what_they_held(scene: Scene) -> None:
@@ -239,10 +240,11 @@ def test_refused_connections_are_tried_again_with_patience(scene: Scene) -> None
 
 @pytest.mark.parametrize("cleanly", [pytest.param(False, id="broken"), pytest.param(True, id="ended")])
 def test_a_watch_that_ends_in_the_middle_of_a_line_is_resumed_without_loss(scene: Scene, cleanly: bool) -> None:
+    before = scene.asked("watch")
     scene.proxy.tear("watch", cleanly=cleanly)
     scene.suffer()
 
-    assert scene.asked("watch") > FOLLOWED
+    assert scene.asked("watch") > before
 
 
 def test_a_write_whose_answer_is_lost_is_made_once_more_or_found_made(scene: Scene) -> None:
