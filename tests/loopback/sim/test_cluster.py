@@ -128,9 +128,9 @@ async def test_a_backend_can_hang(backends: Backends) -> None:
     backends.put("a.svc:80", "prometheus")
     backends.hang("a.svc:80")
     with pytest.raises(httpx.ReadTimeout):
-        await ask(backends, "a.svc:80", "/-/healthy", timeout_s=0.1)
+        await ask(backends, "a.svc:80", "/-/healthy", read_s=0.1)
 
 
-async def ask(backends: Backends, authority: str, path: str, timeout_s: float = 5.0) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=timeout_s) as client:
+async def ask(backends: Backends, authority: str, path: str, read_s: float = 5.0) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(5.0, read=read_s)) as client:
         return await client.get(f"http://{backends.address}{path}", headers={"Host": authority})
