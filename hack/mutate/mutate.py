@@ -1,7 +1,8 @@
 """Change ``core`` and ``runtime`` in one small place at a time, and list the changes that no test notices.
 
 A random sample of mutants is made and tested, each with the tests of its room; a mutant that all of them accept has
-survived, and shows a missing test or code that does nothing. SEED and COUNT make the same sample again.
+survived, and shows a missing test or code that does nothing. What only mypy refuses is counted apart. SEED and COUNT
+make the same sample again.
 
 The mutations are mutmut's (``mutmut.mutation.mutators``, pinned); the rest of mutmut does not fit. It takes no sample,
 leaves out what is not in a function (the catalog, patterns, limits, defaults) and most functions with a decorator, and
@@ -163,6 +164,7 @@ class Worker:
     """A process in ``.venv`` that tests one mutant at a time; see ``worker.py``."""
 
     def __init__(self) -> None:
+        self._types = tempfile.TemporaryDirectory()  # what mypy knows of the other modules
         self._process = subprocess.Popen(
             [PYTHON, Path(__file__).with_name("worker.py")],
             cwd=ROOT,
@@ -172,28 +174,42 @@ class Worker:
             stdout=subprocess.PIPE,
         )
 
-    def try_tests(self, tests: Sequence[Path], mutant: Mutant | None = None) -> str:
-        """Run tests against a mutant, or the original; return ``survived``, ``killed`` or ``killed by timeout``."""
-        request: dict[str, object] = {"tests": [str(place) for place in tests]}
-        with tempfile.TemporaryDirectory() as scratch:
-            if mutant:
-                file = Path(scratch, "mutant.py")
-                file.write_text(mutant.source)
-                request |= {"module": mutant.module, "file": str(file)}
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            return self._process.stdout.readline().strip() or "killed"
+    def try_tests(self, tests: Sequence[Path], **mutant: str) -> str:
+        """Run tests against the original, or against the mutant ``module`` whose source is ``file``.
+
+        Returns:
+            ``survived``, ``killed`` or ``killed by timeout``.
+        """
+        request = {"tests": [str(place) for place in tests], **mutant}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip() or "killed"
 
     def try_mutant(self, mutant: Mutant) -> str:
-        """Run the tests next to a mutant, and if they accept it, all that can notice it."""
+        """Run the tests next to a mutant; if they accept it, all that can notice it, and then mypy.
+
+        Returns:
+            ``survived``, ``killed``, ``killed by timeout`` or ``killed by types``.
+        """
         near, far = tests_of(mutant.path)
-        outcome = self.try_tests(near, mutant)
-        return self.try_tests(far, mutant) if outcome == "survived" and far else outcome
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+            file.write(mutant.source)
+            file.flush()
+            for tests in filter(None, (near, far)):
+                outcome = self.try_tests(tests, module=mutant.module, file=file.name)
+                if outcome != "survived":
+                    return outcome
+            known = ["--cache-dir", self._types.name, "--shadow-file", mutant.path, file.name]
+            mypy = subprocess.run(
+                [PYTHON, "-m", "mypy", *known, mutant.path], cwd=ROOT, capture_output=True, check=False
+            )
+            return "killed by types" if mypy.returncode else "survived"
 
     def close(self) -> None:
         """End the process."""
         self._process.stdin.close()
         self._process.wait()
+        self._types.cleanup()
 
 
 class Equivalent:
@@ -252,7 +268,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     for mutant, outcome in zip(tested, outcomes(tested), strict=True):
         counts[outcome] += 1
-        if outcome != "killed":
+        if outcome not in {"killed", "killed by types"}:
             print(f"{mutant.path}:{mutant.line} {outcome}", *mutant.diff(), "", sep="\n", flush=True)
         if counts.total() % 25 == 0:
             print(f"{counts.total()} of {len(tested)}", file=sys.stderr, flush=True)

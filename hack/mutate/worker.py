@@ -8,6 +8,7 @@ Tests run in the order of ``tests``, property tests last within each of them, be
 Hypothesis generates few examples, and the same each time.
 """
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -24,6 +25,7 @@ import hypothesis
 import pytest
 
 LIBRARIES = (
+    "_hypothesis_pytestplugin",
     "aiohttp",
     "anyio",
     "hypothesis.stateful",
@@ -33,7 +35,10 @@ LIBRARIES = (
     "opentelemetry.sdk.trace",
     "orjson",
     "prometheus_client",
+    "pytest_cov.plugin",
+    "pytest_timeout",
     "trio.testing",
+    "xdist.plugin",
     "yaml",
 )
 EXAMPLES = 30
@@ -115,6 +120,7 @@ def main() -> None:
         "mutate", derandomize=True, max_examples=EXAMPLES, database=None, deadline=None
     )
     hypothesis.settings.load_profile("mutate")
+    gc.freeze()  # pytest collects garbage after each run: not what all runs share
     for line in sys.stdin:
         print(outcome(json.loads(line)), flush=True)
 

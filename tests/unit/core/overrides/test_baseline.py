@@ -151,6 +151,12 @@ def test_a_document_that_somebody_spoiled_is_passed_over(text: str) -> None:
     assert read_back(stored, ["a.yaml", "b.yaml"]).urls == {"http://b"}
 
 
+def test_only_collections_that_are_open_count_as_depth() -> None:
+    beside = "a: [" + "[], " * 100
+    assert urls(f"{beside}{'[' * 30}'http://x'{']' * 30}]") == {"http://x"}
+    assert urls(f"{beside}{'[' * 31}'http://x'{']' * 31}]") == set()
+
+
 def test_aliases_that_multiply_cost_no_time() -> None:
     laughs = ["l0: &l0 [http://x]", *(f"l{n}: &l{n} [{','.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40))]
     assert urls("\n".join(laughs)) == {"http://x"}

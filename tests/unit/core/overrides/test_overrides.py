@@ -72,6 +72,7 @@ def test_nothing_said_changes_nothing(text: str) -> None:
     ("text", "line", "column", "message"),
     [
         pytest.param("tools: [", 2, 1, "this is not valid YAML: did not find expected node content", id="YAML"),
+        pytest.param("\ud800", 1, 1, "it is not valid Unicode", id="half of a character"),
         pytest.param("- a", 1, 1, "expected a map of tools, toolsets, kubernaut, suppress", id="no map"),
         pytest.param("supress: []", 1, 1, "supress: unknown; did you mean `suppress`?", id="misspelt"),
         pytest.param("zzz: []", 1, 1, "zzz: unknown; known are tools, toolsets, kubernaut, suppress", id="unknown"),

@@ -74,6 +74,14 @@ def test_an_override_of_a_tool_holds_in_every_dialect() -> None:
     assert published.overridden == {candidate().key: ("url",)}
 
 
+def test_what_is_laid_over_a_tool_stands_in_its_documents() -> None:
+    text = "tools: {monitoring/prometheus: {kubernaut: {timeout: 60s}, holmesgpt: {verify_ssl: false}}}"
+    published = publish([candidate()], OutputOptions(), text=text)
+    assert published.error is None
+    assert yaml.safe_load(published.data["prometheus-toolset.yaml"])["config"]["timeout"] == "60s"
+    assert toolsets(published)["prometheus/metrics"]["config"]["verify_ssl"] is False
+
+
 def test_a_hidden_tool_is_in_no_document_and_says_why() -> None:
     options = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))
     published = publish(TOOLS, options, text="suppress: [monitoring/grafana]")
