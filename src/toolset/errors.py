@@ -39,7 +39,15 @@ class NotFoundError(InvalidError):
 
 
 class TransientError(ToolsetError):
-    """The work may succeed if it is tried again."""
+    """The work may succeed if it is tried again.
+
+    Attributes:
+        retry_after_s: What ``Retry-After`` asked for, seconds; 0 when it asked for nothing.
+    """
+
+    def __init__(self, message: str = "", *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ForbiddenError(TransientError):
@@ -58,14 +66,16 @@ class UnavailableError(TransientError):
     """The API server did not answer, or asked for patience.
 
     Attributes:
-        retry_after_s: What ``Retry-After`` asked for, seconds; 0 when it asked for nothing.
         throttled: Whether the answer was 429, which says nothing against the request itself.
+        incomplete: Whether the answer was too slow or too large, or broke off, so that a smaller one may succeed.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0, throttled: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+    def __init__(
+        self, message: str, *, retry_after_s: float = 0.0, throttled: bool = False, incomplete: bool = False
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
         self.throttled = throttled
+        self.incomplete = incomplete
 
 
 class OutOfSyncError(TransientError):
@@ -76,8 +86,8 @@ class OutOfSyncError(TransientError):
             server has not reached), so that the next list must not name it.
     """
 
-    def __init__(self, message: str, *, version_unusable: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, version_unusable: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
         self.version_unusable = version_unusable
 
 

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, Page, Skipped
+from toolset.runtime.listwatch import PAGE_SIZE, Applied, Bookmark, Deleted, Event, EventStream, Page, Skipped
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -30,6 +30,12 @@ class Thing(msgspec.Struct, frozen=True):
 
 class Pause(msgspec.Struct, frozen=True):
     """The server is silent for this many seconds."""
+
+    seconds: float
+
+
+class Arriving(msgspec.Struct, frozen=True):
+    """A part of a list arrives after this many seconds."""
 
     seconds: float
 
@@ -56,21 +62,24 @@ class ScriptedListerWatcher:
     """
 
     def __init__(
-        self, *, lists: Iterable[Page[Thing] | Exception | Pause] = (), streams: Iterable[Script] = ()
+        self, *, lists: Iterable[Page[Thing] | Exception | Pause | Arriving] = (), streams: Iterable[Script] = ()
     ) -> None:
         self._lists = deque(lists)
         self._streams = deque(streams)
         self.open_streams = 0
         self.asked: list[Asked] = []
         self.asked_at: list[float] = []
+        self.limits: list[int] = []
 
-    async def list(self, *, version: str, token: str) -> Page[Thing]:
+    async def list(self, *, version: str, token: str, limit: int, heard: Callable[[], None]) -> Page[Thing]:
         """Answer with the next list of the script."""
-        self._note(Asked("list", version, token))
+        self._note(Asked("list", version, token), limit)
         await checkpoint()
         answer = self._lists.popleft()
-        while isinstance(answer, Pause):
+        while isinstance(answer, Pause | Arriving):
             await anyio.sleep(answer.seconds)
+            if isinstance(answer, Arriving):
+                heard()
             answer = self._lists.popleft()
         if isinstance(answer, Exception):
             raise answer
@@ -92,8 +101,9 @@ class ScriptedListerWatcher:
         finally:
             self.open_streams -= 1
 
-    def _note(self, asked: Asked) -> None:
+    def _note(self, asked: Asked, limit: int = 0) -> None:
         self.asked.append(asked)
+        self.limits.append(limit)
         self.asked_at.append(anyio.current_time())
 
 
@@ -198,8 +208,10 @@ class FakeServer:
             stream.interrupt(fault)
         self._wake()
 
-    async def list(self, *, version: str, token: str) -> Page[Thing]:
-        """Return one page."""
+    async def list(
+        self, *, version: str, token: str, limit: int = PAGE_SIZE, heard: Callable[[], None] = lambda: None
+    ) -> Page[Thing]:
+        """Return one page; of this server's own size, which a server may choose below ``limit``."""
         await checkpoint()
         if (fault := self._next_fault()) is not None:
             _refuse(fault, stream_list=False)
@@ -208,9 +220,10 @@ class FakeServer:
             raise AssertionError("only the first page may be asked by version")
         revision, start = self._position(version, token)
         things = list(self._history[revision].values())
-        end = start + self._page_size
+        end = start + min(self._page_size, limit)
         following = f"{revision} {end}" if end < len(things) else ""
         self.go_on()
+        heard()
         return Page(things[start:end], str(revision), following)
 
     @asynccontextmanager

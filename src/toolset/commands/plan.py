@@ -23,7 +23,7 @@ from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
-from toolset.runtime.listwatch import ListerWatcher
+from toolset.runtime.listwatch import PAGE_SIZE, ListerWatcher
 from toolset.runtime.store import Stored
 
 V = TypeVar("V", bound=Stored)
@@ -162,7 +162,7 @@ async def read_all(source: ListerWatcher[V]) -> list[V]:
     items: list[V] = []
     token = ""
     while True:
-        page = await source.list(version="", token=token)
+        page = await source.list(version="", token=token, limit=PAGE_SIZE, heard=lambda: None)
         items.extend(page.items)
         token = page.next_token
         if not token:

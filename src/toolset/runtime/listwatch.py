@@ -1,14 +1,18 @@
 """The words between a reflector and a server: lists in pages, watches in events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from toolset.runtime.store import Stored
 
 V = TypeVar("V", bound=Stored)
+
+PAGE_SIZES: Final = (500, 50, 10)
+"""How many objects a page holds; the smaller ones after a page that was too slow or too large."""
+PAGE_SIZE: Final = PAGE_SIZES[0]
 
 
 class Applied(msgspec.Struct, Generic[V], frozen=True, gc=False):
@@ -78,12 +82,14 @@ class EventStream(Protocol[V]):
 class ListerWatcher(Protocol[V]):
     """The two API calls a reflector needs."""
 
-    async def list(self, *, version: str, token: str) -> Page[V]:
-        """Return one page of the list.
+    async def list(self, *, version: str, token: str, limit: int, heard: Callable[[], None]) -> Page[V]:
+        """Return one page of the list; all of it where ``version`` is given.
 
         Args:
             version: Not older than this; empty for a consistent read.
             token: ``next_token`` of the page before; empty for the first.
+            limit: How many objects a page holds at most.
+            heard: Called whenever a part of the answer arrives.
 
         Raises:
             ToolsetError: As for :meth:`EventStream.next`, or ForbiddenError.

@@ -5,12 +5,16 @@ What follows which failure:
 - A stream that ends or breaks, a refused connection, a request that is refused (403, 429, 502, 503, 504), 429 in
   the stream: resume from the last version, after a delay. After ten starts in a row that failed, list once, because
   the version itself may be the cause.
+- Watches that bring nothing, not even a bookmark, though the server sends bookmarks: after two, which is longer than
+  two bookmarks take, a consistent list in pages. The version may be one that a restored server has not reached, or
+  something between may swallow the stream. A server that has sent no bookmark yet gets ten.
 - 410, 500, an undecodable line, any other error in the stream: list again. Never resume, since a deletion may have
   been missed. The list names the last version seen, so that it cannot go back in time; if the server refuses that
   version, the next list is a consistent one.
 - The first list is streamed (WatchList) where the server can, bounded in time; two failures of that and it is
   fetched in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older
-  than its first page.
+  than its first page. A list in one piece that is too slow or too large
+  is asked for in pages, and a page that is so in smaller ones.
 - An event of an unknown type or kind is counted and skipped.
 
 Whoever needs to know how things are *now*, and not as the watch last told, calls :meth:`Reflector.refresh`.
@@ -124,13 +128,17 @@ class Reflector(Generic[V]):
         self._recovery = Recovery(options.backoff, options.calm_s, jitter)
         self._stream_list_timeout_s = options.stream_list_timeout_s
         self._heard_at = 0.0
+        self._sends_bookmarks = False
         self._attempted_at = 0.0
         self._listed = anyio.Event()
         self._attempting: anyio.CancelScope | None = None
 
     @property
     def heard_at(self) -> float:
-        """When the server last answered, on the clock of ``anyio``; 0 before the first time."""
+        """When the server last sent data, on the clock of ``anyio``; 0 before the first time.
+
+        A watch that was only opened counts where the server has never sent a bookmark: a quiet one sends nothing else.
+        """
         return self._heard_at
 
     @property
@@ -174,7 +182,8 @@ class Reflector(Generic[V]):
             await self._paged_list()
         await self._wait_for_start()
         async with self._source.watch(version=self._store.version, stream_list=False) as stream:
-            self._heard_at = anyio.current_time()
+            if not self._sends_bookmarks:
+                self._hear()
             await self._follow(stream, anyio.current_time())
         return None
 
@@ -192,7 +201,7 @@ class Reflector(Generic[V]):
         try:
             with anyio.fail_after(self._stream_list_timeout_s) as bound:
                 async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
-                    opened, self._heard_at = True, anyio.current_time()
+                    opened = True
                     objects, version, early = await self._fill(stream)
                     self._publish(objects.values(), version, started, streamed=True)
                     filled = True
@@ -217,7 +226,7 @@ class Reflector(Generic[V]):
         """
         objects: dict[Key, V] = {}
         while events := await stream.next():
-            self._heard_at = anyio.current_time()
+            self._hear()
             for position, event in enumerate(events):
                 match event:
                     case Applied(stored):
@@ -225,6 +234,7 @@ class Reflector(Generic[V]):
                     case Deleted(stored):
                         objects.pop(stored.key, None)
                     case Bookmark(version, initial_end=True):
+                        self._sends_bookmarks = True
                         return objects, version, events[position + 1 :]
                     case Skipped(what):
                         self._watch_observer.skipped(what)
@@ -239,13 +249,19 @@ class Reflector(Generic[V]):
         while True:
             self._attempted_at = anyio.current_time()
             try:
-                page = await self._source.list(version=version, token=token)
+                page = await self._source.list(
+                    version=version, token=token, limit=self._recovery.page_size, heard=self._hear
+                )
+            except UnavailableError as error:
+                if error.incomplete:
+                    self._recovery.incomplete(paged=not version)
+                raise
             except OutOfSyncError as error:
                 if in_one_piece or not (token and error.version_unusable):
                     raise
                 version, token, items, in_one_piece = first_version, "", [], True
                 continue
-            self._heard_at = anyio.current_time()
+            self._hear()
             items.extend(page.items)
             if not page.next_token:
                 break
@@ -267,18 +283,29 @@ class Reflector(Generic[V]):
         events = early
         try:
             while events or (events := await stream.next()):
-                self._heard_at = anyio.current_time()
+                self._hear()
                 for event in events:
                     if self._handle(event):
                         count += 1
                 events = ()
         finally:
             took_s = anyio.current_time() - started
-            if count or took_s >= SHORT_WATCH_S:
-                self._recovery.resumed()
+            self._judge(count, took_s)
             self._observer.watch_ended(count, took_s)
         if not count and took_s < SHORT_WATCH_S:
             raise UnavailableError("the server ended the watch at once")
+
+    def _judge(self, count: int, took_s: float) -> None:
+        """Note what a watch was worth that brought ``count`` events in ``took_s`` seconds."""
+        if count:
+            self._recovery.heard()
+        elif took_s >= SHORT_WATCH_S:
+            self._recovery.silent(took_s, sends_bookmarks=self._sends_bookmarks)
+        if count or took_s >= SHORT_WATCH_S:
+            self._recovery.resumed()
+
+    def _hear(self) -> None:
+        self._heard_at = anyio.current_time()
 
     def _handle(self, event: Event[V]) -> bool:
         """Let the store know; return whether it was anything to know."""
@@ -289,6 +316,7 @@ class Reflector(Generic[V]):
             case Bookmark(version):
                 if not version:
                     raise OutOfSyncError(NO_VERSION)
+                self._sends_bookmarks = True
                 self._store.bookmark(version)
             case _:
                 if not event.stored.version:

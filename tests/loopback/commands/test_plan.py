@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from support.api_server import Answer, ScriptedApiServer, page, status_error
-from toolset.adapters.kube.watch import source
+from toolset.commands import plan
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import Report, plan_cluster, plan_manifests
 from toolset.config.loader import load
@@ -146,7 +146,7 @@ def reaching(folder: Path, url: str) -> Settings:
 async def test_a_cluster_is_listed_page_by_page_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, current: dict[str, str] | None
 ) -> None:
-    monkeypatch.setattr(source, "PAGE_SIZE", 1)
+    monkeypatch.setattr(plan, "PAGE_SIZE", 1)
     async with EmbeddedCluster() as cluster:
         for namespace in ("monitoring", TARGET.namespace):
             cluster.create("Namespace", {"metadata": {"name": namespace}})

@@ -13,7 +13,6 @@ from support.config_maps import FakeApplier, FakeConfigMaps
 from support.lister_watcher import FakeServer, Thing
 from support.prober import HUNG, SICK, WELL, FakeProber
 from toolset.adapters.kube.transport import KubeTransport
-from toolset.adapters.kube.watch import source
 from toolset.adapters.kube.watch.source import KubeSource, Resource
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.probe import HttpProber, ProberOptions
@@ -60,15 +59,14 @@ class Server:
         self.compact = compact
 
     async def list(self, version: str = "", token: str = "") -> Page[Thing] | Page[ConfigMap]:
-        return await self.watcher.list(version=version, token=token)
+        return await self.watcher.list(version=version, token=token, limit=2, heard=lambda: None)
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, who: str, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(request: pytest.FixtureRequest, who: str) -> Server:
     if who == "fake":
         fake = FakeServer(page_size=2)
         return Server(fake, fake.put, fake.remove, fake.compact)
-    monkeypatch.setattr(source, "PAGE_SIZE", 2)
     cluster: EmbeddedCluster = request.getfixturevalue("cluster")
     transport: KubeTransport = request.getfixturevalue("transport")
     resource = Resource("/api/v1/namespaces/default/configmaps", ConfigMap)

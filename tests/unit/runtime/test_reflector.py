@@ -7,6 +7,7 @@ import pytest
 from support.background import running
 from support.lister_watcher import (
     SILENCE,
+    Arriving,
     Asked,
     Pause,
     Script,
@@ -17,7 +18,16 @@ from support.lister_watcher import (
 from toolset.errors import ForbiddenError, InvalidError, OutOfSyncError, ToolsetError, UnavailableError
 from toolset.model import Key
 from toolset.runtime.backoff import TokenBucket
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, ListerWatcher, Page, Skipped
+from toolset.runtime.listwatch import (
+    PAGE_SIZES,
+    Applied,
+    Bookmark,
+    Deleted,
+    Event,
+    ListerWatcher,
+    Page,
+    Skipped,
+)
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
 from toolset.runtime.store import Delta, Store
 
@@ -408,7 +418,7 @@ async def test_ten_resumes_that_fail_in_a_row_lead_to_one_list() -> None:
     "success",
     [
         pytest.param([[Bookmark("11")], REFUSED], id="an event"),
-        pytest.param([Pause(300)], id="a watch that lived, with nothing to tell"),
+        pytest.param([Pause(110)], id="a watch that lived, with nothing to tell"),
     ],
 )
 async def test_a_resume_that_succeeds_starts_the_count_afresh(success: Script) -> None:
@@ -457,7 +467,8 @@ async def test_retry_after_is_a_floor_under_the_delay() -> None:
     [pytest.param(119.0, 3.2, id="not long enough"), pytest.param(121.0, 0.8, id="two minutes")],
 )
 async def test_the_delays_start_afresh_after_a_calm_time(calm_s: float, delay_s: float) -> None:
-    source = ScriptedListerWatcher(streams=[REFUSED, THROTTLED, [EMPTY_LIST, Pause(calm_s - 1.6), REFUSED], [SILENCE]])
+    busy: Script = [EMPTY_LIST, Pause(calm_s - 1.6), [Bookmark("11")], REFUSED]
+    source = ScriptedListerWatcher(streams=[REFUSED, THROTTLED, busy, [SILENCE]])
     scene = Scene(source)
     await scene.run(600)
     assert scene.heard.delays_s == pytest.approx([0.8, 1.6, delay_s])
@@ -505,7 +516,7 @@ async def test_each_answer_is_noted_and_each_attempt_is_not() -> None:
         for _ in range(4):
             await anyio.sleep(90)
             seen.append(scene.reflector.heard_at - started)
-    assert seen == pytest.approx([0.0, 100.0, 200.8, 300.8])
+    assert seen == pytest.approx([0.0, 100.0, 100.0, 300.8])
 
 
 async def test_an_error_that_is_nobodys_ends_the_reflector() -> None:
@@ -629,13 +640,139 @@ async def test_every_internal_error_leads_to_a_list_and_waits_longer_until_it_wa
     assert scene.heard.delays_s == pytest.approx([0.8, 1.6, 3.2, 0.8])
 
 
-async def test_watches_that_live_but_fall_silent_are_resumed_for_ever() -> None:
-    silent: Script = [Pause(120), UnavailableError("the watch broke: silence")]
-    source = ScriptedListerWatcher(streams=[[EMPTY_LIST, Pause(120)], *[silent] * 30])
+SILENT: Script = [Pause(75), UnavailableError("the watch broke: silence")]
+SAYS_NOTHING: Script = [Pause(75)]
+
+
+@pytest.mark.parametrize("silent", [pytest.param(SILENT, id="given up"), pytest.param(SAYS_NOTHING, id="ended")])
+async def test_two_silent_watches_of_a_server_that_sends_bookmarks_lead_to_a_consistent_list(silent: Script) -> None:
+    source = ScriptedListerWatcher(
+        lists=[Page([Thing("a", "3")], "5")], streams=[[EMPTY_LIST, [Bookmark("90")]], silent, silent]
+    )
     scene = Scene(source)
-    await scene.run(3600)
+    await scene.run(600)
+    assert source.asked == [
+        Asked("stream list", ""),
+        *[Asked("watch", "90")] * 2,
+        Asked("list", ""),
+        Asked("watch", "5"),
+    ]
+    assert scene.heard.lists == [(0, "start"), (1, "silence")]
+    assert scene.things == {A: Thing("a", "3")}, "also when the server went back in time"
+
+
+async def test_a_server_that_swallows_every_watch_is_listed_again_and_again() -> None:
+    source = ScriptedListerWatcher(
+        lists=[Page([Thing("a", str(number))], str(number)) for number in range(1, 6)],
+        streams=[[EMPTY_LIST], *[SILENT] * 10],
+    )
+    scene = Scene(source)
+    silences: list[float] = []
+    async with running(scene.reflector.run):
+        for _ in range(800):
+            await anyio.sleep(1)
+            silences.append(anyio.current_time() - scene.reflector.heard_at)
+    assert scene.heard.lists == [(0, "start"), *[(1, "silence")] * 5]
+    assert 150 < max(silences) < 180, "a streamed list in between would be swallowed too"
+    assert len(source.asked) < 25
+
+
+@pytest.mark.parametrize(
+    "sign", [pytest.param(Bookmark("91"), id="a bookmark"), pytest.param(Applied(Thing("a", "91")), id="an event")]
+)
+async def test_anything_that_a_watch_brings_ends_the_silence(sign: Event[Thing]) -> None:
+    lively: Script = [[sign], Pause(75), REFUSED]
+    source = ScriptedListerWatcher(streams=[[EMPTY_LIST, [Bookmark("90")]], SILENT, lively, SILENT, lively, SILENT])
+    scene = Scene(source)
+    await scene.run(600)
     assert scene.heard.lists == [(0, "start")]
-    assert len(source.asked) > 28
+
+
+async def test_short_watches_that_bring_nothing_count_once_they_could_have_brought_a_bookmark() -> None:
+    short: Script = [Pause(5)]
+    source = ScriptedListerWatcher(lists=[Page([], "95")], streams=[[EMPTY_LIST, [Bookmark("90")]], *[short] * 30])
+    scene = Scene(source)
+    await scene.run(200)
+    assert [asked.verb for asked in source.asked].index("list") == 25, "after two minutes of watching"
+    assert scene.heard.lists == [(0, "start"), (0, "silence")]
+
+
+async def test_silence_of_a_server_without_bookmarks_is_believed_five_times_as_long() -> None:
+    source = ScriptedListerWatcher(lists=[Page([], "7"), Page([], "8")], streams=[CANNOT_STREAM, *[SILENT] * 20])
+    scene = Scene(source)
+    silences: list[float] = []
+    async with running(scene.reflector.run):
+        for _ in range(900):
+            await anyio.sleep(1)
+            silences.append(anyio.current_time() - scene.reflector.heard_at)
+    assert [asked.verb for asked in source.asked].index("list", 2) == 12
+    assert scene.heard.lists == [(0, "start"), (0, "silence")]
+    assert max(silences) < 180, "it cannot show that it is there but by an open watch"
+
+
+async def test_an_open_watch_is_no_sign_of_life_of_a_server_that_sends_bookmarks() -> None:
+    source = ScriptedListerWatcher(streams=[[EMPTY_LIST, [Bookmark("90")], Pause(10), REFUSED], [SILENCE]])
+    scene = Scene(source)
+    await scene.run(100)
+    assert scene.reflector.heard_at == scene.began
+
+
+LATE = UnavailableError("the answer broke", incomplete=True)
+
+
+async def test_a_list_in_one_piece_that_was_too_slow_is_asked_for_in_pages() -> None:
+    source = ScriptedListerWatcher(
+        lists=[Page([], "7"), LATE, Page([Thing("a", "1")], "9", "p2"), Page([Thing("b", "2")], "9")],
+        streams=[CANNOT_STREAM, [BROKEN]],
+    )
+    scene = Scene(source)
+    await scene.run(60)
+    assert source.asked[3:] == [
+        Asked("list", "7"),
+        Asked("list", ""),
+        Asked("list", "", "p2"),
+        Asked("watch", "9"),
+    ]
+    assert scene.heard.lists == [(0, "start"), (2, "out of sync")]
+
+
+async def test_a_refused_connection_says_nothing_against_a_list_in_one_piece() -> None:
+    source = ScriptedListerWatcher(lists=[Page([], "7"), REFUSED, Page([], "9")], streams=[CANNOT_STREAM, [BROKEN]])
+    scene = Scene(source)
+    await scene.run(60)
+    assert source.asked[3:] == [*[Asked("list", "7")] * 2, Asked("watch", "9")]
+
+
+async def test_pages_that_were_too_slow_become_smaller_until_a_list_is_complete() -> None:
+    source = ScriptedListerWatcher(
+        lists=[LATE, LATE, LATE, Page([], "7", "p2"), Page([], "7"), Page([], "9")], streams=[CANNOT_STREAM, [BROKEN]]
+    )
+    scene = Scene(source)
+    await scene.run(120)
+    asked_for = [limit for asked, limit in zip(source.asked, source.limits, strict=True) if asked.verb == "list"]
+    assert asked_for == [*PAGE_SIZES, *[PAGE_SIZES[-1]] * 2, PAGE_SIZES[0]]
+
+
+async def test_a_list_that_arrives_slowly_shows_that_the_server_is_there() -> None:
+    trickle = [Arriving(30.0)] * 10
+    source = ScriptedListerWatcher(lists=[*trickle, Page([], "7")], streams=[CANNOT_STREAM])
+    scene = Scene(source)
+    async with running(scene.reflector.run):
+        await anyio.sleep(299)
+        assert scene.reflector.heard_at == scene.began + 270
+        assert not scene.store.is_synced
+        await anyio.sleep(10)
+    assert scene.store.is_synced
+
+
+async def test_every_answer_may_ask_for_patience() -> None:
+    source = ScriptedListerWatcher(
+        lists=[OutOfSyncError("internal error", retry_after_s=30.0), ForbiddenError("no", retry_after_s=25.0)],
+        streams=[CANNOT_STREAM, SILENCE],
+    )
+    scene = Scene(source)
+    await scene.run(50)
+    assert scene.heard.delays_s == [30.0, 25.0]
 
 
 async def test_a_change_that_was_missed_while_down_is_seen_with_the_next_list_and_the_rest_is_not_told_again() -> None:

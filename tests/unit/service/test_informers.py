@@ -1,7 +1,7 @@
 """When an API server that does not answer is a reason to restart."""
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from support.api_server import FixedCredentials
 from support.background import running
-from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.body import LineReader
+from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
 from toolset.errors import InvalidError, UnavailableError
@@ -25,7 +26,9 @@ class Outage(KubeTransport):
         self._silent = silent
 
     @override
-    async def send(self, request: Request, *, timeout_s: float = math.inf) -> bytes:
+    async def fetch(
+        self, request: Request, *, limit_bytes: int, heard: Callable[[], None], idle_s: float = math.inf
+    ) -> bytes:
         await anyio.sleep(math.inf if self._silent else 0)
         raise UnavailableError("refused")
 
@@ -47,7 +50,7 @@ async def test_an_outage_is_no_reason_to_restart_however_seldom_a_request_is_tri
             assert made.stuck() == ""
 
 
-@pytest.mark.parametrize(("cap", "after_s"), [("10ms", 210), ("30s", 210), ("5m", 750)])
+@pytest.mark.parametrize(("cap", "after_s"), [("10ms", 165), ("30s", 165), ("5m", 705)])
 async def test_a_reflector_that_does_not_turn_any_more_is_a_reason_to_restart(cap: str, after_s: int) -> None:
     made = Informers(load(f"controller: {{retry_cap: {cap}}}", {}, {}), Outage(silent=True), Metrics("1"))
     await anyio.sleep(1)

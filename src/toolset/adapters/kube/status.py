@@ -17,6 +17,7 @@ from toolset.errors import (
 
 _INVALID: Final = frozenset({400, 405, 406, 413, 415, 422})
 _TOO_LARGE: Final = "Too large resource version"
+_GATEWAY_TIMEOUT: Final = 504
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -63,18 +64,20 @@ def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> Toolset
     message = f"the API server answered {code} {status.reason}: {status.message[:256]}"
     retry_after_s = retry_after_s or (status.details.retry_after_seconds if status.details else 0.0)
     if code in {401, 403}:
-        return ForbiddenError(message)
+        return ForbiddenError(message, retry_after_s=retry_after_s)
     if code == 409:
-        return ConflictError(message)
+        return ConflictError(message, retry_after_s=retry_after_s)
     if code == 410 or _version_too_large(status):
-        return OutOfSyncError(message, version_unusable=True)
+        return OutOfSyncError(message, retry_after_s=retry_after_s, version_unusable=True)
     if code in {0, 500}:  # 0: an ERROR line that says no code
-        return OutOfSyncError(message)
+        return OutOfSyncError(message, retry_after_s=retry_after_s)
     if code == 404:
         return NotFoundError(message)
     if code in _INVALID:
         return InvalidError(message)
-    return UnavailableError(message, retry_after_s=retry_after_s, throttled=code == 429)
+    return UnavailableError(
+        message, retry_after_s=retry_after_s, throttled=code == 429, incomplete=code == _GATEWAY_TIMEOUT
+    )
 
 
 def _version_too_large(status: Status) -> bool:

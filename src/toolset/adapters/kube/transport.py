@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from typing import Final, Protocol, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -12,6 +12,7 @@ import msgspec
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
+from toolset.adapters.kube.body import BODY_LIMIT_BYTES, LineReader, body_of, brief, read_whole
 from toolset.adapters.kube.credentials.providers import Credentials
 from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.status import error_of
@@ -22,6 +23,11 @@ REQUEST_TIMEOUT_S: Final = 60.0
 BEGIN_TIMEOUT_S: Final = 60.0
 """How long a stream may take to begin, seconds; the API server answers a watch at once, before its first event."""
 
+FETCH_TIMEOUT_S: Final = 600.0
+"""How long an answer may take that arrives little by little, seconds."""
+HEADER_LIMIT_BYTES: Final = 2**20
+HEADER_LIMIT: Final = 10_000
+"""Go takes 1 MiB of headers, however many there are."""
 STATUS_LIMIT_BYTES: Final = 64 * 1024
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -69,49 +75,6 @@ class Reply(msgspec.Struct, frozen=True):
     date: str
 
 
-class Body(Protocol):
-    """What is read of a response body."""
-
-    async def readany(self) -> bytes:
-        """Return what has arrived; nothing at the end."""
-        ...
-
-
-class LineReader:
-    """The lines of a response body, in the batches in which they arrive.
-
-    A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
-    """
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-        self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
-
-    async def next(self) -> list[bytes]:
-        """Return the complete lines that have arrived, at least one; nothing at the end of the body.
-
-        A last line without an end is dropped: nobody knows what is missing from it.
-
-        Raises:
-            UnavailableError: The connection broke or fell silent.
-        """
-        while True:
-            try:
-                chunk = await self._body.readany()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise UnavailableError(f"the watch broke: {_text(error)}") from error
-            if not chunk:
-                return []
-            head, newline, tail = chunk.rpartition(b"\n")
-            if not newline:
-                self._partial.append(tail)
-                continue
-            whole = b"".join((*self._partial, head))
-            self._partial = [tail] if tail else []
-            if lines := [line for line in whole.split(b"\n") if line]:
-                return lines
-
-
 class KubeTransport:
     """One session with the API server; use it as an async context manager."""
 
@@ -141,6 +104,9 @@ class KubeTransport:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=2**20,
+            max_line_size=HEADER_LIMIT_BYTES,
+            max_field_size=HEADER_LIMIT_BYTES,
+            max_headers=HEADER_LIMIT,
         )
         return self
 
@@ -171,10 +137,31 @@ class KubeTransport:
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         with _span(request) as span:
             async with self._answer(request, timeout, span=span) as response:
-                try:
-                    return Reply(await response.read(), response.headers.get("Date", ""))
-                except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    raise UnavailableError(f"the answer broke: {_text(error)}") from error
+                body = await read_whole(response, BODY_LIMIT_BYTES)
+                return Reply(body, response.headers.get("Date", ""))
+
+    async def fetch(
+        self,
+        request: Request,
+        *,
+        limit_bytes: int,
+        heard: Callable[[], None],
+        idle_s: float = REQUEST_TIMEOUT_S,
+    ) -> bytes:
+        """Return the body of a large answer, which may take its time as long as it goes on arriving.
+
+        Args:
+            request: What to send.
+            limit_bytes: How much the answer may take.
+            heard: Called whenever a part of it arrives.
+            idle_s: How long it may be silent, seconds.
+
+        Raises:
+            ToolsetError: As for :meth:`ask`.
+        """
+        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
+        async with self._answer(request, timeout) as response:
+            return await read_whole(response, limit_bytes, heard)
 
     @asynccontextmanager
     async def lines(
@@ -193,7 +180,7 @@ class KubeTransport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
         async with self._answer(request, timeout, begin_s) as response:
             try:
-                yield LineReader(response.content)
+                yield LineReader(body_of(response))
             finally:
                 response.close()
 
@@ -215,7 +202,8 @@ class KubeTransport:
             with anyio.fail_after(begin_s):
                 response = await _sent(self._session, access, request, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise UnavailableError(f"the API server did not answer: {_text(error)}") from error
+            late = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError)
+            raise UnavailableError(f"the API server did not answer: {brief(error)}", incomplete=late) from error
         span.set_attribute("http.response.status_code", response.status)
         if response.status >= 400:
             span.set_attribute("error.type", str(response.status))
@@ -267,19 +255,16 @@ async def _sent(
 async def _failure(response: aiohttp.ClientResponse) -> Exception:
     body = b""
     try:
-        while len(body) < STATUS_LIMIT_BYTES and (chunk := await response.content.readany()):
+        content = body_of(response)
+        while len(body) < STATUS_LIMIT_BYTES and (chunk := await content.readany()):
             body += chunk
-    except (aiohttp.ClientError, OSError, TimeoutError):
+    except (aiohttp.ClientError, OSError, TimeoutError, UnavailableError):
         body = b""
     return error_of(response.status, body, _retry_after_s(response.headers.get("Retry-After", "")))
 
 
 def _retry_after_s(header: str) -> float:
     return float(header) if header.isdecimal() and len(header) < 6 else 0.0
-
-
-def _text(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:256]
 
 
 def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:

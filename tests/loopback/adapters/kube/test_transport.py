@@ -1,3 +1,5 @@
+import gzip
+import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -19,7 +21,8 @@ from support.api_server import (
     silence,
     status_error,
 )
-from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.body import BODY_LIMIT_BYTES, INFLATE_BYTES, GzipBody, LineReader
+from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import (
     ConflictError,
     ForbiddenError,
@@ -27,6 +30,7 @@ from toolset.errors import (
     NotFoundError,
     OutOfSyncError,
     ToolsetError,
+    TransientError,
     UnavailableError,
 )
 
@@ -300,6 +304,175 @@ async def test_the_server_may_ask_for_patience(headers: dict[str, str], details:
             await transport.send(GET)
 
     assert (caught.value.retry_after_s, caught.value.throttled) == (expected, True)
+
+
+@pytest.mark.parametrize("code", [401, 403, 409, 410, 500, 503, 504])
+async def test_every_answer_that_may_be_retried_keeps_its_retry_after(code: int) -> None:
+    answers = [status_error(code, headers={"Retry-After": "30"}), status_error(code, details={"retryAfterSeconds": 30})]
+    async with ScriptedApiServer(*answers).serve() as server, connected(server.url) as transport:
+        for _ in answers:
+            with pytest.raises(TransientError) as caught:
+                await transport.send(GET)
+            assert caught.value.retry_after_s == 30.0
+
+
+async def fetched(transport: KubeTransport, *, limit_bytes: int = 2**20, idle_s: float = 5.0) -> tuple[bytes, int]:
+    """Return a body, and how often a part of it was heard of."""
+    parts: list[None] = []
+    body = await transport.fetch(GET, limit_bytes=limit_bytes, heard=lambda: parts.append(None), idle_s=idle_s)
+    return body, len(parts)
+
+
+async def test_a_large_answer_may_take_its_time_as_long_as_it_arrives() -> None:
+    slow = Stream([b"x" * 10] * 10, pause_s=0.1)
+    async with ScriptedApiServer(slow).serve() as server, connected(server.url) as transport:
+        assert await fetched(transport, idle_s=0.5) == (b"x" * 100, 10)
+
+
+async def test_a_large_answer_that_falls_silent_is_incomplete() -> None:
+    stream = Stream([b"x"], end="silent")
+    async with ScriptedApiServer(stream).serve() as server, connected(server.url) as transport:
+        with pytest.raises(UnavailableError, match="the answer broke") as caught:
+            await fetched(transport, idle_s=0.1)
+        assert caught.value.incomplete
+
+
+async def test_a_large_answer_that_does_not_begin_is_incomplete_and_a_refused_connection_is_not() -> None:
+    async with raw_server(silence) as port, connected(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(UnavailableError) as caught:
+            await fetched(transport, idle_s=0.1)
+        assert caught.value.incomplete
+    async with connected(f"http://127.0.0.1:{port}") as transport:
+        with pytest.raises(UnavailableError) as caught:
+            await fetched(transport)
+        assert not caught.value.incomplete
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+async def test_an_answer_larger_than_its_bound_is_refused_and_the_session_goes_on(*, packed: bool) -> None:
+    content = b"x" * 300_000
+    large = Answer(gzip.compress(content), headers={"Content-Encoding": "gzip"}) if packed else Answer(content)
+    async with ScriptedApiServer(large, large, Answer(b"small")).serve() as server, connected(server.url) as transport:
+        with pytest.raises(UnavailableError, match="larger than 100000 bytes") as caught:
+            await fetched(transport, limit_bytes=100_000)
+        assert caught.value.incomplete
+        assert (await fetched(transport, limit_bytes=300_000))[0] == content
+        assert await transport.send(GET) == b"small"
+
+
+async def test_a_line_longer_than_its_bound_is_refused() -> None:
+    sent = [b"x" * 60, b"\n" + b"y" * 60, b"y" * 60, b"\n"]
+    reader = LineReader(ChunkedBody(sent), limit_bytes=100)
+
+    assert await reader.next() == [b"x" * 60]
+    with pytest.raises(OutOfSyncError, match="a line of the watch is longer than 100 bytes"):
+        await reader.next()
+
+
+async def test_of_a_line_of_600_mb_no_more_is_read_than_its_bound() -> None:
+    sent: list[int] = []
+
+    async def talk(stream: SocketStream) -> None:
+        await request_head(stream)
+        await stream.send(OPEN_BODY + b"first\n")
+        for _ in range(600):
+            await stream.send(b"x" * 10**6)
+            sent.append(10**6)
+
+    async with (
+        raw_server(talk) as port,
+        connected(f"http://127.0.0.1:{port}") as transport,
+        transport.lines(GET, idle_s=5) as reader,
+    ):
+        with pytest.raises(OutOfSyncError, match="longer than 16777216 bytes"):
+            await every_line(reader)
+    assert sum(sent) < 4 * BODY_LIMIT_BYTES
+
+
+@pytest.mark.parametrize("size", [8_191, 1_000_000])
+async def test_headers_may_be_as_large_as_go_takes_them(size: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: %s\r\n\r\n{}" % (b"x" * size)
+    async with raw_server(saying(head)) as port, connected(f"http://127.0.0.1:{port}") as transport:
+        assert await transport.send(GET) == b"{}"
+
+
+async def test_headers_may_be_as_many_as_go_takes_them() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n%s\r\n{}" % b"".join(b"X-%d: x\r\n" % n for n in range(5000))
+    async with raw_server(saying(head)) as port, connected(f"http://127.0.0.1:{port}") as transport:
+        assert await transport.send(GET) == b"{}"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+async def test_an_answer_that_a_gateway_compressed_is_decompressed(encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    refusal = Answer(gzip.compress(status_error(409, "Conflict", "changed meanwhile").body), 409, headers)
+    async with (
+        ScriptedApiServer(Answer(gzip.compress(b"{}"), headers=headers), refusal).serve() as server,
+        connected(server.url) as transport,
+    ):
+        assert await transport.send(GET) == b"{}"
+        with pytest.raises(ConflictError, match="changed meanwhile"):
+            await transport.send(GET)
+
+
+async def test_a_compressed_stream_is_read_line_by_line() -> None:
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    first = packer.compress(b"first\nsec") + packer.flush(zlib.Z_SYNC_FLUSH)
+    rest = packer.compress(b"ond\n") + packer.flush()
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    read = anyio.Event()
+
+    async def talk(stream: SocketStream) -> None:
+        await request_head(stream)
+        await stream.send(head + first)
+        await read.wait()
+        await stream.send(rest)
+
+    async with (
+        raw_server(talk) as port,
+        connected(f"http://127.0.0.1:{port}") as transport,
+        transport.lines(GET, idle_s=5) as reader,
+    ):
+        assert await reader.next() == [b"first"]
+        read.set()
+        assert await every_line(reader) == [b"second"]
+
+
+@settings(deadline=None)  # a new event loop each time
+@given(
+    parts=st.lists(st.binary(max_size=50).map(lambda part: part * 20_000), max_size=3),
+    cuts=st.lists(st.integers(0, 4000)),
+)
+async def test_compressed_bytes_are_the_same_however_they_are_cut(parts: list[bytes], cuts: list[int]) -> None:
+    packed = b"".join(gzip.compress(part) for part in parts)
+    edges = [0, *sorted(min(cut, len(packed)) for cut in cuts), len(packed)]
+    body = GzipBody(ChunkedBody([packed[a:b] for a, b in pairwise(edges) if a < b]))
+    found: list[bytes] = []
+    while piece := await body.readany():
+        found.append(piece)
+
+    assert b"".join(found) == b"".join(parts)
+    assert all(len(piece) <= INFLATE_BYTES for piece in found)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(Answer(b"{}", headers={"Content-Encoding": "gzip"}), "it is not valid gzip", id="no gzip"),
+        pytest.param(Answer(b"{}", headers={"Content-Encoding": "br"}), "encoded as 'br' although", id="unknown"),
+    ],
+)
+async def test_an_answer_in_an_encoding_that_cannot_be_read_is_unavailable(answer: Answer, problem: str) -> None:
+    async with ScriptedApiServer(answer).serve() as server, connected(server.url) as transport:
+        with pytest.raises(UnavailableError, match=problem):
+            await transport.send(GET)
+
+
+async def test_a_refusal_in_an_unknown_encoding_keeps_its_code() -> None:
+    answer = Answer(b"??", 403, {"Content-Encoding": "br"})
+    async with ScriptedApiServer(answer).serve() as server, connected(server.url) as transport:
+        with pytest.raises(ForbiddenError):
+            await transport.send(GET)
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -6,9 +6,10 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from toolset.adapters.kube.body import LineReader
 from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.status import Status, error_from
-from toolset.adapters.kube.transport import KubeTransport, LineReader, Request
+from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.adapters.kube.watch.wire import (
     END_OF_LIST,
     Added,
@@ -19,22 +20,23 @@ from toolset.adapters.kube.watch.wire import (
     Sketch,
     WatchError,
 )
-from toolset.errors import OutOfSyncError, ToolsetError
+from toolset.errors import OutOfSyncError, ToolsetError, TransientError
 from toolset.model import ConfigMap, Key, Namespace, Service
-from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Page, Skipped
+from toolset.runtime.listwatch import PAGE_SIZE, Applied, Bookmark, Deleted, Event, Page, Skipped
 from toolset.runtime.store import Stored
 
 V = TypeVar("V", bound=Stored)
 
-PAGE_SIZE: Final = 500
 WATCH_TIMEOUT_S: Final = (300.0, 600.0)
 """The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
-IDLE_S: Final = 120.0
+IDLE_S: Final = 75.0
 """A watch silent for this long is taken for dead: the server sends a bookmark about every minute, seconds.
 
-It holds from the start, since readiness and liveness count on it; a server without bookmarks costs a new watch every
-two minutes, and no list.
+It holds from the start, since readiness and liveness count on it: two such watches, and the list that follows them, are
+over before readiness ends. A server without bookmarks costs a new watch each time, and a list after ten.
 """
+LIST_LIMIT_BYTES: Final = 64 * 2**20
+"""The most that a list in one piece, or one page, may take: some 50,000 Services in one piece."""
 LATE_S: Final = 15.0
 """A server that should have ended a watch is given so much longer, seconds."""
 
@@ -113,16 +115,19 @@ class KubeSource(Generic[V]):
             Added[item] | Modified[item] | Removed[item] | BookmarkLine | WatchError  # type: ignore[valid-type]  # as above
         )
 
-    async def list(self, *, version: str, token: str) -> Page[V]:
-        """Return one page; see ``runtime.reflector.ListerWatcher``."""
+    async def list(
+        self, *, version: str, token: str, limit: int = PAGE_SIZE, heard: Callable[[], None] = lambda: None
+    ) -> Page[V]:
+        """Return one page; see ``runtime.listwatch.ListerWatcher``."""
         params = self._selectors()
         if token:
-            params |= {"limit": str(PAGE_SIZE), "continue": token}
+            params |= {"limit": str(limit), "continue": token}
         elif version:  # served from the watch cache in one piece; a limit would send the request to etcd
             params |= {"resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
         else:
-            params |= {"limit": str(PAGE_SIZE)}
-        body = await self._transport.send(Request("GET", self._resource.path, params))
+            params |= {"limit": str(limit)}
+        request = Request("GET", self._resource.path, params)
+        body = await self._transport.fetch(request, limit_bytes=LIST_LIMIT_BYTES, heard=heard)
         try:
             page = decode(self._page, body)
         except msgspec.DecodeError as error:
@@ -136,7 +141,7 @@ class KubeSource(Generic[V]):
 
     @asynccontextmanager
     async def watch(self, *, version: str, stream_list: bool) -> AsyncGenerator["KubeStream[V]"]:
-        """Open a watch; see ``runtime.reflector.ListerWatcher``."""
+        """Open a watch; see ``runtime.listwatch.ListerWatcher``."""
         shortest, longest = WATCH_TIMEOUT_S
         timeout_s = int(shortest + (longest - shortest) * self._jitter())
         params = self._selectors() | {
@@ -173,7 +178,7 @@ class KubeStream(Generic[V]):
         self._mark = f'"kind":"{self._kind}"'.encode()
 
     async def next(self) -> Sequence[Event[V]]:
-        """Return the events that have arrived; see ``runtime.reflector.EventStream``."""
+        """Return the events that have arrived; see ``runtime.listwatch.EventStream``."""
         return [self._event(line) for line in await self._reader.next()]
 
     def _event(self, line: bytes) -> Event[V]:
@@ -216,4 +221,7 @@ class KubeStream(Generic[V]):
 def _ended_by(status: Status) -> ToolsetError:
     """Return the error that a stream ended with: after all but 429 an event may be missing (client-go lists too)."""
     error = error_from(status, status.code)
-    return error if status.code == 429 or isinstance(error, OutOfSyncError) else OutOfSyncError(str(error))
+    if status.code == 429 or isinstance(error, OutOfSyncError):
+        return error
+    asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
+    return OutOfSyncError(str(error), retry_after_s=asked_s)

@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from toolset.adapters.kube.transport import KubeTransport, Request
-from toolset.errors import ConflictError, ForbiddenError, InvalidError, TerminalError, ToolsetError, UnavailableError
+from toolset.errors import ConflictError, ForbiddenError, InvalidError, TerminalError, ToolsetError, TransientError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, TokenBucket
 from toolset.runtime.correlator import Correlator, Occurrence, Refusal, Series
@@ -259,7 +259,7 @@ class KubeEvents:
         return 1 if isinstance(error, TerminalError) else self._options.tries
 
     def _delay_s(self, error: ToolsetError, failures: int) -> float:
-        asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+        asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
         return max(min(asked_s, self._options.longest_pause_s), self._options.backoff.delay_s(failures, lambda: 0.0))
 
     def _drop(self, lost: Lost, detail: str = "", bug: Exception | None = None) -> None:

@@ -1,0 +1,148 @@
+"""Read what the API server answers, in lines or as a whole, within bounds and however it is encoded."""
+
+import zlib
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import aiohttp
+
+from toolset.errors import OutOfSyncError, UnavailableError
+
+BODY_LIMIT_BYTES: Final = 16 * 2**20
+"""The most that an answer about one object, or one line of a watch, may take; etcd takes 1.5 MB of one object."""
+INFLATE_BYTES: Final = 256 * 1024
+"""How much is decompressed in one step; a few bytes may stand for a thousand times as many."""
+
+
+class Body(Protocol):
+    """What is read of a response body."""
+
+    async def readany(self) -> bytes:
+        """Return what has arrived; nothing at the end."""
+        ...
+
+
+class GzipBody:
+    """A body that somebody compressed on the way, although nobody asked for it."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._inflate = _gzip()
+        self._rest = b""  # not decompressed yet
+        self._is_full = False  # the last step ended because it had given enough
+
+    async def readany(self) -> bytes:
+        """Return what has arrived, a bounded part of it; nothing at the end."""
+        while True:
+            data, self._rest = self._rest, b""
+            if not (data or self._is_full):
+                data = await self._body.readany()
+                if not data:
+                    return b""
+            if piece := self._step(data):
+                return piece
+
+    def _step(self, data: bytes) -> bytes:
+        if self._inflate.eof:  # several parts may follow each other
+            self._inflate = _gzip()
+        try:
+            piece = self._inflate.decompress(data, INFLATE_BYTES)
+        except zlib.error as error:
+            raise aiohttp.ClientPayloadError(f"it is not valid gzip: {error}") from error
+        self._is_full = len(piece) == INFLATE_BYTES and not self._inflate.eof
+        self._rest = self._inflate.unconsumed_tail or self._inflate.unused_data
+        return piece
+
+
+def _gzip() -> "zlib._Decompress":
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+
+class LineReader:
+    """The lines of a response body, in the batches in which they arrive.
+
+    A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
+    """
+
+    def __init__(self, body: Body, *, limit_bytes: int = BODY_LIMIT_BYTES) -> None:
+        """Make it; a line may take ``limit_bytes``."""
+        self._body = body
+        self._limit_bytes = limit_bytes
+        self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
+        self._partial_bytes = 0
+
+    async def next(self) -> list[bytes]:
+        """Return the complete lines that have arrived, at least one; nothing at the end of the body.
+
+        A last line without an end is dropped: nobody knows what is missing from it.
+
+        Raises:
+            UnavailableError: The connection broke or fell silent.
+            OutOfSyncError: A line is too long; what it says is not known.
+        """
+        while True:
+            try:
+                chunk = await self._body.readany()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise UnavailableError(f"the watch broke: {brief(error)}") from error
+            if not chunk:
+                return []
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:
+                self._keep(tail)
+                continue
+            whole = b"".join((*self._partial, head))
+            self._partial, self._partial_bytes = [], 0
+            self._keep(tail)
+            if lines := [line for line in whole.split(b"\n") if line]:
+                return lines
+
+    def _keep(self, part: bytes) -> None:
+        self._partial_bytes += len(part)
+        if self._partial_bytes > self._limit_bytes:
+            raise OutOfSyncError(f"a line of the watch is longer than {self._limit_bytes} bytes")
+        self._partial.append(part)
+
+
+def body_of(response: aiohttp.ClientResponse) -> Body:
+    """Return the body as the API server sent it.
+
+    Raises:
+        UnavailableError: Something on the way encoded it in a way that is not known.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in {"", "identity"}:
+        return response.content
+    if encoding in {"gzip", "x-gzip"}:
+        return GzipBody(response.content)
+    raise UnavailableError(
+        f"the answer is encoded as {encoding[:32]!r} although `identity` was asked for; "
+        "turn compression off in the gateway in front of the API server"
+    )
+
+
+async def read_whole(
+    response: aiohttp.ClientResponse, limit_bytes: int, heard: Callable[[], None] = lambda: None
+) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        UnavailableError: It broke off, or is larger than ``limit_bytes``.
+    """
+    body, chunks, size = body_of(response), list[bytes](), 0
+    try:
+        while size <= limit_bytes and (chunk := await body.readany()):
+            heard()
+            size += len(chunk)
+            chunks.append(chunk)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise UnavailableError(f"the answer broke: {brief(error)}", incomplete=True) from error
+    if size > limit_bytes:
+        response.close()  # the rest would keep the connection busy
+        raise UnavailableError(f"the answer is larger than {limit_bytes} bytes", incomplete=True)
+    return b"".join(chunks)
+
+
+def brief(error: BaseException) -> str:
+    """Return what to say of a vendor's exception."""
+    return (str(error) or type(error).__name__)[:256]
