@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from toolset.errors import ConflictError, InvalidError, ToolsetError
 from toolset.model import Lease, LeaseMeta, LeaseSpec
+from toolset.runtime.election import TRANSITIONS_LIMIT
 
 T = TypeVar("T")
 
@@ -107,6 +108,8 @@ class FakeLeases:
     def _store(self, uid: str, spec: LeaseSpec) -> Lease:
         if spec.lease_duration_seconds is not None and spec.lease_duration_seconds <= 0:
             raise InvalidError("spec.leaseDurationSeconds: must be greater than 0")
+        if spec.lease_transitions is not None and spec.lease_transitions > TRANSITIONS_LIMIT:
+            raise InvalidError("cannot unmarshal number into Go struct field LeaseSpec.spec.leaseTransitions of int32")
         self._serial += 1
         metadata = LeaseMeta("lead", "spaces", uid or f"uid-{self._serial}", str(self._serial))
         self._lease = Lease(metadata, spec)

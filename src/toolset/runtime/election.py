@@ -52,6 +52,8 @@ class ElectorOptions(msgspec.Struct, frozen=True):
 
 
 DEFAULT_OPTIONS: Final = ElectorOptions()
+TRANSITIONS_LIMIT: Final = 2**31 - 1
+"""The largest ``leaseTransitions`` that the API server takes."""
 
 
 class LeaseClient(Protocol):
@@ -100,6 +102,9 @@ class ElectionObserver(Protocol):
     def took_slow_path(self) -> None:
         """A renewal had to read the Lease first."""
 
+    def restarted_epochs(self, transitions: int) -> None:
+        """The Lease was taken although its ``transitions`` can grow no more: they start again at 0."""
+
     def failed(self, error: Exception) -> None:
         """A request failed; it is tried again."""
 
@@ -117,6 +122,9 @@ class NoElectionObserver:
         """Ignore it."""
 
     def took_slow_path(self) -> None:
+        """Ignore it."""
+
+    def restarted_epochs(self, transitions: int) -> None:
         """Ignore it."""
 
     def failed(self, error: Exception) -> None:

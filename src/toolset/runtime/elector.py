@@ -17,6 +17,8 @@ When a standby asks the API server: at the start, and then when the Lease can be
 :meth:`Elector.observe`, tells at once that it was released, and puts off the moment at which it would expire. When
 a read finds what the watch has not told, the watch is not relied on: then it reads every ``retry_s``, with jitter,
 until the watch has caught up.
+
+A server that asks for patience by ``Retry-After`` is not asked before; a leader tries once more before its time is over.
 """
 
 import math
@@ -28,10 +30,12 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from toolset.errors import ConflictError, InvalidError, LeadershipLostError, UnavailableError
+from toolset.errors import ConflictError, InvalidError, LeadershipLostError, TransientError, UnavailableError
 from toolset.model import Lease, LeaseSpec
+from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.election import (
     DEFAULT_OPTIONS,
+    TRANSITIONS_LIMIT,
     ElectionObserver,
     ElectorOptions,
     Leadership,
@@ -93,6 +97,7 @@ class Elector:
         self._may_hold = False  # whether a write of ours may have taken it
         self._acquired = ""
         self._renewed_at = 0.0
+        self._patient_until = -math.inf  # the server asked not to be asked before
         self._leadership: Leadership | None = None
 
     @property
@@ -167,11 +172,11 @@ class Elector:
         except ConflictError:  # another one was quicker
             return None
         except Exception as error:  # noqa: BLE001 - a standby that died of a bug would never lead
-            self._observer.failed(error)
+            self._failed(error)
         return None
 
     async def _take(self) -> Leadership | None:
-        epoch = (self._lease.spec.lease_transitions or 0) + 1 if self._lease is not None else 0
+        epoch = self._next_epoch()
         self._acquired = self._stamp()
         self._may_hold = True
         await self._write(self._spec(epoch))
@@ -179,9 +184,22 @@ class Elector:
         leadership = Leadership(self._identity, epoch, valid_until, stood_by=self._stood_by)
         return leadership if leadership.remaining_s() else None  # the event loop stalled
 
+    def _next_epoch(self) -> int:
+        if self._lease is None:
+            return 0
+        before = self._lease.spec.lease_transitions or 0
+        if before < TRANSITIONS_LIMIT:
+            return before + 1
+        self._observer.restarted_epochs(before)
+        return 0
+
     async def _wait(self) -> None:
-        """Return when the Lease is worth another attempt."""
+        """Return when the Lease is worth another attempt, and the server may be asked for it."""
         self._stood_by = True
+        await self._wait_for_lease()
+        await anyio.sleep_until(self._patient_until)
+
+    async def _wait_for_lease(self) -> None:
         now = anyio.current_time()
         retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())
         if self._held_until <= now:  # it is free, yet could not be taken or kept
@@ -233,8 +251,10 @@ class Elector:
 
     def _renewal_pause_s(self) -> float:
         """Return how long to wait before the next renewal; the last one in time still gets its chance."""
-        left_s = self._renewed_at + self._options.renew_s - anyio.current_time() - LAST_TRY_S
-        return min(self._options.retry_s, left_s) if left_s > 0.0 else self._options.retry_s
+        now = anyio.current_time()
+        left_s = self._renewed_at + self._options.renew_s - now - LAST_TRY_S
+        pause_s = max(self._options.retry_s, self._patient_until - now)
+        return min(pause_s, left_s) if left_s > 0.0 else self._options.retry_s
 
     async def _is_lost(self, leadership: Leadership) -> bool:
         """Renew; tell whether the Lease turned out to be another's. A renewal that fails says nothing."""
@@ -248,8 +268,14 @@ class Elector:
                     return True
                 await self._renew(leadership)
         except Exception as error:  # noqa: BLE001 - whatever it is, the Lease can be renewed until its time is over
-            self._observer.failed(error)
+            self._failed(error)
         return False
+
+    def _failed(self, error: Exception) -> None:
+        """Note a request that failed, and how much patience the server asked for."""
+        self._observer.failed(error)
+        asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
+        self._patient_until = anyio.current_time() + min(asked_s, RETRY_AFTER_CAP_S)
 
     async def _renew(self, leadership: Leadership) -> None:
         await self._write(self._spec(leadership.epoch))
@@ -262,8 +288,8 @@ class Elector:
                 try:
                     await self._give_back()
                 except Exception as error:  # noqa: BLE001 - at worst the Lease expires
-                    self._observer.failed(error)
-                    await anyio.sleep(RELEASE_RETRY_S)
+                    self._failed(error)
+                    await anyio.sleep_until(max(self._patient_until, anyio.current_time() + RELEASE_RETRY_S))
 
     async def _give_back(self) -> None:
         self._see(await self._read())  # an interrupted write may have moved the version
@@ -287,7 +313,7 @@ class Elector:
         if before is not None and written.version == before.version:
             raise UnavailableError("the write changed nothing, so nobody sees it: the wall clock stands still")
         self._see(written)
-        self._renewed_at = sent_at
+        self._renewed_at, self._patient_until = sent_at, -math.inf
 
     def _see(self, lease: Lease | None) -> None:
         """Note the Lease; a version that is seen for the first time is held from now on."""

@@ -183,6 +183,10 @@ class ElectionLog:
         """Count a renewal that had to read the Lease first."""
         self._slow.inc()
 
+    def restarted_epochs(self, transitions: int) -> None:
+        """Log that epochs start again at 0."""
+        _log.warning("leaseTransitions restarted at 0", extra={"before": transitions})
+
     def failed(self, error: Exception) -> None:
         """Log a request that failed."""
         expected = isinstance(error, ToolsetError | TimeoutError)

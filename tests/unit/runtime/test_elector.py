@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from support.background import running
-from support.leases import ANSWER_LOST, HANGS, FakeLeaseClient, FakeLeases, Fault, refused
+from support.leases import ANSWER_LOST, HANGS, PROMPT, FakeLeaseClient, FakeLeases, Fault, refused
 from toolset.errors import (
     ConflictError,
     ForbiddenError,
@@ -23,7 +23,7 @@ from toolset.errors import (
     UnavailableError,
 )
 from toolset.model import Lease, LeaseMeta, LeaseSpec
-from toolset.runtime.election import DEFAULT_OPTIONS, ElectorOptions, Leadership
+from toolset.runtime.election import DEFAULT_OPTIONS, TRANSITIONS_LIMIT, ElectorOptions, Leadership
 from toolset.runtime.elector import Elector
 
 DOWN = refused(UnavailableError("connection refused"))
@@ -51,6 +51,9 @@ class Told:
 
     def took_slow_path(self) -> None:
         self.slow_paths += 1
+
+    def restarted_epochs(self, transitions: int) -> None:
+        self.log.append(f"restarted after {transitions}")
 
     def failed(self, error: Exception) -> None:
         self.errors.append(error)
@@ -163,6 +166,18 @@ async def test_a_lease_that_bears_our_name_is_taken_at_once_as_a_new_leadership(
     assert (replica.began, replica.led[0].epoch) == ([0.0], 8)
 
 
+async def test_a_lease_whose_transitions_can_grow_no_more_is_taken_and_counted_from_0() -> None:
+    server = FakeLeases()
+    server.put(holder_identity="", lease_transitions=TRANSITIONS_LIMIT)
+    replica = Replica(server)
+    async with running(replica.run):
+        await anyio.sleep(60)
+        assert replica.is_leading()
+    assert (replica.began, [led.epoch for led in replica.led]) == ([0.0], [0])
+    assert replica.told.log == [f"restarted after {TRANSITIONS_LIMIT}", "started 0", "stopped 0"]
+    assert replica.told.errors == []
+
+
 @pytest.mark.parametrize("watching", [True, False])
 @pytest.mark.parametrize(
     ("asked", "honoured"),
@@ -225,6 +240,62 @@ async def test_an_answer_that_came_after_its_time_makes_no_leader() -> None:
         await anyio.sleep(60)
     assert replica.began[0] >= 20.0
     assert [leadership.epoch for leadership in replica.led] == [1]
+
+
+# --- a server that asks for patience ----------------------------------------
+
+
+def busy(retry_after_s: float) -> Fault:
+    return refused(UnavailableError("too many requests", retry_after_s=retry_after_s, throttled=True))
+
+
+async def test_a_leader_that_is_asked_for_patience_renews_when_that_is_over() -> None:
+    replica = Replica(FakeLeases(), "a", PROMPT, PROMPT, busy(5.0))
+    async with running(replica.run):
+        await anyio.sleep(60)
+        assert len(replica.led) == 1
+    assert replica.client.asked[:5] == [
+        (0.0, "read"),
+        (0.0, "create"),
+        (2.0, "replace"),
+        (7.0, "replace"),
+        (9.0, "replace"),
+    ]
+
+
+async def test_a_leader_that_is_asked_for_more_patience_than_it_has_tries_once_before_its_time_is_over() -> None:
+    replica = Replica(FakeLeases(), "a", PROMPT, PROMPT, busy(30.0))
+    async with running(replica.run):
+        await anyio.sleep(60)
+        assert len(replica.led) == 1
+    assert [at for at, _ in replica.client.asked[2:5]] == [2.0, 9.0, 11.0]
+
+
+async def test_a_standby_that_is_asked_for_patience_waits_for_the_lease_as_long() -> None:
+    server = FakeLeases()
+    server.put(holder_identity="b", lease_duration_seconds=5)
+    replica = Replica(server, "a", busy(30.0), busy(86_400.0))
+    async with running(replica.run):
+        await anyio.sleep(200)
+    assert [at for at, _ in replica.client.asked[:3]] == [0.0, 30.0, 90.0]
+
+
+async def test_a_standby_that_is_asked_for_patience_does_not_answer_a_release_with_a_request() -> None:
+    server = FakeLeases()
+    server.put(holder_identity="b", lease_duration_seconds=15)
+    replica = Replica(server, "a", busy(10.0), watching=True)
+    async with running(replica.run):
+        await anyio.sleep(1)
+        server.put(holder_identity="")
+        await anyio.sleep(60)
+    assert (replica.client.asked[1], replica.began) == ((10.0, "read"), [10.0])
+
+
+async def test_a_release_that_is_asked_for_patience_does_not_insist() -> None:
+    replica = Replica(FakeLeases(), "a", PROMPT, PROMPT, busy(30.0))
+    async with running(replica.run):
+        await anyio.sleep(1)
+    assert replica.verbs() == ["read", "create", "read"]
 
 
 # --- how a standby learns ---------------------------------------------------
