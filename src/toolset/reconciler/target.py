@@ -1,5 +1,6 @@
 """The pass over the target: render what is known, and write only what changed."""
 
+import math
 from typing import Final
 
 import anyio
@@ -8,12 +9,13 @@ from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
 from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
-from toolset.errors import ConflictError
+from toolset.errors import ConflictError, TransientError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import Applier, PipelineObserver, Target
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
+from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.controller import DONE, Result
 
 CONFLICT_RETRY_S: Final = 0.5
@@ -53,6 +55,7 @@ class TargetReconciler:
         self._publisher = Publisher(options, overrides)
         self._published = published
         self._winds_down = False
+        self._patient_until = -math.inf  # the API server asked for no write before
 
     @property
     def overrides(self) -> Overrides:
@@ -75,6 +78,9 @@ class TargetReconciler:
             ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
                 conflict is handled here.
         """
+        patience_s = self._patient_until - anyio.current_time()
+        if patience_s > 0.0 and not self._winds_down:
+            return Result(requeue_after_s=patience_s)
         hold = self._inventory.hold(anyio.current_time())
         self._observer.held(hold)
         cached = self._config_maps.get(key)
@@ -114,8 +120,16 @@ class TargetReconciler:
                     self._config_maps.overlay(cached)
                     body = manifest(key, wanted, cached)
                 written = await self._applier.apply(key, body)
-            except ConflictError:
+            except ConflictError as error:
+                self._note_patience(error)
                 self._observer.conflicted()
                 return None
+            except TransientError as error:
+                self._note_patience(error)
+                raise
         self._config_maps.overlay(written)
         return written
+
+    def _note_patience(self, error: TransientError) -> None:
+        """Note for how long the API server wants no other write, however many changes there are."""
+        self._patient_until = anyio.current_time() + min(error.retry_after_s, RETRY_AFTER_CAP_S)

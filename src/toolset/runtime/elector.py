@@ -18,7 +18,8 @@ When a standby asks the API server: at the start, and then when the Lease can be
 a read finds what the watch has not told, the watch is not relied on: then it reads every ``retry_s``, with jitter,
 until the watch has caught up.
 
-A server that asks for patience by ``Retry-After`` is not asked before; a leader tries once more before its time is over.
+A server that asks for patience by ``Retry-After`` is not asked before; a leader tries once more before its
+time is over.
 """
 
 import math

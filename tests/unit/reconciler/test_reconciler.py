@@ -26,7 +26,7 @@ from toolset.core.overrides.overrides import NO_OVERRIDES
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import Apply, desired, manifest
 from toolset.core.publishing.publication import Publication
-from toolset.errors import ConflictError, TerminalError, UnavailableError
+from toolset.errors import ConflictError, OutOfSyncError, TerminalError, TransientError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.publishing import TargetOptions
@@ -573,6 +573,51 @@ async def test_a_conflict_between_patch_and_apply_leaves_no_orphan(errors: list[
     world.watch()
     assert await world.publish() == DONE
     assert set(world.documents) == {KUBERNETES, "notes"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(UnavailableError("busy", retry_after_s=30.0, throttled=True), id="429"),
+        pytest.param(OutOfSyncError("internal error", retry_after_s=30.0), id="500"),
+        pytest.param(UnavailableError("for a day", retry_after_s=86_400.0), id="no longer than a minute"),
+    ],
+)
+async def test_a_server_that_asks_for_patience_gets_no_write_before_however_many_services_come(
+    error: TransientError,
+) -> None:
+    world = await Reconcilers(service("a")).settled()
+    patience_s = min(error.retry_after_s, 60.0)
+    world.inventory.forget(A)
+    world.applier.errors = [error]
+    with pytest.raises(TransientError):
+        await world.publish()
+    writes = len(world.applier.requests)
+    for waited_s in range(int(patience_s)):
+        assert await world.publish() == Result(requeue_after_s=patience_s - waited_s)
+        await anyio.sleep(1)
+    assert len(world.applier.requests) == writes
+    assert await world.publish() == DONE
+    assert PROMETHEUS not in world.documents
+
+
+async def test_a_server_that_asks_a_conflicting_writer_for_patience_gets_it() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.inventory.forget(A)
+    world.applier.errors = [ConflictError("changed meanwhile", retry_after_s=7.0)]
+    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert await world.publish() == Result(requeue_after_s=7.0)
+
+
+async def test_who_winds_down_writes_once_more_whatever_the_server_asked_for() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.inventory.forget(A)
+    world.applier.errors = [UnavailableError("busy", retry_after_s=30.0)]
+    with pytest.raises(UnavailableError):
+        await world.publish()
+    world.wind_down()
+    assert await world.publish() == DONE
+    assert PROMETHEUS not in world.documents
 
 
 async def test_a_failure_between_patch_and_apply_leaves_no_orphan() -> None:
