@@ -260,7 +260,7 @@ def _loss(permission: Permission, refused: Sequence[Permission]) -> str:
 
 def _version(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=_Version).git_version
+        return decode(msgspec.json.Decoder(_Version), body).git_version
     except msgspec.DecodeError:
         return "of an unknown version"
 

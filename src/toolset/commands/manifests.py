@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 import yaml
 
+from toolset.core.strict_yaml import up_to_depth
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key, Namespace, Service
 
@@ -106,10 +107,14 @@ def _documents(file: str) -> list[object]:
 def _too_deep(text: str) -> object:
     """Return where ``text`` is nested too deeply, from the parser's events only."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
-        if depth > MANIFEST_DEPTH_LIMIT:
-            return event.start_mark
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
+            if depth > MANIFEST_DEPTH_LIMIT:
+                return event.start_mark
+    except yaml.YAMLError:
+        deep = up_to_depth(text, MANIFEST_DEPTH_LIMIT)
+        return _too_deep(deep) if len(deep) < len(text) else None
     return None
 
 

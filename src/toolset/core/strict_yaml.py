@@ -5,6 +5,7 @@ JSON does not have, such as dates.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -16,6 +17,7 @@ from toolset.core.json_values import Json, Path
 YAML_DEPTH_LIMIT: Final = 32
 """So many collections may lie within each other; no setting and no document of ours needs half of that."""
 INTEGER_LIMIT: Final = 2**53
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
 
 
@@ -61,12 +63,36 @@ def parse(text: str) -> StrictYaml | YamlFault:
     except _RefusedError as refused:
         return refused.fault
     except yaml.MarkedYAMLError as error:
-        return YamlFault(f"this is not valid YAML: {error.problem}", _mark(error.problem_mark))
+        return _depth_fault(text) or YamlFault(f"this is not valid YAML: {error.problem}", _mark(error.problem_mark))
     except UnicodeEncodeError:
         return YamlFault("it is not valid Unicode", Mark(1, 1))
     except yaml.reader.ReaderError as error:  # about one character, and without a mark
         before = text[: error.position]
         return YamlFault("it holds control characters", Mark(before.count("\n") + 1, 1))
+
+
+def _depth_fault(text: str) -> YamlFault | None:
+    try:
+        _check_events(up_to_depth(text, YAML_DEPTH_LIMIT))
+    except _RefusedError as refused:
+        return refused.fault
+    except yaml.YAMLError:  # as that of the whole text
+        return None
+    return None
+
+
+def up_to_depth(text: str, limit: int) -> str:
+    """Return ``text``, which is no valid YAML, up to where more than ``limit`` brackets are open; nothing if never.
+
+    libyaml 0.2.6 refuses a text that is nested 1,000 deep before it reports the first part of it; what it reports of
+    the beginning shows whether that was the reason, and where.
+    """
+    depth = 0
+    for token in _BRACKET.finditer(text):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if depth > limit:
+            return text[: token.end()]
+    return ""
 
 
 def _check_events(text: str) -> None:

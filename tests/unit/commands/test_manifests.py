@@ -131,6 +131,8 @@ def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
         pytest.param("a: \x00", ": this is not valid YAML", id="control character"),
         pytest.param("a: 0b_", ": this is not valid YAML", id="half a number"),
         pytest.param("[" * 500 + "]" * 501, ", line 1, column 1001: this is not valid YAML", id="deep"),
+        pytest.param("# " + "[" * 501 + "\n}", ", line 2, column 1: this is not valid YAML", id="deep in a comment"),
+        pytest.param("[" * 501, ", line 1, column 501: it is nested more than 500 deep", id="just too deep"),
         pytest.param("[" * 100_000, ", line 1, column 501: it is nested more than 500 deep", id="very deep"),
         pytest.param("!!python/object/apply:os.system [id]", ", line 1, column 1: this is not valid YAML", id="python"),
         pytest.param(b"\xff\xfe\xff", ": this is not UTF-8 text", id="binary"),

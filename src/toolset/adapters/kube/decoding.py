@@ -16,17 +16,24 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Return what ``body`` says; bytes that are no UTF-8 become U+FFFD, as Go reads them.
 
     Who may write an object may nest its ``managedFields`` some 9,000 deep (Go reads JSON to 10,000), and msgspec, which
-    recurses even into what it skips, ends at Python's limit of 1,000: one Service would hide all others.
+    recurses even into what it skips, ends at Python's limit, which differs between versions: one Service would hide
+    all others. What lies too deep is then left out.
+
+    What msgspec raises for either differs between versions too, so the body is repaired after any error.
 
     Raises:
         DecodeError: It is not JSON, or not of the decoder's type.
     """
     try:
         return decoder.decode(body)
-    except RecursionError:
-        return decode(decoder, _shallow(body))
-    except UnicodeDecodeError:
-        return decode(decoder, body.decode("utf-8", "replace").encode())
+    except (ValueError, RecursionError):
+        repaired = _shallow(body.decode("utf-8", "replace").encode())
+    try:
+        return decoder.decode(repaired)
+    except msgspec.DecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(f"JSON cannot be read: {error}") from error
 
 
 def _shallow(body: bytes) -> bytes:
