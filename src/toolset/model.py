@@ -146,15 +146,38 @@ class Service(_Labelled, frozen=True, gc=False):
 
 
 class ConfigMap(_Labelled, frozen=True, gc=False):
-    """The part of a v1 ConfigMap that publishing reads."""
+    """The part of a v1 ConfigMap that publishing reads.
+
+    Attributes:
+        metadata: Name, version, owners of fields.
+        data: Keys with text.
+        binary_data: Keys with bytes, of which only the size is kept.
+    """
 
     metadata: ConfigMapMeta = msgspec.field(default_factory=ConfigMapMeta)
     data: dict[str, str] | None = None
+    binary_data: dict[str, str | int | None] | None = msgspec.field(default=None, name="binaryData")
+
+    def __post_init__(self) -> None:
+        """Forget the content of ``binaryData``: it may take a megabyte."""
+        for key, content in (self.binary_data or {}).items():
+            if self.binary_data is not None and not isinstance(content, int):
+                self.binary_data[key] = _decoded_bytes(content or "")
 
     @property
     def entries(self) -> dict[str, str]:
         """The data; empty when there is none."""
         return self.data or {}
+
+    @property
+    def binary_sizes(self) -> dict[str, int]:
+        """How many bytes each key of ``binaryData`` holds."""
+        return {key: size for key, size in (self.binary_data or {}).items() if isinstance(size, int)}
+
+
+def _decoded_bytes(base64: str) -> int:
+    """Return how many bytes ``base64`` stands for."""
+    return len(base64) * 3 // 4 - (len(base64) - len(base64.rstrip("=")))
 
 
 class NamespaceMeta(_Meta, frozen=True, rename="camel", gc=False):

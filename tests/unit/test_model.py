@@ -1,3 +1,5 @@
+import base64
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -28,6 +30,16 @@ def test_what_a_service_leaves_out_is_empty() -> None:
     assert (service.labels, service.annotations, service.ports) == ({}, {}, ())
     assert not service.is_headless
     assert msgspec.json.decode(b"{}", type=Service) == Service()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 100_000])
+def test_of_binary_data_only_the_size_is_kept(size: int) -> None:
+    content = base64.b64encode(bytes(size)).decode()
+    body = msgspec.json.encode({"data": {"a": "b"}, "binaryData": {"logo": content, "none": None}})
+    config_map = msgspec.json.decode(body, type=ConfigMap)
+    assert config_map.binary_sizes == {"logo": size, "none": 0}
+    assert len(msgspec.json.encode(config_map)) < 300
+    assert ConfigMap().binary_sizes == {}
 
 
 def test_a_config_map_is_decoded_with_its_field_managers() -> None:

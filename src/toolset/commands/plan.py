@@ -41,6 +41,7 @@ class Report(msgspec.Struct, frozen=True):
         diff: The unified diff of the current data and the planned data.
         overridden: For each tool, the fields that ``overrides.yaml`` sets.
         overrides_error: The error in ``overrides.yaml``; empty if it is valid.
+        blocked: Keys of documents that are not written, because ``binaryData`` holds them.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
     """
 
@@ -52,6 +53,7 @@ class Report(msgspec.Struct, frozen=True):
     diff: tuple[str, ...]
     overridden: Mapping[Key, tuple[str, ...]] = {}
     overrides_error: str = ""
+    blocked: tuple[str, ...] = ()
     health_enabled: bool = True
 
 
@@ -97,6 +99,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         diff=_diff(current, wanted, change),
         overridden=publication.overridden,
         overrides_error=str(publication.error or ""),
+        blocked=publication.blocked,
         health_enabled=settings.health.enabled,
     )
 

@@ -49,6 +49,7 @@ def as_table(report: Report, *, colour: bool) -> str:
         lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
     if report.overrides_error:
         lines += [f"{IGNORED}: {report.overrides_error.translate(_ESCAPED)}", ""]
+    lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
@@ -77,6 +78,7 @@ def as_json(report: Report) -> str:
         "reasons": _reasons(report),
         "overridden": {str(key): names for key, names in sorted(report.overridden.items())},
         "overrides_error": report.overrides_error,
+        "blocked": report.blocked,
         "health_enabled": report.health_enabled,
         "diff": report.diff,
     }

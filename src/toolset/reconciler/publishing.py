@@ -59,7 +59,8 @@ class Publisher:
             options.output,
             last=self._overrides,
             text=entries.get(OVERRIDES_KEY),
-            foreign=foreign_bytes(entries, owned_keys(cached, options.prefix)),
+            foreign=foreign_bytes(cached, owned_keys(cached, options.prefix)),
+            occupied=cached.binary_sizes if cached else (),
         )
         self._overrides = publication.overrides
         return publication

@@ -20,6 +20,7 @@ from toolset.telemetry import event_notes
 from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
+_NAMED: Final = 10  # keys in a line or a note
 
 
 class ReconcileLog:
@@ -39,6 +40,7 @@ class ReconcileLog:
         self._awaited: dict[Key, float] = {}
         self._failing: dict[Key, str] = {}
         self._is_large = False
+        self._blocked: tuple[str, ...] = ()
         self._overrides_problem = ""
         self._wrote = False
 
@@ -121,6 +123,7 @@ class ReconcileLog:
         if publication.is_large and not self._is_large:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
         self._is_large = publication.is_large
+        self._note_blocked(publication.blocked)
         problem = str(publication.error or "")
         self._metrics.overrides_valid.set(0 if problem else 1)
         if problem != self._overrides_problem:
@@ -131,6 +134,14 @@ class ReconcileLog:
                 self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
             else:
                 _log.info("overrides valid again")
+
+    def _note_blocked(self, blocked: tuple[str, ...]) -> None:
+        """Report documents whose keys somebody keeps in ``binaryData``, when that changes."""
+        if blocked and blocked != self._blocked:
+            _log.warning("documents not written; their keys are in binaryData", extra={"keys": list(blocked[:_NAMED])})
+            note = f"not written, because binaryData holds the key; remove it there: {', '.join(blocked[:_NAMED])}"
+            self._recorder.record("Warning", "DocumentBlocked", note, action="Publish")
+        self._blocked = blocked
 
     def published(self, change: Apply, tools: int) -> None:
         """Count and log a write."""

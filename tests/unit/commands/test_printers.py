@@ -43,6 +43,11 @@ def test_a_table_says_what_overrides_do() -> None:
     assert "overrides.yaml sets of a/b: url\n" in text
 
 
+def test_a_table_says_which_documents_are_not_written() -> None:
+    text = printers.as_table(msgspec.structs.replace(report(), blocked=("a.yaml",)), colour=False)
+    assert "a.yaml is not written: binaryData holds the key; remove it there\n" in text
+
+
 def test_a_table_says_that_nothing_was_probed() -> None:
     text = printers.as_table(msgspec.structs.replace(report(), health_enabled=False), colour=False)
     assert "nothing was probed: health.enabled is false, so every candidate counts as healthy\n" in text
@@ -124,6 +129,7 @@ def test_json_is_the_whole_report() -> None:
         "reasons": {"NoMatch": 1, "Published": 1, "Selectorless": 1, "Unhealthy": 1},
         "overridden": {"a/b": ["url"]},
         "overrides_error": "line 1, column 1: no",
+        "blocked": [],
         "health_enabled": True,
         "diff": ["-old"],
     }

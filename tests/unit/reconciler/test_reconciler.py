@@ -1,9 +1,11 @@
+import base64
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Final
 
 import anyio
+import msgspec
 import pytest
 import yaml
 from anyio import wait_all_tasks_blocked
@@ -477,6 +479,21 @@ async def test_foreign_keys_survive_a_write() -> None:
     world.server.patch(TARGET, {"overrides.yaml": "admin's", "notes": "theirs"})
     await world.settled()
     assert set(world.documents) == {KUBERNETES, PROMETHEUS, "overrides.yaml", "notes"}
+
+
+async def test_a_key_in_binary_data_costs_one_document_and_its_size_counts() -> None:
+    world = Reconcilers(service("a"))
+    world.server.patch(TARGET, {"notes": "admin's"})
+    world.begin()
+    current = world.config_maps.get(TARGET)
+    assert current is not None
+    occupied = {PROMETHEUS: base64.b64encode(bytes(100)).decode()}
+    world.config_maps.replace([msgspec.structs.replace(current, binary_data=dict(occupied))], current.version)
+    await world.detect_all()
+    await world.probe_all()
+    assert await world.publish() == DONE
+    assert PROMETHEUS not in world.documents
+    assert KUBERNETES in world.documents
 
 
 async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> None:

@@ -12,6 +12,8 @@ from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
 from toolset.core.overrides.baseline import NOTHING
 from toolset.core.publishing.plan import Apply
+from toolset.core.publishing.publication import publish
+from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
 from toolset.telemetry.observers import (
@@ -194,6 +196,18 @@ def test_a_reflector_names_its_problem_until_a_list_succeeds(watched: Watched) -
         'toolset_reflector_last_activity_seconds{resource="services"}': 7
     }
     assert watched.values("toolset_store_objects") == {'toolset_store_objects{resource="services"}': 42}
+
+
+def test_documents_that_cannot_be_written_are_reported_when_they_change(watched: Watched) -> None:
+    recorder = FakeEvents()
+    log = ReconcileLog(watched.metrics, recorder)
+    free = publish([candidate()], OutputOptions())
+    blocked = publish([candidate()], OutputOptions(), occupied={"prometheus-toolset.yaml"})
+    for publication in (free, blocked, blocked, free, blocked):
+        log.composed(publication)
+    assert watched.lines == ["WARNING documents not written; their keys are in binaryData"] * 2
+    assert watched.field("keys") == ["prometheus-toolset.yaml"]
+    assert recorder.told() == [("DocumentBlocked", None)] * 2
 
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:

@@ -1,6 +1,6 @@
 """All that is published: the documents of every dialect, from the tools, the admin's overrides and the settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -45,6 +45,7 @@ class Publication(msgspec.Struct, frozen=True):
         overrides: The overrides in force: keep them for the next time.
         error: What is wrong with ``overrides.yaml`` as it is now; ``None`` when nothing.
         bytes: How much ``data`` takes.
+        blocked: Keys of documents that are not in ``data``, because somebody keeps them in ``binaryData``.
     """
 
     data: Mapping[str, str]
@@ -55,6 +56,7 @@ class Publication(msgspec.Struct, frozen=True):
     overrides: Overrides = NO_OVERRIDES
     error: OverridesError | None = None
     bytes: int = 0
+    blocked: tuple[str, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -69,6 +71,7 @@ def publish(
     last: Overrides = NO_OVERRIDES,
     text: str | None = None,
     foreign: int = 0,
+    occupied: Collection[str] = (),
 ) -> Publication:
     """Return what to publish.
 
@@ -82,17 +85,18 @@ def publish(
         last: The overrides that were in force before; :data:`NO_OVERRIDES` at the start.
         text: ``overrides.yaml`` as it is now; ``None`` when there is none.
         foreign: What others keep in the ConfigMap, ``overrides.yaml`` included, bytes.
+        occupied: Keys of ``binaryData``; the API server takes no key twice, and refuses the whole ConfigMap.
 
     Raises:
         SettingsError: The settings themselves give a document that is not valid.
     """
     wanted, error = follow(last, text, options.policy)
     for overrides in (wanted, last):
-        found = _compose(tools, options, overrides, foreign)
+        found = _compose(tools, options, overrides, foreign, occupied)
         if isinstance(found, Publication):
             return msgspec.structs.replace(found, overrides=overrides, error=error)
         error = error or overrides.error(_source(found.path, overrides), str(found))
-    plain = _compose(tools, options, last.essence, foreign)
+    plain = _compose(tools, options, last.essence, foreign, occupied)
     if isinstance(plain, Fault):
         raise SettingsError(f"settings `output`: {plain}")
     return msgspec.structs.replace(plain, overrides=last, error=error)
@@ -156,13 +160,16 @@ def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Pu
     return trace(plain, published.documents, patches)
 
 
-def foreign_bytes(entries: Mapping[str, str], ours: frozenset[str] | set[str]) -> int:
-    """Return how many bytes of a ConfigMap's data are not ours."""
-    return budget.size({key: text for key, text in entries.items() if key not in ours or key == OVERRIDES_KEY})
+def foreign_bytes(cached: ConfigMap | None, ours: Collection[str]) -> int:
+    """Return how many bytes of the ConfigMap ``cached`` do not belong to the keys ``ours``."""
+    if cached is None:
+        return 0
+    texts_of_others = {key: text for key, text in cached.entries.items() if key not in ours or key == OVERRIDES_KEY}
+    return budget.size(texts_of_others) + sum(len(key.encode()) + size for key, size in cached.binary_sizes.items())
 
 
 def _compose(
-    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, foreign: int
+    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, foreign: int, occupied: Collection[str]
 ) -> Publication | Fault:
     fit, rejected = writable(tools)
     applied = apply(fit, overrides)
@@ -178,9 +185,13 @@ def _compose(
         rendered = documents(cut.kept, options, overrides, applied)
         if problem := fault(rendered, options.policy):
             return problem
+        blocked = tuple(sorted(key for key in rendered if key in occupied))
+        rendered = {key: document for key, document in rendered.items() if key not in blocked}
         data = texts(rendered)
         rejected |= {**applied.hidden, **capped.dropped, **cut.dropped}
-        found = Publication(data, cut.kept, rejected, rendered, applied.overridden, bytes=budget.size(data))
+        found = Publication(
+            data, cut.kept, rejected, rendered, applied.overridden, bytes=budget.size(data), blocked=blocked
+        )
         if found.bytes <= left or not cut.kept:
             return found
     raise AssertionError  # pragma: no cover - with a share of nothing no tool is kept

@@ -1,3 +1,4 @@
+import base64
 import json
 from random import Random
 from typing import Final, cast
@@ -19,6 +20,7 @@ from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNE
 from toolset.core.publishing.provenance import Field
 from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish, resume
 from toolset.errors import SettingsError
+from toolset.model import ConfigMap
 
 PREFIX: Final = "kubernaut.io"
 HOLMES: Final = "custom_toolset.yaml"
@@ -291,7 +293,7 @@ def test_without_overrides_everything_is_discovered() -> None:
 
 def test_foreign_is_what_is_not_ours_and_the_overrides() -> None:
     entries = {"a": "12", OVERRIDES_KEY: "12345", "b": "1"}
-    assert foreign_bytes(entries, {"a", OVERRIDES_KEY}) == len(OVERRIDES_KEY) + 5 + 2
+    assert foreign_bytes(ConfigMap(data=entries), {"a", OVERRIDES_KEY}) == len(OVERRIDES_KEY) + 5 + 2
 
 
 @given(st.lists(st.sampled_from(TOOLS), unique=True), st.randoms())
@@ -299,3 +301,28 @@ def test_a_second_time_gives_the_same_bytes_whatever_the_order(tools: list[Candi
     one = publish(tools, OutputOptions(), text=VALID)
     random.shuffle(tools)
     assert publish(tools, OutputOptions(), last=one.overrides, text=VALID) == one
+
+
+@pytest.mark.parametrize("key", ["prometheus-toolset.yaml", HOLMES])
+def test_a_key_that_somebody_keeps_as_binary_data_costs_that_document_alone(key: str) -> None:
+    whole = publish(TOOLS, OutputOptions())
+    published = publish(TOOLS, OutputOptions(), occupied={key, "logo.png"})
+    assert published.blocked == (key,)
+    assert published.data == {name: text for name, text in whole.data.items() if name != key}
+    assert published.bytes == budget.size(published.data)
+    assert key not in desired(published.data, 5, PREFIX).annotations[f"{PREFIX}/owned-keys"].split(",")
+
+
+def test_binary_data_takes_of_the_room_there_is() -> None:
+    many = [candidate(f"p{number}") for number in range(2000)]
+    megabyte = ConfigMap(binary_data={"logo.png": base64.b64encode(bytes(2**20 - 300 * budget.KIB)).decode()})
+    published = publish(many, OutputOptions(), foreign=foreign_bytes(megabyte, ()))
+    assert 0 < len(published.tools) < 2000
+    assert published.bytes + foreign_bytes(megabyte, ()) <= budget.SERVER_LIMIT_BYTES
+
+
+def test_what_is_foreign_is_counted_in_all_of_a_config_map() -> None:
+    mine, others = {"a": "1234"}, {"b": "12345678", OVERRIDES_KEY: "xx"}
+    cached = ConfigMap(data=mine | others, binary_data={"ccc": base64.b64encode(bytes(100)).decode(), "d": None})
+    assert foreign_bytes(cached, {"a"}) == 1 + 8 + len(OVERRIDES_KEY) + 2 + 3 + 100 + 1
+    assert foreign_bytes(None, ()) == 0
