@@ -1,15 +1,21 @@
-"""Logs: JSON lines that carry trace ids, or text for people."""
+"""Logs: JSON lines that carry trace ids, or text for people. A thread writes them, so that no reader stops the loop."""
 
 import json
 import logging
+import os
 import sys
 from datetime import datetime, timezone
+from functools import partial
 from typing import Final
 
 import orjson
 from opentelemetry import trace
 from typing_extensions import override
 
+from toolset.runtime.line_writer import LineWriter
+
+FLUSH_S: Final = 1.0
+"""How long the end of the process waits for the reader of the last lines, seconds."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -50,20 +56,67 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+class LineHandler(logging.Handler):
+    """Writes records to a file descriptor and never blocks: lines that nobody reads are dropped and counted."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+        self._writer = LineWriter(partial(os.write, descriptor), self._gap)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the line."""
+        try:
+            self._writer.put(self._line(record))
+        except Exception:  # noqa: BLE001 - as in the standard library: a record that cannot be formatted ends nothing
+            self.handleError(record)
+
+    @override
+    def flush(self) -> None:
+        """Wait for the reader, for a bounded time."""
+        self._writer.flush(FLUSH_S)
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+
+    def _gap(self, lines: int) -> bytes:
+        message = "log lines dropped: nobody read them"
+        record = logging.LogRecord("toolset", logging.WARNING, __file__, 0, message, None, None)
+        record.lines = lines
+        return self._line(record)
+
+
 def set_up_logs(level: str, form: str) -> None:
-    """Write logs of ``level`` and above to standard error.
+    """Write logs of ``level`` and above to standard error. It may be called again, with another level and form.
 
     Args:
         level: ``debug`` to ``error``.
         form: ``json``, ``text``, or ``auto``, which is text on a terminal.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler = _handler()
+    text = form == "text" or (form == "auto" and sys.stderr is not None and sys.stderr.isatty())
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if handler not in logging.root.handlers:
+        logging.basicConfig(handlers=[handler], force=True)
+    logging.root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
     for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _handler() -> logging.Handler:
+    """Return the handler of standard error: the one that there is, so that its lines stay in order."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except AttributeError:  # it was closed before the start
+        return logging.NullHandler()
+    except (OSError, ValueError):  # no file, as in a test
+        return logging.StreamHandler(sys.stderr)
+    for handler in logging.root.handlers:
+        if isinstance(handler, LineHandler) and handler.descriptor == descriptor:
+            return handler
+    return LineHandler(descriptor)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

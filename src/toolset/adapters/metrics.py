@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from toolset.core.candidate import Reason
 from toolset.core.health.thresholds import Failure
+from toolset.runtime.line_writer import LineWriter
 
 TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
 CONTROLLERS: Final = ("service", "probe", "target", "notify")
@@ -156,6 +157,10 @@ class Metrics:
         self.permissions_missing = self._gauge(
             "toolset_permissions_missing", "What the API server does not allow of what the settings need."
         )
+        self._log_lines_dropped = self._counter(
+            "toolset_log_lines_dropped_total", "Log lines dropped because nobody read standard error."
+        )
+        self._log_lines_counted = 0
         self.loop_lag = self._gauge("toolset_event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
 
     def _toolset_series(self) -> None:
@@ -215,6 +220,9 @@ class Metrics:
             accept: The header that says what the reader takes: OpenMetrics, which alone has exemplars, or else the
                 classic text.
         """
+        dropped = LineWriter.dropped
+        self._log_lines_dropped.inc(dropped - self._log_lines_counted)
+        self._log_lines_counted = dropped
         try:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):  # it stumbles over a version that is none

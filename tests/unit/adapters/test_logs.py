@@ -148,3 +148,62 @@ def test_logs_may_be_text() -> None:
 
     assert first.endswith("info    shown tools=3")
     assert "UserWarning: take care" in second
+
+
+UNREAD = """
+import logging, sys
+import anyio, aiohttp
+from toolset.adapters.http.health import HealthServer
+from toolset.adapters.logs import set_up_logs
+from toolset.adapters.metrics import Metrics
+
+async def main():
+    server = HealthServer([], [], Metrics("1").expose)
+    async with server.serve("127.0.0.1", 0), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+        for _ in range(20_000):
+            logging.getLogger("toolset").info("x" * 200)
+        async with session.get("/livez") as live, session.get("/metrics") as metrics:
+            dropped = [line for line in (await metrics.text()).splitlines() if line.startswith("toolset_log_lines")]
+            print(live.status, *dropped)
+
+set_up_logs("info", "json")
+anyio.run(main)
+"""
+
+
+def test_a_log_that_nobody_reads_stops_neither_the_process_nor_its_health() -> None:
+    process = subprocess.Popen([sys.executable, "-c", UNREAD], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        said = process.stdout.read().decode()  # until it has ended: of standard error nothing is read before
+        assert process.wait() == 0
+    assert re.fullmatch(r"200 toolset_log_lines_dropped_total (\d+\.0|\d\.\d+e\+\d+)\n", said)
+    assert not said.endswith(" 0.0\n")
+
+
+AGAIN = """
+import logging
+from toolset.adapters.logs import set_up_logs
+for number in range(200):
+    set_up_logs(("info", "warning")[number % 2], ("json", "text")[number % 2])
+    logging.getLogger("toolset").warning("line", extra={"n": number})
+    logging.getLogger("toolset").info("shown once in two")
+"""
+
+
+def test_logs_stay_in_order_when_their_level_and_form_change() -> None:
+    finished = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+    lines = [line for line in finished.stderr.splitlines() if "shown" not in line]
+
+    assert [int(number) for number in re.findall(r'(?:"n":|n=)(\d+)', finished.stderr)] == list(range(200))
+    assert [line.startswith("{") for line in lines] == [True, False] * 100
+    assert finished.stderr.count("shown") == 100
+
+
+def test_logs_of_a_process_without_standard_error_go_nowhere() -> None:
+    code = (
+        "from toolset.adapters.logs import set_up_logs; import logging; set_up_logs('info', 'auto'); logging.info('x')"
+    )
+    finished = subprocess.run(["/bin/sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&-'], check=False)
+
+    assert finished.returncode == 0
