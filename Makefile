@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast test-versions check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: setup control-plane-build backends consumer manifests ## Run all tests, wi
 
 test-fast: setup ## Run the tests that need no server but this program (a minute)
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/loopback
+
+test-versions: setup ## Run the unit tests on every Python that is here, with the locked, newest and lowest dependencies
+	hack/versions $(PAIRS)
 
 check: lint types test cover ## What to run before a change is proposed: lint, types, tests, coverage
 

@@ -18,7 +18,7 @@ from support.api_server import (
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, KubeStream, Resource, config_map, namespaces, services
 from toolset.adapters.kube.watch.wire import END_OF_LIST
-from toolset.errors import OutOfSyncError, ToolsetError, UnavailableError
+from toolset.errors import OutOfSyncError, ToolsetError, TransientError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Skipped
 
@@ -245,6 +245,16 @@ async def test_any_error_in_the_stream_but_429_asks_for_a_new_list(
         return [getattr(error, name, None) for name in ("version_unusable", "throttled")]
 
     assert flags(caught.value) == flags(expected)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503, 403])
+async def test_an_error_in_the_stream_keeps_its_retry_after(code: int) -> None:
+    content = status(code, "Reason", "later", {"retryAfterSeconds": 30})
+    async with stream(line("ERROR", content)) as opened:
+        with pytest.raises(TransientError) as caught:
+            await opened.next()
+
+    assert caught.value.retry_after_s == 30.0
 
 
 @pytest.mark.parametrize(
