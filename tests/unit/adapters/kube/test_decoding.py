@@ -28,9 +28,10 @@ def test_what_stands_beside_a_part_that_is_too_deep_is_read_as_it_is(
     found = decode(ANYTHING, b"[%s]" % b", ".join(parts))
 
     assert isinstance(found, list)
-    assert found[: len(before)] == before
-    assert found[len(before) + 1 :] == after
-    assert depth_of(found[len(before)]) in {JSON_DEPTH_LIMIT - 1, *([depth] if depth == 5000 else [])}
+    items = cast("list[object]", found)
+    assert items[: len(before)] == before
+    assert items[len(before) + 1 :] == after
+    assert depth_of(items[len(before)]) in {JSON_DEPTH_LIMIT - 1, *([depth] if depth == 5000 else [])}
 
 
 def depth_of(value: object) -> int:
