@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from integration.cluster import CONFIG_MAPS, NAMESPACE, TARGET, Cluster, Tool
-from integration.service import Start, eventually
+from integration.service import Start
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

@@ -9,7 +9,8 @@ import pytest
 
 from controlplane import ControlPlane
 from integration.cluster import TARGET, Cluster, Tool, expected_urls
-from integration.service import Start, eventually, settles
+from integration.service import Start
+from support.waiting import eventually, settles
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,9 @@ from support.series import counted
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
 from toolset.core.overrides.baseline import NOTHING
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import Apply
 from toolset.core.publishing.publication import publish
-from toolset.core.publishing.rendering import OutputOptions
 from toolset.errors import InvalidError, UnavailableError
 from toolset.model import Key
 from toolset.telemetry.observers import (

@@ -438,7 +438,6 @@ async def test_a_compressed_stream_is_read_line_by_line() -> None:
         assert await every_line(reader) == [b"second"]
 
 
-@settings(deadline=None)  # a new event loop each time
 @given(
     parts=st.lists(st.binary(max_size=50).map(lambda part: part * 20_000), max_size=3),
     cuts=st.lists(st.integers(0, 4000)),

@@ -32,8 +32,8 @@ TOOLS: Final = [
 UNCAPPED = OutputOptions(max_per_type=0, max_http_tools=0)
 
 
-def toolsets(published: Publication) -> dict[str, dict[str, object]]:
-    return cast("dict[str, dict[str, object]]", yaml.safe_load(published.data[HOLMES])["toolsets"])
+def toolsets(published: Publication) -> dict[str, dict[str, dict[str, object]]]:
+    return cast("dict[str, dict[str, dict[str, object]]]", yaml.safe_load(published.data[HOLMES])["toolsets"])
 
 
 def test_both_dialects_are_written_by_default() -> None:
