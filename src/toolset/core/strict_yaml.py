@@ -16,6 +16,8 @@ from toolset.core.json_values import Json, Path
 
 YAML_DEPTH_LIMIT: Final = 32
 """So many collections may lie within each other; no setting and no document of ours needs half of that."""
+NODE_LIMIT: Final = 10_000
+"""So many keys, values and collections there may be; to read these takes about a quarter of a second."""
 INTEGER_LIMIT: Final = 2**53
 _BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
@@ -97,10 +99,13 @@ def up_to_depth(text: str, limit: int) -> str:
 
 def _check_events(text: str) -> None:
     """Look at the text without building anything, so that no depth and no alias can do harm."""
-    depth = documents = 0
+    depth = documents = nodes = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
+        nodes += isinstance(event, yaml.NodeEvent)
         depth += int(isinstance(event, yaml.CollectionStartEvent)) - int(isinstance(event, yaml.CollectionEndEvent))
+        if nodes > NODE_LIMIT:
+            raise _RefusedError(f"it has more than {NODE_LIMIT} keys and values", event.start_mark)
         if problem := _event_problem(event, documents, depth):
             raise _RefusedError(problem, event.start_mark)
 

@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.core.strict_yaml import INTEGER_LIMIT, Mark, StrictYaml, YamlFault, parse
+from toolset.core.strict_yaml import INTEGER_LIMIT, NODE_LIMIT, Mark, StrictYaml, YamlFault, parse
 
 
 def test_it_reads_what_json_knows_and_marks_every_part() -> None:
@@ -48,6 +48,12 @@ def test_nothing_is_none(text: str) -> None:
             Mark(1, 46),
             "this is not valid YAML: did not find expected key",
             id="brackets in a text that is quoted",
+        ),
+        pytest.param(
+            "a: [" + "b,\n" * NODE_LIMIT + "]",
+            Mark(NODE_LIMIT - 2, 1),
+            "it has more than 10000 keys and values",
+            id="too much",
         ),
         pytest.param("1: 2", Mark(1, 1), "a key must be text; put it into quotes", id="number as key"),
         pytest.param("? [a]\n: 1", Mark(1, 3), "a key must be text; put it into quotes", id="list as key"),
