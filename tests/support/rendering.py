@@ -17,4 +17,4 @@ def kubernaut(tools: Sequence[Candidate], credentials: Mapping[str, Credentials]
         credentials: As in the setting ``output.credentials``.
     """
     options = OutputOptions(("kubernaut",), dict(credentials or {}))
-    return texts(documents(tools, options, NO_OVERRIDES, apply(tools, NO_OVERRIDES)))
+    return texts(documents(tools, options, NO_OVERRIDES, apply(tools, NO_OVERRIDES)).documents)

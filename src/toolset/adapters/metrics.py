@@ -207,8 +207,11 @@ class Metrics:
         self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
         self.config_map_bytes = self._gauge("toolset_configmap_bytes", "Size of our documents in the ConfigMap.")
         self.config_map_limit = self._gauge("toolset_configmap_limit_bytes", "The most that they may take.")
-        self.overrides_valid = self._gauge("toolset_overrides_valid", "Whether overrides.yaml, if any, is valid.")
+        self.overrides_valid = self._gauge("toolset_overrides_valid", "Whether all of overrides.yaml, if any, counts.")
         self.overrides_valid.set(1)
+        self.overrides_dropped = self._gauge(
+            "toolset_overrides_dropped", "Patches in overrides.yaml that do not fit what was discovered."
+        )
         self.event_to_write = self._histogram(
             "toolset_event_to_write_seconds", "From a change of a Service to the write that it led to.", _WRITE_BUCKETS
         )

@@ -22,6 +22,7 @@ from toolset.model import ConfigMap, Key
 from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
+DROPPED: Final = "a patch in overrides.yaml is ignored"
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ class Explanation(msgspec.Struct, frozen=True):
         to_prove: Whether the probe also verifies the identity of the backend.
         overridden: The fields that ``overrides.yaml`` sets.
         overridden_at: Where it sets them.
+        note: What else people should know.
     """
 
     namespace: str
@@ -64,6 +66,7 @@ class Explanation(msgspec.Struct, frozen=True):
     to_prove: bool = False
     overridden: tuple[str, ...] = ()
     overridden_at: str | None = None
+    note: str | None = None
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -97,7 +100,8 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
             explanations.append(_rejected(key, verdict))
         else:
             explanations.append(_published(settings, verdict, tools[key], publication))
-    return Explained(tuple(explanations), (f"{IGNORED}: {publication.error}",) if publication.error else ())
+    ignored = (f"{IGNORED}: {publication.error}",) if publication.error else ()
+    return Explained(tuple(explanations), (*ignored, *(f"{DROPPED}: {problem}" for problem in publication.dropped)))
 
 
 async def explain_service(settings: Settings, key: Key) -> Explained:
@@ -163,4 +167,5 @@ def _published(settings: Settings, found: Candidate, tool: Candidate, publicatio
         to_prove=probes and bool(found.check.identity),
         overridden=overridden,
         overridden_at=publication.overrides.place("tools", str(key)) if overridden else None,
+        note=publication.notes.get(key),
     )

@@ -42,6 +42,8 @@ class Report(msgspec.Struct, frozen=True):
         overridden: For each tool, the fields that ``overrides.yaml`` sets.
         overrides_error: The error in ``overrides.yaml``; empty if it is valid.
         blocked: Keys of documents that are not written, because ``binaryData`` holds them.
+        overrides_dropped: Why patches in it are not applied, one each.
+        notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
     """
 
@@ -54,6 +56,8 @@ class Report(msgspec.Struct, frozen=True):
     overridden: Mapping[Key, tuple[str, ...]] = {}
     overrides_error: str = ""
     blocked: tuple[str, ...] = ()
+    overrides_dropped: tuple[str, ...] = ()
+    notes: Mapping[Key, str] = {}
     health_enabled: bool = True
 
 
@@ -100,6 +104,8 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         overridden=publication.overridden,
         overrides_error=str(publication.error or ""),
         blocked=publication.blocked,
+        overrides_dropped=tuple(map(str, publication.dropped)),
+        notes=publication.notes,
         health_enabled=settings.health.enabled,
     )
 

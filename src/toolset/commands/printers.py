@@ -9,7 +9,7 @@ import yaml
 
 from toolset.commands.check_config import Match
 from toolset.commands.doctor import Check
-from toolset.commands.explain import IGNORED, Explanation
+from toolset.commands.explain import DROPPED, IGNORED, Explanation
 from toolset.commands.plan import Report
 from toolset.core.candidate import Candidate, Reason, Verdict
 from toolset.model import Key
@@ -31,6 +31,7 @@ _ADVICE: Final = {
     Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
+    Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
     Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {target}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
 }
@@ -50,6 +51,8 @@ def as_table(report: Report, *, colour: bool) -> str:
     if report.overrides_error:
         lines += [f"{IGNORED}: {report.overrides_error.translate(_ESCAPED)}", ""]
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
+    lines += [f"{DROPPED}: {problem.translate(_ESCAPED)}" for problem in report.overrides_dropped]
+    lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
@@ -79,6 +82,8 @@ def as_json(report: Report) -> str:
         "overridden": {str(key): names for key, names in sorted(report.overridden.items())},
         "overrides_error": report.overrides_error,
         "blocked": report.blocked,
+        "overrides_dropped": report.overrides_dropped,
+        "notes": {str(key): note for key, note in sorted(report.notes.items())},
         "health_enabled": report.health_enabled,
         "diff": report.diff,
     }
@@ -113,6 +118,7 @@ def explained(explanation: Explanation, prefix: str, target: Key) -> str:
         ]
         if explanation.overridden:
             lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
+        lines.append(explanation.note or "")
     return "\n  ".join(line.translate(_ESCAPED) for line in lines if line) + "\n"
 
 

@@ -37,6 +37,8 @@ class Reason(Enum):
     UNPROBED = "its health is not known yet"
     SUPPRESSED = "an override hides it"
     OVER_LIMIT = "there are more tools than may be published"
+    NAME_TAKEN = "its name is already in use"
+    EXTERNAL_HOST = "credentials are configured for it, but its host is not its own"
 
     @property
     def word(self) -> str:
@@ -57,6 +59,8 @@ _OF_CANDIDATES = frozenset(
         Reason.UNPROBED,
         Reason.SUPPRESSED,
         Reason.OVER_LIMIT,
+        Reason.NAME_TAKEN,
+        Reason.EXTERNAL_HOST,
     }
 )
 
@@ -95,6 +99,8 @@ class Candidate(msgspec.Struct, frozen=True):
         backend: What two Services of one backend have in common; see ``inventory``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
+        external: Whether an annotation or an ExternalName chooses the host, so that it may be any host at all; no
+            credential is sent to it.
     """
 
     key: Key
@@ -112,6 +118,7 @@ class Candidate(msgspec.Struct, frozen=True):
     headless: bool = False
     product: str = ""
     asked: bool = False
+    external: bool = False
 
     @property
     def url(self) -> str:

@@ -21,6 +21,13 @@ def merged(target: Json, patch: Json) -> Json:
     return result
 
 
+def merged_map(target: Document, patch: Document) -> Document:
+    """Return the map ``target`` changed by a merge patch that is a map as well."""
+    result = merged(target, patch)
+    assert isinstance(result, dict)  # noqa: S101 - a map merged with a map
+    return result
+
+
 def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
     """Yield every value in ``node`` that holds no other, an empty map or list too, with its path."""
     if isinstance(node, dict) and node:

@@ -54,13 +54,16 @@ class Publisher:
         """
         options = self._options
         entries = cached.entries if cached else {}
+        binary = cached.binary_sizes if cached else {}
+        owned = owned_keys(cached, options.prefix)
         publication = publish(
             tools,
             options.output,
             last=self._overrides,
             text=entries.get(OVERRIDES_KEY),
-            foreign=foreign_bytes(cached, owned_keys(cached, options.prefix)),
-            occupied=cached.binary_sizes if cached else (),
+            taken=(entries.keys() | binary.keys()) - owned - self._legacy(cached),
+            foreign=foreign_bytes(cached, owned),
+            occupied=binary,
         )
         self._overrides = publication.overrides
         return publication
@@ -74,13 +77,13 @@ class Publisher:
 
     def plan(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> Plan:
         """Decide how to make the ConfigMap ``target`` hold ``wanted``."""
+        return plan(target, wanted, cached, self._options.prefix, self._legacy(cached))
+
+    def _legacy(self, cached: ConfigMap | None) -> frozenset[str]:
+        """Return the keys of an earlier system that this service takes over or removes."""
         options = self._options
-        legacy = (
-            legacy_keys(cached, options.output.legacy_managers)
-            if options.output.legacy_keys == "remove"
-            else frozenset[str]()
-        )
-        return plan(target, wanted, cached, options.prefix, legacy)
+        output = options.output
+        return legacy_keys(cached, output.legacy_managers) if output.legacy_keys == "remove" else frozenset[str]()
 
     def check_writer_conflict(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
         """Make sure that nobody else keeps the ConfigMap ``target``.

@@ -1,4 +1,4 @@
-"""The text of every Kubernetes Event that the service records; at most 1 kB each, which the recorder cuts."""
+"""The text of every Kubernetes Event that the service records; at most 1 kB each, which the recorder enforces."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -37,6 +37,16 @@ def removals_held(hold: Hold) -> str:
 def overrides_invalid(problem: str) -> str:
     """``overrides.yaml`` is not valid."""
     return f"overrides.yaml is ignored, and what was valid last stays in force: {problem}"
+
+
+def overrides_dropped(count: int, problem: str) -> str:
+    """Patches in ``overrides.yaml`` do not fit what was discovered."""
+    return f"{count} of the patches in overrides.yaml cannot be applied, the others are in force: {problem}"
+
+
+def documents_blocked(keys: Iterable[str]) -> str:
+    """Somebody keeps the keys of documents in ``binaryData``."""
+    return f"not written, because binaryData holds the key; remove it there: {', '.join(keys)}"
 
 
 def settings_invalid(problem: str) -> str:

@@ -42,6 +42,7 @@ class ReconcileLog:
         self._is_large = False
         self._blocked: tuple[str, ...] = ()
         self._overrides_problem = ""
+        self._notes: Mapping[Key, str] = {}
         self._wrote = False
 
     def begin(self, services: Container[Key], published: Published) -> None:
@@ -62,6 +63,7 @@ class ReconcileLog:
         self._metrics.held.set(0)
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
+        self._metrics.overrides_dropped.set(0)
 
     def service_changed(self, key: Key) -> None:
         """Record when a Service changed, until it is reconciled."""
@@ -118,28 +120,45 @@ class ReconcileLog:
             _log.log(level, "probe failed", extra=extra)
 
     def composed(self, publication: Publication) -> None:
-        """Measure what is to be published; log and record invalid overrides."""
+        """Measure what is to be published; report overrides that do not count, and tools published differently."""
         self._metrics.config_map_bytes.set(publication.bytes)
         if publication.is_large and not self._is_large:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
         self._is_large = publication.is_large
         self._note_blocked(publication.blocked)
-        problem = str(publication.error or "")
+        self._metrics.overrides_dropped.set(len(publication.dropped))
+        problem = publication.overrides_problem
         self._metrics.overrides_valid.set(0 if problem else 1)
         if problem != self._overrides_problem:
             self._overrides_problem = problem
-            if problem:
-                _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
-                note = event_notes.overrides_invalid(problem)
-                self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
-            else:
-                _log.info("overrides valid again")
+            self._report_overrides(publication)
+        for key, note in publication.notes.items():
+            if self._notes.get(key) != note:
+                _log.warning(
+                    "config map key not owned; tool published under another one",
+                    extra={**service_fields(key), "detail": note},
+                )
+        self._notes = publication.notes
+
+    def _report_overrides(self, publication: Publication) -> None:
+        problem = publication.overrides_problem
+        if not problem:
+            _log.info("overrides valid again")
+            return
+        if publication.error:
+            _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
+            note = event_notes.overrides_invalid(problem)
+        else:
+            dropped = len(publication.dropped)
+            _log.warning("overrides dropped in part", extra={"dropped": dropped, "error": problem[:512]})
+            note = event_notes.overrides_dropped(dropped, problem)
+        self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
 
     def _note_blocked(self, blocked: tuple[str, ...]) -> None:
         """Report documents whose keys somebody keeps in ``binaryData``, when that changes."""
         if blocked and blocked != self._blocked:
             _log.warning("documents not written; their keys are in binaryData", extra={"keys": list(blocked[:_NAMED])})
-            note = f"not written, because binaryData holds the key; remove it there: {', '.join(blocked[:_NAMED])}"
+            note = event_notes.documents_blocked(blocked[:_NAMED])
             self._recorder.record("Warning", "DocumentBlocked", note, action="Publish")
         self._blocked = blocked
 

@@ -1,6 +1,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
@@ -85,6 +86,7 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "to_prove": False,
         "overridden": [],
         "overridden_at": None,
+        "note": None,
     }
 
 
@@ -231,6 +233,19 @@ def test_overrides_that_are_not_valid_are_told_and_those_in_force_count(
     assert f"monitoring/prometheus is not published: {HIDDEN} [Suppressed]\n" in printed.out
     assert printed.err.startswith("toolset: what overrides.yaml says is ignored: overrides.yaml, line 1, column 1: ")
     assert printed.err.count("\n") == 1
+
+
+def test_a_patch_that_is_dropped_and_a_key_of_somebody_else_are_reported(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = target("tools: {monitoring/prometheus: {holmesgpt: {max_retries: 1}}}")
+    cast("dict[str, str]", stored["data"])["prometheus-toolset.yaml"] = "mine"
+    file = tmp_path / "target.yaml"
+    file.write_text(yaml.safe_dump(stored), "utf-8")
+    assert main(["explain", "-f", cluster, "-f", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("toolset: a patch in overrides.yaml is ignored: overrides.yaml, line 1, column 44: ")
+    assert "  data key prometheus-toolset.yaml in the ConfigMap is not owned by this service and stays" in printed.out
 
 
 def test_what_a_limit_leaves_out_is_not_published(

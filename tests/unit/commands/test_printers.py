@@ -34,13 +34,21 @@ def report(change: Apply | None = None, diff: tuple[str, ...] = ()) -> Report:
 
 def overridden(plain: Report) -> Report:
     """Return ``plain`` with an override in force, and one that is not."""
-    return msgspec.structs.replace(plain, overridden={Key("a", "b"): ("url",)}, overrides_error="line 1, column 1: no")
+    return msgspec.structs.replace(
+        plain,
+        overridden={Key("a", "b"): ("url",)},
+        overrides_error="line 1, column 1: no",
+        overrides_dropped=("line 2, column 3: \x1b[2J",),
+        notes={Key("a", "b"): "another key"},
+    )
 
 
 def test_a_table_says_what_overrides_do() -> None:
     text = printers.as_table(overridden(report()), colour=False)
     assert "what overrides.yaml says is ignored: line 1, column 1: no\n" in text
     assert "overrides.yaml sets of a/b: url\n" in text
+    assert "a patch in overrides.yaml is ignored: line 2, column 3: \\x1b[2J\n" in text
+    assert "a/b: another key\n" in text
 
 
 def test_a_table_says_which_documents_are_not_written() -> None:
@@ -130,6 +138,8 @@ def test_json_is_the_whole_report() -> None:
         "overridden": {"a/b": ["url"]},
         "overrides_error": "line 1, column 1: no",
         "blocked": [],
+        "overrides_dropped": ["line 2, column 3: \x1b[2J"],
+        "notes": {"a/b": "another key"},
         "health_enabled": True,
         "diff": ["-old"],
     }

@@ -908,6 +908,26 @@ async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_
     assert world.documents["overrides.yaml"] == "suppress: [\n"
 
 
+async def test_a_key_of_somebody_else_is_never_claimed_and_never_removed() -> None:
+    """A tenant's tool of a custom type must not destroy what an admin keeps under the key of that type."""
+    world = Reconcilers(service("a"), service("b"))
+    world.server.patch(TARGET, {PROMETHEUS: "admin's", "notes": "theirs"})
+    world.watch()
+    await world.settled()
+    further = {"prometheus.monitoring.a-toolset.yaml", "prometheus.monitoring.b-toolset.yaml"}
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes", *further}
+    assert world.documents[PROMETHEUS] == "admin's"
+    assert set(world.events.publication.notes) == {A}
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [monitoring/a, monitoring/b]"})
+    world.watch()
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes", "overrides.yaml"}
+    world.server.patch(TARGET, {PROMETHEUS: None, "overrides.yaml": None})
+    world.watch()
+    await world.publish()
+    assert set(world.documents) == {KUBERNETES, PROMETHEUS, "notes", "prometheus.monitoring.b-toolset.yaml"}
+
+
 async def test_another_installation_on_the_same_config_map_is_refused() -> None:
     ours = TargetOptions(output=OutputOptions(("kubernaut",), instance="one"))
     world = await Reconcilers(service("a"), options=ours).settled()

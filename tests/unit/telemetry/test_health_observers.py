@@ -8,6 +8,8 @@ from support.series import exposed
 from toolset.adapters.metrics import Metrics
 from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Failure, Outcome
+from toolset.core.publishing.options import OutputOptions
+from toolset.core.publishing.publication import publish
 from toolset.model import Key
 from toolset.reconciler.spans import outcome_attributes
 from toolset.telemetry.reconcile_log import ReconcileLog
@@ -74,3 +76,38 @@ def test_each_kind_of_failure_is_a_series_that_stands_at_zero_from_the_start(fai
 )
 def test_a_span_says_how_a_probe_ended(outcome: Outcome, attributes: dict[str, str | int]) -> None:
     assert outcome_attributes(outcome) == attributes
+
+
+def test_overrides_that_do_not_count_are_reported_once_and_so_is_their_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "toolset")
+    metrics, recorder = Metrics("1"), FakeEvents()
+    log = ReconcileLog(metrics, recorder)
+    unfit = "tools: {monitoring/prometheus: {holmesgpt: {max_retries: 1}}}\nsuppress: [a/b]"
+    for text, valid, dropped in ((unfit, 0, 1), (unfit, 0, 1), ("suppress: {", 0, 0), ("", 1, 0)):
+        log.composed(publish([candidate()], OutputOptions(), text=text))
+        assert exposed(metrics)["toolset_overrides_valid"] == valid
+        assert exposed(metrics)["toolset_overrides_dropped"] == dropped
+    assert [record.getMessage() for record in caplog.records] == [
+        "overrides dropped in part",
+        "overrides not valid; those that were in force stay",
+        "overrides valid again",
+    ]
+    first, second = recorder.recorded
+    assert first.reason == second.reason == "OverridesInvalid"
+    assert first.note.startswith("1 of the patches in overrides.yaml cannot be applied, the others are in force: ")
+    assert "line 1, column 45: tools > monitoring/prometheus > holmesgpt > max_retries" in first.note
+    assert second.note.startswith("overrides.yaml is ignored")
+    log.composed(publish([candidate()], OutputOptions(), text=unfit))
+    log.close()
+    assert exposed(metrics)["toolset_overrides_valid"] == 1
+    assert exposed(metrics)["toolset_overrides_dropped"] == 0
+
+
+def test_a_tool_whose_usual_key_somebody_else_owns_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    log = log_of(Metrics("1"))
+    for taken in ({"prometheus-toolset.yaml"}, {"prometheus-toolset.yaml"}, set[str]()):
+        log.composed(publish([candidate()], OutputOptions(), taken=taken))
+    [line] = caplog.records
+    assert line.getMessage() == "config map key not owned; tool published under another one"
+    assert vars(line)["k8s.service.name"] == "prometheus"
+    assert "stays" in str(vars(line)["detail"])

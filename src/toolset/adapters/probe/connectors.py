@@ -126,7 +126,7 @@ class Direct:
             host = addresses[0]
         tls = await config.tls() if candidate.scheme == "https" else None
         dial = Dial(addresses, port, tls, candidate.host)
-        headers = {**_HEADERS, **await config.headers(candidate.key), "Host": authority}
+        headers = {**_HEADERS, **await config.headers(candidate), "Host": authority}
         return Route(_request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers, dial), host)
 
     def objection(self, status: int, body: bytes) -> str:

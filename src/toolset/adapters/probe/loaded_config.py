@@ -11,10 +11,10 @@ import anyio.to_thread
 
 from toolset.adapters.probe.error import ProbeError
 from toolset.adapters.probe.limits import HEADER_FILE_LIMIT_BYTES
+from toolset.core.candidate import Candidate
 from toolset.core.globs import matches_any
 from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import Failure
-from toolset.model import Key
 
 T = TypeVar("T")
 
@@ -38,14 +38,16 @@ class LoadedHttpConfig:
         except (OSError, ValueError) as error:  # an SSLError is an OSError
             raise ProbeError(Failure.TLS, "the CA bundle of its detector cannot be read") from error
 
-    async def headers(self, key: Key) -> dict[str, str]:
-        """Return the headers for the Service ``key``.
+    async def headers(self, candidate: Candidate) -> dict[str, str]:
+        """Return the headers for ``candidate``.
 
         Raises:
-            Fault: One of their files cannot be read, and never could.
+            ProbeError: They must not be sent to its host, or one of their files cannot be read, and never could.
         """
-        if not self._headers or not matches_any(str(key), self._config.services):
+        if not self._headers or not matches_any(str(candidate.key), self._config.services):
             return {}
+        if candidate.external:
+            raise ProbeError(Failure.ADDRESS, "the headers of its detector are not sent to a host that is not its own")
         try:
             return {name: await file.value() for name, file in self._headers.items()}
         except (OSError, ValueError) as error:

@@ -179,6 +179,7 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         backend=_backend(service, where.declared),
         headless=service.is_headless,
         asked=asked.switch == "enabled",
+        external=where.host != own_host or service.spec.type == "ExternalName",
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.candidate import Candidate
+from toolset.core.dialects.configured_toolsets import configured_instances, joined
 from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.schema import (
     AuthConfig,
@@ -24,13 +25,19 @@ from toolset.core.dialects.schema import (
     HttpToolsetConfig,
     PrometheusConfig,
 )
-from toolset.core.dialects.toolset_names import http_names, instance_names
-from toolset.core.json_values import Document, Json, leaves, merged
+from toolset.core.dialects.toolset_names import (
+    http_names,
+    instance_names,
+    plain_http_name,
+    possible_http_names,
+    tool_name,
+)
+from toolset.core.dialects.toolset_patches import BUILT_IN_TOOLSETS, CONFIG, is_disablement
+from toolset.core.json_values import Document, Json, leaves, merged_map
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "custom_toolset.yaml"
 TOOLSETS: Final = "toolsets"
-CONFIG: Final = "config"
 _HTTP_FRAME_BYTES: Final = 256
 """The name of a toolset over HTTP, and the keys that only hold others."""
 TIMEOUT_S: Final = 5
@@ -38,12 +45,7 @@ TRIES: Final = 1
 """HolmesGPT gives a toolset 20 s for all its instances, one after another; its defaults would let one that hangs
 take more than that, and the whole toolset would fail."""
 
-BUILT_IN_TOOLSETS: Final[Mapping[str, tuple[str, ...]]] = {
-    "prometheus": ("prometheus/metrics",),
-    "grafana": ("grafana/dashboards",),
-    "elasticsearch": ("elasticsearch/data", "elasticsearch/cluster"),
-}
-"""By type, the toolsets of HolmesGPT that read it; every other type is read over HTTP."""
+_ENABLED: Final = BaseToolset()
 _BASE_TOOLSETS: Final = ("kubernetes/core", "kubernetes/logs")
 
 _INSTRUCTIONS: Final[Mapping[str, str]] = {
@@ -77,10 +79,17 @@ class Options(msgspec.Struct, frozen=True):
     Attributes:
         base: Toolsets that are always there, by name.
         credentials: By ``namespace/name`` of a Service, the variables of the reader that hold its credentials.
+        taken: Names of further toolsets that are configured; no discovered tool has such a name.
     """
 
     base: Mapping[str, BaseToolset] = msgspec.field(default_factory=base_toolsets)
     credentials: Mapping[str, Credentials] = {}
+    taken: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all toolsets that are configured."""
+        return self.taken.union(self.base)
 
 
 def document(tools: Sequence[Candidate], options: Options, more: Mapping[Key, Document] | None = None) -> Document:
@@ -94,60 +103,55 @@ def document(tools: Sequence[Candidate], options: Options, more: Mapping[Key, Do
     toolsets: dict[str, Json] = {
         name: {"enabled": base.enabled, **from_struct(base)} for name, base in options.base.items()
     }
-    over_http: list[Candidate] = []
     for kind, group in groupby(tools, key=lambda tool: tool.type):
         if kind not in BUILT_IN_TOOLSETS:
-            over_http += group
             continue
         named = instance_names(list(group))
-        config = _instances({name: _config(tool, options, more) for name, tool in named.items()})
+        configs = {name: _config(tool, options, more) for name, tool in named.items()}
         for name in BUILT_IN_TOOLSETS[kind]:
-            block = from_struct(Block(enabled=True, llm_instructions=_INSTRUCTIONS.get(name, msgspec.UNSET)))
-            toolsets[name] = {**block, "config": config}
-    for name, tool in http_names(over_http).items():
-        toolsets[name] = _over_http(tool, options, more)
+            base = options.base.get(name, _ENABLED)
+            if base.enabled:
+                block = from_struct(Block(enabled=True, llm_instructions=_INSTRUCTIONS.get(name, msgspec.UNSET)))
+                toolsets[name] = {**block, CONFIG: joined(base, configs)}
+    for name, tool in http_names(_over_http(tools), options.names).items():
+        toolsets[name] = _http_toolset(tool, options, more)
     return {TOOLSETS: {name: toolsets[name] for name in sorted(toolsets)}}
 
 
-def patched(found: Document, patches: Mapping[str, Json]) -> Document:
-    """Return the document ``found``, its toolsets changed by the admin's merge patches.
+def name_conflicts(tools: Sequence[Candidate], options: Options) -> dict[Key, str]:
+    """Return which tools would be called as something that is configured, and as what.
 
-    A null removes a toolset and a new name adds one. A patch that only refines a toolset which is not there waits
-    until it comes; one that says ``enabled`` itself adds it.
+    Args:
+        tools: In the order of ``inventory.instances``.
+        options: What the settings say.
     """
-    toolsets = found[TOOLSETS]
-    assert isinstance(toolsets, dict)  # noqa: S101 - we made it
-    result = dict(toolsets)
-    for name, patch in patches.items():
-        if name in result or (isinstance(patch, dict) and _adds(name, patch)):
-            change = merged({name: result.get(name)}, {name: patch})
-            assert isinstance(change, dict)  # noqa: S101 - a map merged with a map
-            result.pop(name, None)
-            result |= {key: _without_empty(value) for key, value in change.items()}
-    return {TOOLSETS: {name: result[name] for name in sorted(result)}}
+    taken = {tool_name(name): name for name in options.names}
+    plain = {tool.key: tool_name(plain_http_name(tool)) for tool in _over_http(tools)}
+    found = {key: f"toolset {taken[name]}" for key, name in plain.items() if name in taken}
+    for tool in tools:
+        for toolset in BUILT_IN_TOOLSETS.get(tool.type, ()):
+            names = {str(each.get("name")) for each in configured_instances(options.base.get(toolset, _ENABLED))}
+            if names & {f"{tool.key.namespace}-{tool.key.name}", f"{tool.key.namespace}.{tool.key.name}"}:
+                found[tool.key] = f"an instance of {toolset}"
+    return found
 
 
-def _adds(name: str, patch: Document) -> bool:
-    """Tell whether a patch makes a toolset of its own, and not only refines one that may come."""
-    if patch.get("enabled") is not True:
-        return patch.get("enabled") is False
-    config = patch.get("config")
-    waits_for_url = any(name in names for names in BUILT_IN_TOOLSETS.values())
-    given: set[str] = set(config) if isinstance(config, dict) else set()
-    return not waits_for_url or bool(given & {"prometheus_url", "api_url", "instances"})
+def disablements(tools: Sequence[Candidate], options: Options, patches: Mapping[str, Json]) -> dict[str, Json]:
+    """Return those of the admin's ``patches`` that disable a toolset, for the toolsets that are meant as well.
+
+    Of two tools that would have the same name, the order decides which one has it, and it may change. So whatever
+    disables a name holds for both of them.
+    """
+    found: dict[str, Json] = {}
+    for name, tool in http_names(_over_http(tools), options.names).items():
+        meant = [patches[each] for each in possible_http_names(tool) if each in patches]
+        if name not in patches and any(is_disablement(patch) for patch in meant):
+            found[name] = None if None in meant else {"enabled": False}
+    return found
 
 
-def _without_empty(block: Json) -> Json:
-    """Return a toolset without maps that a patch has emptied: HolmesGPT takes a null or an empty one badly."""
-    if not isinstance(block, dict):
-        return block
-    return {name: value for name, value in block.items() if value not in ({}, None)}
-
-
-def _instances(configs: Mapping[str, Document]) -> Json:
-    if len(configs) == 1:
-        return next(iter(configs.values()))
-    return {"instances": [{"name": name, **config} for name, config in configs.items()]}
+def _over_http(tools: Sequence[Candidate]) -> list[Candidate]:
+    return [tool for tool in tools if tool.type not in BUILT_IN_TOOLSETS]
 
 
 def _config(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
@@ -188,7 +192,7 @@ _CONFIGS: Final[Mapping[str, Callable[[Candidate, Credentials], msgspec.Struct]]
 }
 
 
-def _over_http(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
+def _http_toolset(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
     jaeger = tool.type == "jaeger"
     parts = urlsplit(tool.url)
     endpoint = HttpEndpoint(
@@ -209,10 +213,7 @@ def _over_http(tool: Candidate, options: Options, more: Mapping[Key, Document] |
 
 
 def _laid_over(config: Document, tool: Candidate, more: Mapping[Key, Document] | None) -> Document:
-    patch = (more or {}).get(tool.key)
-    result = merged(config, dict(patch)) if patch else config
-    assert isinstance(result, dict)  # noqa: S101 - a map merged with a map
-    return result
+    return merged_map(config, (more or {}).get(tool.key, {}))
 
 
 def _variable(name: str | None) -> str | msgspec.UnsetType:

@@ -6,7 +6,7 @@ that no instance overwrites another and a single instance keeps the key that rea
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, cast
 
@@ -15,12 +15,13 @@ import msgspec
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy, value_fault
-from toolset.core.json_values import Document, Json, merged
+from toolset.core.json_values import Document, merged
 from toolset.model import Key
 
 SUFFIX: Final = "-toolset.yaml"
 KUBERNETES: Final = "kubernetes"
 KUBERNETES_KEY: Final = f"{KUBERNETES}{SUFFIX}"
+CONFIG: Final = "config"
 QUERY_TIMEOUT: Final = "30s"
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 """What a document may be called; more would not fit a key of a ConfigMap."""
@@ -32,7 +33,7 @@ _EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-class _Config(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}, omit_defaults=True):
+class ToolConfig(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}, omit_defaults=True):
     """What its reader needs to know of a tool; it ignores what it does not know."""
 
     url: Url
@@ -52,7 +53,7 @@ class _Kubernetes(msgspec.Struct, frozen=True):
 class _ToolDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     toolset: str
     enabled: bool
-    config: _Config
+    config: ToolConfig
 
 
 class _KubernetesDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +66,7 @@ def documents(
     tools: Sequence[Candidate],
     grafana_key_env: Mapping[str, str],
     more: Mapping[Key, Document] | None = None,
+    taken: Container[str] = frozenset[str](),
 ) -> dict[str, Document]:
     """Return the documents by their names, as plain values.
 
@@ -73,47 +75,40 @@ def documents(
         grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
             API key; only settings name one, never a Service.
         more: What an admin lays over the ``config`` of a tool, as a merge patch.
+        taken: As in :func:`names`.
     """
     found = {KUBERNETES: from_struct(_KubernetesDocument())}
-    for name, tool in names(tools).items():
+    for name, tool in names(tools, taken).items():
         document = _ToolDocument(tool.type, enabled=True, config=_config(tool, grafana_key_env))
         found[name] = from_struct(document)
         patch = (more or {}).get(tool.key)
         if patch:
-            found[name]["config"] = merged(found[name]["config"], dict(patch))
+            found[name][CONFIG] = merged(found[name][CONFIG], dict(patch))
     return found
 
 
-def names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
-    """Return the tools by the names of their documents."""
+def names(tools: Sequence[Candidate], taken: Container[str] = frozenset[str]()) -> dict[str, Candidate]:
+    """Return the tools by the names of their documents.
+
+    Args:
+        tools: In the order of ``inventory.instances``.
+        taken: Names that somebody else uses; the first instance of such a type is named as a further one.
+    """
     named: dict[str, Candidate] = {}
     for tool in tools:
-        further = tool.type in named
-        named[f"{tool.type}.{tool.key.namespace}.{tool.key.name}" if further else tool.type] = tool
+        further = tool.type in named or tool.type in taken
+        named[full_name(tool) if further else tool.type] = tool
     return named
+
+
+def full_name(tool: Candidate) -> str:
+    """Return the name of the document of ``tool`` where it is not the first of its type."""
+    return f"{tool.type}.{tool.key.namespace}.{tool.key.name}"
 
 
 def text(document: Document) -> str:
     """Return a document as YAML."""
     return _text(msgspec.json.encode(document))
-
-
-def patched(found: Mapping[str, Document], patches: Mapping[str, Json]) -> dict[str, Document]:
-    """Return the documents ``found``, changed by the admin's merge patches.
-
-    A null removes a document and a new name adds one. A patch for a document that is not there, and that would not
-    make a complete one, waits until its tool comes.
-    """
-    result = dict(found)
-    for name, patch in patches.items():
-        if patch is None:
-            result.pop(name, None)
-            continue
-        base: Document = result.get(name, {"toolset": name, "enabled": True})
-        document = merged(base, patch)
-        if isinstance(document, dict) and (name in result or _is_complete(name, document)):
-            result[name] = document
-    return result
 
 
 def fault(name: str, document: Document, policy: Policy) -> Fault | None:
@@ -124,17 +119,12 @@ def fault(name: str, document: Document, policy: Policy) -> Fault | None:
     return convert_fault(document, kind, (name,)) or value_fault(document, policy, (name,))
 
 
-def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> _Config:
+def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> ToolConfig:
     variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
     if variable:  # readers know a Grafana with a key without a timeout
-        return _Config(tool.url, api_key=f"${{{variable}}}")
+        return ToolConfig(tool.url, api_key=f"${{{variable}}}")
     extras = _EXTRAS.get(tool.type, {"health_path": tool.check.path, "type": tool.type})
-    return _Config(tool.url, QUERY_TIMEOUT, **extras)
-
-
-def _is_complete(name: str, document: Document) -> bool:
-    config = document.get("config")
-    return name == KUBERNETES or (isinstance(config, dict) and "url" in config)
+    return ToolConfig(tool.url, QUERY_TIMEOUT, **extras)
 
 
 @lru_cache(maxsize=8192)

@@ -12,14 +12,15 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from toolset.core.dialects.bound_values import has_credentials
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.dialects.texts import Policy, value_fault
+from toolset.core.dialects.toolset_names import tool_name
 from toolset.core.json_values import Document, Json, Path
 
 HTTP_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _RUNS: Final = frozenset({"prerequisites", "tools", "transformers"})
-_OF_A_CREDENTIAL: Final = frozenset({"api_key", "bearer_token", "password", "username"})
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -167,7 +168,7 @@ class Block(_Strict, frozen=True):
     transformers: list[object] | UnsetType = UNSET
 
 
-_CONFIGS: Final[Mapping[str, type[msgspec.Struct]]] = {
+CONFIGS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "prometheus/metrics": PrometheusConfig,
     "grafana/dashboards": GrafanaConfig,
     "grafana/loki": LokiConfig,
@@ -186,31 +187,17 @@ def fault(document: Document, policy: Policy) -> Fault | None:
         return Fault(("toolsets",), "no toolset would be left; HolmesGPT needs at least one")
     tool_names: set[str] = set()
     for name, block in toolsets.items():
-        problem = _block_fault(name, block, policy)
+        problem = block_fault(name, block, policy)
         if problem:
             return problem
-        tool_name = name.replace("/", "_").replace("-", "_")
-        if tool_name in tool_names:
+        if tool_name(name) in tool_names:
             return Fault(("toolsets", name), "the tools of another toolset would have the same names")
-        tool_names.add(tool_name)
+        tool_names.add(tool_name(name))
     return None
 
 
-def patch_fault(name: str, patch: Document, path: Path) -> Fault | None:
-    """Return why a merge patch can never fit the toolset ``name``: it names what HolmesGPT does not know."""
-    config = patch.get("config")
-    if name not in _CONFIGS or not isinstance(config, dict):
-        return None
-    return _unknown_fault(config, (*_CONFIGS[name].__struct_encode_fields__, "instances"), (*path, "config"))
-
-
-def extras_fault(extras: Document, path: Path) -> Fault | None:
-    """Return why a merge patch of a tool's config can never fit any type of tool."""
-    kinds: tuple[type[msgspec.Struct], ...] = (*_CONFIGS.values(), HttpToolsetConfig)
-    return _unknown_fault(extras, tuple(field for kind in kinds for field in kind.__struct_encode_fields__), path)
-
-
-def _unknown_fault(config: Document, known: Sequence[str], path: Path) -> Fault | None:
+def unknown_fault(config: Document, known: Sequence[str], path: Path) -> Fault | None:
+    """Return the first field of a config that HolmesGPT would ignore, with the nearest known name."""
     for name in config:
         if name not in known:
             near = [each for each in known if name in each] or difflib.get_close_matches(name, known, n=1)
@@ -219,7 +206,8 @@ def _unknown_fault(config: Document, known: Sequence[str], path: Path) -> Fault 
     return None
 
 
-def _block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
+def block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
+    """Return why HolmesGPT would not take the toolset ``name``, or must not get it; ``None`` when all is well."""
     path = ("toolsets", name)
     if NAME.fullmatch(name) is None:
         return Fault(path, "a name has letters, digits, - and _, in parts divided by /; a dot breaks the whole file")
@@ -233,7 +221,7 @@ def _block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
         if HTTP_NAME.fullmatch(name) is None:
             return Fault(path, "a toolset of type http has a name of at most 56 lower-case letters, digits and -")
         return convert_fault(config, HttpToolsetConfig, (*path, "config"))
-    kind = _CONFIGS.get(name)
+    kind = CONFIGS.get(name)
     if kind is None or block["enabled"] is False:
         return None
     if not isinstance(config, dict):
@@ -246,7 +234,7 @@ def _instances_fault(config: Document, kind: type[msgspec.Struct], path: Path) -
     if instances is None:
         return _config_fault(config, kind, path)
     shared = {name: value for name, value in config.items() if name != "instances"}
-    if leaked := sorted(shared.keys() & _OF_A_CREDENTIAL):
+    if leaked := sorted(name for name, value in shared.items() if has_credentials({name: value})):
         return Fault((*path, leaked[0]), "every instance would get it, a tenant's too; put it into one instance")
     if not isinstance(instances, list) or not instances:
         return Fault((*path, "instances"), "expected a list of one or more")
@@ -265,7 +253,7 @@ def _instances_fault(config: Document, kind: type[msgspec.Struct], path: Path) -
 
 
 def _config_fault(config: Document, kind: type[msgspec.Struct], path: Path) -> Fault | None:
-    return _unknown_fault(config, kind.__struct_encode_fields__, path) or convert_fault(config, kind, path)
+    return unknown_fault(config, kind.__struct_encode_fields__, path) or convert_fault(config, kind, path)
 
 
 def _dot_fault(node: Json, path: Path) -> Fault | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from hashlib import sha256
 from itertools import count
 from typing import Final
@@ -25,24 +25,50 @@ def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
     return named
 
 
-def http_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
+def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[str]()) -> dict[str, Candidate]:
     """Return tools by name: ``type-namespace-service``, with a hash where that is too long or taken.
 
     The first one keeps the plain name, so the order decides; the best instance comes first.
+
+    Args:
+        tools: The best instance first.
+        taken: Names that somebody else uses.
     """
     named: dict[str, Candidate] = {}
+    used = {tool_name(name) for name in taken}
     for tool in tools:
-        named[_free_name(tool, named)] = tool
+        name = _free_name(tool, used)
+        used.add(tool_name(name))
+        named[name] = tool
     return named
 
 
-def _free_name(tool: Candidate, taken: Container[str]) -> str:
-    plain = _NOT_PLAIN.sub("-", f"{tool.type}-{tool.key.namespace}-{tool.key.name}")
-    if len(plain) <= HTTP_NAME_LIMIT and plain not in taken:
+def tool_name(toolset: str) -> str:
+    """Return what HolmesGPT makes of the name of a toolset in the names of its tools; each must be unique."""
+    return toolset.replace("/", "_").replace("-", "_")
+
+
+def plain_http_name(tool: Candidate) -> str:
+    """Return how the toolset of ``tool`` is called if the name is short enough and free."""
+    return _NOT_PLAIN.sub("-", f"{tool.type}-{tool.key.namespace}-{tool.key.name}")
+
+
+def possible_http_names(tool: Candidate) -> tuple[str, str]:
+    """Return the names of the toolset of ``tool``: where the plain one is free, and where it is taken."""
+    return plain_http_name(tool), _hashed_name(tool, 0)
+
+
+def _free_name(tool: Candidate, used: Container[str]) -> str:
+    plain = plain_http_name(tool)
+    if len(plain) <= HTTP_NAME_LIMIT and tool_name(plain) not in used:
         return plain
-    start = plain[: HTTP_NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
     for attempt in count():
-        digest = sha256(f"{tool.type}/{tool.key}/{attempt}".encode()).hexdigest()[:_HASH_LENGTH]
-        if f"{start}-{digest}" not in taken:
-            return f"{start}-{digest}"
+        name = _hashed_name(tool, attempt)
+        if tool_name(name) not in used:
+            return name
     raise AssertionError  # pragma: no cover - count never ends
+
+
+def _hashed_name(tool: Candidate, attempt: int) -> str:
+    start = plain_http_name(tool)[: HTTP_NAME_LIMIT - _HASH_LENGTH - 1].rstrip("-")
+    return f"{start}-{sha256(f'{tool.type}/{tool.key}/{attempt}'.encode()).hexdigest()[:_HASH_LENGTH]}"

@@ -1,11 +1,12 @@
 """What the admin lays over what was discovered: ``overrides.yaml``, checked as a whole, merged by RFC 7386.
 
 ``tools`` changes a tool before anything is rendered, ``toolsets`` the HolmesGPT document, ``kubernaut`` the documents
-of that dialect, ``suppress`` hides tools. A mistake anywhere makes all of it count for nothing, and what was valid
-last stays in force.
+of that dialect, ``suppress`` hides tools. A file that is not valid does not count, and what was valid last stays in
+force. A patch of a valid file that does not fit what was discovered is dropped alone.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -67,23 +68,10 @@ class Overrides(msgspec.Struct, frozen=True):
         mark = self.marks.get(path, Mark(1, 1))
         return OverridesError(message, mark.line, mark.column)
 
-    def patched_field(self, field: Path) -> Path:
-        """Return the first place in ``tools`` that lays a field of that name over a document; empty when none."""
-        return next((at for at in self.marks if len(at) > 3 and at[0] == "tools" and at[-1:] == field[-1:]), ())
-
     def place(self, *path: str) -> str:
         """Return where ``path`` stands, for people."""
         mark = self.marks.get(path)
         return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
-
-    @property
-    def essence(self) -> "Overrides":
-        """These overrides without what they lay over documents: they still hide and change tools, and cannot fail."""
-        tools = {
-            name: patch and msgspec.structs.replace(patch, holmesgpt=None, kubernaut=None)
-            for name, patch in self.tools.items()
-        }
-        return Overrides(text=self.text, tools=tools, suppress=self.suppress, marks=self.marks)
 
 
 class PatchedTools(msgspec.Struct, frozen=True):
@@ -124,8 +112,9 @@ def follow(last: Overrides, text: str | None, policy: Policy) -> tuple[Overrides
     return (last, found) if isinstance(found, OverridesError) else (found, None)
 
 
+@lru_cache(maxsize=4)
 def read(text: str, policy: Policy) -> Overrides | OverridesError:
-    """Return the overrides that ``text`` says, or why it says none."""
+    """Return the overrides that ``text`` says, or why it says none; each version is parsed once."""
     if len(text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
         return OverridesError(f"it has more than {TEXT_LIMIT_BYTES // 1024} KiB", 1, 1)
     content = parse(text)
@@ -181,6 +170,7 @@ def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
             host=f"[{host}]" if ":" in host else host,
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
             path=parts.path.rstrip("/"),
+            external=False,  # an admin wrote it
         )
     return msgspec.structs.replace(
         tool,

@@ -2,13 +2,14 @@
 
 import difflib
 import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from toolset.core.detection.annotations import RESERVED_TYPES, TYPE_PATTERN, is_path
-from toolset.core.dialects import schema
+from toolset.core.dialects import kubernaut_patches, patch_schema, toolset_patches
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.dialects.texts import UNSAFE_TOOLSETS, Policy, unsafe_fault, value_fault
 from toolset.core.json_values import Document, Json, Path
@@ -91,8 +92,26 @@ def _patch_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
         return Fault(path, "expected a map, or null to remove it")
     if path[1] in UNSAFE_TOOLSETS and not policy.unsafe and patch.get("enabled") is not False:
         return Fault(path, "it runs commands; output.allow_unsafe_overrides allows it")
-    problem = unsafe_fault(patch, policy, path) or value_fault(patch, policy, path, nulls=True)
-    return problem or (schema.patch_fault(path[1], patch, path) if path[0] == "toolsets" else None)
+    problem = _value_fault(path, patch, policy)
+    return problem or _DOCUMENT_FAULTS[path[0]](path[1], patch, path)
+
+
+def _value_fault(path: Path, patch: Document, policy: Policy) -> Fault | None:
+    return unsafe_fault(patch, policy, path) or value_fault(patch, policy, path, nulls=True)
+
+
+def _toolset_fault(name: str, patch: Document, path: Path) -> Fault | None:
+    return patch_schema.toolset_patch_fault(name, patch, path) or toolset_patches.binding_fault(name, patch, path)
+
+
+def _document_fault(name: str, patch: Document, path: Path) -> Fault | None:
+    return patch_schema.document_patch_fault(name, patch, path) or kubernaut_patches.binding_fault(name, patch, path)
+
+
+_DOCUMENT_FAULTS: Final[Mapping[str, Callable[[str, Document, Path], Fault | None]]] = {
+    "toolsets": _toolset_fault,
+    "kubernaut": _document_fault,
+}
 
 
 def _tool_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
@@ -106,8 +125,13 @@ def _tool_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
         return Fault((*path, "health_path"), "expected an absolute path of letters, digits and ._~/-")
     if known.url is not None and not _has_usable_port(known.url):
         return Fault((*path, "url"), "its port must be 1 to 65535")
-    extras = cast("Document", known.holmesgpt or {})
-    return _patch_fault(path, patch, policy) or schema.extras_fault(extras, (*path, "holmesgpt"))
+    return _value_fault(path, patch, policy) or _config_fault(known, path)
+
+
+def _config_fault(patch: ToolPatch, path: Path) -> Fault | None:
+    of_holmesgpt, of_kubernaut = (cast("Document", config or {}) for config in (patch.holmesgpt, patch.kubernaut))
+    problem = patch_schema.tool_patch_fault(of_holmesgpt, (*path, "holmesgpt"))
+    return problem or patch_schema.config_patch_fault(of_kubernaut, (*path, "kubernaut"))
 
 
 def _has_usable_port(url: str) -> bool:

@@ -7,11 +7,14 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
+from toolset.core.dialects.configured_toolsets import configured_fault
 from toolset.core.dialects.documents import Fault
+from toolset.core.dialects.toolset_patches import BUILT_IN_TOOLSETS, INSTANCES
 from toolset.core.inventory import instances
-from toolset.core.json_values import Document, Path
+from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
 from toolset.core.publishing import budget
+from toolset.core.publishing.eligibility import eligible, fitting, foreign_key_notes
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import (
     INSTANCE,
@@ -43,7 +46,9 @@ class Publication(msgspec.Struct, frozen=True):
         documents: The content of ``data`` as plain values, by key.
         overridden: The fields of a tool that the admin set.
         overrides: The overrides in force: keep them for the next time.
-        error: What is wrong with ``overrides.yaml`` as it is now; ``None`` when nothing.
+        error: Why ``overrides.yaml`` as it is now does not count; ``None`` when it does.
+        dropped: Why patches of the overrides in force do not count, one after another.
+        notes: What else people should know about a tool that is published, a sentence each.
         bytes: How much ``data`` takes.
         blocked: Keys of documents that are not in ``data``, because somebody keeps them in ``binaryData``.
     """
@@ -55,8 +60,15 @@ class Publication(msgspec.Struct, frozen=True):
     overridden: Mapping[Key, tuple[str, ...]]
     overrides: Overrides = NO_OVERRIDES
     error: OverridesError | None = None
+    dropped: tuple[OverridesError, ...] = ()
+    notes: Mapping[Key, str] = {}
     bytes: int = 0
     blocked: tuple[str, ...] = ()
+
+    @property
+    def overrides_problem(self) -> str:
+        """What of ``overrides.yaml`` does not count, and why; empty when all of it counts."""
+        return "; ".join(str(error) for error in (self.error, *self.dropped) if error)
 
     @property
     def is_large(self) -> bool:
@@ -70,36 +82,33 @@ def publish(
     *,
     last: Overrides = NO_OVERRIDES,
     text: str | None = None,
+    taken: Collection[str] = frozenset[str](),
     foreign: int = 0,
     occupied: Collection[str] = (),
 ) -> Publication:
     """Return what to publish.
 
-    Overrides that are not valid, or that would give a document which is not, count for nothing: then ``last`` stays in
-    force. Where that does not fit what is discovered by now, it still hides and changes tools, but lays nothing over
-    documents: no Service that comes may bring back what an admin hid.
+    A file of overrides that is not valid does not count: then ``last`` stays in force. Patches are independent: one
+    that does not fit what is discovered is dropped alone, and what it disables stays disabled, so that no Service that
+    comes may bring back what an admin hid.
 
     Args:
         tools: The healthy ones.
         options: What the settings say.
         last: The overrides that were in force before; :data:`NO_OVERRIDES` at the start.
         text: ``overrides.yaml`` as it is now; ``None`` when there is none.
+        taken: Keys of the ConfigMap that this service does not own.
         foreign: What others keep in the ConfigMap, ``overrides.yaml`` included, bytes.
         occupied: Keys of ``binaryData``; the API server takes no key twice, and refuses the whole ConfigMap.
 
     Raises:
         SettingsError: The settings themselves give a document that is not valid.
     """
-    wanted, error = follow(last, text, options.policy)
-    for overrides in (wanted, last):
-        found = _compose(tools, options, overrides, foreign, occupied)
-        if isinstance(found, Publication):
-            return msgspec.structs.replace(found, overrides=overrides, error=error)
-        error = error or overrides.error(_source(found.path, overrides), str(found))
-    plain = _compose(tools, options, last.essence, foreign, occupied)
-    if isinstance(plain, Fault):
-        raise SettingsError(f"settings `output`: {plain}")
-    return msgspec.structs.replace(plain, overrides=last, error=error)
+    if problem := configured_fault(options.base_toolsets):
+        raise SettingsError(f"settings `output.base_toolsets`: {problem}")
+    overrides, error = follow(last, text, options.policy)
+    found = _compose(tools, options, overrides, taken, foreign, occupied)
+    return msgspec.structs.replace(found, overrides=overrides, error=error)
 
 
 def resume(annotations: Mapping[str, str], prefix: str, options: OutputOptions) -> Overrides:
@@ -130,11 +139,10 @@ def annotations(published: Publication, instance: str = "") -> dict[str, str]:
         published: What is published.
         instance: The name of this installation; empty when it has none.
     """
-    error = published.error
-    text = published.overrides.text if error else ""
+    text = published.overrides.text if published.error else ""
     return {
         INSTANCE: instance,
-        OVERRIDES_ERROR: str(error)[:_ERROR_LIMIT] if error else "",
+        OVERRIDES_ERROR: published.overrides_problem[:_ERROR_LIMIT],
         OVERRIDES_IN_FORCE: text if len(text.encode()) <= _IN_FORCE_LIMIT_BYTES else "",
     }
 
@@ -169,38 +177,56 @@ def foreign_bytes(cached: ConfigMap | None, ours: Collection[str]) -> int:
 
 
 def _compose(
-    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, foreign: int, occupied: Collection[str]
-) -> Publication | Fault:
-    fit, rejected = writable(tools)
+    tools: Sequence[Candidate],
+    options: OutputOptions,
+    overrides: Overrides,
+    taken: Collection[str],
+    foreign: int,
+    occupied: Collection[str],
+) -> Publication:
+    fit, unsafe = writable(tools)
     applied = apply(fit, overrides)
-    single = options.max_http_tools if "holmesgpt" in options.dialects else 0
-    caps = budget.Caps(options.max_per_type, single, holmesgpt.BUILT_IN_TOOLSETS)
-    capped = budget.within_caps(instances(applied.tools), caps)
+    usable, refused = eligible(applied, options, overrides, taken)
+    applied, unfit = fitting(applied, options)
+    capped = budget.within_caps(instances(usable), _caps(options))
     left = budget.allowance(options.limit_bytes, foreign)
-    room = left - budget.size(texts(documents((), options, overrides, applied)))
+    room = left - budget.size(texts(documents((), options, overrides, applied).documents))
     for share in _SHARES:
         cut = budget.within_bytes(
             capped.kept, lambda tool: cost(tool, options, applied), (int(room * share), _LISTED_BYTES)
         )
-        rendered = documents(cut.kept, options, overrides, applied)
-        if problem := fault(rendered, options.policy):
-            return problem
-        blocked = tuple(sorted(key for key in rendered if key in occupied))
-        rendered = {key: document for key, document in rendered.items() if key not in blocked}
-        data = texts(rendered)
-        rejected |= {**applied.hidden, **capped.dropped, **cut.dropped}
-        found = Publication(
-            data, cut.kept, rejected, rendered, applied.overridden, bytes=budget.size(data), blocked=blocked
-        )
-        if found.bytes <= left or not cut.kept:
-            return found
-    raise AssertionError  # pragma: no cover - with a share of nothing no tool is kept
+        rendered = documents(cut.kept, options, overrides, applied, taken)
+        blocked = tuple(sorted(key for key in rendered.documents if key in occupied))
+        kept = {key: document for key, document in rendered.documents.items() if key not in blocked}
+        data = texts(kept)
+        size = budget.size(data)
+        if size <= left or not cut.kept:
+            break
+    else:
+        raise AssertionError  # pragma: no cover - with a share of nothing no tool is kept
+    if problem := fault(rendered.documents, options.policy):
+        raise SettingsError(f"settings `output`: {problem}")
+    return Publication(
+        data,
+        cut.kept,
+        {**unsafe, **applied.hidden, **refused, **capped.dropped, **cut.dropped},
+        kept,
+        applied.overridden,
+        dropped=tuple(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
+        notes=foreign_key_notes(cut.kept, options, taken),
+        bytes=size,
+        blocked=blocked,
+    )
 
 
-def _source(path: Path, overrides: Overrides) -> Path:
-    """Return where in the overrides a field of a document was set."""
-    if path[:2] not in overrides.marks:
-        return overrides.patched_field(path) or path
-    if path not in overrides.marks and path[3:4] == ("instances",):
-        return (*path[:3], *path[5:])  # set for all instances
-    return path
+def _caps(options: OutputOptions) -> budget.Caps:
+    single = options.max_http_tools if "holmesgpt" in options.dialects else 0
+    return budget.Caps(options.max_per_type, single, BUILT_IN_TOOLSETS)
+
+
+def _located(problem: Fault, overrides: Overrides) -> OverridesError:
+    """Return a fault of a document as one of the overrides, where they set it."""
+    path = problem.path
+    if path not in overrides.marks and path[3:4] == (INSTANCES,):
+        path = (*path[:3], *path[5:])  # set for all instances
+    return overrides.error(path, str(problem))

@@ -1,9 +1,12 @@
 """Render tools in every dialect that the settings name, and say what a tool takes of the room there is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import cast
+
+import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected
-from toolset.core.dialects import holmesgpt, kubernaut, schema, tools_json
+from toolset.core.dialects import holmesgpt, kubernaut, kubernaut_patches, schema, tools_json, toolset_patches
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy
 from toolset.core.json_values import Document
@@ -23,34 +26,67 @@ def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rej
 
 
 def _is_unsafe(tool: Candidate) -> bool:
-    name = f"{tool.type}.{tool.key.namespace}.{tool.key.name}"
+    name = kubernaut.full_name(tool)
     urls = (tool.url, f"{tool.url}{tool.check.path}")
     return kubernaut.NAME.fullmatch(name) is None or any(convert_fault(url, Url) for url in urls)
 
 
+class Rendered(msgspec.Struct, frozen=True):
+    """The documents of every dialect.
+
+    Attributes:
+        documents: By their keys in the ConfigMap.
+        dropped: Why patches of the admin do not count; the path is that of the patch in the overrides.
+    """
+
+    documents: dict[str, Document]
+    dropped: tuple[Fault, ...]
+
+
 def documents(
-    tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, applied: PatchedTools
-) -> dict[str, Document]:
-    """Return the documents of every dialect by their keys in the ConfigMap, not checked yet.
+    tools: Sequence[Candidate],
+    options: OutputOptions,
+    overrides: Overrides,
+    applied: PatchedTools,
+    taken: Container[str] = frozenset[str](),
+) -> Rendered:
+    """Return the documents of every dialect, not checked yet.
 
     Args:
         tools: In the order of publication.
         options: What the settings say.
         overrides: What the admin lays over documents.
         applied: What the admin lays over tools.
+        taken: Keys of the ConfigMap that this service does not own.
     """
     found: dict[str, Document] = {}
+    dropped: list[Fault] = []
     if "kubernaut" in options.dialects:
-        plain = kubernaut.documents(tools, options.grafana_key_env, applied.kubernaut)
-        named = kubernaut.patched(plain, overrides.kubernaut)
-        found |= {f"{name}{kubernaut.SUFFIX}": document for name, document in named.items()}
+        own = {*kubernaut_patches.own_documents(overrides.kubernaut, options.policy)}
+        names = own | {tool.type for tool in tools if f"{tool.type}{kubernaut.SUFFIX}" in taken}
+        plain = kubernaut.documents(tools, options.grafana_key_env, applied.kubernaut, names)
+        named = kubernaut_patches.patched(plain, overrides.kubernaut, options.policy)
+        found |= {f"{name}{kubernaut.SUFFIX}": document for name, document in named.documents.items()}
+        dropped += [Fault(("kubernaut", *problem.path), problem.message) for problem in named.dropped]
     if "holmesgpt" in options.dialects:
-        asked = holmesgpt.Options(options.base_toolsets, options.credentials)
-        document = holmesgpt.document(tools, asked, applied.holmesgpt)
-        found[holmesgpt.DOCUMENT_KEY] = holmesgpt.patched(document, overrides.toolsets)
+        asked = holmesgpt_options(options, overrides)
+        toolsets = cast("Document", holmesgpt.document(tools, asked, applied.holmesgpt)[holmesgpt.TOOLSETS])
+        patches = {**overrides.toolsets, **holmesgpt.disablements(tools, asked, overrides.toolsets)}
+        changed = toolset_patches.patched(toolsets, patches, options.policy)
+        found[holmesgpt.DOCUMENT_KEY] = {holmesgpt.TOOLSETS: changed.toolsets}
+        dropped += [Fault((holmesgpt.TOOLSETS, *problem.path), problem.message) for problem in changed.dropped]
     if "json" in options.dialects:
         found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools))
-    return found
+    if not found:  # readers have to see that it is off
+        found[kubernaut.KUBERNETES_KEY] = {**kubernaut.documents((), {})[kubernaut.KUBERNETES], "enabled": False}
+        dropped.append(Fault(("kubernaut", kubernaut.KUBERNETES), "no document would be left; it is disabled"))
+    return Rendered(found, tuple(dropped))
+
+
+def holmesgpt_options(options: OutputOptions, overrides: Overrides) -> holmesgpt.Options:
+    """Return the options of the HolmesGPT dialect under ``overrides``."""
+    own = frozenset(toolset_patches.own_toolsets(overrides.toolsets, options.policy))
+    return holmesgpt.Options(options.base_toolsets, options.credentials, own)
 
 
 def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
@@ -66,7 +102,7 @@ def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
             problem = problem and Fault(("kubernaut", *problem.path), problem.message)
         if problem:
             return problem
-    return None if found else Fault((), "no document would be left")
+    return None
 
 
 def texts(found: Mapping[str, Document]) -> dict[str, str]:
@@ -79,7 +115,7 @@ def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> tupl
     """Return what a tool takes at most: of the data, and of the list of owned keys, bytes."""
     taken = listed = 0
     if "kubernaut" in options.dialects:
-        key = f"{tool.type}.{tool.key.namespace}.{tool.key.name}{kubernaut.SUFFIX}"
+        key = f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}"
         document = kubernaut.documents([tool], options.grafana_key_env, applied.kubernaut)[tool.type]
         taken, listed = len(key) + len(kubernaut.text(document).encode()), len(key) + 1
     if "holmesgpt" in options.dialects:

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -110,6 +111,19 @@ async def test_a_service_that_settings_do_not_name_is_handed_no_credential(tmp_p
         asking = prober(server.url, reach)
         assert await asking.probe(search()) == ALIVE
     assert "authorization" not in server.asked[0].headers
+
+
+async def test_headers_are_not_sent_to_a_host_that_is_not_the_services_own(tmp_path: Path) -> None:
+    secret = tmp_path / "authorization"
+    secret.write_text("Bearer one")
+    reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/*",))
+    server = ScriptedApiServer(Answer())
+    asking = prober(server.url, reach)
+    async with server.serve():
+        outcome = await asking.probe(msgspec.structs.replace(search(), external=True))
+    assert (outcome.alive, outcome.failure) == (False, Failure.ADDRESS)
+    assert outcome.detail == "the headers of its detector are not sent to a host that is not its own"
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(

@@ -363,7 +363,17 @@ def test_another_host_counts_where_the_settings_allow_it() -> None:
     options = DetectionOptions(BUILT_IN, external_endpoints=True)
     verdict = detect(service("grafana", annotations={"toolset-endpoint": "http://g.example:81"}), options)
     assert isinstance(verdict, Candidate)
-    assert (verdict.url, verdict.address) == ("http://g.example:81", "")
+    assert (verdict.url, verdict.address, verdict.external) == ("http://g.example:81", "", True)
+
+
+def test_an_external_name_is_external_although_its_host_is_its_own() -> None:
+    options = DetectionOptions(BUILT_IN, external_names=("*/*",))
+    verdict = detect(service("grafana", type="ExternalName", externalName="g.example"), options)
+    assert isinstance(verdict, Candidate)
+    assert verdict.external
+    own = detect(service("grafana"), options)
+    assert isinstance(own, Candidate)
+    assert not own.external
 
 
 def test_a_headless_service_has_no_address_to_dial() -> None:

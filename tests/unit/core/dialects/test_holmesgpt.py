@@ -11,9 +11,10 @@ from support.build import candidate
 from toolset.core.candidate import Candidate
 from toolset.core.dialects import schema
 from toolset.core.dialects.documents import Credentials, to_yaml
-from toolset.core.dialects.holmesgpt import Options, cost, document, patched
+from toolset.core.dialects.holmesgpt import Options, cost, document
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy
+from toolset.core.dialects.toolset_patches import patched
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document, Json
 from toolset.model import Key
@@ -201,7 +202,7 @@ def test_a_tool_never_takes_more_than_its_cost(found: list[Candidate], text: str
     assert taken <= base + fixed + sum(cost(tool, Options(base={}), more) for tool in found)
 
 
-PROMETHEUS = document([candidate()], Options())
+PROMETHEUS = cast("Document", document([candidate()], Options())["toolsets"])
 
 
 @pytest.mark.parametrize(
@@ -237,13 +238,15 @@ PROMETHEUS = document([candidate()], Options())
 )
 def test_a_patch_of_a_toolset(name: str, patch: Json, expected: Json) -> None:
     before = msgspec.json.encode(PROMETHEUS)
-    found = cast("dict[str, Json]", patched(PROMETHEUS, {name: patch})["toolsets"])
-    assert found.get(name) == expected
+    found = patched(PROMETHEUS, {name: patch}, Policy())
+    assert found.toolsets.get(name) == expected
     assert msgspec.json.encode(PROMETHEUS) == before, "it was changed in place"
 
 
-def test_a_patch_that_is_no_map_is_left_for_the_check_to_refuse() -> None:
-    assert schema.fault(patched(PROMETHEUS, {"prometheus/metrics": "off"}), Policy()) is not None
+def test_a_patch_that_is_no_map_is_dropped() -> None:
+    found = patched(PROMETHEUS, {"prometheus/metrics": "off"}, Policy())
+    assert found.toolsets == PROMETHEUS
+    assert [problem.path for problem in found.dropped] == [("prometheus/metrics",)]
 
 
 def test_a_name_that_somebody_made_to_meet_a_hash_gets_another_one() -> None:

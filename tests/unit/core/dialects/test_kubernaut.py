@@ -11,7 +11,8 @@ from support.build import candidate
 from support.rendering import kubernaut
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Credentials
-from toolset.core.dialects.kubernaut import documents, fault, patched
+from toolset.core.dialects.kubernaut import documents, fault
+from toolset.core.dialects.kubernaut_patches import patched
 from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document, Json
@@ -165,15 +166,17 @@ FIRST: Final[Document] = KUBERNAUT_DOCUMENTS["prometheus"]
     ],
 )
 def test_a_patch_of_a_document(name: str, patch: Json, expected: Json) -> None:
-    assert patched(KUBERNAUT_DOCUMENTS, {name: patch}).get(name) == expected
+    assert patched(KUBERNAUT_DOCUMENTS, {name: patch}, Policy()).documents.get(name) == expected
 
 
 def test_the_kubernetes_document_can_be_changed() -> None:
-    found = patched(KUBERNAUT_DOCUMENTS, {"kubernetes": {"config": {"namespaces": ["a"]}}})["kubernetes"]
+    found = patched(KUBERNAUT_DOCUMENTS, {"kubernetes": {"config": {"namespaces": ["a"]}}}, Policy()).documents[
+        "kubernetes"
+    ]
     assert found["config"] == {"incluster": True, "namespaces": ["a"]}
     assert fault("kubernetes", found, Policy()) is None
-    removed = patched({}, {"kubernetes": {"enabled": False}})
-    assert removed == {"kubernetes": {"toolset": "kubernetes", "enabled": False}}
+    disabled = patched({}, {"kubernetes": {"enabled": False}}, Policy()).documents
+    assert disabled == {"kubernetes": {"toolset": "kubernetes", "enabled": False}}
 
 
 def test_what_is_laid_over_one_tool_stands_in_its_document_alone() -> None:

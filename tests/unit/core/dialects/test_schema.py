@@ -2,7 +2,8 @@ from typing import cast
 
 import pytest
 
-from toolset.core.dialects.schema import extras_fault, fault, patch_fault
+from toolset.core.dialects.patch_schema import tool_patch_fault, toolset_patch_fault
+from toolset.core.dialects.schema import fault
 from toolset.core.dialects.texts import Policy
 from toolset.core.json_values import Document, Json
 
@@ -116,14 +117,14 @@ def test_nothing_stands_beside_the_toolsets() -> None:
 
 
 def test_a_patch_that_can_never_fit_is_found_before_there_is_anything_to_patch() -> None:
-    problem = patch_fault("prometheus/metrics", {"config": {"url": URL}}, ("toolsets", "prometheus/metrics"))
+    problem = toolset_patch_fault("prometheus/metrics", {"config": {"url": URL}}, ("toolsets", "prometheus/metrics"))
     assert problem is not None
     assert "did you mean `prometheus_url`?" in problem.message
-    assert patch_fault("prometheus/metrics", {"config": {"instances": []}}, ()) is None
-    assert patch_fault("prometheus/metrics", {"enabled": False}, ()) is None
-    assert patch_fault("other", {"config": {"url": URL}}, ()) is None
-    assert extras_fault({"verify_ssl": False, "timeout_seconds": 1}, ()) is None
-    assert extras_fault({"zzz": 1}, ("a",)) is not None
+    assert toolset_patch_fault("prometheus/metrics", {"config": {"instances": []}}, ()) is None
+    assert toolset_patch_fault("prometheus/metrics", {"enabled": False}, ()) is None
+    assert toolset_patch_fault("other", {"config": {"url": URL}}, ()) is None
+    assert tool_patch_fault({"verify_ssl": False, "timeout_seconds": 1}, ()) is None
+    assert tool_patch_fault({"zzz": 1}, ("a",)) is not None
 
 
 def test_settings_may_allow_what_runs_commands() -> None:
@@ -211,13 +212,13 @@ def test_a_fault_names_the_place_and_what_is_wrong(toolsets: Json, message: str)
     ],
 )
 def test_a_patch_is_compared_with_the_config_of_its_toolset(patch: Document, hint: str) -> None:
-    problem = patch_fault("prometheus/metrics", {"config": patch}, ("toolsets", "prometheus/metrics"))
+    problem = toolset_patch_fault("prometheus/metrics", {"config": patch}, ("toolsets", "prometheus/metrics"))
     (name,) = patch
     assert str(problem) == f"toolsets > prometheus/metrics > config > {name}: HolmesGPT would pass it over; {hint}"
 
 
 def test_a_patch_of_any_tool_is_compared_with_all_configs() -> None:
-    problem = extras_fault({"endpoint": []}, ("a",))
+    problem = tool_patch_fault({"endpoint": []}, ("a",))
     assert str(problem) == "a > endpoint: HolmesGPT would pass it over; did you mean `endpoints`?"
 
 

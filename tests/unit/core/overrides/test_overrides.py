@@ -38,14 +38,14 @@ tools:
   monitoring/prometheus:
     url: https://other.example:9091/base/
     priority: 5
-    holmesgpt: {verify_ssl: false}
+    holmesgpt: {additional_headers: {Authorization: "Bearer {{ env.TOKEN }}"}}
     kubernaut: {timeout: 60s}
   monitoring/grafana: null
   monitoring/loki: {enabled: false}
   monitoring/tempo: {type: jaeger, health_path: /status}
 toolsets:
   kubernetes/logs: null
-  prometheus/metrics: {config: {additional_headers: {Authorization: "Bearer {{ env.TOKEN }}"}}}
+  prometheus/metrics: {config: {verify_ssl: false}}
 kubernaut:
   kubernetes: {enabled: false}
 suppress: [monitoring/jaeger]
@@ -222,6 +222,48 @@ def test_nothing_said_changes_nothing(text: str) -> None:
             "kubernaut > a > config > command: `command` is not safe; output.allow_unsafe_overrides allows it",
             id="command",
         ),
+        pytest.param(
+            "toolsets: {a: {enabled: 'no'}}",
+            1,
+            16,
+            "toolsets > a > enabled: Expected `bool`, got `str`",
+            id="type of a block's field",
+        ),
+        pytest.param(
+            "toolsets: {a: {labels: {}}}",
+            1,
+            12,
+            "toolsets > a: Object contains unknown field `labels`",
+            id="unknown field of a block",
+        ),
+        pytest.param(
+            "toolsets: {prometheus/metrics: {config: {verify_ssl: 1}}}",
+            1,
+            42,
+            "toolsets > prometheus/metrics > config > verify_ssl: Expected `bool`, got `int`",
+            id="type of a config field",
+        ),
+        pytest.param(
+            "tools: {a/b: {holmesgpt: {verify_ssl: 1}}}",
+            1,
+            27,
+            "tools > a/b > holmesgpt > verify_ssl: Expected `bool`, got `int`",
+            id="type of a tool's field",
+        ),
+        pytest.param(
+            "tools: {a/b: {kubernaut: {url: x}}}",
+            1,
+            27,
+            f"tools > a/b > kubernaut > url: Expected `str` matching regex {URL_PATTERN!r}",
+            id="URL of a tool",
+        ),
+        pytest.param(
+            "kubernaut: {a: {config: {url: x}}}",
+            1,
+            26,
+            f"kubernaut > a > config > url: Expected `str` matching regex {URL_PATTERN!r}",
+            id="URL of a document",
+        ),
     ],
 )
 def test_a_mistake_makes_all_of_it_invalid_and_its_place_is_named(
@@ -233,8 +275,124 @@ def test_a_mistake_makes_all_of_it_invalid_and_its_place_is_named(
     assert str(error) == f"overrides.yaml, line {line}, column {column}: {error.message}"
 
 
+REF = "'{{ env.TOKEN }}'"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "kind", "place"),
+    [
+        pytest.param(
+            f"toolsets: {{prometheus/metrics: {{config: {{additional_headers: {{A: {REF}}}}}}}}}",
+            63,
+            "a reference to a variable",
+            "`instances`, next to a URL of its own",
+            id="a reference",
+        ),
+        pytest.param(
+            "toolsets: {prometheus/metrics: {config: {additional_headers: {A: secret}}}}",
+            63,
+            "a header",
+            "`tools: NAMESPACE/NAME: holmesgpt:`",
+            id="a header",
+        ),
+        pytest.param(
+            "toolsets: {grafana/dashboards: {enabled: false, config: {api_key: secret}}}",
+            58,
+            "a credential",
+            "`tools: NAMESPACE/NAME: holmesgpt:`",
+            id="a credential",
+        ),
+        pytest.param(
+            "toolsets: {grafana/dashboards: {config: {external_url: 'https://x.example'}}}",
+            42,
+            "a URL",
+            "`tools: NAMESPACE/NAME: holmesgpt:`",
+            id="a URL",
+        ),
+        pytest.param(
+            f"toolsets: {{prometheus/metrics: {{description: {REF}}}}}",
+            33,
+            "a reference to a variable",
+            "`tools: NAMESPACE/NAME: holmesgpt:`",
+            id="outside the config",
+        ),
+        pytest.param(
+            f"toolsets: {{prometheus/metrics: {{config: {{instances: [{{name: a, prometheus_url: 'http://a'}}], "
+            f"additional_headers: {{A: {REF}}}}}}}}}",
+            115,
+            "a reference to a variable",
+            "`instances`",
+            id="next to instances",
+        ),
+        pytest.param(
+            f"toolsets: {{elasticsearch/data: {{config: {{instances: [{{name: a, api_key: {REF}}}]}}}}}}",
+            64,
+            "a reference to a variable",
+            "`instances`",
+            id="in an instance without a URL",
+        ),
+        pytest.param(
+            f"toolsets: {{loki-team-loki: {{config: {{default_headers: {{A: {REF}}}}}}}}}",
+            56,
+            "a reference to a variable",
+            "`endpoints`, next to hosts of its own",
+            id="of a discovered HTTP API",
+        ),
+        pytest.param(
+            "kubernaut: {prometheus: {config: {apiKey: '${TOKEN}'}}}",
+            35,
+            "a reference to a variable",
+            "`tools: NAMESPACE/NAME: kubernaut:`",
+            id="kubernaut",
+        ),
+    ],
+)
+def test_a_value_for_one_backend_is_refused_where_others_would_receive_it(
+    text: str, column: int, kind: str, place: str
+) -> None:
+    """A tenant's Service could become one of them, or the first."""
+    error = refused(text)
+    assert (error.line, error.column) == (1, column)
+    assert f"would receive {kind}, a tenant's too; put it under " in error.message
+    assert place in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"tools: {{a/b: {{holmesgpt: {{additional_headers: {{A: {REF}}}}}, kubernaut: {{apiKey: '${{TOKEN}}'}}}}}}",
+        f"toolsets: {{prometheus/metrics: {{config: {{prometheus_url: http://a, additional_headers: {{A: {REF}}}}}}}}}",
+        f"toolsets: {{grafana/loki: {{config: {{instances: [{{name: a, api_url: http://a, api_key: {REF}}}]}}}}}}",
+        f"toolsets: {{loki-team-loki: {{config: {{endpoints: [{{hosts: ['http://a'], auth: {{token: {REF}}}}}]}}}}}}",
+        f"toolsets: {{a-b-c: {{type: http, enabled: true, config: {{default_headers: {{A: {REF}}}, endpoints: []}}}}}}",
+        f"toolsets: {{coralogix: {{enabled: true, config: {{api_key: {REF}}}}}}}",
+        "toolsets: {prometheus/metrics: {config: {additional_headers: {}, verify_ssl: false}}}",
+        "kubernaut: {grafana: {config: {url: 'http://a', apiKey: '${TOKEN}'}}}",
+        "kubernaut: {kubernetes: {config: {token: '${TOKEN}'}}}",
+    ],
+    ids=[
+        "tool",
+        "own URL",
+        "own instance",
+        "own endpoints",
+        "own toolset",
+        "SaaS",
+        "nothing bound",
+        "document",
+        "base",
+    ],
+)
+def test_a_value_for_one_backend_counts_next_to_its_url(text: str) -> None:
+    assert valid(text).text == text
+
+
 def test_a_text_that_is_too_large_is_refused() -> None:
     assert "256 KiB" in refused("#" * (TEXT_LIMIT_BYTES + 1)).message
+
+
+@pytest.mark.parametrize("text", [ALL, "suppress: {"])
+def test_each_version_is_parsed_once(text: str) -> None:
+    assert read(text, POLICY) is read("".join(text), Policy(frozenset({"TOKEN"})))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +439,7 @@ def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
     assert prometheus.url == "https://other.example:9091/base"
     assert (prometheus.priority, prometheus.type) == (5, "prometheus")
     assert (tempo.type, tempo.check.path) == ("jaeger", "/status")
-    assert found.holmesgpt == {prometheus.key: {"verify_ssl": False}}
+    assert found.holmesgpt == {prometheus.key: {"additional_headers": {"Authorization": "Bearer {{ env.TOKEN }}"}}}
     assert found.kubernaut == {prometheus.key: {"timeout": "60s"}}
     assert found.overridden == {
         prometheus.key: ("url", "priority", "holmesgpt", "kubernaut"),
@@ -326,21 +484,11 @@ def test_without_overrides_nothing_changes() -> None:
     )
 
 
-def test_the_essence_still_hides_and_changes_tools_and_lays_nothing_over_documents() -> None:
-    found = valid(ALL).essence
-    assert not any((found.toolsets, found.kubernaut))
-    applied = apply(TOOLS, found)
-    assert applied.tools == apply(TOOLS, valid(ALL)).tools
-    assert not any((applied.holmesgpt, applied.kubernaut))
-
-
 def test_an_error_stands_at_the_nearest_part_that_is_written_down() -> None:
     found = valid("tools:\n  a/b:\n    holmesgpt: {verify_ssl: false}\n")
     assert found.error(("tools", "a/b", "holmesgpt", "verify_ssl"), "x").column == 17
     assert found.error(("tools", "a/b", "nothing"), "x").line == 2
     assert found.error(("nowhere",), "x") == OverridesError("x", 1, 1)
-    assert found.patched_field(("toolsets", "x", "verify_ssl")) == ("tools", "a/b", "holmesgpt", "verify_ssl")
-    assert found.patched_field(("other",)) == found.patched_field(("a/b",)) == found.patched_field(()) == ()
     assert NO_OVERRIDES.error((), "x") == OverridesError("x", 1, 1)
     assert Mark(1, 1) == valid("tools:\n").marks["tools",]
 

@@ -1,7 +1,7 @@
 import base64
 import json
 from random import Random
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -32,8 +32,8 @@ TOOLS: Final = [
 UNCAPPED = OutputOptions(max_per_type=0, max_http_tools=0)
 
 
-def toolsets(published: Publication) -> dict[str, dict[str, dict[str, object]]]:
-    return cast("dict[str, dict[str, dict[str, object]]]", yaml.safe_load(published.data[HOLMES])["toolsets"])
+def toolsets(published: Publication) -> dict[str, dict[str, Any]]:
+    return cast("dict[str, dict[str, Any]]", yaml.safe_load(published.data[HOLMES])["toolsets"])
 
 
 def test_both_dialects_are_written_by_default() -> None:
@@ -130,43 +130,77 @@ def test_overrides_that_are_not_valid_leave_the_last_valid_ones_in_force(text: s
     assert again == after
 
 
-def test_a_field_that_all_instances_share_is_found_where_it_was_set() -> None:
-    published = publish(TOOLS, OutputOptions(), text="toolsets:\n  prometheus/metrics:\n    config: {verify_ssl: 1}")
-    assert published.error is not None
-    assert (published.error.line, published.error.column) == (3, 14)
+def test_a_field_of_every_instance_is_located_where_it_was_set() -> None:
+    text = "toolsets:\n  prometheus/metrics:\n    config: {additional_labels: {a.b: x}}"
+    published = publish(TOOLS, OutputOptions(), text=text)
+    assert problems(published) == [(3, 34)]
+    assert set(toolsets(published)) == set(toolsets(publish(TOOLS, OutputOptions())))
 
 
-def test_a_result_without_any_toolset_is_refused() -> None:
+def disabled(published: Publication) -> set[str]:
+    return {name for name, block in toolsets(published).items() if not block["enabled"]}
+
+
+def problems(published: Publication) -> list[tuple[int, int]]:
+    return [(problem.line, problem.column) for problem in published.dropped]
+
+
+def test_a_result_without_any_toolset_disables_what_was_removed() -> None:
     options = OutputOptions(dialects=("holmesgpt",))
     nothing = "toolsets: {kubernetes/core: null, kubernetes/logs: null}"
     published = publish([], options, text=nothing)
-    assert published.error is not None
-    assert "no toolset would be left" in published.error.message
-    assert set(toolsets(published)) == {"kubernetes/core", "kubernetes/logs"}
+    assert "no toolset would be left" in published.overrides_problem
+    assert disabled(published) == {"kubernetes/core", "kubernetes/logs"}
     fine = publish([candidate()], options, text=nothing)
-    assert fine.error is None
+    assert fine.overrides_problem == ""
     assert set(toolsets(fine)) == {"prometheus/metrics"}
     kubernaut = publish([], OutputOptions(dialects=("kubernaut",)), text="kubernaut: {kubernetes: null}")
-    assert kubernaut.error is not None
-    assert set(kubernaut.data) == {"kubernetes-toolset.yaml"}
+    assert "no document would be left" in kubernaut.overrides_problem
+    assert yaml.safe_load(kubernaut.data["kubernetes-toolset.yaml"])["enabled"] is False
 
 
-def test_what_no_longer_fits_what_is_discovered_still_hides_tools() -> None:
-    """A Service that comes must not bring back what an admin hid."""
-    text = "suppress: [monitoring/grafana]\ntoolsets: {loki-monitoring-loki: {enabled: true, type: http, config: "
-    text += "{endpoints: [{hosts: [http://a]}], timeout_seconds: 5, verify_ssl: true}}}"
+PATCHES: Final = """
+suppress: [monitoring/grafana]
+tools:
+  monitoring/b: {holmesgpt: {verify_ssl: false, max_retries: 3}, kubernaut: {timeout: 60s}}
+toolsets:
+  kubernetes/logs: {enabled: false}
+  internet: {enabled: false}
+  prometheus/metrics: {enabled: false, config: {query_timeout_seconds_default: 5}}
+  loki-monitoring-loki: {config: {zzz: 1}}
+  jaeger-monitoring-jaeger: {enabled: false, config: {zzz: 1}}
+  kubernetes/core: null
+kubernaut:
+  kubernetes: {config: {namespaces: 1}}
+  jaeger: {config: {timeout: 60s}}
+"""
+
+
+def test_a_patch_that_does_not_fit_is_dropped_alone() -> None:
+    published = publish(TOOLS, OutputOptions(), text=PATCHES)
+    assert published.error is None
+    assert problems(published) == [(4, 49), (13, 25), (9, 26), (10, 46)]
+    assert disabled(published) == {"kubernetes/logs", "internet", "prometheus/metrics", "jaeger-monitoring-jaeger"}
+    assert "kubernetes/core" not in toolsets(published)
+    config = cast("dict[str, list[dict[str, object]]]", toolsets(published)["prometheus/metrics"]["config"])
+    assert [each["query_timeout_seconds_default"] for each in config["instances"]] == [5, 5]
+    assert not any("verify_ssl" in each for each in config["instances"])
+    assert yaml.safe_load(published.data["jaeger-toolset.yaml"])["config"]["timeout"] == "60s"
+    assert published.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
+    assert "max_retries" in published.overrides_problem
+
+
+def test_a_service_that_comes_brings_back_nothing_that_an_admin_hid() -> None:
+    text = "suppress: [monitoring/grafana]\ntoolsets: {kubernetes/logs: {enabled: false}, "
+    text += "loki-monitoring-loki: {config: {zzz: 1}}}"
     before = publish(TOOLS[:3], OutputOptions(), text=text)
-    assert before.error is None
-    broken = text.replace("verify_ssl: true", "zzz: 1")
-    alone = "suppress: [monitoring/grafana]\ntoolsets: {loki-monitoring-loki: {config: {zzz: 1}}}"
-    assert publish(TOOLS[:3], OutputOptions(), text=broken).error is not None
-    first = publish(TOOLS[:3], OutputOptions(), text=alone)
-    assert first.error is None
-    then = publish(TOOLS, OutputOptions(), last=first.overrides, text=alone)
-    assert then.error is not None
-    assert then.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
-    assert "loki-monitoring-loki" in toolsets(then)
-    assert publish(TOOLS[:3], OutputOptions(), last=then.overrides, text=alone) == first
+    assert before.overrides_problem == ""
+    after = publish(TOOLS, OutputOptions(), last=before.overrides, text=text)
+    assert problems(after) == [(2, 70)]
+    assert disabled(before) == disabled(after) == {"kubernetes/logs"}
+    assert after.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
+    assert "loki-monitoring-loki" in toolsets(after)
+    assert publish(TOOLS[:3], OutputOptions(), last=after.overrides, text=text) == before
 
 
 def test_overrides_may_refer_to_variables_that_the_settings_name() -> None:
@@ -326,3 +360,183 @@ def test_what_is_foreign_is_counted_in_all_of_a_config_map() -> None:
     cached = ConfigMap(data=mine | others, binary_data={"ccc": base64.b64encode(bytes(100)).decode(), "d": None})
     assert foreign_bytes(cached, {"a"}) == 1 + 8 + len(OVERRIDES_KEY) + 2 + 3 + 100 + 1
     assert foreign_bytes(None, ()) == 0
+
+
+REFERENCE: Final = "{{ env.TOKEN }}"
+OWN_GRAFANA: Final = BaseToolset(config={"api_url": "http://admin.example:1", "api_key": REFERENCE})
+
+
+def test_discovered_instances_join_a_configured_toolset() -> None:
+    options = OutputOptions(base_toolsets={"grafana/dashboards": OWN_GRAFANA})
+    alone = publish([candidate()], options)
+    assert toolsets(alone)["grafana/dashboards"]["config"] == OWN_GRAFANA.config
+    joined = publish(TOOLS, options)
+    instances = cast("dict[str, list[dict[str, object]]]", toolsets(joined)["grafana/dashboards"]["config"])[
+        "instances"
+    ]
+    assert instances[0] == {"name": "configured", "api_url": "http://admin.example:1", "api_key": REFERENCE}
+    assert instances[1]["api_url"] == "http://grafana.monitoring.svc.cluster.local:3000"
+    assert "api_key" not in instances[1]
+
+
+def test_discovered_instances_join_configured_instances() -> None:
+    config = {"verify_ssl": False, "instances": [{"name": "a-b", "prometheus_url": "http://admin.example:1"}]}
+    options = OutputOptions(base_toolsets={"prometheus/metrics": BaseToolset(config=config)})
+    found = publish([candidate(), candidate("b", namespace="a")], options)
+    assert toolsets(found)["prometheus/metrics"]["config"] == {
+        "verify_ssl": False,
+        "instances": [
+            {"name": "a-b", "prometheus_url": "http://admin.example:1"},
+            {
+                "name": "monitoring-prometheus",
+                "prometheus_url": "http://prometheus.monitoring.svc.cluster.local:9090",
+            },
+        ],
+    }
+    refused = found.rejected[candidate("b", namespace="a").key]
+    assert refused.sentence == "its name is already in use (an instance of prometheus/metrics is configured)"
+
+
+def test_a_toolset_that_the_settings_disable_stays_disabled() -> None:
+    options = OutputOptions(base_toolsets={"prometheus/metrics": BaseToolset(enabled=False)})
+    assert toolsets(publish(TOOLS, options))["prometheus/metrics"] == {"enabled": False}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"additional_headers": {"Authorization": REFERENCE}},
+        {"instances": [{"name": "a", "prometheus_url": "http://a"}], "additional_headers": {"Authorization": "x"}},
+    ],
+    ids=["without a URL", "next to instances"],
+)
+def test_settings_that_give_a_credential_to_any_backend_are_refused(config: dict[str, object]) -> None:
+    options = OutputOptions(base_toolsets={"prometheus/metrics": BaseToolset(config=config)})
+    with pytest.raises(SettingsError, match=r"settings `output.base_toolsets`: .* every backend of prometheus/metrics"):
+        publish([], options)
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [
+        pytest.param({"loki/monitoring/loki": BaseToolset()}, "", id="settings"),
+        pytest.param(
+            {"internet": BaseToolset()},
+            "toolsets: {loki-monitoring-loki: {type: http, enabled: true, description: x, "
+            "config: {endpoints: [{hosts: ['http://a']}]}}}",
+            id="overrides",
+        ),
+    ],
+)
+def test_a_tool_with_the_name_of_a_configured_toolset_is_rejected_alone(
+    base: dict[str, BaseToolset], text: str
+) -> None:
+    options = OutputOptions(base_toolsets=base)
+    before, after = publish(TOOLS[:-1], options, text=text), publish(TOOLS, options, text=text)
+    assert after.data == before.data
+    assert after.rejected[candidate("loki").key].reason is Reason.NAME_TAKEN
+    assert after.overrides_problem == ""
+
+
+def test_a_patch_with_the_name_of_a_configured_toolset_is_dropped_alone() -> None:
+    options = OutputOptions(base_toolsets={"loki/a": BaseToolset()})
+    found = publish([], options, text="toolsets: {internet: {enabled: false}, loki-a: {enabled: false}}")
+    assert problems(found) == [(1, 40)]
+    assert toolsets(found) == {"loki/a": {"enabled": True}, "internet": {"enabled": False}}
+
+
+def test_what_disables_a_toolset_holds_for_every_tool_that_may_have_its_name() -> None:
+    """A tenant's Service that would have the same name takes it by its priority."""
+    victim = candidate("c", namespace="a-b", tool_type="loki")
+    attacker = candidate("b-c", namespace="a", tool_type="loki", priority=9)
+    for name in ("loki-a-b-c", "loki-a-b-c-3c3f52bc"):
+        for patch in ("{enabled: false}", "null"):
+            text = f"toolsets: {{{name}: {patch}}}"
+            for tools in ([victim], [attacker, victim]):
+                found = toolsets(publish(tools, OutputOptions(), text=text))
+                on = [block for block in found.values() if block["enabled"] and "c.a-b.svc" in str(block)]
+                assert on == [], (name, patch, tools)
+
+
+@pytest.mark.parametrize("patch", ["{enabled: false}", "null"])
+def test_what_disables_a_type_holds_for_every_instance_of_it(patch: str) -> None:
+    """A tenant's Service becomes the first instance by its priority."""
+    options = OutputOptions(("kubernaut",))
+    found = publish(
+        [candidate(priority=9, namespace="tenant"), candidate()], options, text=f"kubernaut: {{prometheus: {patch}}}"
+    )
+    assert [text for text in found.data.values() if "http://" in text and "enabled: true" in text] == []
+
+
+def test_a_document_of_the_admin_is_neither_replaced_nor_mixed_with_a_discovered_one() -> None:
+    options = OutputOptions(("kubernaut",), {"monitoring/grafana": Credentials(api_key="KEY")})
+    text = "kubernaut: {grafana: {config: {url: http://admin.example}}}"
+    found = publish([candidate("grafana", tool_type="grafana")], options, text=text)
+    assert yaml.safe_load(found.data["grafana-toolset.yaml"])["config"] == {"url": "http://admin.example"}
+    moved = yaml.safe_load(found.data["grafana.monitoring.grafana-toolset.yaml"])["config"]
+    assert moved == {"url": "http://grafana.monitoring.svc.cluster.local:3000", "apiKey": "${KEY}"}
+
+
+def test_an_own_url_in_a_patch_leaves_no_credential_of_a_discovered_instance() -> None:
+    options = OutputOptions(credentials={"monitoring/prometheus": Credentials(bearer_token="KEY")})
+    text = "toolsets: {prometheus/metrics: {config: {prometheus_url: http://admin.example}}}"
+    found = toolsets(publish([candidate()], options, text=text))
+    assert found["prometheus/metrics"]["config"] == {"prometheus_url": "http://admin.example"}
+
+
+FOREIGN: Final = "loki-toolset.yaml"
+
+
+def test_a_key_that_somebody_else_owns_is_never_claimed() -> None:
+    found = publish(TOOLS, OutputOptions(), taken={FOREIGN, "notes"})
+    assert FOREIGN not in found.data
+    assert "loki.monitoring.loki-toolset.yaml" in found.data
+    assert found.notes == {
+        candidate("loki").key: "data key loki-toolset.yaml in the ConfigMap is not owned by this service and stays, so "
+        "the document of this tool has the key loki.monitoring.loki-toolset.yaml"
+    }
+    holmesgpt = publish(TOOLS, OutputOptions(("holmesgpt",)), taken={FOREIGN})
+    assert holmesgpt.notes == {}
+    assert holmesgpt.rejected == {}
+
+
+def test_a_tool_without_any_key_of_its_own_is_rejected() -> None:
+    found = publish(TOOLS, OutputOptions(), taken={FOREIGN, "loki.monitoring.loki-toolset.yaml"})
+    refused = found.rejected[candidate("loki").key]
+    assert refused.reason is Reason.NAME_TAKEN
+    assert "does not own data key loki.monitoring.loki-toolset.yaml" in refused.sentence
+    assert "loki" not in "".join(found.data)
+
+
+ELSEWHERE: Final = msgspec.structs.replace(candidate(host="evil.example"), external=True)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "text"),
+    [
+        pytest.param({"monitoring/prometheus": Credentials(bearer_token="KEY")}, "", id="settings"),
+        pytest.param(
+            {},
+            "tools: {monitoring/prometheus: {holmesgpt: {additional_headers: {A: b}}}}",
+            id="a header of the overrides",
+        ),
+        pytest.param({}, "tools: {monitoring/prometheus: {kubernaut: {token: x}}}", id="a token of the overrides"),
+    ],
+)
+def test_no_credential_goes_to_a_host_that_is_not_the_services_own(
+    credentials: dict[str, Credentials], text: str
+) -> None:
+    options = OutputOptions(credentials=credentials)
+    found = publish([ELSEWHERE, candidate("b")], options, text=text)
+    refused = found.rejected[ELSEWHERE.key]
+    assert refused.reason is Reason.EXTERNAL_HOST
+    assert "evil.example; to send them there" in refused.sentence
+    assert [tool.key.name for tool in found.tools] == ["b"]
+    assert publish([ELSEWHERE], OutputOptions()).tools == (ELSEWHERE,)
+
+
+def test_an_admin_may_send_a_credential_to_any_host() -> None:
+    options = OutputOptions(credentials={"monitoring/prometheus": Credentials(bearer_token="KEY")})
+    found = publish([ELSEWHERE], options, text="tools: {monitoring/prometheus: {url: 'http://evil.example:9090'}}")
+    assert found.rejected == {}
+    assert "{{ env.KEY }}" in found.data[HOLMES]

@@ -1,0 +1,192 @@
+"""The admin's merge patches of toolsets in the HolmesGPT document.
+
+A patch either refines what was discovered, or describes a toolset of its own: it says where the backend is. Nothing
+discovered is merged into the latter, so a credential in it reaches no other backend; a refinement holds none.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from toolset.core.dialects.bound_values import bound_values
+from toolset.core.dialects.documents import Fault
+from toolset.core.dialects.schema import HTTP_NAME, block_fault
+from toolset.core.dialects.texts import Policy, references
+from toolset.core.dialects.toolset_names import tool_name
+from toolset.core.json_values import Document, Json, Path, leaves, merged, merged_map
+
+CONFIG: Final = "config"
+INSTANCES: Final = "instances"
+ENDPOINTS: Final = "endpoints"
+URL_FIELDS: Final = ("prometheus_url", "api_url")
+BUILT_IN_TOOLSETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "prometheus": ("prometheus/metrics",),
+    "grafana": ("grafana/dashboards",),
+    "elasticsearch": ("elasticsearch/data", "elasticsearch/cluster"),
+}
+"""By type, the toolsets of HolmesGPT that read it; every other type is read over HTTP."""
+_BUILT_IN: Final = frozenset(name for names in BUILT_IN_TOOLSETS.values() for name in names)
+_HTTP_NAME_PARTS: Final = 3
+"""``type-namespace-service``."""
+
+
+class Patched(msgspec.Struct, frozen=True):
+    """The toolsets after patches.
+
+    Attributes:
+        toolsets: By name, sorted.
+        dropped: Why patches do not count; the path begins with the name of the toolset.
+    """
+
+    toolsets: Document
+    dropped: tuple[Fault, ...]
+
+
+def patched(found: Document, patches: Mapping[str, Json], policy: Policy) -> Patched:
+    """Return the toolsets ``found`` after the admin's merge patches.
+
+    A null removes a toolset and a new name adds one. A patch that only refines a toolset which is not there waits
+    until it comes; one that says ``enabled`` itself adds it. A patch whose result HolmesGPT would not take is dropped
+    alone, but what it disables stays disabled.
+
+    Args:
+        found: The toolsets by name.
+        patches: Merge patches by name.
+        policy: What the settings allow.
+    """
+    result: Document = dict(found)
+    used = {tool_name(name): name for name in found}
+    dropped: list[Fault] = []
+    for name, patch in patches.items():
+        if patch is None:
+            result.pop(name, None)
+        elif name in result or _adds(name, patch):
+            block = _merged(result.get(name), patch)
+            problem = _fault(used, name, block, policy)
+            if problem:
+                dropped.append(problem)
+                block = _disabled(result.get(name)) if is_disablement(patch) else None
+            if problem is None or (block and _fault(used, name, block, policy) is None):
+                result[name] = block
+                used[tool_name(name)] = name
+    if not result:  # HolmesGPT takes no empty file, and turns some toolsets on that are not in it
+        result = {name: {"enabled": False} for name in found}
+        dropped.append(Fault((next(iter(patches)),) if patches else (), "no toolset would be left; it is disabled"))
+    return Patched({name: result[name] for name in sorted(result)}, tuple(dropped))
+
+
+def is_disablement(patch: Json) -> bool:
+    """Return whether ``patch`` removes or disables what it is for."""
+    return patch is None or (isinstance(patch, dict) and patch.get("enabled") is False)
+
+
+def own_toolsets(patches: Mapping[str, Json], policy: Policy) -> Iterator[str]:
+    """Yield the names of toolsets that ``patches`` describe in full; a discovered one must not have such a name."""
+    for name, patch in patches.items():
+        if isinstance(patch, dict) and _is_whole(name, patch) and block_fault(name, merged({}, patch), policy) is None:
+            yield name
+
+
+def binding_fault(name: str, patch: Document, path: Path = ()) -> Fault | None:
+    """Return the first value in a patch of the toolset ``name`` that more backends than one could receive.
+
+    Args:
+        name: The toolset.
+        patch: The merge patch, or a whole toolset of the settings.
+        path: Where the patch stands.
+    """
+    if not _is_shared(name, patch):
+        return None
+    for inner, leaf in leaves({key: value for key, value in patch.items() if key != CONFIG}, path):
+        if isinstance(leaf, str) and references(leaf):
+            return _misplaced(name, inner, "a reference to a variable")
+    config = patch.get(CONFIG)
+    for part, where in _shared_parts(config if isinstance(config, dict) else {}, (*path, CONFIG)):
+        for inner, kind in bound_values(part, where):
+            return _misplaced(name, inner, kind)
+    return None
+
+
+def names_backend(config: Json) -> bool:
+    """Return whether a config says where its backends are; it then stands for itself, and nothing is merged into it."""
+    if not isinstance(config, dict):
+        return False
+    return isinstance(config.get(INSTANCES), list) or isinstance(config.get(ENDPOINTS), list) or _has_url(config)
+
+
+def _disabled(block: Json) -> Document:
+    return {**(block if isinstance(block, dict) else {}), "enabled": False}
+
+
+def _fault(used: Mapping[str, str], name: str, block: Json, policy: Policy) -> Fault | None:
+    """Return why ``block`` cannot be the toolset ``name`` next to those whose tools have the names ``used``."""
+    if used.get(tool_name(name), name) != name:
+        return Fault((name,), "the tools of another toolset would have the same names")
+    problem = block_fault(name, block, policy)
+    return problem and Fault(problem.path[1:], problem.message)
+
+
+def _merged(before: Json, patch: Json) -> Json:
+    if not isinstance(patch, dict):
+        return patch
+    config = patch.get(CONFIG)
+    base = before if isinstance(before, dict) else {}
+    if names_backend(config):
+        base = {key: value for key, value in base.items() if key != CONFIG}
+    block = merged_map(base, patch)
+    inner = block.get(CONFIG)
+    if isinstance(inner, dict) and isinstance(config, dict) and not names_backend(config) and INSTANCES in inner:
+        block[CONFIG] = _refined(inner, config)
+    # HolmesGPT takes a null or an empty map badly
+    return {name: value for name, value in block.items() if value not in ({}, None)}
+
+
+def _refined(config: Document, patch: Document) -> Document:
+    """Return ``config`` with each instance refined: a value next to the instances would give way to theirs."""
+    instances = config[INSTANCES]
+    refined = [merged(each, patch) for each in instances] if isinstance(instances, list) else instances
+    return {**config, INSTANCES: refined}
+
+
+def _adds(name: str, patch: Json) -> bool:
+    """Return whether a patch makes a toolset, and does not only refine one that may come."""
+    if not isinstance(patch, dict):
+        return False
+    if patch.get("enabled") is not True:
+        return patch.get("enabled") is False
+    return name not in _BUILT_IN or names_backend(patch.get(CONFIG))
+
+
+def _is_whole(name: str, patch: Document) -> bool:
+    return isinstance(patch.get("enabled"), bool) and (not _is_shared(name, patch) or names_backend(patch.get(CONFIG)))
+
+
+def _is_shared(name: str, patch: Document) -> bool:
+    """Return whether discovered Services may be in the toolset that a patch is for."""
+    if name in _BUILT_IN:
+        return True
+    is_http_name = HTTP_NAME.fullmatch(name) is not None and name.count("-") >= _HTTP_NAME_PARTS - 1
+    return is_http_name and not (isinstance(patch.get("type"), str) and isinstance(patch.get("enabled"), bool))
+
+
+def _shared_parts(config: Document, path: Path) -> Iterator[tuple[Json, Path]]:
+    """Yield the parts of a config that hold for a backend whose URL does not stand in them."""
+    instances = config.get(INSTANCES)
+    if isinstance(instances, list):
+        yield {key: value for key, value in config.items() if key != INSTANCES}, path
+        for position, instance in enumerate(instances):
+            if not (isinstance(instance, dict) and _has_url(instance)):
+                yield instance, (*path, INSTANCES, str(position))
+    elif not names_backend(config):
+        yield config, path
+
+
+def _has_url(config: Document) -> bool:
+    return any(isinstance(config.get(field), str) for field in URL_FIELDS)
+
+
+def _misplaced(name: str, path: Path, kind: str) -> Fault:
+    beside = "`instances`, next to a URL of its own" if name in _BUILT_IN else "`endpoints`, next to hosts of its own"
+    place = f"`tools: NAMESPACE/NAME: holmesgpt:` or into {beside}"
+    return Fault(path, f"every backend of {name} would receive {kind}, a tenant's too; put it under {place}")
