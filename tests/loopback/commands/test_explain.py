@@ -244,7 +244,7 @@ def test_a_patch_that_is_dropped_and_a_key_of_somebody_else_are_reported(
     file.write_text(yaml.safe_dump(stored), "utf-8")
     assert main(["explain", "-f", cluster, "-f", str(file)]) == 0
     printed = capsys.readouterr()
-    assert printed.err.startswith("toolset: a patch in overrides.yaml is ignored: overrides.yaml, line 1, column 44: ")
+    assert printed.err.startswith("toolset: a patch in overrides.yaml is ignored: overrides.yaml, line 1, column 45: ")
     assert "  data key prometheus-toolset.yaml in the ConfigMap is not owned by this service and stays" in printed.out
 
 
