@@ -247,6 +247,7 @@ def test_a_patch_that_is_no_map_is_dropped() -> None:
     found = patched(PROMETHEUS, {"prometheus/metrics": "off"}, Policy())
     assert found.toolsets == PROMETHEUS
     assert [problem.path for problem in found.dropped] == [("prometheus/metrics",)]
+    assert patched(PROMETHEUS, {"nothing": "off"}, Policy()).toolsets == PROMETHEUS
 
 
 def test_a_name_that_somebody_made_to_meet_a_hash_gets_another_one() -> None:

@@ -540,3 +540,13 @@ def test_an_admin_may_send_a_credential_to_any_host() -> None:
     found = publish([ELSEWHERE], options, text="tools: {monitoring/prometheus: {url: 'http://evil.example:9090'}}")
     assert found.rejected == {}
     assert "{{ env.KEY }}" in found.data[HOLMES]
+
+
+def test_a_patch_that_takes_the_url_away_is_dropped_alone() -> None:
+    text = "tools: {monitoring/prometheus: {kubernaut: {url: null}, holmesgpt: {verify_ssl: false}}}"
+    found = publish([candidate()], OutputOptions(), text=text)
+    assert problems(found) == [(1, 33)]
+    assert (
+        found.data["prometheus-toolset.yaml"] == publish([candidate()], OutputOptions()).data["prometheus-toolset.yaml"]
+    )
+    assert "verify_ssl: false" in found.data[HOLMES]
