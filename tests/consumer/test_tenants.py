@@ -11,8 +11,8 @@ from support.build import candidate
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.inventory import instances
+from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
-from toolset.core.publishing.rendering import OutputOptions
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 
