@@ -121,7 +121,7 @@ class ControlPlane:
         """Write certificates and configuration; start nothing.
 
         Args:
-            assets: The folder that has etcd and kube-apiserver, and kubectl when PATH has none.
+            assets: The folder that has etcd, kube-apiserver and kubectl.
             directory: Made when it is absent.
             address: Where the API server listens. One that is not loopback becomes the endpoint of
                 the Service default/kubernetes, so that pods reach it.
@@ -335,8 +335,7 @@ class ControlPlane:
         Raises:
             RuntimeError: When it fails; the message has what it wrote to standard error.
         """
-        own = self._assets / "kubectl"
-        command = [str(own) if own.exists() else "kubectl", f"--kubeconfig={self.kubeconfig}"]
+        command = [str(self._assets / "kubectl"), f"--kubeconfig={self.kubeconfig}"]
         command += [f"--cache-dir={self._directory / 'kubectl'}", *arguments]
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -397,10 +396,10 @@ def seeded(assets: Path, directory: Path, count: int) -> ControlPlane:
 
 
 def assets() -> Path | None:
-    """Return the folder that has kube-apiserver and etcd, or None when they are not built."""
+    """Return the folder that has kube-apiserver, etcd and kubectl, or None when they are not built."""
     done = subprocess.run([str(HERE / "build"), "--where"], stdout=subprocess.PIPE, text=True, check=False)
     folder = Path(done.stdout.strip())
-    tools = (folder / name for name in ("kube-apiserver", "etcd"))
+    tools = (folder / name for name in ("kube-apiserver", "etcd", "kubectl"))
     found = done.returncode == 0 and all(os.access(tool, os.X_OK) for tool in tools)
     return folder if found else None
 
