@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from toolset.adapters.probe.error import ProbeError
 from toolset.adapters.probe.limits import HEADER_FILE_LIMIT_BYTES
+from toolset.adapters.tls import client_context
 from toolset.core.candidate import Candidate
 from toolset.core.globs import matches_any
 from toolset.core.health.http_config import HttpConfig
@@ -36,7 +37,8 @@ class LoadedHttpConfig:
         try:
             return await self._ca.value()
         except (OSError, ValueError) as error:  # an SSLError is an OSError
-            raise ProbeError(Failure.TLS, "the CA bundle of its detector cannot be read") from error
+            reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+            raise ProbeError(Failure.TLS, f"{self._config.ca_file}, the CA bundle of its detector: {reason}") from error
 
     async def headers(self, candidate: Candidate) -> dict[str, str]:
         """Return the headers for ``candidate``.
@@ -116,11 +118,9 @@ class _Watched(Generic[T]):
 
 
 def _context(http_config: HttpConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=http_config.ca_file or None)
+    authority = Path(http_config.ca_file).read_bytes() if http_config.ca_file else None
+    context = client_context(authority, verify=not http_config.insecure_skip_verify)
     context.set_alpn_protocols(["http/1.1"])
-    if http_config.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     return context
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
+from typing_extensions import override
 
 from support.api_server import Answer, FixedCredentials, ScriptedApiServer, status_error
 from support.hanging import hanging
-from support.tls import server_tls
+from support.old_certificates import OldAuthority
+from support.tls import server_tls, tls_with
 from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.probe import HttpProber, ProberOptions
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
@@ -66,10 +68,31 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
         assert (await asking.probe(asked)).status == 404  # the script is over, the handshake was good
 
 
-async def test_a_bundle_that_never_could_be_read_is_no_life(tmp_path: Path) -> None:
-    asking = prober("http://127.0.0.1:1", HttpConfig(ca_file=str(tmp_path / "absent")))
-    outcome = await asking.probe(search(scheme="https"))
-    assert outcome == Outcome(alive=False, detail="the CA bundle of its detector cannot be read", failure=Failure.TLS)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"half a", "no certificate of an authority can be read: it holds no PEM block"),
+    ],
+    ids=["absent", "no PEM"],
+)
+async def test_a_bundle_that_never_could_be_read_is_no_life_and_says_why(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    outcome = await prober("http://127.0.0.1:1", HttpConfig(ca_file=str(bundle))).probe(search(scheme="https"))
+    detail = f"{bundle}, the CA bundle of its detector: {reason}"
+    assert outcome == Outcome(alive=False, detail=detail, failure=Failure.TLS)
+
+
+async def test_a_backend_with_a_certificate_of_an_older_kind_is_alive(tmp_path: Path) -> None:
+    old, bundle = OldAuthority(critical=False), tmp_path / "ca.pem"
+    bundle.write_bytes("# Behörde\n".encode() + old.pem)
+    server = ScriptedApiServer(Answer())
+    async with server.serve(tls_with(*old.issue("127.0.0.1", HOST))):
+        assert await prober(server.url, HttpConfig(ca_file=str(bundle))).probe(search(scheme="https")) == ALIVE
 
 
 async def test_any_certificate_will_do_where_settings_say_so_and_nowhere_else() -> None:
@@ -204,11 +227,12 @@ async def test_a_service_that_the_api_server_cannot_reach_is_no_life() -> None:
 
 
 async def test_without_access_to_the_api_server_no_backend_is_asked() -> None:
-    class NoAccess:
+    class NoAccess(FixedCredentials):
+        @override
         async def current(self) -> RestConfig:
             raise OSError("no token")
 
-    outcome = await HttpProber(ProberOptions(5), api_server=NoAccess()).probe(search())
+    outcome = await HttpProber(ProberOptions(5), api_server=NoAccess("")).probe(search())
     assert outcome == Outcome(alive=False, detail="there is no access to the API server")
 
 
