@@ -7,7 +7,7 @@ import gc
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import anyio
 from aiohttp import web
@@ -33,7 +33,12 @@ class Anonymous:
     """No credentials at all."""
 
     def __init__(self, url: str) -> None:
-        self._access = RestConfig(base_url=url, tls=None, headers={})
+        self._access = RestConfig(base_url=url, tls=None, headers=())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
 
     async def current(self) -> RestConfig:
         return self._access

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Literal
+from typing import Literal, Self
 
 import anyio
 import msgspec
@@ -136,8 +136,15 @@ class FixedCredentials:
     """Credentials that never change, and note when they were refused."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, tls: SSLContext | None = None) -> None:
-        self._access = RestConfig(url, tls, dict(headers or {}))
+        self._access = RestConfig(url, tls, tuple((headers or {}).items()))
         self.refusals = 0
+
+    async def __aenter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing."""
 
     async def current(self) -> RestConfig:
         """Return them."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
@@ -48,7 +48,7 @@ class Check(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-async def examine(source: Source) -> AsyncIterator[Check]:
+async def examine(source: Source) -> AsyncGenerator[Check]:
     """Yield the result of each check.
 
     Nothing is written. Checks that depend on a failed one are omitted.
@@ -64,13 +64,12 @@ async def examine(source: Source) -> AsyncIterator[Check]:
         yield Check("settings", "problem", str(error), "mend the setting; `toolset check-config FILE` checks a file")
         return
     yield Check("settings", "ok", f"{source.file or 'defaults and environment'}: valid")
-    kube = transport(settings, environment)
-    try:
-        await kube.check_credentials()
-    except ToolsetError as error:
-        yield Check("credentials", "problem", str(error), "mend the kubeconfig, or the pod's token volume")
-        return
-    async with kube:
+    async with transport(settings, environment) as kube:
+        try:
+            await kube.check_credentials()
+        except ToolsetError as error:
+            yield Check("credentials", "problem", str(error), "correct the kubeconfig, or the pod's token volume")
+            return
         async for each in Examination(settings, kube).run():
             yield each
 

@@ -135,12 +135,11 @@ def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions
 
 
 async def _probe_all(settings: Settings, inventory: Inventory, candidates: list[Candidate]) -> None:
-    health_prober = prober(settings)
+    async with prober(settings) as health_prober, anyio.create_task_group() as group:
 
-    async def look(candidate: Candidate) -> None:
-        inventory.probed(candidate, await health_prober.probe(candidate))
+        async def look(candidate: Candidate) -> None:
+            inventory.probed(candidate, await health_prober.probe(candidate))
 
-    async with anyio.create_task_group() as group:
         for candidate in candidates:
             group.start_soon(look, candidate)
 

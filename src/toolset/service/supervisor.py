@@ -92,8 +92,9 @@ class Supervisor:
                 if notifier is None or notifier.settings != settings.notify:
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
                 applier = self._applier(leadership)
-                pipeline = Pipeline(settings, self._stores, applier, prober(settings), notifier, telemetry, start)
-                start = await self._run(pipeline, settings)
+                async with prober(settings) as health_prober:
+                    pipeline = Pipeline(settings, self._stores, applier, health_prober, notifier, telemetry, start)
+                    start = await self._run(pipeline, settings)
         finally:
             telemetry.log.close()
             serving.set()

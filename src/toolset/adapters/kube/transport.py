@@ -2,7 +2,8 @@
 
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from toolset.adapters.kube.body import BODY_LIMIT_BYTES, LineReader, body_of, brief, read_whole
 from toolset.adapters.kube.credentials.providers import Credentials
-from toolset.adapters.kube.credentials.rest_config import RestConfig
+from toolset.adapters.kube.credentials.rest_config import Origin, RestConfig
 from toolset.adapters.kube.status import error_of
 from toolset.errors import UnavailableError
 
@@ -94,11 +95,13 @@ class KubeTransport:
         self._credentials = credentials
         self._on_answer = on_answer
         self._user_agent = user_agent
+        self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
-        self._session = aiohttp.ClientSession(
+        await self._stack.enter_async_context(self._credentials)
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_keepalive_socket),
             headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
             trust_env=False,
@@ -108,20 +111,22 @@ class KubeTransport:
             max_field_size=HEADER_LIMIT_BYTES,
             max_headers=HEADER_LIMIT,
         )
+        self._session = await self._stack.enter_async_context(session)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
         """Close the session and its connections."""
-        if self._session is not None:
-            await self._session.close()
+        return await self._stack.__aexit__(kind, error, trace)
 
-    async def check_credentials(self) -> None:
-        """Load the credentials.
+    async def check_credentials(self) -> Origin:
+        """Load the credentials; return which cluster they are for, and who we are there.
 
         Raises:
             SettingsError: There are none.
         """
-        await self._credentials.current()
+        return (await self._credentials.current()).origin
 
     async def send(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
         """Return the body of the answer; see :meth:`ask`."""
@@ -236,7 +241,7 @@ async def _sent(
     request: Request,
     timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
 ) -> aiohttp.ClientResponse:
-    headers = {**request.headers, **access.headers, **({"Content-Type": request.content_type} if request.body else {})}
+    content_type = {"Content-Type": request.content_type} if request.body else {}
     if request.before_send is not None:
         request.before_send()
     return await session.request(
@@ -244,7 +249,7 @@ async def _sent(
         access.base_url + request.path,
         params=dict(request.params),
         data=request.body or None,
-        headers=headers,
+        headers=(*request.headers.items(), *content_type.items(), *access.headers),
         ssl=access.tls if access.tls is not None else True,
         server_hostname=access.server_name or None,
         timeout=timeout,

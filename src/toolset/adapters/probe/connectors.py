@@ -1,7 +1,8 @@
 """Ways to a backend: straight to its checked address, or through the API server's proxy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
+from types import TracebackType
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -73,8 +74,8 @@ class ProxyConfig(Protocol):
         ...
 
     @property
-    def headers(self) -> dict[str, str]:
-        """With the authorization, if there is any."""
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The authorization, if there is any, and who is impersonated."""
         ...
 
     @property
@@ -84,7 +85,17 @@ class ProxyConfig(Protocol):
 
 
 class ApiServer(Protocol):
-    """Where access to the API server comes from."""
+    """Where access to the API server comes from; renewed inside the block of an async context manager."""
+
+    async def __aenter__(self) -> object:
+        """Start renewing it."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        """Stop."""
+        ...
 
     async def current(self) -> ProxyConfig:
         """Return it.
@@ -127,7 +138,9 @@ class Direct:
         tls = await config.tls() if candidate.scheme == "https" else None
         dial = Dial(addresses, port, tls, candidate.host)
         headers = {**_HEADERS, **await config.headers(candidate), "Host": authority}
-        return Route(_request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers, dial), host)
+        return Route(
+            _request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers.items(), dial), host
+        )
 
     def objection(self, status: int, body: bytes) -> str:
         """Return nothing: who answers is the backend."""
@@ -188,7 +201,7 @@ class ApiServerProxy:
         service = f"{candidate.scheme}:{key.name}:{candidate.port}"
         path = f"{base.path}/api/v1/namespaces/{key.namespace}/services/{service}/proxy{_path(candidate)}"
         dial = Dial(addresses, port, access.tls, access.server_name or host)
-        request = _request(base.scheme, host, port, path, {**_HEADERS, **access.headers}, dial)
+        request = _request(base.scheme, host, port, path, (*_HEADERS.items(), *access.headers), dial)
         return Route(request, candidate.host)
 
     def objection(self, status: int, body: bytes) -> str:
@@ -204,9 +217,11 @@ def _path(candidate: Candidate) -> str:
     return candidate.path + candidate.check.path
 
 
-def _request(scheme: str, host: str, port: int, path: str, headers: Mapping[str, str], dial: Dial) -> httpx.Request:
+def _request(
+    scheme: str, host: str, port: int, path: str, headers: Iterable[tuple[str, str]], dial: Dial
+) -> httpx.Request:
     try:
         url = httpx.URL(scheme=scheme, host=host, port=port, path=path)
-        return httpx.Request("GET", url, headers=headers, extensions={"dial": dial})
+        return httpx.Request("GET", url, headers=[*headers], extensions={"dial": dial})
     except (httpx.InvalidURL, ValueError) as error:
         raise ProbeError(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error

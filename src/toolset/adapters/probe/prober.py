@@ -1,6 +1,8 @@
 """Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
 
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
 
 import anyio
 import httpx
@@ -62,6 +64,7 @@ class HttpProber:
         """
         self._options = options
         resolver = resolver or Resolver()
+        self._api_server = api_server
         self._connector: Connector = (
             ApiServerProxy(api_server, resolver)
             if api_server
@@ -74,6 +77,18 @@ class HttpProber:
         self._transport = Transport()
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._host_limiter = HostLimiter(PER_HOST)
+
+    async def __aenter__(self) -> Self:
+        """Start to renew the access to the API server, where probes go through it."""
+        if self._api_server is not None:
+            await self._api_server.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Stop that; nothing else is open, every connection ends with its probe."""
+        return None if self._api_server is None else await self._api_server.__aexit__(kind, error, trace)
 
     async def probe(self, candidate: Candidate) -> Outcome:
         """Return what one request found; never raises. Time begins once a slot is free."""

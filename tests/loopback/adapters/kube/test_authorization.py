@@ -51,6 +51,7 @@ def with_user(user: dict[str, object]) -> Callable[[Path, str], Credentials]:
 EXEC: dict[str, object] = {
     "exec": {
         "apiVersion": "client.authentication.k8s.io/v1",
+        "interactiveMode": "Never",
         "command": sys.executable,
         "args": ["FOLDER/plugin.py"],
     }

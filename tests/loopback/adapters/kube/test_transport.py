@@ -555,4 +555,4 @@ async def test_a_transport_outside_its_context_is_a_bug() -> None:
 
     with pytest.raises(RuntimeError, match="outside its context"):
         await transport.send(GET)
-    await transport.__aexit__()
+    await transport.__aexit__(None, None, None)

@@ -1,55 +1,42 @@
-"""Read a kubeconfig with the ``kubernetes`` package: exec plugins, OIDC, client certificates, token files."""
+"""Who we are by a kubeconfig, and how its cluster is reached: as kubectl decides it."""
 
-import math
+import base64
 import os
 import ssl
-from collections.abc import Container
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final
+from urllib.parse import quote
 
-import aiohttp
 import anyio
 import anyio.to_thread
-import yaml
+import msgspec
 
+from toolset.adapters.kube.credentials.exec_plugin import ExecPlugin
+from toolset.adapters.kube.credentials.kubeconfig_context import ChosenContext, choose
+from toolset.adapters.kube.credentials.kubeconfig_file import REMEDY, Placed, read
+from toolset.adapters.kube.credentials.kubeconfig_schema import User
+from toolset.adapters.kube.credentials.oidc import Oidc
+from toolset.adapters.kube.credentials.renewal import Loaded, ending
 from toolset.adapters.kube.credentials.rest_config import RestConfig
+from toolset.adapters.tls import client_context, show_certificate
 from toolset.errors import SettingsError
 
 REREAD_S: Final = 60.0
 """How often the file and what it names are read again, seconds (client-go: token files every minute)."""
 
-PLUGIN_TIMEOUT_S: Final = 120.0
-"""Long enough for a person to log in where a plugin asks for it, seconds."""
-
-_LEEWAY_S: Final = 10.0
-"""Credentials are renewed so long before they expire, and not more often than this, seconds (client-go: 10 s)."""
-
-_COSTLY: Final = ("exec", "auth-provider")
-"""Users whose credentials are made and not just read: they are made again when they expire or are refused."""
-
-_PROMISES: Final = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate")
-
-_BROKEN_FILE: Final = (OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError, aiohttp.ClientError)
-"""What the ``kubernetes`` package lets out where a kubeconfig, or an OIDC issuer's answer, is not as it expects."""
+_HEADER_NAME: Final = "!#$&'*+-.^_`|~"
+"""What the name of a header may have apart from letters and digits; ``%`` is escaped as well."""
 
 
-class _Loaded(Protocol):
-    """What is read of a kubernetes Configuration."""
+class _Proof(msgspec.Struct, frozen=True):
+    """What proves who we are."""
 
-    host: str
-    proxy: str | None
-    tls_server_name: str | None
-    ssl_ca_cert: str | None
-    cert_file: str | None
-    key_file: str | None
-    verify_ssl: bool
-
-    async def auth_settings(self) -> dict[str, dict[str, str]]: ...
+    authorization: str = ""
+    certificate: tuple[bytes, bytes] | None = None
+    made_for_s: float | None = None  # only of what is made and not just read
 
 
 class Kubeconfig:
-    """One context of a kubeconfig, to be read again and again; a TLS context is made anew only for other files."""
+    """One context of a kubeconfig, to be read again and again; a new TLS context is made only for other content."""
 
     def __init__(self, path: str, context: str) -> None:
         """Make it.
@@ -60,91 +47,104 @@ class Kubeconfig:
         """
         self._path = path
         self._context = context
-        self._tls_files: tuple[bytes, ...] = ()
+        self._oidc = Oidc()
+        self._tls_of: object = None
         self._tls: ssl.SSLContext | None = None
 
-    async def load(self) -> tuple[RestConfig, float]:
-        """Return the access, and for how long it is good, seconds.
+    async def load(self) -> Loaded[RestConfig]:
+        """Return the access, and how long it is good.
 
         Raises:
             SettingsError: The file is missing or not valid, or gives no credentials.
         """
-        place = self._path or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        if not await anyio.to_thread.run_sync(_exists, place):
-            raise SettingsError(f"{place}: there is no such file; name a kubeconfig with --kubeconfig")
-        from kubernetes.aio import config  # noqa: PLC0415 - 0.4 s of import, needed for kubeconfigs only
-        from kubernetes.aio.client import Configuration  # noqa: PLC0415 - as above
-
-        loaded = cast("_Loaded", Configuration())
+        # a mount may hang; then the thread is left to itself
+        merged = await anyio.to_thread.run_sync(read, self._path, dict(os.environ), abandon_on_cancel=True)
         try:
-            with anyio.fail_after(PLUGIN_TIMEOUT_S):
-                loader = await config.load_kube_config(  # pyright: ignore[reportUnknownMemberType]  # the package has no types here
-                    config_file=place,
-                    context=self._context or None,
-                    client_configuration=loaded,
-                    persist_config=False,
-                )
-            tls = await anyio.to_thread.run_sync(self._context_for, loaded)
-        except (config.ConfigException, *_BROKEN_FILE) as error:
-            raise SettingsError(f"{place}: {_sentence(error)}; name another file with --kubeconfig") from error
-        if loaded.proxy:
-            raise SettingsError(f"{place}: proxy-url is not supported; name a cluster that is reached without a proxy")
-        made = cast("dict[str, object]", vars(loader))
-        user = cast("Container[str] | None", made["_user"]) or ()
-        headers = await _headers(loaded)
-        if not headers and not loaded.cert_file:
-            _refuse_to_be_anonymous(place, user)
-        expiry = cast("datetime | None", made.get("exec_plugin_expiry"))
-        return RestConfig(loaded.host.rstrip("/"), tls, headers, loaded.tls_server_name or ""), _good_for_s(
-            user, expiry
-        )
+            chosen = await anyio.to_thread.run_sync(choose, merged, self._context, abandon_on_cancel=True)
+            return await self._access(chosen)
+        except ValueError as error:
+            raise SettingsError(f"{merged.place}: {error}; {REMEDY}") from error
 
-    def _context_for(self, loaded: _Loaded) -> ssl.SSLContext | None:
-        if not loaded.host.startswith("https"):
-            return None
-        names = (loaded.ssl_ca_cert, loaded.cert_file, loaded.key_file)
-        files = (str(loaded.verify_ssl).encode(), *(Path(name).read_bytes() if name else b"" for name in names))
-        if self._tls is None or files != self._tls_files:
-            self._tls, self._tls_files = _client_context(loaded), files
+    async def _access(self, chosen: ChosenContext) -> Loaded[RestConfig]:
+        impersonation = _impersonation(chosen.user.entry)
+        if chosen.base_url.startswith("http:"):  # kubectl: nothing that is secret goes over a line that all can read
+            return Loaded(RestConfig(chosen.base_url, None, impersonation, origin=chosen.origin), REREAD_S)
+        proof = await self._proof(chosen)
+        tls = await anyio.to_thread.run_sync(self._context_for, chosen, proof.certificate)
+        authorization = (("Authorization", _header(proof.authorization)),) if proof.authorization else ()
+        access = RestConfig(
+            chosen.base_url,
+            tls,
+            authorization + impersonation,
+            chosen.cluster.entry.tls_server_name,
+            chosen.origin,
+        )
+        if proof.made_for_s is None:
+            return Loaded(access, REREAD_S)
+        return ending(access, proof.made_for_s)
+
+    async def _proof(self, chosen: ChosenContext) -> _Proof:
+        """Return what proves who we are, in client-go's order: what is written there, then a plugin, then an issuer."""
+        user, folder, certificate = chosen.user.entry, chosen.user.folder, chosen.certificate
+        authorization = await anyio.to_thread.run_sync(_written, chosen.user, abandon_on_cancel=True)
+        if user.exec and not authorization and not certificate:
+            plugin = ExecPlugin(user.exec, folder, chosen.cluster.entry, chosen.authority or b"")
+            status = await plugin.run()
+            shown = (status.client_certificate_data.encode(), status.client_key_data.encode())
+            bearer = f"Bearer {status.token}" if status.token else ""
+            return _Proof(bearer, shown if status.client_key_data else None, status.lives_s())
+        if user.auth_provider and not authorization:
+            if user.auth_provider.name != "oidc":
+                raise ValueError("of auth-providers only oidc is supported; use an exec plugin")
+            token, lives_s = await self._oidc.id_token(user.auth_provider.config)
+            return _Proof(f"Bearer {token}", certificate, lives_s)
+        return _Proof(authorization, certificate)
+
+    def _context_for(self, chosen: ChosenContext, certificate: tuple[bytes, bytes] | None) -> ssl.SSLContext:
+        verify = not chosen.cluster.entry.insecure_skip_tls_verify
+        made_of = (verify, chosen.authority, certificate)
+        if self._tls is None or made_of != self._tls_of:
+            context = client_context(chosen.authority, verify=verify)
+            if certificate is not None:
+                show_certificate(context, *certificate)
+            self._tls, self._tls_of = context, made_of
         return self._tls
 
 
-async def _headers(loaded: _Loaded) -> dict[str, str]:
-    settings = await loaded.auth_settings()
-    headers = {auth["key"]: auth["value"].strip() for auth in settings.values() if auth["in"] == "header"}
-    return {name: value for name, value in headers.items() if value not in {"", "Bearer"} and value.isprintable()}
+def _written(user: Placed[User]) -> str:
+    """Return the authorization that stands in the files: the token of ``tokenFile`` before ``token``."""
+    entry = user.entry
+    if entry.token_file:
+        try:
+            found = (user.folder / entry.token_file).read_text("utf-8").strip()
+        except (OSError, ValueError):
+            found = ""
+        if not found and not entry.token:
+            raise ValueError(f"its tokenFile {entry.token_file} is missing or empty")
+        return f"Bearer {found or entry.token}"
+    if entry.token:
+        return f"Bearer {entry.token}"
+    if entry.username or entry.password:
+        return "Basic " + base64.b64encode(f"{entry.username}:{entry.password}".encode()).decode()
+    return ""
 
 
-def _refuse_to_be_anonymous(place: str, user: Container[str]) -> None:
-    """Raise where the file promises credentials that nobody got; the loader only logs what went wrong."""
-    if "exec" in user:
-        raise SettingsError(f"{place}: the exec plugin gave no credentials; run it by hand to see why")
-    if any(promise in user for promise in _PROMISES):
-        raise SettingsError(f"{place}: the user has no credentials that can be sent; look at its token or tokenFile")
+def _impersonation(user: User) -> tuple[tuple[str, str], ...]:
+    """Return the headers that ask to act as somebody else."""
+    if not user.as_user:
+        return ()
+    extra = [
+        (f"Impersonate-Extra-{quote(name, safe=_HEADER_NAME)}", value)
+        for name, values in user.as_user_extra.items()
+        for value in values
+    ]
+    groups = [("Impersonate-Group", group) for group in user.as_groups]
+    uid = [("Impersonate-Uid", user.as_uid)] if user.as_uid else []
+    return tuple((name, _header(value)) for name, value in (("Impersonate-User", user.as_user), *uid, *groups, *extra))
 
 
-def _good_for_s(user: Container[str], expiry: datetime | None) -> float:
-    if expiry is not None:
-        left_s = (expiry - datetime.now(timezone.utc)).total_seconds()
-        return max(left_s - _LEEWAY_S, _LEEWAY_S)
-    return math.inf if any(costly in user for costly in _COSTLY) else REREAD_S
-
-
-def _client_context(loaded: _Loaded) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=loaded.ssl_ca_cert)
-    if loaded.cert_file:
-        context.load_cert_chain(loaded.cert_file, loaded.key_file)
-    if not loaded.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _exists(files: str) -> bool:
-    return any(Path(file).expanduser().exists() for file in files.split(os.pathsep))
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, TypeError | AttributeError | KeyError):
-        return "this is no kubeconfig"
-    return " ".join(str(error).split()) or type(error).__name__
+def _header(value: str) -> str:
+    """Return ``value``, which no header may hold if it is not printable."""
+    if not value.isprintable():
+        raise ValueError("the user has credentials that cannot be sent: look at its token or tokenFile")
+    return value

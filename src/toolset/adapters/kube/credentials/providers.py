@@ -1,18 +1,19 @@
 """Who we are to the API server, and how it proves who it is."""
 
-import base64
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
 
 import anyio
 import anyio.to_thread
-import msgspec
 
+from toolset.adapters.kube.credentials.jwt_claims import claims
 from toolset.adapters.kube.credentials.kubeconfig import REREAD_S, Kubeconfig
-from toolset.adapters.kube.credentials.renewal import Renewal
-from toolset.adapters.kube.credentials.rest_config import RestConfig
+from toolset.adapters.kube.credentials.renewal import Loaded, Renewal
+from toolset.adapters.kube.credentials.rest_config import Origin, RestConfig
+from toolset.adapters.tls import client_context
 from toolset.errors import SettingsError
 
 __all__ = [
@@ -25,18 +26,30 @@ __all__ = [
     "service_account",
 ]
 
+T = TypeVar("T")
+
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Credentials(Protocol):
-    """Where access comes from."""
+    """Where access comes from; renewed inside the block of an async context manager."""
+
+    async def __aenter__(self) -> Self:
+        """Start renewing it."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None:
+        """Stop."""
+        ...
 
     async def current(self) -> RestConfig:
         """Return the access to use now; cheap.
 
         Raises:
             SettingsError: There is none.
-            UnavailableError: It was refused, and there is no other yet.
+            UnavailableError: It was refused or has ended, and there is no other yet.
         """
         ...
 
@@ -71,27 +84,39 @@ class InClusterCredentials(Renewal[RestConfig]):
         self._known: RestConfig | None = None
         self._authority = b""  # of what is known
 
-    async def _mounted(self) -> tuple[RestConfig, float]:
+    async def _mounted(self) -> Loaded[RestConfig]:
         # a mount may hang; then the thread is left to itself, and so it changes nothing here
         known, self._authority = await anyio.to_thread.run_sync(
             self._read, self._known, self._authority, abandon_on_cancel=True
         )
         self._known = known
-        return known, REREAD_S
+        return Loaded(known, REREAD_S)
 
     def _read(self, known: RestConfig | None, known_authority: bytes) -> tuple[RestConfig, bytes]:
-        token = _token(_content(self._directory / "token"))
-        headers = {"Authorization": f"Bearer {token}"} if token else (known.headers if known else None)
-        authority = _content(self._directory / "ca.crt").strip()
-        tls = known.tls if known else None
-        if authority and authority != known_authority:
-            tls = _context(authority) or tls
-        if headers is None or tls is None:
-            raise SettingsError(
-                f"{self._directory}: no ServiceAccount token and CA to read; "
-                "mount them, or name a kubeconfig with --kubeconfig"
-            )
-        return RestConfig(self._base_url, tls, headers), authority or known_authority
+        """Return the access and its authority; what cannot be read stays as it is known."""
+        last_token = None if known is None else (known.headers, known.origin)
+        last_trust = None if known is None else (known_authority, known.tls)
+        headers, origin = _kept(self._token, last_token)
+        authority, tls = _kept(lambda: self._trust(known, known_authority), last_trust)
+        return RestConfig(self._base_url, tls, headers, origin=origin), authority
+
+    def _token(self) -> tuple[tuple[tuple[str, str], ...], Origin]:
+        file = self._directory / "token"
+        token = _content(file).strip().decode("ascii", "replace")
+        if not token.isascii() or not token.isprintable() or not token or " " in token:  # it may be half written
+            raise ValueError(f"{file}: this is no token")
+        identity = claims(token.encode()).sub or "the mounted ServiceAccount"
+        return (("Authorization", f"Bearer {token}"),), Origin(self._base_url, "in-cluster", identity)
+
+    def _trust(self, known: RestConfig | None, known_authority: bytes) -> tuple[bytes, ssl.SSLContext | None]:
+        file = self._directory / "ca.crt"
+        authority = _content(file)
+        if known is not None and authority == known_authority:
+            return known_authority, known.tls
+        try:
+            return authority, client_context(authority)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
 
 
 class KubeconfigCredentials(Renewal[RestConfig]):
@@ -108,38 +133,28 @@ class KubeconfigCredentials(Renewal[RestConfig]):
         super().__init__(Kubeconfig(path, context).load, clock)
 
 
-def _content(path: Path) -> bytes:
+def _content(file: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file}: it cannot be read ({error.strerror})") from error
 
 
-def _token(content: bytes) -> str:
-    """Return the token; empty where the file is half written or holds what no header may."""
-    token = content.strip().decode("ascii", "replace")
-    return token if token.isascii() and token.isprintable() and " " not in token else ""
-
-
-def _context(authority: bytes) -> ssl.SSLContext | None:
+def _kept(read: Callable[[], T], last: T | None) -> T:
+    """Return what ``read`` returns; where that fails, the last good value."""
     try:
-        return ssl.create_default_context(cadata=authority.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        return None
-
-
-class _Claims(msgspec.Struct, frozen=True):
-    """What is read of a token."""
-
-    sub: str = ""
+        return read()
+    except ValueError as error:
+        if last is None:
+            raise SettingsError(
+                f"{error}; mount the token and the CA of a ServiceAccount, or name a kubeconfig with --kubeconfig"
+            ) from error
+        return last
 
 
 def service_account(directory: Path = SERVICE_ACCOUNT) -> str:
     """Return who the mounted token is for, ``system:serviceaccount:NAMESPACE:NAME``; empty when it does not say."""
-    _, _, rest = _content(directory / "token").strip().partition(b".")
-    payload = rest.partition(b".")[0]
     try:
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)), type=_Claims)
-    except (ValueError, msgspec.DecodeError):
+        return claims((directory / "token").read_bytes()).sub
+    except OSError:
         return ""
-    return claims.sub

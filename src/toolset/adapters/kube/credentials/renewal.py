@@ -1,75 +1,169 @@
-"""Keep a value that ages: renew it in time, or when it was refused, once for all who wait for it."""
+"""Keep a value that ages: renew it in time, or when it was refused, once for all who ask for it."""
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
 
 import anyio
+import msgspec
+from anyio.abc import TaskGroup
 
-from toolset.errors import SettingsError, UnavailableError
+from toolset.errors import SettingsError, ToolsetError, UnavailableError
 
 T = TypeVar("T")
 
 FORCED_S: Final = 10.0
 """A value that goes on being refused is renewed at most this often, seconds (client-go: every 10 s)."""
 
+SHARE: Final = 0.8
+"""A value that ends is renewed when so much of its time is over, as the kubelet does."""
+
+
+class Loaded(msgspec.Struct, Generic[T], frozen=True):
+    """A value that was just loaded.
+
+    Attributes:
+        value: The value.
+        good_for_s: When to renew it, seconds from now.
+        lives_s: When it ends, seconds from now; infinite for one that stays good until it is refused.
+    """
+
+    value: T
+    good_for_s: float
+    lives_s: float = math.inf
+
+
+def ending(value: T, lives_s: float) -> Loaded[T]:
+    """Return a value that ends in ``lives_s`` seconds: renewed when a fifth of that is left, and never at once."""
+    return Loaded(value, max(lives_s * SHARE, FORCED_S), max(lives_s, FORCED_S))
+
+
+class _Attempt:
+    """A renewal that runs, and what those who wait for it get instead of a value."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.error: ToolsetError | None = None
+
 
 class Renewal(Generic[T]):
-    """The last good value, and when it has to be renewed.
+    """The last good value, and when it has to be renewed; use it as an async context manager.
 
-    One renewal runs at a time, however many ask. One that fails leaves the last good value in place.
+    Renewals run in a task of their own, one at a time: those who ask only wait, so that no deadline of theirs can
+    cancel one. While the value is still good nobody waits at all. One that fails leaves the last good value in place.
     """
 
     def __init__(
-        self, load: Callable[[], Awaitable[tuple[T, float]]], clock: Callable[[], float] = anyio.current_time
+        self, load: Callable[[], Awaitable[Loaded[T]]], clock: Callable[[], float] = anyio.current_time
     ) -> None:
         """Make it; nothing is loaded yet.
 
         Args:
-            load: Returns a value and for how long it is good, seconds; raises SettingsError when there is none.
+            load: Returns a value; raises SettingsError when there is none.
             clock: Tells the time, seconds.
         """
         self._load = load
         self._clock = clock
-        self._lock = anyio.Lock()
+        self._group: TaskGroup | None = None
+        self._wake = anyio.Event()
+        self._attempt: _Attempt | None = None
         self._value: T | None = None
-        self._renew_at = -math.inf
-        self._forced = False
+        self._renew_at = math.inf  # once there is a value
+        self._ends_at = -math.inf
+        self._refused = False
         self._forced_at = -math.inf
+
+    async def __aenter__(self) -> Self:
+        """Start renewing."""
+        self._group = await anyio.create_task_group().__aenter__()
+        self._group.start_soon(self._run, name="credentials")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Stop; a renewal that runs is cancelled."""
+        group, self._group = self._group, None
+        if group is None:
+            return None
+        group.cancel_scope.cancel()
+        if isinstance(error, Exception):  # the group would wrap it, although none of its tasks raised it
+            await group.__aexit__(None, None, None)
+            return None
+        return await group.__aexit__(kind, error, trace)
 
     async def current(self) -> T:
         """Return the value to use now; cheap while it is good.
 
         Raises:
             SettingsError: There never was one.
-            UnavailableError: It was refused, and there is no other.
+            UnavailableError: It was refused or has ended, and there is no other.
         """
-        if self._value is not None and self._clock() < self._renew_at:
+        now = self._clock()
+        if self._value is not None and now < self._renew_at:
             return self._value
-        async with self._lock:
-            value = self._value  # somebody may have renewed it meanwhile
-            return await self._renew() if value is None or self._clock() >= self._renew_at else value
+        attempt = self._begun()
+        if self._value is not None and not self._refused and now < self._ends_at:
+            return self._value
+        return await self._result(attempt)
 
     def refused(self, value: T) -> None:
-        """Take note that ``value`` was refused: unless it was replaced meanwhile, the next call renews it."""
+        """Take note that ``value`` was refused: unless it was replaced meanwhile, it is renewed, at once if it may."""
         if value is self._value:
-            self._forced = True
-            self._renew_at = min(self._renew_at, max(self._clock(), self._forced_at + FORCED_S))
+            now = self._clock()
+            self._refused = True
+            self._renew_at = min(self._renew_at, max(now, self._forced_at + FORCED_S))
+            if self._renew_at <= now:
+                self._begun()
 
-    async def _renew(self) -> T:
-        forced, self._forced = self._forced, False
+    async def _run(self) -> None:
+        """Renew the value in time, and whenever somebody asks for another."""
+        while True:
+            left_s = math.inf if self._value is None else self._renew_at - self._clock()
+            with anyio.move_on_after(max(left_s, 0.0)):
+                await self._wake.wait()
+            attempt = self._begun()
+            attempt.error = await self._renewed()
+            self._wake, self._attempt = anyio.Event(), None
+            attempt.done.set()
+
+    async def _renewed(self) -> ToolsetError | None:
+        """Load a value; return why those who wait get none."""
         started = self._clock()
-        if forced:
+        if self._refused:
             self._forced_at = started
         try:
-            value, good_for_s = await self._load()
+            loaded = await self._load()
         except SettingsError as error:
-            if self._value is None:
-                raise
-            self._renew_at = started + FORCED_S
-            if forced:
-                raise UnavailableError(f"the credentials were refused and cannot be renewed: {error}") from error
-            return self._value
-        self._value, self._renew_at = value, started + good_for_s
-        self._forced = False  # whatever was refused meanwhile is the value before
-        return value
+            return self._failed(error, started)
+        self._value = loaded.value
+        self._renew_at, self._ends_at = started + loaded.good_for_s, started + loaded.lives_s
+        self._refused = False  # whatever was refused meanwhile is the value before
+        return None
+
+    def _failed(self, error: SettingsError, started: float) -> ToolsetError | None:
+        if self._value is None:
+            return error
+        refused, self._refused = self._refused, False
+        self._renew_at = started + FORCED_S
+        if not refused and self._clock() < self._ends_at:
+            return None
+        return UnavailableError(f"the credentials were refused or have ended, and cannot be renewed: {error}")
+
+    async def _result(self, attempt: "_Attempt") -> T:
+        await attempt.done.wait()
+        if attempt.error is not None:
+            raise type(attempt.error)(str(attempt.error)) from attempt.error
+        if self._value is None:
+            raise RuntimeError("a renewal ended without a value and without an error")
+        return self._value
+
+    def _begun(self) -> "_Attempt":
+        """Return the renewal that runs; begin one where none does."""
+        if self._group is None:
+            raise RuntimeError("the credentials are used outside their context")
+        if self._attempt is None:
+            self._attempt = _Attempt()
+            self._wake.set()
+        return self._attempt
