@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from toolset import __version__
@@ -56,7 +57,7 @@ def _end(signum: int, _: object) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from toolset.commands import manifests, plan, printers
+    from toolset.commands import manifests, notes, plan, printers
     from toolset.config.options import check
 
     settings = _settings(options)
@@ -65,7 +66,7 @@ def _plan(options: argparse.Namespace) -> int:
     async def work() -> "Report":
         if options.file:
             found = manifests.read(options.file)
-            _note(*found.notes, *([] if found.services else [manifests.without_services(options.file)]))
+            notes.write(*found.notes, *([] if found.services else [manifests.without_services(options.file)]))
             return await plan.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
         return await plan.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
@@ -83,7 +84,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from toolset.commands import explain, manifests, printers
+    from toolset.commands import explain, manifests, notes, printers
     from toolset.config.options import target_key
     from toolset.model import Key
 
@@ -92,7 +93,7 @@ def _explain(options: argparse.Namespace) -> int:
         raise SettingsError("explain takes either one Service as NAMESPACE/NAME, or manifests with -f FILE")
     if options.file:
         found = manifests.read(options.file)
-        _note(*found.notes)
+        notes.write(*found.notes)
         if not found.services:
             raise SettingsError(manifests.without_services(options.file))
         explained = explain.explain_manifests(settings, found)
@@ -101,7 +102,7 @@ def _explain(options: argparse.Namespace) -> int:
         if not (namespace and slash and name):
             raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
         explained = _loop(lambda: _patiently(explain.explain_service(settings, Key(namespace, name))))
-    _note(*explained.notes)
+    notes.write(*explained.notes)
     if options.output == "json":
         sys.stdout.write(printers.as_lines(explained.services))
     else:
@@ -151,11 +152,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
     async def work() -> "list[doctor.Check]":
         found: list[doctor.Check] = []
-        async for check in doctor.examine(_source(options)):
-            found.append(check)
-            if options.output == "text":
-                sys.stdout.write(printers.as_check(check, colour=_colours()))
-                sys.stdout.flush()
+        async with aclosing(doctor.examine(_source(options))) as checks:
+            async for check in checks:
+                found.append(check)
+                if options.output == "text":
+                    sys.stdout.write(printers.as_check(check, colour=_colours()))
+                    sys.stdout.flush()
         return found
 
     found = _loop(work)
@@ -170,14 +172,6 @@ def _demo(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the service would outlive us
     _loop(lambda: demo.run(once=options.once, colours=_colours()))
     return EXIT_UNCHANGED
-
-
-def _note(*sentences: str) -> None:
-    """Say what stands beside the output, on standard error."""
-    from toolset.commands import printers
-
-    sys.stderr.write("".join(printers.note(sentence) for sentence in sentences))
-    sys.stderr.flush()
 
 
 def _colours() -> bool:

@@ -10,7 +10,7 @@ import yaml
 from integration.backends import Backends
 from integration.cluster import READS, Cluster, Tool, expected_urls, urls_in
 from integration.service import TOOLSET, Start, environment, plan
-from support.command_line import one_sentence
+from support.command_line import complaints
 from support.waiting import settles
 
 pytestmark = pytest.mark.integration
@@ -121,4 +121,6 @@ def test_a_plan_without_an_api_server_says_so_in_one_sentence(large_cluster: Clu
     planned = plan(str(broken), {})
 
     assert (planned.returncode, planned.stdout) == (1, "")
-    assert one_sentence(planned.stderr)
+    where, problem = complaints(planned.stderr).splitlines()
+    assert where == f"toolset: cluster local ({unused}), context local, identity local"
+    assert problem.startswith("toolset: the API server did not answer: ")

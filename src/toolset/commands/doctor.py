@@ -14,6 +14,7 @@ from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.reviews import is_allowed, whoami
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.adapters.kube.write.leases import KubeLeases
+from toolset.commands.session import announce
 from toolset.config.clients import named, transport
 from toolset.config.loader import Source
 from toolset.config.options import check, lease_key, target_key
@@ -66,7 +67,7 @@ async def examine(source: Source) -> AsyncGenerator[Check]:
     yield Check("settings", "ok", f"{source.file or 'defaults and environment'}: valid")
     async with transport(settings, environment) as kube:
         try:
-            await kube.check_credentials()
+            await announce(kube)
         except ToolsetError as error:
             yield Check("credentials", "problem", str(error), "correct the kubeconfig, or the pod's token volume")
             return

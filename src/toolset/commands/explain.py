@@ -1,6 +1,5 @@
 """`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
-import os
 import random
 from collections.abc import Mapping
 from typing import Final
@@ -11,7 +10,7 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import detect_all, read_all, read_namespaces
-from toolset.config.clients import transport
+from toolset.commands.session import session
 from toolset.config.options import target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected
@@ -114,7 +113,7 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
         ToolsetError: The API server cannot be reached or refuses.
     """
     notes: tuple[str, ...] = ()
-    async with transport(settings, dict(os.environ)) as kube:
+    async with session(settings) as kube:
         prefix = settings.discovery.annotation_prefix
         found = await read_all(KubeSource(kube, services(key.namespace, prefix), jitter=random.random))
         spaces = await read_namespaces(kube, settings, key.namespace)

@@ -1,7 +1,6 @@
 """`toolset plan`: what would be published, and why, for a cluster or manifests; writes nothing."""
 
 import difflib
-import os
 import random
 from collections.abc import Mapping
 from typing import TypeVar
@@ -12,7 +11,8 @@ import msgspec
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, namespaces, services
 from toolset.commands.manifests import Manifests
-from toolset.config.clients import prober, transport
+from toolset.commands.session import session
+from toolset.config.clients import prober
 from toolset.config.options import detection_options, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
@@ -68,7 +68,7 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
         ToolsetError: The API server cannot be reached or refuses.
     """
     target = target_key(settings)
-    async with transport(settings, dict(os.environ)) as kube:
+    async with session(settings) as kube:
         prefix = settings.discovery.annotation_prefix
         found: list[Service] = []
         for namespace in settings.discovery.watch_namespaces or ("",):

@@ -10,6 +10,7 @@ import yaml
 from toolset.commands.check_config import Match
 from toolset.commands.doctor import Check
 from toolset.commands.explain import DROPPED, IGNORED, Explanation
+from toolset.commands.notes import ESCAPED
 from toolset.commands.plan import Report
 from toolset.core.candidate import Candidate, Reason, Verdict
 from toolset.model import Key
@@ -17,9 +18,6 @@ from toolset.model import Key
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
-_ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
-"""Control characters to escape: the diff shows content that anyone who can edit the ConfigMap controls."""
-
 _ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
 _ADVICE: Final = {
     Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
@@ -49,16 +47,16 @@ def as_table(report: Report, *, colour: bool) -> str:
     if not report.health_enabled:
         lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
     if report.overrides_error:
-        lines += [f"{IGNORED}: {report.overrides_error.translate(_ESCAPED)}", ""]
+        lines += [f"{IGNORED}: {report.overrides_error.translate(ESCAPED)}", ""]
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
-    lines += [f"{DROPPED}: {problem.translate(_ESCAPED)}" for problem in report.overrides_dropped]
+    lines += [f"{DROPPED}: {problem.translate(ESCAPED)}" for problem in report.overrides_dropped]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
     else:
         lines.append(f"ConfigMap {report.target} would change:")
-        shown = (line.translate(_ESCAPED) for line in report.diff)
+        shown = (line.translate(ESCAPED) for line in report.diff)
         lines.extend(_coloured(line) if colour else line for line in shown)
         if not report.diff:
             lines.append("(labels and annotations only)")
@@ -90,11 +88,6 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
-def note(text: str) -> str:
-    """Return a note as one line for standard error."""
-    return f"toolset: {text.translate(_ESCAPED)}\n"
-
-
 def explained(explanation: Explanation, prefix: str, target: Key) -> str:
     """Return the explanation of one Service as text.
 
@@ -119,7 +112,7 @@ def explained(explanation: Explanation, prefix: str, target: Key) -> str:
         if explanation.overridden:
             lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
         lines.append(explanation.note or "")
-    return "\n  ".join(line.translate(_ESCAPED) for line in lines if line) + "\n"
+    return "\n  ".join(line.translate(ESCAPED) for line in lines if line) + "\n"
 
 
 def _condition(explanation: Explanation) -> str:
@@ -159,9 +152,9 @@ def as_check(check: Check, *, colour: bool) -> str:
     """Return the result of one check as text."""
     state = check.state.ljust(7)
     shown = f"{_STATES[check.state]}{state}{_RESET}" if colour else state
-    lines = [f"{shown}  {f'{check.subject}: {check.detail}'.translate(_ESCAPED)}"]
+    lines = [f"{shown}  {f'{check.subject}: {check.detail}'.translate(ESCAPED)}"]
     if check.remedy:
-        lines.append(f"         remedy: {check.remedy}".translate(_ESCAPED))
+        lines.append(f"         remedy: {check.remedy}".translate(ESCAPED))
     return "\n".join(lines) + "\n"
 
 
@@ -223,7 +216,7 @@ def _reasons(report: Report) -> dict[str, int]:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    safe = [tuple(cell.translate(_ESCAPED) for cell in row) for row in rows]
+    safe = [tuple(cell.translate(ESCAPED) for cell in row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
 

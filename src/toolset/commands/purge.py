@@ -1,12 +1,11 @@
 """`toolset purge`: remove from the ConfigMap what the service wrote, and nothing else."""
 
-import os
 import random
 
 from toolset.adapters.kube.watch.source import KubeSource, config_map
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.commands.plan import read_all
-from toolset.config.clients import transport
+from toolset.commands.session import session
 from toolset.config.options import target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER, legacy_keys
@@ -24,7 +23,7 @@ async def purge_cluster(settings: Settings, *, dry_run: bool) -> Purge | None:
         ToolsetError: The API server cannot be reached or refuses, or the ConfigMap was changed in the meantime.
     """
     target = target_key(settings)
-    async with transport(settings, dict(os.environ)) as kube:
+    async with session(settings) as kube:
         found = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
         current = found[0] if found else None
         managers = settings.output.legacy_managers

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Literal
 
 import anyio
+import msgspec
 
 from toolset import __version__
 from toolset.adapters.http.health import HealthServer
@@ -205,7 +206,7 @@ async def serve(source: Source) -> None:
     metrics = Metrics(__version__)
     monitor = PermissionMonitor(settings, metrics)
     async with transport(settings.value, environment, ClientMetrics(metrics, monitor.refused).answered) as kube:
-        await kube.check_credentials()
+        _log.info("connecting", extra=msgspec.structs.asdict(await kube.check_credentials()))
         app = App(settings, kube, metrics, tracing, monitor)
         await app.run(Reloader(source, text, settings, metrics, record=app.record_reload))
 

@@ -6,6 +6,7 @@ import yaml
 from toolset.commands import printers
 from toolset.commands.check_config import Match
 from toolset.commands.explain import Explanation
+from toolset.commands.notes import note
 from toolset.commands.plan import Report
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
 from toolset.core.publishing.plan import Apply
@@ -67,7 +68,7 @@ def test_what_is_wrong_with_overrides_cannot_command_the_terminal() -> None:
 
 
 def test_a_note_is_one_line_that_cannot_command_the_terminal() -> None:
-    assert printers.note("a\n\x1b[2J") == "toolset: a\\x0a\\x1b[2J\n"
+    assert note("a\n\x1b[2J") == "toolset: a\\x0a\\x1b[2J\n"
 
 
 def test_a_table_has_candidates_and_near_misses() -> None:
