@@ -110,7 +110,7 @@ def _common() -> _Parser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
     common.add_argument(
-        "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: the pod's own access, else KUBECONFIG"
+        "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: KUBECONFIG, else the pod's own access"
     )
     common.add_argument("--context", dest="kube.context", metavar="CONTEXT", help="context of the kubeconfig")
     common.add_argument(

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from toolset import __version__
+from toolset.adapters.kube.credentials.kubeconfig_file import is_kubeconfig_set
 from toolset.adapters.kube.credentials.providers import (
     Credentials,
     InClusterCredentials,
@@ -24,7 +25,11 @@ _Authority = Annotated[str, msgspec.Meta(pattern=r"^\S+:[0-9]{1,5}\Z")]
 
 
 def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
-    """Return the credentials: the settings' kubeconfig, else the pod's ServiceAccount, else the default kubeconfig."""
+    """Return the credentials.
+
+    As controller-runtime: the settings' kubeconfig, else one of ``KUBECONFIG``, else the pod's ServiceAccount, else the
+    kubeconfig in the home folder.
+    """
     if not _is_in_cluster(settings, environment):
         return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
     host = environment["KUBERNETES_SERVICE_HOST"]
@@ -73,5 +78,5 @@ def named(settings: Settings, environment: dict[str, str]) -> Settings:
 
 
 def _is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
-    named = settings.kube.kubeconfig or settings.kube.context
+    named = settings.kube.kubeconfig or settings.kube.context or is_kubeconfig_set(environment)
     return bool(environment.get("KUBERNETES_SERVICE_HOST")) and not named

@@ -179,7 +179,7 @@ class KubeSettings(_Section, frozen=True):
     """Access to the API server.
 
     Attributes:
-        kubeconfig: A kubeconfig file; empty means in-cluster credentials, else the default kubeconfig.
+        kubeconfig: A kubeconfig file; empty means KUBECONFIG, else in-cluster credentials, else ~/.kube/config.
         context: A context of that file; empty means its current context.
     """
 
