@@ -7,9 +7,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
 from toolset import __version__
 from toolset.commands.parser import EXIT_ERROR, parser
@@ -29,21 +30,75 @@ PATIENCE_S: Final = 1.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    options = parser().parse_args(arguments)
     try:
-        return _COMMANDS[options.command](options)
+        with _ended_by(signal.SIGINT), _ended_by(signal.SIGTERM):
+            return _command(arguments)
     except ToolsetError as error:
-        sys.stderr.write(f"toolset: {' '.join(str(error).split())}\n")
-        return EXIT_ERROR
+        return _failed(str(error))
     except KeyboardInterrupt:
-        return 128 + 2
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_ERROR
+    except _OutputError as error:
+        _drop_output()
+        return _failed(f"standard output cannot be written: {error}")
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit:
+        _print("")  # help and errors are written: make sure that they arrive
+        raise
+    return _COMMANDS[options.command](options)
+
+
+def _failed(sentence: str) -> int:
+    sys.stderr.write(f"toolset: {' '.join(sentence.split())}\n")
+    return EXIT_ERROR
+
+
+class _OutputError(Exception):
+    """Standard output takes nothing, as on a full disk."""
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror) from error
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere: the interpreter writes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _ended_by(signum: signal.Signals) -> Generator[None]:
+    """Let ``signum`` end the process at once inside the block, until an event loop runs.
+
+    An exception would be raised in the midst of an import, and the libraries that are written in C do not bear that:
+    one import in fifteen ended in a segmentation fault. And without a handler the first process of a container never
+    hears of SIGTERM.
+    """
+    before = signal.getsignal(signum)
+    ours = threading.current_thread() is threading.main_thread()  # who calls us in a thread handles signals itself
+    if not ours or before not in {signal.SIG_DFL, signal.default_int_handler}:  # ignored, as under nohup
+        yield
+        return
+    signal.signal(signum, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
 
 
 def _run(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _end)
     from toolset.service.app import serve
 
     source = _source(options)
@@ -51,8 +106,13 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_UNCHANGED
 
 
-def _end(signum: int, _: object) -> None:
-    """End while nothing runs yet: without a handler the first process of a container never hears of SIGTERM."""
+def _end(signum: int, _: object) -> NoReturn:
+    """End while nothing runs yet that has to be cleaned up."""
+    os._exit(128 + signum)
+
+
+def _stop(signum: int, _: object) -> NoReturn:
+    """End the event loop, which cancels what runs."""
     raise SystemExit(128 + signum)
 
 
@@ -78,8 +138,7 @@ def _plan(options: argparse.Namespace) -> int:
             text = printers.as_json(report)
         case _:
             text = printers.as_table(report, colour=_colours())
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    _print(text)
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
 
 
@@ -104,16 +163,15 @@ def _explain(options: argparse.Namespace) -> int:
         explained = _loop(lambda: _patiently(explain.explain_service(settings, Key(namespace, name))))
     notes.write(*explained.notes)
     if options.output == "json":
-        sys.stdout.write(printers.as_lines(explained.services))
+        _print(printers.as_lines(explained.services))
     else:
         prefix, target = settings.discovery.annotation_prefix, target_key(settings)
-        sys.stdout.write("".join(printers.explained(each, prefix, target) for each in explained.services))
-    sys.stdout.flush()
+        _print("".join(printers.explained(each, prefix, target) for each in explained.services))
     return EXIT_UNCHANGED
 
 
 def _version(_: argparse.Namespace) -> int:
-    sys.stdout.write(f"toolset {__version__}\n")
+    _print(f"toolset {__version__}\n")
     return EXIT_UNCHANGED
 
 
@@ -128,7 +186,7 @@ def _check_config(options: argparse.Namespace) -> int:
         sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
     services = manifests.read(options.file).services if options.file else ()
     found = check_config.matches(settings, services)
-    sys.stdout.write(printers.as_matches(options.settings, found, services=len(services) if options.file else None))
+    _print(printers.as_matches(options.settings, found, services=len(services) if options.file else None))
     return EXIT_UNCHANGED
 
 
@@ -140,10 +198,10 @@ def _purge(options: argparse.Namespace) -> int:
     gone = _loop(lambda: _patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
     place = f"ConfigMap {target_key(settings)}"
     if gone is None:
-        sys.stdout.write(f"{place} holds nothing of ours\n")
+        _print(f"{place} holds nothing of ours\n")
         return EXIT_UNCHANGED
     verb = "would lose" if options.dry_run else "has lost"
-    sys.stdout.write(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
+    _print(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
     return EXIT_CHANGES if options.dry_run else EXIT_UNCHANGED
 
 
@@ -156,20 +214,17 @@ def _doctor(options: argparse.Namespace) -> int:
             async for check in checks:
                 found.append(check)
                 if options.output == "text":
-                    sys.stdout.write(printers.as_check(check, colour=_colours()))
-                    sys.stdout.flush()
+                    _print(printers.as_check(check, colour=_colours()))
         return found
 
     found = _loop(work)
-    sys.stdout.write(printers.as_checks(found) if options.output == "json" else printers.diagnosis(found))
-    sys.stdout.flush()
+    _print(printers.as_checks(found) if options.output == "json" else printers.diagnosis(found))
     return EXIT_ERROR if any(check.state == "problem" for check in found) else EXIT_UNCHANGED
 
 
 def _demo(options: argparse.Namespace) -> int:
     from toolset import demo
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the service would outlive us
     _loop(lambda: demo.run(once=options.once, colours=_colours()))
     return EXIT_UNCHANGED
 
@@ -194,6 +249,9 @@ def _loop(work: Callable[[], Awaitable[T]]) -> T:
     """Run ``work`` on the event loop: asyncio, which aiohttp needs."""
     import anyio
 
+    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, _stop)):
+        if signal.getsignal(signum) is _end:  # from here on there is something to clean up
+            signal.signal(signum, handler)
     try:
         return anyio.run(work)
     except BaseExceptionGroup as group:

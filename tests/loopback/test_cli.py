@@ -91,10 +91,11 @@ def kubeconfig(folder: Path, port: int) -> str:
 def test_an_api_server_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as closed:  # bound and not listening: it refuses, and nobody else can take its port
         closed.bind(("127.0.0.1", 0))
-        assert cli.main(["plan", "--kubeconfig", kubeconfig(tmp_path, closed.getsockname()[1])]) == 1
-    text = capsys.readouterr().err
-    assert one_sentence(text)
-    assert "the API server did not answer" in text
+        port = closed.getsockname()[1]
+        assert cli.main(["plan", "--kubeconfig", kubeconfig(tmp_path, port)]) == 1
+    where, problem = complaints(capsys.readouterr().err).splitlines()
+    assert where == f"toolset: cluster c (http://127.0.0.1:{port}), context c, identity anonymous"
+    assert problem.startswith("toolset: the API server did not answer: ")
 
 
 @pytest.mark.parametrize(
@@ -183,4 +184,41 @@ def test_an_interrupt_exits_with_130_and_no_traceback(tmp_path: Path) -> None:
                 _, stderr = process.communicate()
 
     assert process.returncode == 130
-    assert complaints(stderr.decode()) == ""
+    (where,) = complaints(stderr.decode()).splitlines()
+    assert where.startswith("toolset: cluster c (")
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["version"], ["--help"], ["plan", "--help"], ["plan", "--assume-healthy", "-f"], ["check-config"]]
+)
+def test_a_full_disk_behind_standard_output_is_one_sentence(
+    arguments: list[str], manifests: str, tmp_path: Path
+) -> None:
+    settings = tmp_path / "toolset.yaml"
+    settings.touch()
+    file = {"-f": [manifests], "check-config": [str(settings)]}.get(arguments[-1], [])
+    with FULL.open("w") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "toolset", *arguments, *file],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert finished.returncode == 1
+    assert finished.stderr == "toolset: standard output cannot be written: No space left on device\n"
+
+
+def test_without_a_home_and_a_name_for_us_there_is_no_kubeconfig(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    command = [sys.executable, "-m", "toolset", "plan"]
+    finished = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "toolset: neither KUBECONFIG nor HOME is set, so there is no kubeconfig; name one with --kubeconfig\n"
+    )

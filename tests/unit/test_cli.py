@@ -218,3 +218,48 @@ def test_settings_come_from_file_environment_and_flags(
 
     cli.main(["plan", "-f", manifests, "--assume-healthy", "-o", "json", "--name", "from-flag"])
     assert orjson.loads(capsys.readouterr().out)["target"] == "from-file/from-flag"
+
+
+@pytest.mark.parametrize(
+    ("content", "flag"),
+    [
+        pytest.param("apiVersion: v1\nusers: [{user: {token: secret}}]\n", False, id="YAML"),
+        pytest.param('{"users":[{"user":{"token":"secret"}}]}', False, id="JSON"),
+        pytest.param("YXBpVmVyc2lvbjogdjEK/secret" * 60, False, id="base64"),
+        pytest.param("users: [{user: {token: secret}}]", True, id="a flag"),
+        pytest.param("secret\0", True, id="a null byte"),
+    ],
+)
+def test_a_kubeconfig_in_place_of_its_path_is_never_shown(
+    content: str, *, flag: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not flag:
+        monkeypatch.setenv("KUBECONFIG", content)
+
+    assert cli.main(["plan", *(["--kubeconfig", content] if flag else [])]) == 1
+    source = "--kubeconfig" if flag else "KUBECONFIG"
+    assert capsys.readouterr().err == (
+        f"toolset: {source} holds a kubeconfig itself; write that to a file, and name the file instead\n"
+    )
+
+
+def test_a_broken_kubeconfig_is_never_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config"
+    for content in ("users: [{user: {token: secret", "users: [{user: {token: [secret]}}]", "token: *secret", "secret"):
+        file.write_text(content)
+        assert cli.main(["plan", "--kubeconfig", str(file)]) == 1
+        text = capsys.readouterr().err
+        assert one_sentence(text)
+        assert "secret" not in text
+
+
+def test_a_kubeconfig_that_may_not_be_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config"
+    file.touch()
+    monkeypatch.setenv("KUBECONFIG", str(file / "below"))
+
+    assert cli.main(["plan"]) == 1
+    reason = "it cannot be read (Not a directory); name another file with --kubeconfig"
+    assert capsys.readouterr().err == f"toolset: {file / 'below'}: {reason}\n"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGTERM
 
 import anyio
 import anyio.to_thread
@@ -72,7 +73,7 @@ def test_a_demo_that_is_ended_early_takes_the_service_along() -> None:
         while not running.stdout.readline().startswith("3."):
             pass
         running.terminate()
-        assert running.wait(20) == 130
+        assert running.wait(20) == 128 + SIGTERM
 
 
 async def test_a_service_that_ends_ends_the_story(monkeypatch: pytest.MonkeyPatch) -> None:

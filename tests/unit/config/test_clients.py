@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from toolset.adapters.kube.credentials.providers import InClusterCredentials, KubeconfigCredentials
-from toolset.config import options
+from toolset.config import clients
 from toolset.config.settings import KubeSettings, Settings
 
 POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
@@ -35,4 +35,4 @@ def test_access_comes_from_where_kubectl_takes_it(
     given = {name: value.replace("FILE", str(file)) for name, value in environment.items()}
     settings = msgspec.structs.replace(Settings(), kube=KubeSettings(**kube))
 
-    assert type(options.credentials(settings, given)) is kind
+    assert type(clients.credentials(settings, given)) is kind
