@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import yaml
@@ -160,8 +160,8 @@ def _set_fields(value: object) -> object:
         set_here = {each.name: getattr(value, each.name) for each in fields}
         return {each.name: _set_fields(set_here[each.name]) for each in fields if set_here[each.name] != each.default}
     if isinstance(value, frozenset):
-        return sorted(value)
-    return [_set_fields(each) for each in value] if isinstance(value, tuple) else value
+        return sorted(cast("frozenset[str]", value))
+    return [_set_fields(each) for each in cast("tuple[object, ...]", value)] if isinstance(value, tuple) else value
 
 
 def _yaml(value: object) -> list[str]:

@@ -131,7 +131,8 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         finished = toolset(
-            "run", "--kubeconfig", kubeconfig(tmp_path, port), "--host", "127.0.0.1", "--port", str(port)
+            *("run", "--kubeconfig", kubeconfig(tmp_path, port), "--host", "127.0.0.1", "--port", str(port)),
+            *("--log-level", "error"),
         )
 
     assert finished.returncode == 1

@@ -141,8 +141,8 @@ async def test_headers_are_not_sent_to_a_host_that_is_not_the_services_own(tmp_p
     secret.write_text("Bearer one")
     reach = HttpConfig(headers_from={"Authorization": str(secret)}, services=("logging/*",))
     server = ScriptedApiServer(Answer())
-    asking = prober(server.url, reach)
     async with server.serve():
+        asking = prober(server.url, reach)
         outcome = await asking.probe(msgspec.structs.replace(search(), external=True))
     assert (outcome.alive, outcome.failure) == (False, Failure.ADDRESS)
     assert outcome.detail == "the headers of its detector are not sent to a host that is not its own"
