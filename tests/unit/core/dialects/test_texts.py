@@ -120,7 +120,7 @@ def test_an_unsafe_key_is_found_at_any_depth(key: str) -> None:
     assert unsafe_fault(patch, UNSAFE) is None
 
 
-@pytest.mark.parametrize("value", [("type", "mcp"), ("type", "custom"), ("mode", "stdio")])
+@pytest.mark.parametrize("value", [("type", "mcp"), ("type", "custom"), ("type", "customized"), ("mode", "stdio")])
 def test_a_value_that_starts_something_is_found(value: tuple[str, str]) -> None:
     assert unsafe_fault({"a": {value[0]: value[1]}}, KNOWN) is not None
     assert unsafe_fault({"a": {value[0]: "http"}}, KNOWN) is None
