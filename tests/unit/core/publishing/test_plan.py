@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from support.config_maps import FakeConfigMaps
 from toolset.core.publishing.plan import (
+    ANNOTATIONS,
     FIELD_MANAGER,
     INSTANCE,
     LABELS,
@@ -429,3 +430,20 @@ def test_what_an_instance_wrote_is_whole_until_somebody_edits_it() -> None:
     assert is_whole(cluster.current, PREFIX)
     cluster.edit(**{"prometheus-toolset__yaml": "spoiled"})
     assert not is_whole(cluster.current, PREFIX)
+
+
+def test_names_on_the_config_map_stay_as_other_systems_and_older_versions_know_them() -> None:
+    assert FIELD_MANAGER == "kubernaut-dynamic-toolset"
+    assert LABELS == {
+        "app.kubernetes.io/managed-by": "kubernaut-dynamic-toolset",
+        "app.kubernetes.io/name": "kubernaut-toolset-config",
+    }
+    assert ANNOTATIONS == (
+        "content-hash",
+        "owned-keys",
+        "tools",
+        "instance",
+        "overrides-error",
+        "overrides-in-force",
+    )
+    assert (OVERRIDES_KEY, ORIGINAL_KEY) == ("overrides.yaml", "toolset.json")
