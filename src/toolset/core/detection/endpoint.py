@@ -75,13 +75,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     declared: ServicePort
 
     def moved_to(self, url: str) -> "Endpoint":
-        """Return the endpoint that ``url`` names; its shape has been checked."""
+        """Return the endpoint that ``url`` names: checked, and without a trailing slash."""
         parts = urlsplit(url)
         return Endpoint(
             scheme=parts.scheme,
             host=parts.hostname or "",
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
-            path=parts.path.rstrip("/"),
+            path=parts.path,
             declared=self.declared,
         )
 

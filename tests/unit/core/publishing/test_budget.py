@@ -87,6 +87,12 @@ def test_what_is_cut_for_bytes_comes_from_the_end_of_one_order() -> None:
         assert set(names(within_bytes(tools, lambda _: (1,), (room,)).kept)) == set(order[:room])
 
 
+@pytest.mark.parametrize("known", ["prometheus", "grafana", "jaeger", "elasticsearch"])
+def test_a_type_that_readers_know_stays_when_a_custom_one_goes(known: str) -> None:
+    tools = instances([candidate("k", tool_type=known, priority=-9), candidate("c", tool_type="a", priority=9)])
+    assert names(within_bytes(tools, lambda _: (1,), (1,)).kept) == ["k"]
+
+
 def test_each_of_several_sums_has_its_room() -> None:
     tools = [candidate("a"), candidate("b"), candidate("c")]
     assert names(within_bytes(tools, lambda _: (1, 10), (99, 25)).kept) == ["a", "b"]
