@@ -4,6 +4,7 @@ Ours is what our field manager owns, or what our own list on the ConfigMap names
 is never written: other keys, labels, annotations, and ``overrides.yaml``.
 """
 
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Final, cast
@@ -32,8 +33,12 @@ ANNOTATIONS: Final = (HASH, OWNED_LIST, TOOLS, INSTANCE, OVERRIDES_ERROR, OVERRI
 """Our annotations on the ConfigMap, below the prefix."""
 OLDEST_VERSION: Final = "1"
 OWNED_LIST_LIMIT_BYTES: Final = 128 * 1024
-"""Half of what the API server allows for all annotations. What is published stays below it; a longer list would be left
-out, and the field managers would decide."""
+"""Half of what the API server allows for all annotations. A longer list holds a digest of each key, which is enough for
+more documents than fit a ConfigMap."""
+_DIGEST: Final = "#"
+"""What a digest begins with; no key of a ConfigMap holds it."""
+_DIGEST_LENGTH: Final = 12
+"""72 bits: nobody finds a name that passes for a key of somebody else's."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -83,8 +88,9 @@ def desired(data: Mapping[str, str], tools: int, prefix: str, annotations: Mappi
     annotations = {f"{prefix}/{name}": text for name, text in (annotations or {}).items() if text}
     annotations |= {f"{prefix}/{HASH}": content_hash(data), f"{prefix}/{TOOLS}": str(tools)}
     owned = ",".join(sorted(data))
-    if len(owned) <= OWNED_LIST_LIMIT_BYTES:
-        annotations[_owned_list(prefix)] = owned
+    if len(owned) > OWNED_LIST_LIMIT_BYTES:
+        owned = ",".join(sorted(map(_digest, data)))
+    annotations[_owned_list(prefix)] = owned
     return Desired(data, LABELS, annotations)
 
 
@@ -156,8 +162,10 @@ def owned_keys(cached: ConfigMap | None, prefix: str) -> frozenset[str]:
         return frozenset()
     ours = {FIELD_MANAGER, PATCHER}
     managed = {key for key, managers in owners(cached, "data").items() if ours & managers}
-    listed = cached.annotations.get(_owned_list(prefix), "").split(",")
-    return frozenset((managed | set(listed)) - {"", OVERRIDES_KEY})
+    listed = set(cached.annotations.get(_owned_list(prefix), "").split(","))
+    if any(name.startswith(_DIGEST) for name in listed):
+        listed = {key for key in cached.entries if _digest(key) in listed}
+    return frozenset((managed | listed) - {"", OVERRIDES_KEY})
 
 
 def legacy_keys(cached: ConfigMap | None, managers: Collection[str]) -> frozenset[str]:
@@ -201,6 +209,10 @@ def is_whole(cached: ConfigMap, prefix: str) -> bool:
     return f"{prefix}/{HASH}" in cached.annotations and not _drifted(
         cached, cached.entries, owned_keys(cached, prefix), prefix
     )
+
+
+def _digest(key: str) -> str:
+    return _DIGEST + urlsafe_b64encode(sha256(key.encode()).digest()).decode()[:_DIGEST_LENGTH]
 
 
 def _owned_list(prefix: str) -> str:

@@ -225,10 +225,14 @@ def test_without_the_list_the_field_managers_say_what_is_ours() -> None:
     assert cluster.current.entries == {P: "1"}
 
 
-def test_a_list_that_is_too_long_is_left_out() -> None:
-    name = "x" * (OWNED_LIST_LIMIT_BYTES + 1)
-    assert "kubernaut.io/owned-keys" not in desired({name: ""}, 1, PREFIX).annotations
-    assert "kubernaut.io/owned-keys" in desired({name[1:]: ""}, 1, PREFIX).annotations
+def test_a_list_that_is_too_long_holds_digests_and_no_key_is_forgotten() -> None:
+    """The list never limits what is published, and a key that somebody else patched meanwhile still goes."""
+    many = {f"{n:04}-{'x' * 60}.yaml": "" for n in range(2000)}
+    annotations = desired(many, 1, PREFIX).annotations
+    listed = annotations["kubernaut.io/owned-keys"]
+    assert 2000 * 70 > OWNED_LIST_LIMIT_BYTES >= len(listed)
+    found = ConfigMap(ConfigMapMeta(annotations=dict(annotations)), {**many, "theirs": "", "overrides.yaml": ""})
+    assert owned_keys(found, PREFIX) == many.keys()
 
 
 def test_what_we_applied_or_patched_counts_as_ours() -> None:
