@@ -50,6 +50,9 @@ class Taker(SpanExporter):
 class NoTriggers:
     """Queues nothing."""
 
+    def detect(self, key: Key) -> None:
+        pass
+
     def probe(self, key: Key) -> None:
         pass
 

@@ -181,7 +181,9 @@ def _decoded_bytes(base64: str) -> int:
 
 
 class NamespaceMeta(_Meta, frozen=True, rename="camel", gc=False):
-    """What is read of a Namespace's ``metadata``."""
+    """What is read of a Namespace's ``metadata``; of the labels only the one of ours is kept."""
+
+    labels: dict[str, str] | None = None
 
     deletion_timestamp: str | None = None
 
@@ -190,6 +192,11 @@ class Namespace(_Object, frozen=True, gc=False):
     """The part of a v1 Namespace that detection reads; its key is that of :func:`namespace_key`."""
 
     metadata: NamespaceMeta = msgspec.field(default_factory=NamespaceMeta)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels; empty when there are none."""
+        return self.metadata.labels or {}
 
     @property
     def is_ending(self) -> bool:

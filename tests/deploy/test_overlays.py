@@ -147,10 +147,11 @@ def test_the_settings_that_a_pod_reads_are_valid_and_fit_the_manifests(name: str
 
 
 @pytest.mark.parametrize("name", ["production", "openshift"])
-def test_production_trusts_only_named_namespaces(name: str) -> None:
-    trusted = settings_of(built(overlay(name))).discovery.trusted_namespaces
-    assert trusted
-    assert not any("*" in each for each in trusted)
+def test_production_trusts_only_named_namespaces_and_the_others_wait_for_an_admin(name: str) -> None:
+    discovery = settings_of(built(overlay(name))).discovery
+    assert discovery.trusted_namespaces
+    assert not any("*" in each for each in discovery.trusted_namespaces)
+    assert discovery.untrusted == "pending"
 
 
 def test_openshift_has_all_that_production_has() -> None:

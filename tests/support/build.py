@@ -28,6 +28,8 @@ def candidate(
     headless: bool = False,
     identity: str = "",
     asked: bool = False,
+    trusted: bool = True,
+    admin_priority: int = 0,
 ) -> Candidate:
     """Return a candidate with a backend of its own."""
     return Candidate(
@@ -46,6 +48,8 @@ def candidate(
         headless=headless,
         product=tool_type,
         asked=asked,
+        trusted=trusted,
+        admin_priority=admin_priority,
     )
 
 

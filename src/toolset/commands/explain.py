@@ -11,7 +11,7 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import detect_all, read_all, read_namespaces
 from toolset.commands.session import session
-from toolset.config.options import target_key, target_options
+from toolset.config.options import detection_options, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.inventory import ALIVE
@@ -73,7 +73,7 @@ class Explained(msgspec.Struct, frozen=True):
 
     Attributes:
         services: Ordered by key.
-        notes: Why overrides are not included, one sentence each.
+        notes: Why overrides are not included, and which labels are ignored, one sentence each.
     """
 
     services: tuple[Explanation, ...]
@@ -99,8 +99,11 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
             explanations.append(_rejected(key, verdict))
         else:
             explanations.append(_published(settings, verdict, tools[key], publication))
-    ignored = (f"{IGNORED}: {publication.error}",) if publication.error else ()
-    return Explained(tuple(explanations), (*ignored, *(f"{DROPPED}: {problem}" for problem in publication.dropped)))
+    notes = [f"{IGNORED}: {publication.error}"] if publication.error else []
+    notes += [f"{DROPPED}: {problem}" for problem in publication.dropped]
+    trust = detection_options(settings).trust
+    notes += filter(None, map(trust.problem, manifests.namespaces.values()))
+    return Explained(tuple(explanations), tuple(notes))
 
 
 async def explain_service(settings: Settings, key: Key) -> Explained:

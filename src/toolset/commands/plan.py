@@ -20,6 +20,7 @@ from toolset.core.detection.detect import detect
 from toolset.core.health.options import HealthOptions
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
+from toolset.core.publishing.publication import in_force
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -115,11 +116,14 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
 
     One probe decides the health of a candidate.
     """
-    inventory = Inventory(HealthOptions(rise=1, fall=1))
+    publishing, current = target_options(settings), manifests.config_maps.get(target_key(settings))
+    approved = in_force(current, publishing.prefix, publishing.output).approved
+    inventory = Inventory(HealthOptions(rise=1, fall=1), approved)
     options = detection_options(settings)
     candidates: list[Candidate] = []
     for service in manifests.services:
-        verdict = detect(service, options, manifests.namespaces.get(namespace_key(service.key.namespace)))
+        namespace = manifests.namespaces.get(namespace_key(service.key.namespace))
+        verdict = detect(service, options, namespace, approved=inventory.is_approved(service.key))
         inventory.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)
@@ -155,7 +159,9 @@ async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "
     if settings.discovery.watch_namespaces:
         return {}
     try:
-        found = await read_all(KubeSource(kube, namespaces(name), jitter=random.random))
+        found = await read_all(
+            KubeSource(kube, namespaces(settings.discovery.annotation_prefix, name), jitter=random.random)
+        )
     except ForbiddenError:
         return {}
     return {each.key: each for each in found}

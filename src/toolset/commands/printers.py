@@ -26,6 +26,7 @@ _ADVICE: Final = {
     Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",
     Reason.NOT_OPTED_IN.word: "annotate it with {prefix}/toolset=enabled, or see the settings discovery.mode and "
     "discovery.trusted_namespaces",
+    Reason.UNTRUSTED.word: "see also the settings discovery.trusted_namespaces and discovery.untrusted",
     Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",

@@ -32,6 +32,8 @@ def detection_options(settings: Settings) -> DetectionOptions:
         exclude=discovery.exclude_namespaces,
         mode=discovery.mode,
         trusted=discovery.trusted_namespaces,
+        untrusted=discovery.untrusted,
+        untrusted_types=discovery.untrusted_types,
         selectorless=settings.health.allow_selectorless,
         external_names=settings.health.allow_external_name,
     )
@@ -44,7 +46,7 @@ def target_key(settings: Settings) -> Key:
 
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
-    return TargetOptions(settings.discovery.annotation_prefix, settings.output)
+    return TargetOptions(settings.discovery.annotation_prefix, settings.output, settings.discovery.untrusted_limit)
 
 
 def check(settings: Settings) -> None:

@@ -4,12 +4,14 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from toolset.core.detection.annotations import TYPE_PATTERN
 from toolset.core.detection.detect import Mode
 from toolset.core.detection.detector import Detector
 from toolset.core.durations import Duration, Interval
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
 from toolset.core.health.options import HealthOptions
 from toolset.core.publishing.options import OutputOptions
+from toolset.core.trust import Untrusted
 
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 DnsLabel = Annotated[
@@ -25,6 +27,7 @@ DnsName = Annotated[
         description="a name of lower-case letters, digits, `-` and `.`",
     ),
 ]
+TypeWord = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `loki`")]
 RESTART: Final = frozenset(
     {
         "target",
@@ -68,8 +71,13 @@ class DiscoverySettings(_Section, frozen=True):
         external_endpoints: Whether ``toolset-endpoint`` may name a host other than the Service's own.
         mode: ``annotated`` publishes only Services that opt in by annotation; ``auto`` also those that a detector
             recognises.
-        trusted_namespaces: Globs of namespaces in which labels, names and ports are evidence; elsewhere only
-            annotations are.
+        trusted_namespaces: Globs of trusted namespaces; the label ``toolset-trust`` (``trusted`` or ``untrusted``) on a
+            Namespace overrides them. Elsewhere only annotations are evidence, and trusted tools always come first.
+        untrusted: What happens with a Service in an untrusted namespace whose annotation opts in: ``admit`` publishes
+            it, ``pending`` waits for ``approve`` in ``overrides.yaml``, ``refuse`` rejects it.
+        untrusted_limit: Maximum number of published tools per untrusted namespace; 0 means any number.
+        untrusted_types: Custom types that annotations in an untrusted namespace may name, unless ``untrusted`` is
+            ``admit``.
         watch_namespaces: Names of namespaces to watch individually, if RBAC does not allow watching all.
         detectors: Custom detectors; they take precedence over the built-in ones, and replace one with the same product.
         disabled_detectors: Products whose built-in detector is disabled.
@@ -82,6 +90,9 @@ class DiscoverySettings(_Section, frozen=True):
     external_endpoints: bool = False
     mode: Mode = "auto"
     trusted_namespaces: tuple[str, ...] = ("*",)
+    untrusted: Untrusted = "admit"
+    untrusted_limit: Annotated[int, msgspec.Meta(ge=0)] = 20
+    untrusted_types: tuple[TypeWord, ...] = ()
     watch_namespaces: tuple[DnsLabel, ...] = ()
     detectors: tuple[Detector, ...] = ()
     disabled_detectors: tuple[str, ...] = ()

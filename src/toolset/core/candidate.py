@@ -24,6 +24,8 @@ class Reason(Enum):
     OPTED_OUT = "its annotation opts it out"
     NAMESPACE_EXCLUDED = "its namespace is excluded by the settings"
     NOT_OPTED_IN = "the settings take it only if its annotation opts in"
+    UNTRUSTED = "its namespace is not trusted, and the settings take nothing from there"
+    PENDING = "it waits for an admin's approval"
     TYPE_MISSING = "it opts in but names no type, and no detector recognises it"
     BAD_ANNOTATION = "one of its annotations is not valid"
     NO_USABLE_PORT = "it has no usable port"
@@ -53,6 +55,7 @@ class Reason(Enum):
 
 _OF_CANDIDATES = frozenset(
     {
+        Reason.PENDING,
         Reason.DUPLICATE,
         Reason.UNHEALTHY,
         Reason.IDENTITY_MISMATCH,
@@ -95,12 +98,14 @@ class Candidate(msgspec.Struct, frozen=True):
         path: The base path in ``url``; empty or ``/...`` without a trailing slash.
         address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
         created: When the Service was made, RFC 3339.
-        priority: Orders instances of a type; higher first.
+        priority: What its annotation says; orders the instances of a type within its namespace, higher first.
         backend: What two Services of one backend have in common; see ``inventory``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
         external: Whether an annotation or an ExternalName chooses the host, so that it may be any host at all; no
             credential is sent to it.
+        trusted: Whether its namespace is trusted; those come first.
+        admin_priority: What the admin says; orders all instances of a type, higher first.
     """
 
     key: Key
@@ -119,6 +124,8 @@ class Candidate(msgspec.Struct, frozen=True):
     product: str = ""
     asked: bool = False
     external: bool = False
+    trusted: bool = True
+    admin_priority: int = 0
 
     @property
     def url(self) -> str:

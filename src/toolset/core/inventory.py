@@ -11,6 +11,7 @@ from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.removal_brake import Hold, RemovalBrake
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, observe
 from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.core.shares import by_priority
 from toolset.model import Key
 
 _UNKNOWN: Final = Health()
@@ -30,8 +31,15 @@ class Inventory:
     Results depend only on its content, never on the order in which that came.
     """
 
-    def __init__(self, options: HealthOptions = DEFAULT_HEALTH) -> None:
+    def __init__(self, options: HealthOptions = DEFAULT_HEALTH, approved: frozenset[Key] = frozenset()) -> None:
+        """Make it empty.
+
+        Args:
+            options: How health is judged.
+            approved: The Services that the admin has approved.
+        """
         self._options = options
+        self._approved = approved
         self._brake = RemovalBrake(options)
         self._entries: dict[Key, Entry] = {}
         self._candidates: dict[Key, Candidate] = {}
@@ -80,6 +88,16 @@ class Inventory:
         health = observe(known.health, outcome, self._options, began_s=began_s, now_s=now_s)
         self._entries[candidate.key] = Entry(candidate, health)
         return health
+
+    def approve(self, approved: frozenset[Key]) -> frozenset[Key]:
+        """Note which Services the admin approves now; return those of which that differs from what was known."""
+        changed = approved ^ self._approved
+        self._approved = approved
+        return changed
+
+    def is_approved(self, key: Key) -> bool:
+        """Return whether the admin has approved the Service ``key``."""
+        return key in self._approved
 
     def forget(self, key: Key) -> bool:
         """Drop what is known of ``key``; return whether there was anything."""
@@ -163,8 +181,17 @@ def tools_of(verdicts: Mapping[Key, Verdict]) -> tuple[Candidate, ...]:
 
 
 def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in the order in which they are published: by type, then best instance first."""
-    return sorted(candidates, key=lambda c: (c.type, -c.priority, c.created, c.key))
+    """Return the candidates in the order in which they are published, which depends on nothing but the candidates.
+
+    By type, then trusted ones first, then the admin's priority, the oldest, and the name. Among the places that its
+    Services have so far, each namespace orders them by the priority in their annotations, then age and name; see
+    :func:`toolset.core.shares.by_priority`. So that number never puts one namespace before another.
+    """
+
+    def rank(candidate: Candidate) -> tuple[str, bool, int]:
+        return candidate.type, not candidate.trusted, -candidate.admin_priority
+
+    return by_priority(sorted(candidates, key=lambda c: (*rank(c), c.created, c.key)), rank)
 
 
 def _backend(candidate: Candidate) -> tuple[str, str, str]:

@@ -53,6 +53,10 @@ class Target(Reader[ConfigMap], Protocol):
 class Triggers(Protocol):
     """Port: what a reconcile asks for next."""
 
+    def detect(self, key: Key) -> None:
+        """Detect once more what the Service ``key`` is: something else that counts has changed."""
+        ...
+
     def probe(self, key: Key) -> None:
         """Probe the candidate ``key`` now."""
         ...

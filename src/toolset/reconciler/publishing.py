@@ -21,10 +21,12 @@ class TargetOptions(msgspec.Struct, frozen=True):
     Attributes:
         prefix: The prefix of the service's annotations.
         output: The settings of the output.
+        untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
     """
 
     prefix: str = "kubernaut.io"
     output: OutputOptions = OutputOptions()
+    untrusted_limit: int = 0
 
 
 class Publisher:
@@ -64,6 +66,7 @@ class Publisher:
             taken=(entries.keys() | binary.keys()) - owned - self._legacy(cached),
             foreign=foreign_bytes(cached, owned),
             occupied=binary,
+            untrusted_limit=options.untrusted_limit,
         )
         self._overrides = publication.overrides
         return publication

@@ -53,7 +53,9 @@ class ServiceReconciler:
                 self._changed(key, None)
         else:
             with step("detect"):
-                verdict = detect(service, self._options, self._namespaces.get(namespace_key(key.namespace)))
+                namespace = self._namespaces.get(namespace_key(key.namespace))
+                approved = self._inventory.is_approved(key)
+                verdict = detect(service, self._options, namespace, approved=approved)
             changed = self._inventory.detected(key, verdict, published=published)
             if isinstance(verdict, Rejected) or not published.awaits(verdict):
                 self._gate.settle(key)

@@ -12,7 +12,7 @@ from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.errors import ConflictError, TransientError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
-from toolset.reconciler.ports import Applier, PipelineObserver, Target
+from toolset.reconciler.ports import Applier, PipelineObserver, Target, Triggers
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
@@ -32,6 +32,7 @@ class TargetReconciler:
         inventory: Inventory,
         config_maps: Target,
         applier: Applier,
+        triggers: Triggers,
         observer: PipelineObserver,
         options: TargetOptions,
         overrides: Overrides,
@@ -43,6 +44,7 @@ class TargetReconciler:
             inventory: What is known of each Service.
             config_maps: The stored ConfigMap.
             applier: What writes it.
+            triggers: What to reconcile next.
             observer: Told of every reconcile.
             options: How to publish.
             overrides: Those in force at the start.
@@ -51,6 +53,7 @@ class TargetReconciler:
         self._inventory = inventory
         self._config_maps = config_maps
         self._applier = applier
+        self._triggers = triggers
         self._observer = observer
         self._publisher = Publisher(options, overrides)
         self._published = published
@@ -87,6 +90,8 @@ class TargetReconciler:
         with step("render"):
             verdicts = self._inventory.candidate_verdicts(hold.keys)
             publication = self._publisher.compose(tools_of(verdicts), cached)
+        for changed in self._inventory.approve(publication.overrides.approved):
+            self._triggers.detect(changed)
         self._observer.composed(publication)
         with step("plan"):
             wanted = self._publisher.wanted(publication)

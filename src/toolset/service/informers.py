@@ -61,8 +61,8 @@ class Informers:
     """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added.
 
     Where all namespaces are watched, the Namespaces themselves are followed too. They are a help, not a need: without
-    them the service works, and keeps the Services of a namespace that ends until they are deleted themselves. A leader
-    that begins before they have been listed may publish those for the moment until they are.
+    them the service works; the settings alone say which of them are trusted, and the Services of a namespace that ends
+    are kept until they are deleted themselves. A leader that begins before they have been listed does so until then.
     """
 
     def __init__(self, settings: Settings, kube: KubeTransport, metrics: Metrics) -> None:
@@ -85,7 +85,7 @@ class Informers:
         self.namespaces: Store[Namespace] = Store(handler_failed)
         self._namespaces: _Followed | None = None
         if not settings.discovery.watch_namespaces:
-            self.namespaces, self._namespaces = self._follow(namespaces(), "namespaces", NAMESPACES_PATIENCE)
+            self.namespaces, self._namespaces = self._follow(namespaces(prefix), "namespaces", NAMESPACES_PATIENCE)
 
     def add(self, resource: Resource[Lease], name: str, handler: Callable[[Delta[Lease]], None]) -> None:
         """Follow ``resource`` too; readiness does not wait for it."""

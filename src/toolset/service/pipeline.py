@@ -19,7 +19,7 @@ from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.controller import Controller
 from toolset.service.notifier import Notifier
 from toolset.service.queues import RESYNC_PRIORITY, Queues
-from toolset.service.state import Handover, Stores
+from toolset.service.state import Handover, Stores, approved_at
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.observers import ControllerMetrics
 
@@ -61,13 +61,14 @@ class Pipeline:
         self._published = start.published
         self._gives_up_probes = False
         self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log)
-        inventory = Inventory(settings.health)
+        inventory = Inventory(settings.health, approved_at(start, settings, stores))
         self._services = self._service_controller(inventory)
         self._probes = self._probe_controller(inventory, prober)
         self._target_reconciler = TargetReconciler(
             inventory,
             stores.config_maps,
             applier,
+            self._queues,
             telemetry.log,
             target_options(settings),
             start.overrides,

@@ -1,11 +1,12 @@
 """The work queues of one pipeline, and everything that puts a key there."""
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from toolset.adapters.metrics import Metrics
-from toolset.config.options import target_key
+from toolset.config.options import detection_options, target_key
 from toolset.config.settings import Settings
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler import spans
@@ -23,6 +24,7 @@ TARGET_DEBOUNCE: Final = Debounce(quiet_s=0.1, at_most_s=1.0)
 WRITE_RETRY_CAP_S: Final = 300.0
 """The longest delay between attempts to write, seconds; the first is that of a failed list (`controller.retry_base`),
 because a burst of attempts every few milliseconds helps nobody while an API server is in trouble."""
+_log: Final = logging.getLogger("toolset")
 RESYNC_PRIORITY: Final = -100
 """Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
 
@@ -50,6 +52,7 @@ class Queues:
         self._metrics = metrics
         self._log = log
         self._target = target_key(settings)
+        self._trust = detection_options(settings).trust
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
         self.probes = self._queue("probe")
@@ -61,6 +64,10 @@ class Queues:
         queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer)
         observer.watch(queue.in_work_since)
         return queue
+
+    def detect(self, key: Key) -> None:
+        """Detect once more what the Service ``key`` is: something else that counts has changed."""
+        self.service.add(key, cause=spans.changed())
 
     def probe(self, key: Key) -> None:
         """Probe the candidate ``key`` now."""
@@ -101,13 +108,15 @@ class Queues:
             self._service_changed(changed.key, initial=delta.initial)
 
     def _on_namespace(self, delta: Delta[Namespace]) -> None:
-        """Reconcile the Services of a namespace whose deletion starts, or that is gone and may be created again.
+        """Reconcile the Services of a namespace whose deletion starts, that is gone, or whose trust changes.
 
-        Both are rare enough to search all Services for them; other changes of a namespace do not matter.
+        All are rare enough to search all Services for them; other changes of a namespace do not matter.
         """
         changed = delta.new or delta.old
-        if changed is None or _is_ending(delta.old) == _is_ending(delta.new):
+        if changed is None or self._of_interest(delta.old) == self._of_interest(delta.new):
             return
+        if delta.new is not None and (problem := self._trust.problem(delta.new)):
+            _log.warning("trust label ignored", extra={"k8s.namespace.name": changed.key.name, "problem": problem})
         for key in self._stores.services.snapshot():
             if key.namespace == changed.key.name:
                 self._service_changed(key, initial=delta.initial)
@@ -119,11 +128,10 @@ class Queues:
         self._log.service_changed(key)
         self.service.add(key, settle=SERVICE_DEBOUNCE)
 
+    def _of_interest(self, namespace: Namespace | None) -> tuple[bool, str | None]:
+        return namespace is not None and namespace.is_ending, self._trust.label(namespace)
+
     def _on_config_map(self, delta: Delta[ConfigMap]) -> None:
         self._notify()
         if not delta.own:  # a write of this process leaves nothing to reconcile
             self.publish()
-
-
-def _is_ending(namespace: Namespace | None) -> bool:
-    return namespace is not None and namespace.is_ending

@@ -5,10 +5,10 @@ import msgspec
 from toolset.config.options import target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.overrides.baseline import Published, read_back
-from toolset.core.overrides.overrides import Overrides
-from toolset.core.publishing.plan import owned_keys
+from toolset.core.overrides.overrides import Overrides, follow
+from toolset.core.publishing.plan import OVERRIDES_KEY, owned_keys
 from toolset.core.publishing.publication import in_force, resume
-from toolset.model import ConfigMap, Namespace, Service
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 
@@ -47,3 +47,10 @@ def read_handover(settings: Settings, stores: Stores) -> Handover:
         resume(current.annotations if current else {}, options.prefix, options.output),
         read_back(current, owned_keys(current, options.prefix), in_force(current, options.prefix, options.output)),
     )
+
+
+def approved_at(start: Handover, settings: Settings, stores: Stores) -> frozenset[Key]:
+    """Return the Services that the admin has approved when a pipeline begins: none of them becomes pending by that."""
+    current = stores.config_maps.get(target_key(settings))
+    text = current.entries.get(OVERRIDES_KEY) if current else None
+    return follow(start.overrides, text, settings.output.policy)[0].approved

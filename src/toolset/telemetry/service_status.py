@@ -80,7 +80,10 @@ class ServiceStatusLog:
             elif verdict.reason is not Reason.UNPROBED:  # which is not final
                 self._report_rejected(key, verdict)
         self._resumed = NOTHING
-        self._count_candidates(Counter((type_label(each.type), _word(each)) for each in verdicts.values()))
+        recognised = (each for each in self._refused.values() if each.reason.of_candidates)
+        self._count_candidates(
+            Counter((type_label(each.type), _word(each)) for each in (*verdicts.values(), *recognised))
+        )
 
     def is_published(self, key: Key) -> bool:
         """Return whether the last reported status of a Service is that it is published."""

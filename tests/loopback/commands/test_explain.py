@@ -196,6 +196,34 @@ def test_a_tool_that_an_override_hides_is_not_published(
     ) in capsys.readouterr().out
 
 
+PENDING_SETTINGS = "discovery: {trusted_namespaces: [ops], untrusted: pending}"
+OPTED_IN = """\
+kind: Service
+metadata: {name: grafana, namespace: team, annotations: {kubernaut.io/toolset: enabled}}
+spec: {selector: {app: grafana}, ports: [{name: http, port: 3000}]}
+---
+kind: Namespace
+metadata: {name: team, labels: {kubernaut.io/toolset-trust: maybe}}
+"""
+
+
+def test_what_waits_for_an_admin_is_explained_with_the_remedy_and_an_ignored_label_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "settings.yaml").write_text(PENDING_SETTINGS, "utf-8")
+    (tmp_path / "team.yaml").write_text(OPTED_IN, "utf-8")
+    arguments = ["--config", str(tmp_path / "settings.yaml")]
+    assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/other]"), *arguments]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == (
+        "team/grafana is not published: it waits for an admin's approval (`approve: [team/grafana]` in overrides.yaml "
+        "does it, or the label kubernaut.io/toolset-trust=trusted on its namespace) [Pending]\n"
+    )
+    assert "label kubernaut.io/toolset-trust=maybe of namespace team is ignored" in printed.err
+    assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/grafana]"), *arguments]) == 0
+    assert capsys.readouterr().out.startswith("team/grafana is taken for grafana")
+
+
 def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_probed(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -203,12 +203,34 @@ def test_verdicts_are_sorted_and_say_what_each_service_is() -> None:
     ]
 
 
-def test_instances_are_ordered_by_type_then_priority_then_age_then_name() -> None:
-    first = candidate("z", priority=5)
-    second = candidate("y", created="2024-01-01T00:00:00Z")
-    third, fourth = candidate("b", namespace="a"), candidate("a", namespace="b")
-    grafana = candidate("zz", tool_type="grafana")
-    assert instances([fourth, second, grafana, third, first]) == [grafana, first, second, third, fourth]
+def test_instances_are_ordered_by_type_then_trust_then_the_admins_priority_then_age_then_name() -> None:
+    grafana = candidate("zz", tool_type="grafana", trusted=False)
+    preferred = candidate("z", admin_priority=5)
+    oldest = candidate("y", created="2024-01-01T00:00:00Z")
+    by_namespace = candidate("b", namespace="a"), candidate("a", namespace="b")
+    untrusted = candidate("x", namespace="c", created="2023-01-01T00:00:00Z", admin_priority=9, trusted=False)
+    ordered = [grafana, preferred, oldest, *by_namespace, untrusted]
+    assert instances(reversed(ordered)) == ordered
+
+
+def test_a_priority_of_an_annotation_reorders_only_the_places_of_its_own_namespace() -> None:
+    old, new = candidate("old", created="2023"), candidate("new", created="2025", priority=999999)
+    between = candidate("between", namespace="team", created="2024")
+    assert instances([old, between, new]) == [new, between, old]
+
+
+def test_a_newcomer_with_a_priority_does_not_come_before_an_older_service_of_another_namespace() -> None:
+    old, loud = candidate("old", created="2023"), candidate("loud", namespace="team", created="2025", priority=999999)
+    assert instances([loud, old]) == [old, loud]
+
+
+def test_approvals_say_what_has_changed() -> None:
+    a, b, c = (candidate(name).key for name in "abc")
+    inventory = Inventory(approved=frozenset({a, b}))
+    assert [inventory.is_approved(key) for key in (a, b, c)] == [True, True, False]
+    assert inventory.approve(frozenset({b, c})) == {a, c}
+    assert [inventory.is_approved(key) for key in (a, b, c)] == [False, True, True]
+    assert inventory.approve(frozenset({b, c})) == frozenset()
 
 
 Step = Verdict | bool | None

@@ -89,9 +89,15 @@ class Events:
 class Asked:
     """Triggers that call what a test wants to know of."""
 
-    def __init__(self, probe: Callable[[Key], None], publish: Callable[[], None]) -> None:
+    def __init__(
+        self, detect: Callable[[Key], None], probe: Callable[[Key], None], publish: Callable[[], None]
+    ) -> None:
+        self._detect = detect
         self._probe = probe
         self._publish = publish
+
+    def detect(self, key: Key) -> None:
+        self._detect(key)
 
     def probe(self, key: Key) -> None:
         self._probe(key)
@@ -108,6 +114,7 @@ class Reconcilers:
         *services: Service,
         health: HealthOptions = DEFAULT_HEALTH,
         options: TargetOptions = OPTIONS,
+        detection: DetectionOptions = DetectionOptions(BUILT_IN),  # noqa: B008 - immutable
     ) -> None:
         self.services: Store[Service] = Store(unexpected)
         self.services.replace(services, "1")
@@ -116,6 +123,7 @@ class Reconcilers:
         self.config_maps: Store[ConfigMap] = Store(unexpected)
         self.inventory = Inventory(health)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
+        self.to_detect: list[Key] = []
         self.to_probe: list[Key] = []
         self.probes: WorkQueue[Key] | None = None
         self.targets: WorkQueue[Key] | None = None
@@ -123,20 +131,21 @@ class Reconcilers:
         self.opened = 0
         self.jitter = 0.5
         self.gate = StartupGate(self._on_open)
+        triggers = Asked(self.to_detect.append, self._want_probe, self._publish)
         self.detect = ServiceReconciler(
             self.services,
             self.namespaces,
             self.inventory,
             self.gate,
-            Asked(self._want_probe, self._publish),
+            triggers,
             self.events,
-            DetectionOptions(BUILT_IN),
+            detection,
         )
         self.probe = ProbeReconciler(
             self.inventory,
             self.prober,
             self.gate,
-            Asked(self._want_probe, self._publish),
+            triggers,
             self.events,
             health,
             jitter=lambda: self.jitter,
@@ -145,6 +154,7 @@ class Reconcilers:
             self.inventory,
             self.config_maps,
             self.applier,
+            triggers,
             self.events,
             options,
             NO_OVERRIDES,
@@ -979,3 +989,30 @@ async def test_a_write_that_the_api_server_changes_is_checked_again_after_a_seco
     assert await world.publish() == DONE
     assert len(world.events.writes) == writes + 1
     assert world.published() == {"a", "b"}
+
+
+UNTRUSTED = DetectionOptions(BUILT_IN, trusted=(), untrusted="pending")
+
+
+async def test_a_pending_service_is_not_probed_until_the_admin_approves_it_and_goes_when_that_is_taken_back() -> None:
+    seen = service(annotations={"kubernaut.io/toolset": "enabled"})
+    world = await Reconcilers(seen, detection=UNTRUSTED).settled()
+    assert (world.prober.asked, world.published(), world.to_detect) == ([], set(), [])
+
+    world.server.patch(TARGET, {"overrides.yaml": f"approve: [{seen.key}]"})
+    world.watch()
+    await world.publish()
+    assert world.to_detect == [seen.key]
+    await world.detect_all()
+    await world.probe_all()
+    await world.publish()
+    assert world.published() == {"prometheus"}
+    assert world.to_detect == [seen.key]
+
+    world.server.patch(TARGET, {"overrides.yaml": "approve: []"})
+    world.watch()
+    await world.publish()
+    assert world.to_detect == [seen.key] * 2
+    await world.detect_all()
+    await world.publish()
+    assert world.published() == set()

@@ -157,6 +157,30 @@ async def test_only_the_start_of_a_namespace_s_deletion_and_its_end_queue_its_se
     assert await taken_after(world.queues.service, 1.0) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("label", "reported"), [("trusted", False), ("untrusted", False), ("yes", True)], ids=["trusted", "untrusted", "?"]
+)
+async def test_a_change_of_the_trust_label_queues_the_services_of_the_namespace(
+    world: World, caplog: pytest.LogCaptureFixture, label: str, *, reported: bool
+) -> None:
+    await taken(world.queues.service)
+    labels = {"kubernaut.io/toolset-trust": label, "team": "a"}
+    world.namespaces.apply(Namespace(NamespaceMeta(name="monitoring", resource_version="2", labels=labels)))
+    assert await taken_after(world.queues.service, 1.0) == ["a", "b"]
+    assert ("trust label ignored" in caplog.messages) is reported
+    other = {**labels, "team": "b"}
+    world.namespaces.apply(Namespace(NamespaceMeta(name="monitoring", resource_version="3", labels=other)))
+    assert await taken_after(world.queues.service, 1.0) == []
+    world.namespaces.apply(Namespace(NamespaceMeta(name="monitoring", resource_version="4")))
+    assert await taken_after(world.queues.service, 1.0) == ["a", "b"]
+
+
+async def test_a_service_whose_approval_changed_is_detected_once_more_at_once(world: World) -> None:
+    await taken(world.queues.service)
+    world.queues.detect(service("a").key)
+    assert await taken(world.queues.service) == ["a"]
+
+
 async def test_a_resync_waits_behind_changes(world: World) -> None:
     await taken(world.queues.service)
     world.queues.resync()

@@ -216,6 +216,20 @@ def test_a_changed_tool_that_does_not_answer_is_told_as_lost(told: Told) -> None
     assert told.events[-1][:2] == ("Warning", "Unhealthy")
 
 
+def test_what_waits_for_an_approval_is_counted_as_a_candidate_and_reported_to_its_owner(told: Told) -> None:
+    pending = Rejected(Reason.PENDING, "`approve: [monitoring/prometheus]`", "prometheus", asked=True)
+    told.verdicts.detected(KEY, pending)
+    told.verdicts.detected(SHOP, Rejected(Reason.NOT_OPTED_IN, type="grafana"))  # recognised, but nobody asks for it
+    told.verdicts.settled({})
+    assert told.candidates == {("prometheus", "Pending"): 1}
+    assert told.count == {"Pending": 1, "NotOptedIn": 1}
+    why = "it waits for an admin's approval (`approve: [monitoring/prometheus]`)"
+    assert told.events == [("Warning", "Pending", f"Service monitoring/prometheus is not published: {why}")]
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    assert told.candidates == {("prometheus", "Published"): 1}
+
+
 def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
     other = Key("a", "loki")
     told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "loki")})

@@ -17,6 +17,7 @@ from toolset.core.detection.endpoint import Endpoint, endpoint
 from toolset.core.detection.identity import identify
 from toolset.core.detection.index import Index
 from toolset.core.globs import Namespaces, matches_any
+from toolset.core.trust import TRUST_LABEL, TRUSTED, Trust, Untrusted
 from toolset.model import Namespace, Service, ServicePort
 
 Mode = Literal["auto", "annotated"]
@@ -45,7 +46,9 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         include: Namespace globs; a Service elsewhere is excluded.
         exclude: Namespace globs that are excluded in any case.
         mode: ``annotated`` takes only Services whose annotation opts in.
-        trusted: Namespace globs; elsewhere only Services whose annotation opts in are taken.
+        trusted: Globs of trusted namespaces; elsewhere only Services whose annotation opts in are taken.
+        untrusted: What happens with those.
+        untrusted_types: Custom types that an untrusted namespace may name where it is not simply admitted.
         selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
         external_names: Globs of ``namespace/name``: the same for Services of type ExternalName.
     """
@@ -58,6 +61,8 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
     exclude: tuple[str, ...] = ()
     mode: Mode = "auto"
     trusted: tuple[str, ...] = ("*",)
+    untrusted: Untrusted = "admit"
+    untrusted_types: tuple[str, ...] = ()
     selectorless: tuple[str, ...] = ()
     external_names: tuple[str, ...] = ()
 
@@ -72,26 +77,37 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         return Namespaces(self.include, self.exclude)
 
     @cached_property
-    def inferring(self) -> Namespaces:
-        """The namespaces in which labels, names and ports count."""
-        return Namespaces(self.trusted if self.mode == "auto" else ())
+    def trust(self) -> Trust:
+        """The namespaces that are trusted."""
+        return Trust(self.trusted, self.prefix)
+
+    @cached_property
+    def types_for_untrusted(self) -> frozenset[str]:
+        """The types that an untrusted namespace may name: those of detectors, and those in the settings."""
+        return frozenset(self.untrusted_types).union(detector.type for detector in self.detectors)
 
 
-def detect(service: Service, options: DetectionOptions, namespace: Namespace | None = None) -> Verdict:
+def detect(
+    service: Service, options: DetectionOptions, namespace: Namespace | None = None, *, approved: bool = False
+) -> Verdict:
     """Return the candidate that ``service`` is, or the reason why it is none. Never raises.
 
     Args:
         service: The Service.
         options: How to detect.
         namespace: Where it is; ``None`` when nothing is known of that, which speaks against no Service.
+        approved: Whether the admin has approved the Service, which counts where it is not trusted.
     """
-    verdict = _detect(service, options, namespace)
+    trusted = options.trust.includes(service.metadata.namespace, namespace)
+    verdict = _detect(service, options, namespace, trusted=trusted)
+    if isinstance(verdict, Candidate) and not trusted:
+        verdict = _from_untrusted(verdict, options, approved=approved)
     if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
 
 
-def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None) -> Verdict:
+def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None, *, trusted: bool) -> Verdict:
     if service.metadata.deletion_timestamp:
         return _TERMINATING
     if namespace is not None and namespace.is_ending:
@@ -107,12 +123,17 @@ def _detect(service: Service, options: DetectionOptions, namespace: Namespace | 
     found = found or _recognise(service, asked, options)
     if isinstance(found, Rejected):
         return found
-    return _refusal(service, asked, found.detector, options) or _candidate(service, asked, found, options)
+    refusal = _refusal(service, asked, found.detector, options, trusted=trusted)
+    return refusal or _candidate(service, asked, found, options)
 
 
-def _refusal(service: Service, asked: Annotations, detector: Detector, options: DetectionOptions) -> Rejected | None:
+def _refusal(
+    service: Service, asked: Annotations, detector: Detector, options: DetectionOptions, *, trusted: bool
+) -> Rejected | None:
     """Say what stands against a Service that is recognised."""
-    if asked.switch == "auto" and service.metadata.namespace not in options.inferring:
+    if not trusted and options.untrusted == "refuse":
+        return Rejected(Reason.UNTRUSTED, _label_remedy(options), detector.type)
+    if asked.switch == "auto" and not (trusted and options.mode == "auto"):
         return Rejected(Reason.NOT_OPTED_IN, type=detector.type)
     if service.spec.type == "ExternalName":
         allowed = matches_any(str(service.key), options.external_names)
@@ -120,6 +141,23 @@ def _refusal(service: Service, asked: Annotations, detector: Detector, options: 
     if not service.spec.selector and not matches_any(str(service.key), options.selectorless):
         return Rejected(Reason.SELECTORLESS, type=detector.type)
     return None
+
+
+def _from_untrusted(candidate: Candidate, options: DetectionOptions, *, approved: bool) -> Verdict:
+    """Return what a candidate of an untrusted namespace comes to."""
+    if options.untrusted == "admit":
+        return msgspec.structs.replace(candidate, trusted=False)
+    if candidate.type not in options.types_for_untrusted:
+        detail = f"annotation {options.prefix}/toolset-type must be a known type here, or one that the setting "
+        return Rejected(Reason.BAD_ANNOTATION, f"{detail}discovery.untrusted_types lists", candidate.type)
+    if approved:
+        return msgspec.structs.replace(candidate, trusted=False)
+    remedy = f"`approve: [{candidate.key}]` in overrides.yaml does it, or {_label_remedy(options)}"
+    return Rejected(Reason.PENDING, remedy, candidate.type)
+
+
+def _label_remedy(options: DetectionOptions) -> str:
+    return f"the label {options.prefix}/{TRUST_LABEL}={TRUSTED} on its namespace"
 
 
 def _recognise(service: Service, asked: Annotations, options: DetectionOptions) -> Found | Rejected:

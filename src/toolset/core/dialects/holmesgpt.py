@@ -46,6 +46,9 @@ TRIES: Final = 1
 take more than that, and the whole toolset would fail."""
 
 _ENABLED: Final = BaseToolset()
+UNTRUSTED_INSTANCES: Final[Mapping[str, int]] = {"prometheus": 1, "grafana": 3, "elasticsearch": 1}
+"""By type, how many instances of untrusted namespaces may stand in a toolset together with trusted ones: HolmesGPT
+checks instances one after another within 20 s, 10 s each (Grafana ``TIMEOUT_S``), so all of these may hang."""
 _BASE_TOOLSETS: Final = ("kubernetes/core", "kubernetes/logs")
 
 _INSTRUCTIONS: Final[Mapping[str, str]] = {

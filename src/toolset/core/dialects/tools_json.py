@@ -8,6 +8,7 @@ import msgspec
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.json_values import Document
+from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
@@ -39,27 +40,28 @@ class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def document(tools: Sequence[Candidate]) -> ToolList:
     """Return the document.
 
-    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot.
+    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Trusted
+    tools take their names first.
 
     Args:
         tools: In the order of ``inventory.instances``.
     """
-    taken: set[str] = set()
-    entries: list[JsonTool] = []
-    for tool in tools:
-        name = tool.key.name if tool.key.name not in taken else f"{tool.key.name}.{tool.key.namespace}"
-        taken.add(name)
-        entries.append(
+    first: dict[str, Key] = {}
+    for tool in sorted(tools, key=lambda tool: not tool.trusted):
+        first.setdefault(tool.key.name, tool.key)
+    return ToolList(
+        tuple(
             JsonTool(
-                name=name,
+                name=tool.key.name if first[tool.key.name] == tool.key else f"{tool.key.name}.{tool.key.namespace}",
                 type=tool.type,
                 endpoint=tool.url,
                 description=_DESCRIPTIONS.get(tool.type, _CUSTOM),
                 namespace=tool.key.namespace,
                 metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": tool.check.path},
             )
+            for tool in tools
         )
-    return ToolList(tuple(entries))
+    )
 
 
 def text(content: Document) -> str:

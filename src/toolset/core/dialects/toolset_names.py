@@ -16,19 +16,23 @@ _NOT_PLAIN: Final = re.compile(r"[^a-z0-9-]+")
 
 
 def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
-    """Return tools of one type by name: ``namespace-service``, and ``namespace.service`` where two would meet."""
-    plain = Counter(f"{tool.key.namespace}-{tool.key.name}" for tool in tools)
-    named: dict[str, Candidate] = {}
+    """Return tools of one type by name: ``namespace-service``, and ``namespace.service`` where two would meet.
+
+    A name of an untrusted namespace is opaque: a language model reads it, and a tenant could write instructions there.
+    """
+    plain = Counter(_plain(tool) for tool in tools if tool.trusted)
+    named = {_plain(tool) if plain[_plain(tool)] == 1 else _dotted(tool): tool for tool in tools if tool.trusted}
     for tool in tools:
-        name = f"{tool.key.namespace}-{tool.key.name}"
-        named[name if plain[name] == 1 else f"{tool.key.namespace}.{tool.key.name}"] = tool
+        if not tool.trusted:
+            named[_opaque(tool, named)] = tool
     return named
 
 
 def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[str]()) -> dict[str, Candidate]:
     """Return tools by name: ``type-namespace-service``, with a hash where that is too long or taken.
 
-    The first one keeps the plain name, so the order decides; the best instance comes first.
+    The first one keeps the plain name, so the order decides; trusted ones come first, then the best instance.
+    What an untrusted namespace is called, and its Services, is opaque.
 
     Args:
         tools: The best instance first.
@@ -36,7 +40,7 @@ def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[st
     """
     named: dict[str, Candidate] = {}
     used = {tool_name(name) for name in taken}
-    for tool in tools:
+    for tool in sorted(tools, key=lambda tool: not tool.trusted):
         name = _free_name(tool, used)
         used.add(tool_name(name))
         named[name] = tool
@@ -50,12 +54,29 @@ def tool_name(toolset: str) -> str:
 
 def plain_http_name(tool: Candidate) -> str:
     """Return how the toolset of ``tool`` is called if the name is short enough and free."""
-    return _NOT_PLAIN.sub("-", f"{tool.type}-{tool.key.namespace}-{tool.key.name}")
+    return _NOT_PLAIN.sub("-", f"{tool.type}-{_plain(tool) if tool.trusted else _opaque(tool, ())}")
 
 
 def possible_http_names(tool: Candidate) -> tuple[str, str]:
     """Return the names of the toolset of ``tool``: where the plain one is free, and where it is taken."""
     return plain_http_name(tool), _hashed_name(tool, 0)
+
+
+def _plain(tool: Candidate) -> str:
+    return f"{tool.key.namespace}-{tool.key.name}"
+
+
+def _dotted(tool: Candidate) -> str:
+    return f"{tool.key.namespace}.{tool.key.name}"
+
+
+def _opaque(tool: Candidate, used: Container[str]) -> str:
+    for attempt in count():
+        seed = f"{tool.key}/{attempt}" if attempt else str(tool.key)
+        name = f"team-{sha256(seed.encode()).hexdigest()[:_HASH_LENGTH]}"
+        if name not in used:
+            return name
+    raise AssertionError  # pragma: no cover - count never ends
 
 
 def _free_name(tool: Candidate, used: Container[str]) -> str:

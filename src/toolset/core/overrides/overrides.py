@@ -1,8 +1,9 @@
 """What the admin lays over what was discovered: ``overrides.yaml``, checked as a whole, merged by RFC 7386.
 
 ``tools`` changes a tool before anything is rendered, ``toolsets`` the HolmesGPT document, ``kubernaut`` the documents
-of that dialect, ``suppress`` hides tools. A file that is not valid does not count, and what was valid last stays in
-force. A patch of a valid file that does not fit what was discovered is dropped alone.
+of that dialect, ``suppress`` hides tools, ``approve`` admits those of untrusted namespaces that wait for it. A file
+that is not valid does not count, and what was valid last stays in force. A patch of a valid file that does not fit what
+was discovered is dropped alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,7 @@ class Overrides(msgspec.Struct, frozen=True):
         toolsets: Merge patches by toolset of HolmesGPT.
         kubernaut: Merge patches by document of the kubernaut dialect.
         suppress: ``namespace/name`` of hidden tools.
+        approve: ``namespace/name`` of Services that the admin approves.
         marks: Where each part stands in the text.
     """
 
@@ -59,6 +61,7 @@ class Overrides(msgspec.Struct, frozen=True):
     toolsets: Mapping[str, Json] = {}
     kubernaut: Mapping[str, Json] = {}
     suppress: frozenset[str] = frozenset()
+    approve: frozenset[str] = frozenset()
     marks: Mapping[Path, Mark] = {}
 
     def error(self, path: Path, message: str) -> OverridesError:
@@ -72,6 +75,11 @@ class Overrides(msgspec.Struct, frozen=True):
         """Return where ``path`` stands, for people."""
         mark = self.marks.get(path)
         return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
+
+    @property
+    def approved(self) -> frozenset[Key]:
+        """The Services that the admin approves."""
+        return frozenset(Key(*name.split("/")) for name in self.approve)
 
 
 class PatchedTools(msgspec.Struct, frozen=True):
@@ -125,13 +133,13 @@ def read(text: str, policy: Policy) -> Overrides | OverridesError:
     if problem:
         return raw.error(problem.path, str(problem))
     document = cast("dict[str, dict[str, Json] | None]", content.value or {})
-    suppress = cast("list[str]", document.get("suppress") or [])
     return Overrides(
         text=text,
         tools={name: _tool_patch(patch) for name, patch in (document.get("tools") or {}).items()},
         toolsets=document.get("toolsets") or {},
         kubernaut=document.get("kubernaut") or {},
-        suppress=frozenset(suppress),
+        suppress=_names(document, "suppress"),
+        approve=_names(document, "approve"),
         marks=content.marks,
     )
 
@@ -175,11 +183,15 @@ def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
     return msgspec.structs.replace(
         tool,
         type=patch.type or tool.type,
-        priority=tool.priority if patch.priority is None else patch.priority,
+        admin_priority=patch.priority or 0,
         check=HealthCheck(patch.health_path, tool.check.statuses, tool.check.identity)
         if patch.health_path
         else tool.check,
     )
+
+
+def _names(document: Mapping[str, object], section: str) -> frozenset[str]:
+    return frozenset(cast("list[str]", document.get(section) or []))
 
 
 def _tool_patch(patch: Json) -> ToolPatch | None:

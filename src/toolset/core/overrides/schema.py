@@ -14,7 +14,8 @@ from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.dialects.texts import UNSAFE_TOOLSETS, Policy, unsafe_fault, value_fault
 from toolset.core.json_values import Document, Json, Path
 
-_SECTIONS: Final = ("tools", "toolsets", "kubernaut", "suppress")
+_NAMES: Final = ("suppress", "approve")
+_SECTIONS: Final = ("tools", "toolsets", "kubernaut", *_NAMES)
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _KNOWN_SECTIONS: Final = f"known are {', '.join(_SECTIONS)}"
 _SERVICE: Final = re.compile(f"{_LABEL}/{_LABEL}")
@@ -28,7 +29,7 @@ class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         type: Another type.
         url: Another URL; an admin may name any host.
         health_path: What HolmesGPT asks to see whether a custom type lives, below the URL.
-        priority: Orders the instances of a type; higher first.
+        priority: Orders the instances of a type, whatever their namespaces and annotations; higher first.
         holmesgpt: Laid over its config in the HolmesGPT document.
         kubernaut: Laid over its ``config`` in the kubernaut document.
     """
@@ -57,13 +58,13 @@ def fault(document: Json, policy: Policy) -> Fault | None:
         if section not in _SECTIONS:
             near = difflib.get_close_matches(section, _SECTIONS, n=1)
             return Fault((section,), f"unknown; {f'did you mean `{near[0]}`?' if near else _KNOWN_SECTIONS}")
-        check = _suppress_fault if section == "suppress" else _section_fault
+        check = _names_fault if section in _NAMES else _section_fault
         if value is not None and (problem := check(section, value, policy)):
             return problem
     return None
 
 
-def _suppress_fault(section: str, value: Json, _: Policy) -> Fault | None:
+def _names_fault(section: str, value: Json, _: Policy) -> Fault | None:
     if not isinstance(value, list):
         return Fault((section,), "expected a list of namespace/name")
     for position, name in enumerate(value):

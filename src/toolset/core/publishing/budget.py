@@ -1,15 +1,18 @@
 """How much may be published: so many tools of a type, so many for a language model, so many bytes for the API server.
 
 What does not fit is left out from the end of one fixed order, so the same tools always give the same cut, and one more
-at the end moves nothing before it.
+at the end moves nothing before it. Trusted namespaces come first, so nothing that others add takes anything from them;
+untrusted ones share what is left in turn, one tool of each namespace after another.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.shares import by_priority, in_turn
 from toolset.model import Key
 
 KIB: Final = 1024
@@ -28,11 +31,15 @@ class Caps(msgspec.Struct, frozen=True):
         per_type: Of one type; 0 means any number.
         single: Of all types that cost a language model one tool each; 0 means any number.
         shared: The types that share their tools, however many instances there are.
+        per_untrusted: Of one untrusted namespace; 0 means any number.
+        untrusted: Of one type, how many instances of untrusted namespaces the reader survives.
     """
 
     per_type: int = 0
     single: int = 0
     shared: Container[str] = frozenset[str]()
+    per_untrusted: int = 0
+    untrusted: Mapping[str, int] = {}
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -69,53 +76,79 @@ def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
         tools: In the order of publication.
         caps: How many there may be.
     """
-    ranks = _ranks(tools)
+    taken: Counter[str] = Counter()
     dropped: dict[Key, Rejected] = {}
-    single = 0
     for tool in _order(tools):
-        if caps.per_type and ranks[tool.key] >= caps.per_type:
-            dropped[tool.key] = _over(tool, f"output.max_per_type is {caps.per_type}")
-        elif tool.type not in caps.shared:
-            single += 1
-            if caps.single and single > caps.single:
-                dropped[tool.key] = _over(tool, f"output.max_http_tools is {caps.single}")
+        limits = list(_limits(tool, caps))
+        used_up = next((limit for limit in limits if taken[limit.share] >= limit.number), None)
+        if used_up is None:
+            taken.update(limit.share for limit in limits)
+        else:
+            dropped[tool.key] = _over(tool, used_up.sentence)
     return Cut(tuple(tool for tool in tools if tool.key not in dropped), dropped)
 
 
-def within_bytes(tools: Sequence[Candidate], cost: Callable[[Candidate], tuple[int, ...]], left: Sequence[int]) -> Cut:
+class _Limit(msgspec.Struct, frozen=True):
+    """A limit that applies to a tool: what it is a share of, how many may take from that, and its sentence."""
+
+    share: str
+    number: int
+    sentence: str
+
+
+def _limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
+    if not tool.trusted:
+        if caps.per_untrusted:
+            sentence = f"discovery.untrusted_limit is {caps.per_untrusted} for each untrusted namespace"
+            yield _Limit(f"namespace {tool.key.namespace}", caps.per_untrusted, sentence)
+        if (most := caps.untrusted.get(tool.type)) is not None:
+            sentence = f"HolmesGPT survives {most} {tool.type} of untrusted namespaces, should they all hang"
+            yield _Limit(f"untrusted {tool.type}", most, sentence)
+    if caps.per_type:
+        yield _Limit(f"type {tool.type}", caps.per_type, f"output.max_per_type is {caps.per_type}")
+    if caps.single and tool.type not in caps.shared:
+        yield _Limit("single", caps.single, f"output.max_http_tools is {caps.single}")
+
+
+def within_bytes(tools: Sequence[Candidate], cost: Callable[[Candidate], int], left: int, untrusted: int) -> Cut:
     """Return which ``tools`` fit.
 
     Args:
         tools: In the order of publication.
-        cost: What a tool adds at most to each of several sums, bytes.
-        left: How much is left of each sum, bytes.
+        cost: What a tool adds at most, bytes.
+        left: How much is left, bytes.
+        untrusted: How much of that tools of untrusted namespaces may fill up, after the trusted ones, bytes.
     """
-    used = [0] * len(left)
+    used = 0
     dropped: dict[Key, Rejected] = {}
     for tool in _order(tools):
-        if not dropped:
-            used = [total + more for total, more in zip(used, cost(tool), strict=True)]
-        if dropped or any(total > room for total, room in zip(used, left, strict=True)):
+        used += 0 if dropped else cost(tool)
+        if dropped or used > (left if tool.trusted else untrusted):
             dropped[tool.key] = _over(tool, "the ConfigMap is full")
     return Cut(tuple(tool for tool in tools if tool.key not in dropped), dropped)
 
 
-def _order(tools: Iterable[Candidate]) -> list[Candidate]:
-    """Return the tools from the one that goes last: first of its type, of a known type, high priority, old."""
-    tools = list(tools)
+def _order(tools: Sequence[Candidate]) -> list[Candidate]:
+    """Return the tools from the one that goes last: trusted, first of its type, of a known type, high priority, old.
+
+    Those of untrusted namespaces take turns, and each namespace ranks only its own.
+    """
     ranks = _ranks(tools)
-    return sorted(
-        tools, key=lambda tool: (ranks[tool.key], tool.type not in _KNOWN, -tool.priority, tool.created, tool.key)
-    )
+
+    def rank(tool: Candidate) -> tuple[int, bool, int]:
+        return ranks[tool.key], tool.type not in _KNOWN, -tool.admin_priority
+
+    return in_turn(by_priority(sorted(tools, key=lambda tool: (*rank(tool), tool.created, tool.key)), rank))
 
 
 def _ranks(tools: Iterable[Candidate]) -> dict[Key, int]:
-    """Return how many instances of its type come before each tool."""
-    seen: dict[str, int] = {}
+    """Return how many instances of its type come before each tool, among the trusted ones or in its namespace."""
+    seen: Counter[tuple[str, str]] = Counter()
     ranks: dict[Key, int] = {}
     for tool in tools:
-        ranks[tool.key] = seen.get(tool.type, 0)
-        seen[tool.type] = ranks[tool.key] + 1
+        share = tool.type, "" if tool.trusted else tool.key.namespace
+        ranks[tool.key] = seen[share]
+        seen[share] += 1
     return ranks
 
 

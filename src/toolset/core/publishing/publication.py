@@ -21,19 +21,28 @@ from toolset.core.publishing.plan import (
     OVERRIDES_ERROR,
     OVERRIDES_IN_FORCE,
     OVERRIDES_KEY,
-    OWNED_LIST_LIMIT_BYTES,
 )
 from toolset.core.publishing.provenance import Field, trace
 from toolset.core.publishing.rendering import cost, documents, fault, texts, writable
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key
 
-_LISTED_BYTES: Final = OWNED_LIST_LIMIT_BYTES - 4 * budget.KIB
-"""The list of owned keys always fits, so that none of them is ever forgotten; the rest is for documents of no tool."""
 _ERROR_LIMIT: Final = 512
 _IN_FORCE_LIMIT_BYTES: Final = 64 * budget.KIB
-_SHARES: Final = (1.0, 0.9, 0.7, 0.4, 0.0)
-"""Of the room for tools, one after another: what admins lay over a document may take more than a tool's own share."""
+_SHARES: Final = ((1.0, 1.0), (1.0, 0.7), (1.0, 0.0), (0.9, 0.0), (0.7, 0.0), (0.4, 0.0), (0.0, 0.0))
+"""Of the room, how much for all tools and how much that untrusted ones may fill up, one pair after another: what admins
+lay over a document may take more than a tool's own share."""
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    """What others take of a ConfigMap: data keys, bytes, keys of ``binaryData``; and the tools of one namespace."""
+    namespace may have.
+    """
+
+    taken: Collection[str]
+    foreign: int
+    occupied: Collection[str]
+    untrusted: int
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -85,6 +94,7 @@ def publish(
     taken: Collection[str] = frozenset[str](),
     foreign: int = 0,
     occupied: Collection[str] = (),
+    untrusted_limit: int = 0,
 ) -> Publication:
     """Return what to publish.
 
@@ -100,6 +110,7 @@ def publish(
         taken: Keys of the ConfigMap that this service does not own.
         foreign: What others keep in the ConfigMap, ``overrides.yaml`` included, bytes.
         occupied: Keys of ``binaryData``; the API server takes no key twice, and refuses the whole ConfigMap.
+        untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
 
     Raises:
         SettingsError: The settings themselves give a document that is not valid.
@@ -107,7 +118,7 @@ def publish(
     if problem := configured_fault(options.base_toolsets):
         raise SettingsError(f"settings `output.base_toolsets`: {problem}")
     overrides, error = follow(last, text, options.policy)
-    found = _compose(tools, options, overrides, taken, foreign, occupied)
+    found = _compose(tools, options, overrides, _Limits(taken, foreign, occupied, untrusted_limit))
     return msgspec.structs.replace(found, overrides=overrides, error=error)
 
 
@@ -176,27 +187,20 @@ def foreign_bytes(cached: ConfigMap | None, ours: Collection[str]) -> int:
     return budget.size(texts_of_others) + sum(len(key.encode()) + size for key, size in cached.binary_sizes.items())
 
 
-def _compose(
-    tools: Sequence[Candidate],
-    options: OutputOptions,
-    overrides: Overrides,
-    taken: Collection[str],
-    foreign: int,
-    occupied: Collection[str],
-) -> Publication:
+def _compose(tools: Sequence[Candidate], options: OutputOptions, overrides: Overrides, limits: _Limits) -> Publication:
     fit, unsafe = writable(tools)
     applied = apply(fit, overrides)
-    usable, refused = eligible(applied, options, overrides, taken)
+    usable, refused = eligible(applied, options, overrides, limits.taken)
     applied, unfit = fitting(applied, options)
-    capped = budget.within_caps(instances(usable), _caps(options))
-    left = budget.allowance(options.limit_bytes, foreign)
+    capped = budget.within_caps(instances(usable), _caps(options, limits.untrusted))
+    left = budget.allowance(options.limit_bytes, limits.foreign)
     room = left - budget.size(texts(documents((), options, overrides, applied).documents))
-    for share in _SHARES:
+    for share, untrusted in _SHARES:
         cut = budget.within_bytes(
-            capped.kept, lambda tool: cost(tool, options, applied), (int(room * share), _LISTED_BYTES)
+            capped.kept, lambda tool: cost(tool, options, applied), int(room * share), int(room * untrusted)
         )
-        rendered = documents(cut.kept, options, overrides, applied, taken)
-        blocked = tuple(sorted(key for key in rendered.documents if key in occupied))
+        rendered = documents(cut.kept, options, overrides, applied, limits.taken)
+        blocked = tuple(sorted(key for key in rendered.documents if key in limits.occupied))
         kept = {key: document for key, document in rendered.documents.items() if key not in blocked}
         data = texts(kept)
         size = budget.size(data)
@@ -213,15 +217,22 @@ def _compose(
         kept,
         applied.overridden,
         dropped=tuple(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
-        notes=foreign_key_notes(cut.kept, options, taken),
+        notes=foreign_key_notes(cut.kept, options, limits.taken),
         bytes=size,
         blocked=blocked,
     )
 
 
-def _caps(options: OutputOptions) -> budget.Caps:
-    single = options.max_http_tools if "holmesgpt" in options.dialects else 0
-    return budget.Caps(options.max_per_type, single, BUILT_IN_TOOLSETS)
+def _caps(options: OutputOptions, per_untrusted: int) -> budget.Caps:
+    if "holmesgpt" not in options.dialects:
+        return budget.Caps(options.max_per_type, per_untrusted=per_untrusted)
+    return budget.Caps(
+        options.max_per_type,
+        options.max_http_tools,
+        BUILT_IN_TOOLSETS,
+        per_untrusted,
+        holmesgpt.UNTRUSTED_INSTANCES,
+    )
 
 
 def _located(problem: Fault, overrides: Overrides) -> OverridesError:

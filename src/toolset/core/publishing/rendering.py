@@ -111,15 +111,15 @@ def texts(found: Mapping[str, Document]) -> dict[str, str]:
     return {key: writers.get(key, kubernaut.text)(document) for key, document in found.items()}
 
 
-def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> tuple[int, int]:
-    """Return what a tool takes at most: of the data, and of the list of owned keys, bytes."""
-    taken = listed = 0
+def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> int:
+    """Return what a tool takes at most, bytes."""
+    taken = 0
     if "kubernaut" in options.dialects:
         key = f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}"
         document = kubernaut.documents([tool], options.grafana_key_env, applied.kubernaut)[tool.type]
-        taken, listed = len(key) + len(kubernaut.text(document).encode()), len(key) + 1
+        taken += len(key) + len(kubernaut.text(document).encode())
     if "holmesgpt" in options.dialects:
         taken += holmesgpt.cost(tool, holmesgpt.Options({}, options.credentials), applied.holmesgpt)
     if "json" in options.dialects:
         taken += len(tools_json.text(from_struct(tools_json.document([tool]))).encode()) + len(tool.key.namespace)
-    return taken, listed
+    return taken

@@ -12,6 +12,7 @@ from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector, KnownPort
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.globs import matches_glob
+from toolset.core.trust import Untrusted
 from toolset.model import Namespace, NamespaceMeta, Service
 
 OPTIONS = DetectionOptions(BUILT_IN)
@@ -416,6 +417,86 @@ def test_what_a_service_calls_itself_counts_only_where_the_settings_trust_it(
     verdict = detect(service("grafana", annotations=annotations), options)
     assert isinstance(verdict, Candidate) is taken
     assert taken or verdict == Rejected(Reason.NOT_OPTED_IN, type="grafana")
+
+
+TEAM = Namespace(NamespaceMeta(name="monitoring", labels={"kubernaut.io/toolset-trust": "untrusted"}))
+LABEL = "the label kubernaut.io/toolset-trust=trusted on its namespace"
+PENDING = Rejected(
+    Reason.PENDING, f"`approve: [monitoring/grafana]` in overrides.yaml does it, or {LABEL}", "grafana", asked=True
+)
+UNTRUSTED = Rejected(Reason.UNTRUSTED, LABEL, "grafana")
+
+
+@pytest.mark.parametrize("trusted", [(), ("*",)], ids=["by the globs", "by its label"])
+@pytest.mark.parametrize(
+    ("untrusted", "annotations", "approved", "expected"),
+    [
+        pytest.param("admit", {}, True, Rejected(Reason.NOT_OPTED_IN, type="grafana"), id="admit, not opted in"),
+        pytest.param("admit", {"toolset": "enabled"}, False, None, id="admit"),
+        pytest.param("pending", {}, True, Rejected(Reason.NOT_OPTED_IN, type="grafana"), id="pending, not opted in"),
+        pytest.param("pending", {"toolset": "enabled"}, False, PENDING, id="pending"),
+        pytest.param("pending", {"toolset": "enabled"}, True, None, id="pending, approved"),
+        pytest.param("refuse", {}, False, UNTRUSTED, id="refuse, not opted in"),
+        pytest.param(
+            "refuse",
+            {"toolset": "enabled"},
+            True,
+            msgspec.structs.replace(UNTRUSTED, asked=True),
+            id="refuse, approved",
+        ),
+    ],
+)
+def test_what_happens_in_an_untrusted_namespace(
+    untrusted: Untrusted,
+    annotations: dict[str, str],
+    expected: Rejected | None,
+    trusted: tuple[str, ...],
+    *,
+    approved: bool,
+) -> None:
+    options = DetectionOptions(BUILT_IN, trusted=trusted, untrusted=untrusted)
+    verdict = detect(service("grafana", annotations=annotations), options, TEAM if trusted else None, approved=approved)
+    if expected is None:
+        assert isinstance(verdict, Candidate)
+        assert not verdict.trusted
+    else:
+        assert verdict == expected
+
+
+@pytest.mark.parametrize("untrusted", ["admit", "pending", "refuse"])
+def test_in_a_trusted_namespace_nothing_waits_for_anybody(untrusted: Untrusted) -> None:
+    verdict = detect(service("grafana"), DetectionOptions(BUILT_IN, untrusted=untrusted))
+    assert isinstance(verdict, Candidate)
+    assert verdict.trusted
+
+
+@pytest.mark.parametrize(
+    ("untrusted", "named", "approved", "expected"),
+    [
+        pytest.param("admit", "ignore-all-others", False, None, id="admit"),
+        pytest.param("pending", "ignore-all-others", True, Reason.BAD_ANNOTATION, id="pending: no such word"),
+        pytest.param("pending", "vault", False, Reason.PENDING, id="pending: a word of the admin's"),
+        pytest.param("pending", "vault", True, None, id="pending: a word of the admin's, approved"),
+        pytest.param("pending", "jaeger", True, None, id="pending: a type of a detector"),
+    ],
+)
+def test_a_custom_type_of_an_untrusted_namespace_is_a_word_of_the_admins(
+    untrusted: Untrusted, named: str, expected: Reason | None, *, approved: bool
+) -> None:
+    """A type is a part of names that a language model reads."""
+    options = DetectionOptions(BUILT_IN, trusted=(), untrusted=untrusted, untrusted_types=("vault",))
+    seen = service("thing", annotations={"toolset": "enabled", "toolset-type": named})
+    verdict = detect(seen, options, approved=approved)
+    assert (verdict.reason if isinstance(verdict, Rejected) else None) is expected
+    assert verdict.type == named
+
+
+def test_what_is_no_candidate_anyway_waits_for_no_admin() -> None:
+    url = "http://other.example/"
+    seen = service("grafana", annotations={"toolset": "enabled", "toolset-endpoint": url})
+    verdict = detect(seen, DetectionOptions(BUILT_IN, trusted=(), untrusted="pending"))
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is Reason.BAD_ANNOTATION
 
 
 def test_a_denial_says_which_rule_speaks_against_it() -> None:

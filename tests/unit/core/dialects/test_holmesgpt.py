@@ -55,7 +55,7 @@ def test_one_prometheus_stands_flat() -> None:
 
 
 def test_two_stand_as_instances_the_best_first() -> None:
-    found = toolsets(candidate("a"), candidate("b", namespace="x", priority=1))
+    found = toolsets(candidate("a"), candidate("b", namespace="x", admin_priority=1))
     assert found["prometheus/metrics"]["config"] == {
         "instances": [
             {"name": "x-b", "prometheus_url": "http://b.x.svc.cluster.local:9090"},
@@ -167,6 +167,27 @@ def test_names_that_would_meet_stay_apart() -> None:
     assert list(toolsets(*custom)) == ["loki-a-b-c", "loki-a-b-c-3c3f52bc"]
 
 
+def test_names_of_untrusted_namespaces_are_opaque_and_take_no_name_of_a_trusted_one() -> None:
+    """A tenant could write an instruction for a language model there."""
+    hostile = candidate("b-c", namespace="a", trusted=False)
+    config = toolsets(candidate("c", namespace="a-b"), hostile)["prometheus/metrics"]["config"]
+    named = cast("dict[str, list[Document]]", config)["instances"]
+    assert [instance["name"] for instance in named] == ["a-b-c", "team-b88f83c8"]
+    hostile = candidate("b-c", namespace="a", tool_type="loki", trusted=False)
+    assert list(toolsets(hostile, candidate("c", namespace="a-b", tool_type="loki"))) == [
+        "loki-a-b-c",
+        "loki-team-b88f83c8",
+    ]
+
+
+def test_a_trusted_tool_keeps_its_name_where_it_looks_like_an_opaque_one() -> None:
+    squatted = candidate("b88f83c8", namespace="team", tool_type="loki")
+    hostile = candidate("b-c", namespace="a", tool_type="loki", trusted=False)
+    names = list(toolsets(hostile, squatted))
+    assert names == ["loki-team-b88f83c8", "loki-team-b88f83c8-a08f39cb"]
+    assert "b88f83c8.team" in str(toolsets(hostile, squatted)[names[0]])
+
+
 labels = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 tools = st.lists(
     st.builds(
@@ -176,6 +197,7 @@ tools = st.lists(
         tool_type=st.sampled_from(["prometheus", "grafana", "jaeger", "elasticsearch", "a", "a-a", "loki"]),
         path=st.sampled_from(["", "/a"]),
         priority=st.integers(-1, 1),
+        trusted=st.booleans(),
     ),
     unique_by=lambda tool: tool.key,
     max_size=12,

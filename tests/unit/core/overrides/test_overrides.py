@@ -49,6 +49,7 @@ toolsets:
 kubernaut:
   kubernetes: {enabled: false}
 suppress: [monitoring/jaeger]
+approve: [team-a/prometheus]
 """
 
 
@@ -59,13 +60,14 @@ def test_everything_that_may_be_said_is_read() -> None:
     assert found.toolsets["kubernetes/logs"] is None
     assert found.kubernaut == {"kubernetes": {"enabled": False}}
     assert found.suppress == {"monitoring/jaeger"}
+    assert {str(key) for key in found.approved} == {"team-a/prometheus"}
     assert found.text == ALL
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "tools:\ntoolsets:\nsuppress:", "tools: {}"])
+@pytest.mark.parametrize("text", ["", "# nothing", "tools:\ntoolsets:\nsuppress:\napprove:", "tools: {}"])
 def test_nothing_said_changes_nothing(text: str) -> None:
     found = valid(text)
-    assert not any((found.tools, found.toolsets, found.kubernaut, found.suppress))
+    assert not any((found.tools, found.toolsets, found.kubernaut, found.suppress, found.approve))
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,22 @@ def test_nothing_said_changes_nothing(text: str) -> None:
     [
         pytest.param("tools: [", 2, 1, "this is not valid YAML: did not find expected node content", id="YAML"),
         pytest.param("\ud800", 1, 1, "it is not valid Unicode", id="half of a character"),
-        pytest.param("- a", 1, 1, "expected a map of tools, toolsets, kubernaut, suppress", id="no map"),
+        pytest.param("- a", 1, 1, "expected a map of tools, toolsets, kubernaut, suppress, approve", id="no map"),
         pytest.param("supress: []", 1, 1, "supress: unknown; did you mean `suppress`?", id="misspelt"),
-        pytest.param("zzz: []", 1, 1, "zzz: unknown; known are tools, toolsets, kubernaut, suppress", id="unknown"),
+        pytest.param(
+            "zzz: []", 1, 1, "zzz: unknown; known are tools, toolsets, kubernaut, suppress, approve", id="unknown"
+        ),
         pytest.param("tools: []", 1, 1, "tools: expected a map", id="tools is no map"),
         pytest.param("suppress: {}", 1, 1, "suppress: expected a list of namespace/name", id="suppress is no list"),
+        pytest.param("aprove: []", 1, 1, "aprove: unknown; did you mean `approve`?", id="misspelt approval"),
+        pytest.param("approve: a/b", 1, 1, "approve: expected a list of namespace/name", id="approve is no list"),
+        pytest.param(
+            "approve:\n- a/b\n- team-*/b",
+            3,
+            3,
+            "approve > 1: expected namespace/name of a Service",
+            id="approve holds a glob",
+        ),
         pytest.param(
             "suppress:\n- a/b\n- c",
             3,
@@ -437,7 +450,7 @@ def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
     found = apply(TOOLS, valid(ALL))
     prometheus, tempo = found.tools
     assert prometheus.url == "https://other.example:9091/base"
-    assert (prometheus.priority, prometheus.type) == (5, "prometheus")
+    assert (prometheus.admin_priority, prometheus.priority, prometheus.type) == (5, 0, "prometheus")
     assert (tempo.type, tempo.check.path) == ("jaeger", "/status")
     assert found.holmesgpt == {prometheus.key: {"additional_headers": {"Authorization": "Bearer {{ env.TOKEN }}"}}}
     assert found.kubernaut == {prometheus.key: {"timeout": "60s"}}

@@ -84,19 +84,48 @@ def test_what_is_cut_for_bytes_comes_from_the_end_of_one_order() -> None:
     )
     order = ["grafana", "p0", "z", "loki", "p1"]
     for room in range(6):
-        assert set(names(within_bytes(tools, lambda _: (1,), (room,)).kept)) == set(order[:room])
+        assert set(names(within_bytes(tools, lambda _: 1, room, room).kept)) == set(order[:room])
 
 
 @pytest.mark.parametrize("known", ["prometheus", "grafana", "jaeger", "elasticsearch"])
 def test_a_type_that_readers_know_stays_when_a_custom_one_goes(known: str) -> None:
     tools = instances([candidate("k", tool_type=known, priority=-9), candidate("c", tool_type="a", priority=9)])
-    assert names(within_bytes(tools, lambda _: (1,), (1,)).kept) == ["k"]
+    assert names(within_bytes(tools, lambda _: 1, 1, 1).kept) == ["k"]
 
 
-def test_each_of_several_sums_has_its_room() -> None:
-    tools = [candidate("a"), candidate("b"), candidate("c")]
-    assert names(within_bytes(tools, lambda _: (1, 10), (99, 25)).kept) == ["a", "b"]
-    assert names(within_bytes(tools, lambda _: (1, 10), (-1, 99)).kept) == []
+def test_untrusted_tools_take_turns_in_what_trusted_ones_leave() -> None:
+    trusted = [candidate(f"t{n}", namespace="ops") for n in range(3)]
+    crowd = [candidate(f"c{n}", namespace="crowd", created="2023", trusted=False, priority=9) for n in range(9)]
+    quiet = [candidate(f"q{n}", namespace="quiet", tool_type="loki", trusted=False) for n in range(2)]
+    tools = instances([*crowd, *quiet, *trusted])
+    order = ["t0", "t1", "t2", "c0", "q0", "c1", "q1", "c2", "c3"]
+    for room in range(9):
+        assert set(names(within_bytes(tools, lambda _: 1, room, room).kept)) == set(order[:room])
+    assert set(names(within_bytes(tools, lambda _: 1, 9, 5).kept)) == set(order[:5])
+    capped = within_caps(tools, Caps(single=1, per_type=5, shared=SHARED))
+    assert set(names(capped.kept)) == {"t0", "t1", "t2", "c0", "q0", "c1"}
+
+
+def test_one_untrusted_namespace_has_a_limit_of_its_own() -> None:
+    crowd = [candidate(f"c{n}", namespace="crowd", trusted=False) for n in range(5)]
+    tools = instances(
+        [*crowd, candidate("q", namespace="quiet", trusted=False), *(candidate(f"t{n}") for n in range(5))]
+    )
+    cut = within_caps(tools, Caps(per_untrusted=2))
+    assert names(cut.kept) == ["t0", "t1", "t2", "t3", "t4", "c0", "c1", "q"]
+    assert {rejected.detail for rejected in cut.dropped.values()} == {
+        "discovery.untrusted_limit is 2 for each untrusted namespace"
+    }
+
+
+def test_untrusted_instances_of_a_type_are_no_more_than_the_reader_survives() -> None:
+    untrusted = [candidate("u", namespace=f"team-{n}", trusted=False) for n in range(3)]
+    tools = instances([*untrusted, *(candidate(f"t{n}") for n in range(3))])
+    cut = within_caps(tools, Caps(untrusted={"prometheus": 1}))
+    assert [str(tool.key) for tool in cut.kept] == ["monitoring/t0", "monitoring/t1", "monitoring/t2", "team-0/u"]
+    assert {rejected.detail for rejected in cut.dropped.values()} == {
+        "HolmesGPT survives 1 prometheus of untrusted namespaces, should they all hang"
+    }
 
 
 many = st.lists(
@@ -106,6 +135,8 @@ many = st.lists(
         namespace=st.sampled_from("xyz"),
         tool_type=st.sampled_from(["prometheus", "grafana", "loki"]),
         priority=st.integers(-1, 1),
+        admin_priority=st.integers(0, 1),
+        trusted=st.booleans(),
     ),
     unique_by=lambda tool: tool.key,
     max_size=20,
@@ -114,9 +145,9 @@ many = st.lists(
 
 @given(many, st.randoms(), st.integers(0, 20))
 def test_the_cut_does_not_depend_on_the_order_of_events(tools: list[Candidate], random: Random, room: int) -> None:
-    one = within_bytes(instances(tools), lambda _: (1,), (room,))
+    one = within_bytes(instances(tools), lambda _: 1, room, room)
     random.shuffle(tools)
-    assert within_bytes(instances(tools), lambda _: (1,), (room,)) == one
+    assert within_bytes(instances(tools), lambda _: 1, room, room) == one
     assert len(one.kept) == min(room, len(tools))
     assert {tool.key for tool in one.kept} | one.dropped.keys() == {tool.key for tool in tools}
 
@@ -124,6 +155,6 @@ def test_the_cut_does_not_depend_on_the_order_of_events(tools: list[Candidate], 
 @given(many, st.integers(0, 20))
 def test_one_tool_more_moves_at_most_one_out(tools: list[Candidate], room: int) -> None:
     newcomer = candidate("newcomer", namespace="n", created="2026-01-01T00:00:00Z", priority=-1)
-    before = set(within_bytes(instances(tools), lambda _: (1,), (room,)).kept)
-    after = set(within_bytes(instances([*tools, newcomer]), lambda _: (1,), (room,)).kept)
+    before = set(within_bytes(instances(tools), lambda _: 1, room, room).kept)
+    after = set(within_bytes(instances([*tools, newcomer]), lambda _: 1, room, room).kept)
     assert len(before - after) <= 1

@@ -65,14 +65,7 @@ class Resource(msgspec.Struct, Generic[V], frozen=True):
 def services(namespace: str, annotation_prefix: str) -> Resource[Service]:
     """Return all Services, or those of one namespace; of their annotations only ours are kept."""
     path = f"/api/v1/namespaces/{namespace}/services" if namespace else "/api/v1/services"
-    prefix = f"{annotation_prefix}/"
-
-    def slim(service: Service) -> None:
-        annotations = service.metadata.annotations or {}
-        for name in [name for name in annotations if not name.startswith(prefix)]:
-            del annotations[name]
-
-    return Resource(path, Service, slim=slim)
+    return Resource(path, Service, slim=lambda each: _keep(each.annotations, f"{annotation_prefix}/"))
 
 
 def config_map(key: Key) -> Resource[ConfigMap]:
@@ -80,9 +73,16 @@ def config_map(key: Key) -> Resource[ConfigMap]:
     return Resource(f"/api/v1/namespaces/{key.namespace}/configmaps", ConfigMap, f"metadata.name={key.name}")
 
 
-def namespaces(name: str = "") -> Resource[Namespace]:
-    """Return all Namespaces, or the one called ``name``."""
-    return Resource("/api/v1/namespaces", Namespace, f"metadata.name={name}" if name else "")
+def namespaces(prefix: str, name: str = "") -> Resource[Namespace]:
+    """Return all Namespaces, or the one called ``name``; of their labels only those below ``prefix`` are kept."""
+    selector = f"metadata.name={name}" if name else ""
+    return Resource("/api/v1/namespaces", Namespace, selector, slim=lambda each: _keep(each.labels, f"{prefix}/"))
+
+
+def _keep(texts: dict[str, str], prefix: str) -> None:
+    """Remove from ``texts`` what does not begin with ``prefix``."""
+    for name in [name for name in texts if not name.startswith(prefix)]:
+        del texts[name]
 
 
 class KubeSource(Generic[V]):

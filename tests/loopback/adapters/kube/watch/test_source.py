@@ -162,12 +162,14 @@ async def test_list_and_watch_of_the_config_map_name_it() -> None:
 
 @pytest.mark.parametrize(("name", "selector"), [("", None), ("team-a", "metadata.name=team-a")])
 async def test_of_namespaces_all_or_one_are_listed(name: str, selector: str | None) -> None:
-    server = ScriptedApiServer(page([{"metadata": {"name": "team-a", "resourceVersion": "3"}}]))
+    labels = {"kubernaut.io/toolset-trust": "trusted", "kubernetes.io/metadata.name": "team-a"}
+    server = ScriptedApiServer(page([{"metadata": {"name": "team-a", "resourceVersion": "3", "labels": labels}}]))
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
-        opened: KubeSource[Namespace] = KubeSource(transport, namespaces(name), jitter=lambda: 0.0)
+        opened: KubeSource[Namespace] = KubeSource(transport, namespaces("kubernaut.io", name), jitter=lambda: 0.0)
         listed = await opened.list(version="", token="")
 
     assert [found.key for found in listed.items] == [namespace_key("team-a")]
+    assert [found.labels for found in listed.items] == [{"kubernaut.io/toolset-trust": "trusted"}]
     assert (server.asked[0].path, server.asked[0].params.get("fieldSelector")) == ("/api/v1/namespaces", selector)
 
 

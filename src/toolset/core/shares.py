@@ -1,0 +1,40 @@
+"""Divide what namespaces share: what one says of its own Services moves none of another."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+from toolset.core.candidate import Candidate
+
+
+def by_priority(ordered: Sequence[Candidate], rank: Callable[[Candidate], Hashable]) -> list[Candidate]:
+    """Return ``ordered`` with the Services of each namespace sorted by their annotations' priority, in its own places.
+
+    A namespace has as many places of a rank as before, and the same ones: other namespaces keep theirs whatever number
+    an annotation holds. Comparing two Services at a time cannot do that. Where ``new`` goes before ``old`` in one
+    namespace by priority, and a Service of another namespace is between the two by age, all three would go in a circle.
+
+    Args:
+        ordered: In the order that counts without annotations.
+        rank: What an annotation's priority cannot change; only Services of one rank are exchanged.
+    """
+    own: dict[tuple[str, Hashable], list[Candidate]] = {}
+    for each in ordered:
+        own.setdefault((each.key.namespace, rank(each)), []).append(each)
+    turns: dict[tuple[str, Hashable], Iterator[Candidate]] = {
+        place: iter(sorted(services, key=lambda each: -each.priority)) for place, services in own.items()
+    }
+    return [next(turns[each.key.namespace, rank(each)]) for each in ordered]
+
+
+def in_turn(ordered: Iterable[Candidate]) -> list[Candidate]:
+    """Return the trusted ones in their order, then of each untrusted namespace the first one, the second, and so on.
+
+    Args:
+        ordered: In the order that counts without shares.
+    """
+    seen: Counter[str] = Counter()
+    turns: list[tuple[int, Candidate]] = []
+    for each in ordered:
+        turns.append((0 if each.trusted else 1 + seen[each.key.namespace], each))
+        seen[each.key.namespace] += 1
+    return [each for _, each in sorted(turns, key=lambda turn: turn[0])]

@@ -1,0 +1,56 @@
+"""Which namespaces are trusted, and what happens with the Services of those that are not."""
+
+from functools import cached_property
+from typing import Final, Literal
+
+import msgspec
+
+from toolset.core.globs import Namespaces
+from toolset.model import Namespace
+
+Untrusted = Literal["admit", "pending", "refuse"]
+"""What happens with a Service in an untrusted namespace whose annotation opts in: it is published, it waits for an
+admin's approval, or it is rejected."""
+
+TRUSTED: Final = "trusted"
+UNTRUSTED: Final = "untrusted"
+TRUST_LABEL: Final = "toolset-trust"
+"""The label on a Namespace, below our prefix; who may set it decides for the whole namespace."""
+
+
+class Trust(msgspec.Struct, frozen=True, dict=True):
+    """Which namespaces are trusted: a pure function of a namespace's name and its label.
+
+    Attributes:
+        globs: Globs of trusted namespaces.
+        prefix: The prefix of our labels.
+    """
+
+    globs: tuple[str, ...] = ("*",)
+    prefix: str = "kubernaut.io"
+
+    def includes(self, name: str, namespace: Namespace | None = None) -> bool:
+        """Return whether the namespace ``name`` is trusted: its label decides, else the globs.
+
+        Args:
+            name: Its name.
+            namespace: The Namespace object; ``None`` when it is not known, and the globs decide.
+        """
+        label = self.label(namespace)
+        return label == TRUSTED if label in {TRUSTED, UNTRUSTED} else name in self._matching
+
+    def label(self, namespace: Namespace | None) -> str | None:
+        """Return the value of the label, valid or not; ``None`` when there is none."""
+        return namespace.labels.get(f"{self.prefix}/{TRUST_LABEL}") if namespace else None
+
+    def problem(self, namespace: Namespace) -> str:
+        """Return why the label of ``namespace`` is ignored; empty when it is valid or absent."""
+        label = self.label(namespace)
+        if label in {None, TRUSTED, UNTRUSTED}:
+            return ""
+        place = f"label {self.prefix}/{TRUST_LABEL}={label} of namespace {namespace.key.name}"
+        return f"{place} is ignored: the value must be {TRUSTED} or {UNTRUSTED}"
+
+    @cached_property
+    def _matching(self) -> Namespaces:
+        return Namespaces(self.globs)
