@@ -36,8 +36,6 @@ lay over a document may take more than a tool's own share."""
 
 class _Limits(msgspec.Struct, frozen=True):
     """What others take of a ConfigMap: data keys, bytes, keys of ``binaryData``; and the tools of one namespace."""
-    namespace may have.
-    """
 
     taken: Collection[str]
     foreign: int
