@@ -62,7 +62,7 @@ class Informers:
 
     Where all namespaces are watched, the Namespaces themselves are followed too. They are a help, not a need: without
     them the service works; the settings alone say which of them are trusted, and the Services of a namespace that ends
-    are kept until they are deleted themselves. A leader that begins before they have been listed does so until then.
+    are kept until they are deleted themselves. A leader that begins before they are listed does so until they are.
     """
 
     def __init__(self, settings: Settings, kube: KubeTransport, metrics: Metrics) -> None:

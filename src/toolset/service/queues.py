@@ -1,7 +1,7 @@
 """The work queues of one pipeline, and everything that puts a key there."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -53,6 +53,7 @@ class Queues:
         self._log = log
         self._target = target_key(settings)
         self._trust = detection_options(settings).trust
+        self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
         self.probes = self._queue("probe")
@@ -104,22 +105,30 @@ class Queues:
 
     def _on_service(self, delta: Delta[Service]) -> None:
         changed = delta.new or delta.old
+        self._by_namespace = None
         if changed is not None:
             self._service_changed(changed.key, initial=delta.initial)
 
     def _on_namespace(self, delta: Delta[Namespace]) -> None:
         """Reconcile the Services of a namespace whose deletion starts, that is gone, or whose trust changes.
 
-        All are rare enough to search all Services for them; other changes of a namespace do not matter.
+        Other changes of a namespace do not matter.
         """
         changed = delta.new or delta.old
         if changed is None or self._of_interest(delta.old) == self._of_interest(delta.new):
             return
         if delta.new is not None and (problem := self._trust.problem(delta.new)):
             _log.warning("trust label ignored", extra={"k8s.namespace.name": changed.key.name, "problem": problem})
-        for key in self._stores.services.snapshot():
-            if key.namespace == changed.key.name:
-                self._service_changed(key, initial=delta.initial)
+        for key in self._services_in(changed.key.name):
+            self._service_changed(key, initial=delta.initial)
+
+    def _services_in(self, namespace: str) -> Sequence[Key]:
+        """Return the Services of a namespace; for many labelled namespaces, listed at once, all are searched once."""
+        if self._by_namespace is None:
+            self._by_namespace = {}
+            for key in self._stores.services.snapshot():
+                self._by_namespace.setdefault(key.namespace, []).append(key)
+        return self._by_namespace.get(namespace, ())
 
     def _service_changed(self, key: Key, *, initial: bool) -> None:
         if initial:  # the first list does not settle, and is not measured as events

@@ -175,6 +175,18 @@ async def test_a_change_of_the_trust_label_queues_the_services_of_the_namespace(
     assert await taken_after(world.queues.service, 1.0) == ["a", "b"]
 
 
+async def test_a_label_reaches_services_that_came_after_an_earlier_one(world: World) -> None:
+    def label(value: str, version: str) -> Namespace:
+        labels = {"kubernaut.io/toolset-trust": value}
+        return Namespace(NamespaceMeta(name="monitoring", resource_version=version, labels=labels))
+
+    world.namespaces.apply(label("trusted", "2"))
+    world.services.apply(service("new", version="2"))
+    await taken_after(world.queues.service, 1.0)
+    world.namespaces.apply(label("untrusted", "3"))
+    assert await taken_after(world.queues.service, 1.0) == ["a", "b", "new"]
+
+
 async def test_a_service_whose_approval_changed_is_detected_once_more_at_once(world: World) -> None:
     await taken(world.queues.service)
     world.queues.detect(service("a").key)
