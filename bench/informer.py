@@ -14,6 +14,7 @@ import anyio.to_thread
 from toolset.adapters.kube.credentials.providers import InClusterCredentials
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, services
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import ToolsetError
 from toolset.model import Service
 from toolset.runtime.reflector import Reflector
@@ -38,7 +39,7 @@ async def main() -> None:
     store: Store[Service] = Store(lambda error: sys.exit(str(error)))
     async with KubeTransport(credentials, "bench") as transport, anyio.create_task_group() as group:
         await transport.check_credentials()
-        source = KubeSource(transport, services("", "kubernaut.io"), jitter=random.random)
+        source = KubeSource(transport, services("", Reduction("kubernaut.io")), jitter=random.random)
         began = time.monotonic()
         group.start_soon(Reflector(source, store, Silent(), jitter=random.random).run)
         await store.wait_synced()

@@ -16,6 +16,7 @@ from figures import Table, shown
 from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, services
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import ToolsetError
 from toolset.model import Service
 from toolset.runtime.backoff import Backoff, TokenBucket
@@ -104,7 +105,7 @@ async def _grown(port: int) -> tuple[float, float]:
     before = after = took_s = 0.0
     async with KubeTransport(Anonymous(f"http://127.0.0.1:{port}"), "bench") as transport:
         reflector = Reflector(
-            KubeSource(transport, services("", "kubernaut.io"), jitter=lambda: 0.0),
+            KubeSource(transport, services("", Reduction("kubernaut.io")), jitter=lambda: 0.0),
             store,
             count,
             jitter=lambda: 0.0,

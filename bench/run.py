@@ -18,6 +18,7 @@ import msgspec
 import changes
 import collectors
 import detection
+import hostile
 import idle
 import noise
 import passes
@@ -95,6 +96,7 @@ GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
     "collectors": _alone(collectors.measure),
     "probes": _alone(probes.measure),
     "passes": _alone(detection.measure, passes.measure),
+    "hostile": _alone(hostile.measure),
     "queues": _alone(queues.measure),
     "reconnects": _alone(reconnects.measure),
 }

@@ -11,7 +11,7 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import detect_all, read_all, read_namespaces
 from toolset.commands.session import session
-from toolset.config.options import detection_options, target_key, target_options
+from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.inventory import ALIVE
@@ -117,8 +117,7 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
     """
     notes: tuple[str, ...] = ()
     async with session(settings) as kube:
-        prefix = settings.discovery.annotation_prefix
-        found = await read_all(KubeSource(kube, services(key.namespace, prefix), jitter=random.random))
+        found = await read_all(KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random))
         spaces = await read_namespaces(kube, settings, key.namespace)
         current = await _read_target(kube, target_key(settings))
     if current is None:

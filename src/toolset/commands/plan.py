@@ -13,7 +13,7 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, namespace
 from toolset.commands.manifests import Manifests
 from toolset.commands.session import session
 from toolset.config.clients import prober
-from toolset.config.options import detection_options, target_key, target_options
+from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect
@@ -70,10 +70,10 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
     """
     target = target_key(settings)
     async with session(settings) as kube:
-        prefix = settings.discovery.annotation_prefix
+        reduced = reduction(settings)
         found: list[Service] = []
         for namespace in settings.discovery.watch_namespaces or ("",):
-            found += await read_all(KubeSource(kube, services(namespace, prefix), jitter=random.random))
+            found += await read_all(KubeSource(kube, services(namespace, reduced), jitter=random.random))
         spaces = await read_namespaces(kube, settings)
         current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
     cluster = Manifests(tuple(found), {each.key: each for each in current}, spaces)
@@ -119,11 +119,12 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
     publishing, current = target_options(settings), manifests.config_maps.get(target_key(settings))
     approved = in_force(current, publishing.prefix, publishing.output).approved
     inventory = Inventory(HealthOptions(rise=1, fall=1), approved)
-    options = detection_options(settings)
+    options, reduced = detection_options(settings), reduction(settings)
     candidates: list[Candidate] = []
     for service in manifests.services:
         namespace = manifests.namespaces.get(namespace_key(service.key.namespace))
-        verdict = detect(service, options, namespace, approved=inventory.is_approved(service.key))
+        approved_here = inventory.is_approved(service.key)
+        verdict = detect(reduced.reduce(service), options, namespace, approved=approved_here)
         inventory.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)

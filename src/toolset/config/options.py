@@ -7,6 +7,7 @@ from toolset.config.settings import Settings
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import SettingsError
 from toolset.model import Key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -37,6 +38,11 @@ def detection_options(settings: Settings) -> DetectionOptions:
         selectorless=settings.health.allow_selectorless,
         external_names=settings.health.allow_external_name,
     )
+
+
+def reduction(settings: Settings) -> Reduction:
+    """Return how Services are reduced before they are stored."""
+    return Reduction(settings.discovery.annotation_prefix, settings.discovery.detectors)
 
 
 def target_key(settings: Settings) -> Key:

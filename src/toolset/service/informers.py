@@ -10,7 +10,7 @@ import msgspec
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import IDLE_S, KubeSource, Resource, config_map, namespaces, services
 from toolset.adapters.metrics import Metrics
-from toolset.config.options import target_key
+from toolset.config.options import reduction, target_key
 from toolset.config.settings import Settings
 from toolset.model import Lease, Namespace, Service
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S, Backoff
@@ -74,10 +74,10 @@ class Informers:
         self._stuck_after_s = IDLE_S + longest_delay_s + STUCK_SPARE_S
         self._reflectors: list[_Follower] = []
         self._needed: list[_Followed] = []
-        prefix = settings.discovery.annotation_prefix
+        prefix, reduced = settings.discovery.annotation_prefix, reduction(settings)
         stores: dict[str, Store[Service]] = {}
         for namespace in settings.discovery.watch_namespaces or ("",):
-            stores[namespace], followed = self._follow(services(namespace, prefix), "services")
+            stores[namespace], followed = self._follow(services(namespace, reduced), "services")
             self._needed.append(followed)
         self.services: MultiNamespaceStore[Service] = MultiNamespaceStore(stores)
         self.config_maps, followed = self._follow(config_map(target_key(settings)), "configmaps")

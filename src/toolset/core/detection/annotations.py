@@ -25,6 +25,8 @@ _TYPE: Final = re.compile(TYPE_PATTERN)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 _PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
 _PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
+VALUE_LIMIT: Final = 512
+"""No valid value is longer; none has other letters than those of ASCII."""
 RESERVED_TYPES: Final = frozenset({"kubernetes"})  # its document is always published, under its own key
 
 
@@ -116,7 +118,7 @@ def _is_endpoint(value: str) -> bool:
     except ValueError:
         return False
     return (
-        len(value) <= 512
+        len(value) <= VALUE_LIMIT
         and value.isascii()
         and value.isprintable()
         and parts.scheme in {"http", "https"}
@@ -139,3 +141,5 @@ _RULES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "toolset-priority": (_PRIORITY.fullmatch, "must be a whole number of at most 6 digits"),
     "toolset-endpoint": (_is_endpoint, "must be an http or https URL without user, query and fragment"),
 }
+NAMES: Final = tuple(_RULES)
+"""Every annotation that is read, without the prefix. An empty value is valid for none."""

@@ -10,6 +10,8 @@ from toolset.core.candidate import Evidence, Reason, Rejected
 from toolset.core.detection.annotations import Annotations
 from toolset.model import PROTOCOL_TCP, Service, ServicePort
 
+PORTS_LIMIT: Final = 64
+"""The ports of a Service that are considered, in the order in which it declares them."""
 _TLS_PORTS: Final = frozenset({443, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -109,12 +111,13 @@ def endpoint(
         chosen = next((p for p in usable if asked.port in {p.name, str(p.port)}), None)
         if chosen is None:
             return Rejected(
-                Reason.BAD_ANNOTATION, "the port that the annotation names is not a TCP port of the Service"
+                Reason.BAD_ANNOTATION,
+                f"the port that the annotation names is not a TCP port of the Service{_cut(service)}",
             )
     else:
         chosen = wish.choose(usable, evidence)
         if chosen is None:
-            return Rejected(Reason.NO_USABLE_PORT)
+            return Rejected(Reason.NO_USABLE_PORT, _cut(service).removeprefix("; "))
     return Endpoint(
         scheme=asked.scheme or ("https" if chosen.port in wish.tls else scheme_of(chosen)),
         host=f"{service.metadata.name}.{service.metadata.namespace}.svc.{cluster_domain}",
@@ -122,6 +125,11 @@ def endpoint(
         path=path if asked.path is None else asked.path,
         declared=chosen,
     )
+
+
+def _cut(service: Service) -> str:
+    """Return that ports may have been cut, for the end of a sentence; empty when none were."""
+    return f"; only the first {PORTS_LIMIT} ports are considered" if len(service.ports) >= PORTS_LIMIT else ""
 
 
 def scheme_of(port: ServicePort) -> str:

@@ -16,6 +16,7 @@ from toolset.adapters.kube.credentials.providers import Credentials, InClusterCr
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.adapters.kube.write.applier import KubeApplier
+from toolset.core.detection.reduction import Reduction
 from toolset.model import ConfigMap, ConfigMapMeta, Key, Service
 
 TARGET = Key("spaces", "tools")
@@ -68,7 +69,7 @@ async def serving(server: ScriptedApiServer, folder: Path) -> AsyncGenerator[Non
 
 async def ask_everything(transport: KubeTransport) -> None:
     """Send every kind of request there is."""
-    source: KubeSource[Service] = KubeSource(transport, services("", "kubernaut.io"), jitter=lambda: 0.0)
+    source: KubeSource[Service] = KubeSource(transport, services("", Reduction("kubernaut.io")), jitter=lambda: 0.0)
     targets: KubeSource[ConfigMap] = KubeSource(transport, config_map(TARGET), jitter=lambda: 0.0)
     first = await source.list(version="", token="")
     await source.list(version="", token=first.next_token)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from toolset.adapters.kube.body import LineReader
 from toolset.adapters.kube.decoding import decode
@@ -20,6 +21,7 @@ from toolset.adapters.kube.watch.wire import (
     Sketch,
     WatchError,
 )
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import OutOfSyncError, ToolsetError, TransientError
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.runtime.listwatch import PAGE_SIZE, Applied, Bookmark, Deleted, Event, Page, Skipped
@@ -53,19 +55,19 @@ class Resource(msgspec.Struct, Generic[V], frozen=True):
         path: Of the collection.
         kind: The Python type of one object, named as the API names it.
         field_selector: Narrows both calls alike; empty for all.
-        slim: Drops in place what nobody reads, before an object is stored.
+        reduce: Returns an object without what nobody reads, before it is stored.
     """
 
     path: str
     kind: type[V]
     field_selector: str = ""
-    slim: Callable[[V], None] = lambda _: None
+    reduce: Callable[[V], V] = lambda stored: stored
 
 
-def services(namespace: str, annotation_prefix: str) -> Resource[Service]:
-    """Return all Services, or those of one namespace; of their annotations only ours are kept."""
+def services(namespace: str, reduction: Reduction) -> Resource[Service]:
+    """Return all Services, or those of one namespace, each reduced to what detection reads."""
     path = f"/api/v1/namespaces/{namespace}/services" if namespace else "/api/v1/services"
-    return Resource(path, Service, slim=lambda each: _keep(each.annotations, f"{annotation_prefix}/"))
+    return Resource(path, Service, reduce=reduction.reduce)
 
 
 def config_map(key: Key) -> Resource[ConfigMap]:
@@ -76,13 +78,12 @@ def config_map(key: Key) -> Resource[ConfigMap]:
 def namespaces(prefix: str, name: str = "") -> Resource[Namespace]:
     """Return all Namespaces, or the one called ``name``; of their labels only those below ``prefix`` are kept."""
     selector = f"metadata.name={name}" if name else ""
-    return Resource("/api/v1/namespaces", Namespace, selector, slim=lambda each: _keep(each.labels, f"{prefix}/"))
 
+    def reduce(namespace: Namespace) -> Namespace:
+        kept = {key: value for key, value in namespace.labels.items() if key.startswith(f"{prefix}/")}
+        return replace(namespace, metadata=replace(namespace.metadata, labels=kept))
 
-def _keep(texts: dict[str, str], prefix: str) -> None:
-    """Remove from ``texts`` what does not begin with ``prefix``."""
-    for name in [name for name in texts if not name.startswith(prefix)]:
-        del texts[name]
+    return Resource("/api/v1/namespaces", Namespace, selector, reduce=reduce)
 
 
 class KubeSource(Generic[V]):
@@ -135,9 +136,8 @@ class KubeSource(Generic[V]):
         if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list
             raise OutOfSyncError(f"the answer is no list of {self._kind} but of kind {page.kind[:64]!r}")
         items: Sequence[V] = page.items or ()
-        for item in items:
-            self._resource.slim(item)
-        return Page(items, page.metadata.resource_version, page.metadata.next_token)
+        reduce = self._resource.reduce
+        return Page([reduce(item) for item in items], page.metadata.resource_version, page.metadata.next_token)
 
     @asynccontextmanager
     async def watch(self, *, version: str, stream_list: bool) -> AsyncGenerator["KubeStream[V]"]:
@@ -173,7 +173,7 @@ class KubeStream(Generic[V]):
     ) -> None:
         self._reader = reader
         self._decoder = decoder
-        self._slim = resource.slim
+        self._reduce = resource.reduce
         self._kind = resource.kind.__name__
         self._mark = f'"kind":"{self._kind}"'.encode()
 
@@ -192,8 +192,7 @@ class KubeStream(Generic[V]):
             raise OutOfSyncError(f"a watch line could not be decoded: {error}") from error
         match decoded:
             case Added(stored) | Modified(stored):
-                self._slim(stored)
-                return Applied(stored)
+                return Applied(self._reduce(stored))
             case Removed(stored):
                 return Deleted(stored)
             case BookmarkLine(marked):

@@ -28,6 +28,7 @@ from support.waiting import until
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, services
 from toolset.adapters.kube.watch.wire import END_OF_LIST
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import ToolsetError
 from toolset.model import Service
 from toolset.runtime.backoff import Backoff
@@ -73,7 +74,9 @@ class Informer:
     def __init__(self, transport: KubeTransport) -> None:
         self.heard = Heard()
         self.store: Store[Service] = Store(unexpected)
-        source: KubeSource[Service] = KubeSource(transport, services("", "x"), jitter=lambda: 0.0, idle_s=0.3)
+        source: KubeSource[Service] = KubeSource(
+            transport, services("", Reduction("x")), jitter=lambda: 0.0, idle_s=0.3
+        )
         self.reflector = Reflector(source, self.store, self.heard, jitter=lambda: 0.0, options=QUICKLY)
 
     @property

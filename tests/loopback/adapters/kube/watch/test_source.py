@@ -18,11 +18,12 @@ from support.api_server import (
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, KubeStream, Resource, config_map, namespaces, services
 from toolset.adapters.kube.watch.wire import END_OF_LIST
+from toolset.core.detection.reduction import Reduction
 from toolset.errors import OutOfSyncError, ToolsetError, TransientError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, Skipped
 
-SERVICES = services("", "kubernaut.io")
+SERVICES = services("", Reduction("kubernaut.io"))
 
 
 def service(name: str, version: str = "1", annotations: dict[str, str] | None = None) -> dict[str, object]:
@@ -142,7 +143,7 @@ async def test_only_our_annotations_of_a_service_are_kept() -> None:
 
 async def test_one_namespace_has_a_path_of_its_own() -> None:
     server = ScriptedApiServer(page([]))
-    async with source(server, services("team-a", "kubernaut.io")) as opened:
+    async with source(server, services("team-a", Reduction("kubernaut.io"))) as opened:
         await opened.list(version="", token="")
 
     assert server.asked[0].path == "/api/v1/namespaces/team-a/services"
@@ -336,9 +337,14 @@ async def test_a_list_may_say_its_kind_in_full() -> None:
         assert len((await opened.list(version="", token="")).items) == 1
 
 
-async def test_an_object_is_slimmed_once_and_a_deleted_one_not_at_all() -> None:
-    slimmed: list[str] = []
-    resource = Resource("/api/v1/services", Service, slim=lambda found: slimmed.append(found.metadata.name))
+async def test_an_object_is_reduced_once_and_a_deleted_one_not_at_all() -> None:
+    reduced: list[str] = []
+
+    def reduce(found: Service) -> Service:
+        reduced.append(found.metadata.name)
+        return found
+
+    resource = Resource("/api/v1/services", Service, reduce=reduce)
     server = ScriptedApiServer(
         page([service("a")]),
         Stream([line("ADDED", service("b")) + line("MODIFIED", service("c")) + line("DELETED", service("d"))]),
@@ -348,7 +354,7 @@ async def test_an_object_is_slimmed_once_and_a_deleted_one_not_at_all() -> None:
         async with opened.watch(version="1", stream_list=False) as events:
             await events.next()
 
-    assert slimmed == ["a", "b", "c"]
+    assert reduced == ["a", "b", "c"]
 
 
 BOOKMARK = line("BOOKMARK", {"kind": "Service", "metadata": {"resourceVersion": "9"}})
