@@ -12,6 +12,7 @@ import orjson
 from opentelemetry import trace
 from typing_extensions import override
 
+from toolset.adapters.log_limits import LIMITED, RepeatFilter
 from toolset.runtime.line_writer import LineWriter
 
 FLUSH_S: Final = 1.0
@@ -103,6 +104,10 @@ def set_up_logs(level: str, form: str) -> None:
     logging.captureWarnings(capture=True)
     for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    repeats = RepeatFilter()
+    for limited in LIMITED:
+        logger = logging.getLogger(limited)
+        logger.filters = [repeats]  # the settings may set up logs more than once
 
 
 def _handler() -> logging.Handler:

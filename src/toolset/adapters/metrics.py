@@ -179,6 +179,10 @@ class Metrics:
             _RECONCILE_BUCKETS,
             **kind,
         )
+        self.local_resource_errors = self._counter(
+            "toolset_local_resource_errors_total",
+            "Probes that ended because this process lacked descriptors, memory or threads.",
+        )
         self.held = self._gauge("toolset_removals_held", "Tools that stay published although their probes fail.")
         self.holds = self._counter(
             "toolset_removal_holds_total", "Times that removals were held because most tools stopped answering at once."

@@ -68,12 +68,12 @@ class Bulkhead:
 
     def _leave(self, key: Key, outcome: Outcome) -> None:
         self._slow.discard(key)
-        if outcome.deferred:
+        if outcome.deferred and not outcome.retry_after_s:
             self._suspects.add(key)
             self._deferred[key] = None
         elif outcome.failure is Failure.TIMEOUT:
             self._suspects.add(key)
-        else:
+        elif not outcome.deferred:
             self._suspects.discard(key)
         self._call_next()
 

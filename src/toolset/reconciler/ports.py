@@ -78,6 +78,9 @@ class PipelineObserver(Protocol):
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         """A health request ended."""
 
+    def resources_exhausted(self) -> None:
+        """A probe found nothing out, because this process lacks descriptors, memory or threads."""
+
     def composed(self, publication: Publication) -> None:
         """What is to be published has been composed."""
 

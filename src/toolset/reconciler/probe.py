@@ -74,6 +74,9 @@ class ProbeReconciler:
         if self._inventory.candidate(key) is None:  # gone meanwhile: no other look will come
             self._bulkhead.forget(key)
             return DONE
+        if health is not None and outcome.retry_after_s:
+            self._observer.resources_exhausted()
+            return Result(requeue_after_s=outcome.retry_after_s)
         if health is None or outcome.deferred:  # who changed it, or the lanes, will ask for another look
             return DONE
         return self._conclude(key, before, health)

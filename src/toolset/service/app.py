@@ -37,6 +37,7 @@ from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
+from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics
 
 FLUSH_EVENTS_S: Final = 1.0
@@ -73,10 +74,13 @@ class App:
             observer=EventMetrics(self._metrics),
         )
         stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
-        self._supervisor = Supervisor(settings, kube, stores, self._identity, metrics, self._recorder, tracing)
+        resources = LocalResources(metrics)
+        self._supervisor = Supervisor(
+            settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
+        )
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
         self._stopping = anyio.Event()
-        readiness = [self._not_stopping, self._unsynced, self._informers.out_of_contact]
+        readiness = [self._not_stopping, self._unsynced, self._informers.out_of_contact, resources.problem]
         self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
 
     def _make_elector(self, settings: Settings) -> Elector:

@@ -21,6 +21,7 @@ from toolset.service.notifier import Notifier
 from toolset.service.pipeline import Pipeline
 from toolset.service.state import Handover, Stores, read_handover
 from toolset.telemetry.bundle import Telemetry
+from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.reconcile_log import ReconcileLog
 from toolset.telemetry.tracing import NoTraces, ReconcileTraces
 
@@ -42,6 +43,7 @@ class Supervisor:
         metrics: Metrics,
         recorder: EventRecorder,
         tracing: Tracing,
+        resources: LocalResources | None = None,
     ) -> None:
         """Make it; nothing runs yet.
 
@@ -53,6 +55,7 @@ class Supervisor:
             metrics: The series.
             recorder: Kubernetes Events.
             tracing: Whether reconciles are traced.
+            resources: Counts what this process lacks; ``None`` for one that nothing else reads.
         """
         self._settings = settings
         self._kube = kube
@@ -61,6 +64,7 @@ class Supervisor:
         self._metrics = metrics
         self._recorder = recorder
         self._tracing = tracing
+        self._resources = resources
         self._pipeline: Pipeline | None = None
         self._serving: anyio.Event | None = None  # set when it has ended
         self._stopping = False
@@ -127,7 +131,8 @@ class Supervisor:
     def _telemetry(self, leadership: Leadership | None) -> Telemetry:
         share = self._tracing.share
         traces = NoTraces() if share is None else ReconcileTraces(_epoch(leadership), share)
-        return Telemetry(self._metrics, self._recorder, traces, ReconcileLog(self._metrics, self._recorder))
+        log = ReconcileLog(self._metrics, self._recorder, self._resources)
+        return Telemetry(self._metrics, self._recorder, traces, log)
 
 
 def _epoch(leadership: Leadership | None) -> int:

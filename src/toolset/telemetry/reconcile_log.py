@@ -17,6 +17,7 @@ from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
 from toolset.telemetry import event_notes
+from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
@@ -26,14 +27,16 @@ _NAMED: Final = 10  # keys in a line or a note
 class ReconcileLog:
     """Logs changes, and measures every reconcile."""
 
-    def __init__(self, metrics: Metrics, recorder: EventRecorder) -> None:
+    def __init__(self, metrics: Metrics, recorder: EventRecorder, resources: LocalResources | None = None) -> None:
         """Create the log.
 
         Args:
             metrics: The series.
             recorder: Records Kubernetes Events.
+            resources: Counts what this process lacks; ``None`` for one that nothing else reads.
         """
         self._metrics = metrics
+        self.resources_exhausted = (resources or LocalResources(metrics)).exhausted
         self._verdicts = ServiceStatusLog(metrics, recorder)
         self._recorder = recorder
         self._changed_at: dict[Key, float] = {}  # of Services not reconciled since

@@ -21,7 +21,7 @@ from toolset.core.detection.detect import DetectionOptions
 from toolset.core.dialects.documents import Credentials
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.removal_brake import Hold
-from toolset.core.health.thresholds import DEFERRED, Health, Outcome
+from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Health, Outcome
 from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.core.overrides.overrides import NO_OVERRIDES
@@ -55,6 +55,7 @@ class Events:
         self.writes: list[tuple[Apply, int]] = []
         self.quiet: list[int] = []
         self.conflicts = 0
+        self.exhausted = 0
         self.holds: list[Hold] = []
         self.last_words: Mapping[Key, Verdict] = {}
 
@@ -66,6 +67,9 @@ class Events:
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         self.probes.append((candidate.key, outcome.alive, took_s))
+
+    def resources_exhausted(self) -> None:
+        self.exhausted += 1
 
     def composed(self, publication: Publication) -> None:
         self.publication = publication
@@ -855,6 +859,21 @@ async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
     world.prober.outcomes.clear()
     await world.probe_all()
     assert world.gate_is_open()
+
+
+async def test_a_probe_that_this_process_could_not_make_is_no_verdict_and_comes_again_later() -> None:
+    world = Reconcilers(service("a"))
+    world.begin()
+    await world.detect_all()
+    world.to_probe.clear()
+    await world.probe(A)
+    assert world.inventory.health(A).up
+    world.prober.outcomes = {A: EXHAUSTED}
+    for _ in range(10):
+        assert await world.probe(A) == Result(requeue_after_s=EXHAUSTED.retry_after_s)
+    assert world.to_probe == []  # no other probe is asked for: it would lack the same
+    assert (world.inventory.health(A).up, world.inventory.health(A).failures) == (True, 0)
+    assert (len(world.events.probes), world.events.exhausted) == (1, 10)
 
 
 async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> None:

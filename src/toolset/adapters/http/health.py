@@ -1,13 +1,26 @@
 """The HTTP server: health, readiness, metrics; nothing that shows topology."""
 
+import asyncio  # noqa: TID251 - aiohttp serves on its loop
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import orjson
-from aiohttp import web
+from aiohttp import http_exceptions, web
+from typing_extensions import override
 
 from toolset.errors import SettingsError
+
+CONNECTIONS_LIMIT: Final = 64
+"""Connections that are kept open; for each one more the oldest is closed, so that none of many idle ones is in the way
+of a probe by the kubelet."""
+BACKLOG: Final = 64
+"""Connections that are accepted at once, beyond the limit."""
+_KEEP_ALIVE_S: Final = 30.0
+
+_log: Final = logging.getLogger("toolset.http")
 
 Check = Callable[[], str]
 """Returns what is wrong, in a few words; empty when nothing is."""
@@ -52,19 +65,37 @@ class HealthServer:
                 web.get("/metrics", self._show_metrics),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            shutdown_timeout=2.0,
+            logger=_WithoutClientErrors(_log),
+        )
         await runner.setup()
         try:
-            await self._listen(runner, host, port)
-            self.port = runner.addresses[0][1]
-            yield
+            listening = await self._listen(runner, host, port)
+            async with listening:
+                self.port = listening.sockets[0].getsockname()[1]
+                yield
         finally:
             await runner.cleanup()
 
     @staticmethod
-    async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+        server = runner.server
+        assert server is not None  # noqa: S101 - there is one from setup() on
+
+        def accept() -> asyncio.Protocol:
+            surplus = len(server.connections) - CONNECTIONS_LIMIT + 1
+            for connection in server.connections[: max(0, surplus)]:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            return server()
+
         try:
-            await web.TCPSite(runner, host or None, port).start()
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(accept, host or None, port, backlog=BACKLOG)
         except OSError as error:
             place, why = f"{host or '*'}:{port}", os.strerror(error.errno or 0)
             raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
@@ -78,6 +109,18 @@ class HealthServer:
     async def _show_metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._metrics(",".join(request.headers.getall("Accept", [])))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class _WithoutClientErrors(logging.LoggerAdapter[logging.Logger]):
+    """Passes on what the server logs, but for requests that are not HTTP: anybody can send those."""
+
+    @override
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Log at debug level, and without a traceback, what a client did wrong."""
+        if isinstance(kwargs.get("exc_info"), http_exceptions.HttpProcessingError):
+            self.logger.debug("malformed request")
+        else:
+            super().log(level, msg, *args, **kwargs)  # type: ignore[arg-type]
 
 
 def _judged(checks: Sequence[Check], good: str, bad: str) -> web.Response:

@@ -1,9 +1,13 @@
 """Why a probe found no life."""
 
+import errno
+import socket
+from collections.abc import Iterator
 from typing import Final
 
 from toolset.core.health.thresholds import Failure, Outcome
 
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, socket.EAI_MEMORY})
 NO_CONNECTION: Final = "connection refused or host not found"
 
 
@@ -23,3 +27,25 @@ class ProbeError(Exception):
     def outcome(self) -> Outcome:
         """Return it as what a probe found."""
         return Outcome(alive=False, detail=self.detail, failure=self.failure)
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Return whether ``error`` comes from a resource that this process lacks: descriptors, buffers, memory, threads.
+
+    Such an error says nothing about the backend.
+    """
+    return any(
+        isinstance(each, MemoryError)
+        or (isinstance(each, OSError) and each.errno in _EXHAUSTED)
+        or (isinstance(each, RuntimeError) and "can't start new thread" in str(each))
+        for each in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
+        error = error.__cause__

@@ -10,7 +10,7 @@ import msgspec
 
 from toolset.adapters.probe.address_guard import AddressGuard
 from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Connector, Direct
-from toolset.adapters.probe.error import ProbeError
+from toolset.adapters.probe.error import ProbeError, is_exhaustion
 from toolset.adapters.probe.host_limiter import HostLimiter
 from toolset.adapters.probe.limits import BODY_LIMIT_BYTES, PER_HOST, PIECES_LIMIT
 from toolset.adapters.probe.loaded_config import LoadedHttpConfig
@@ -18,7 +18,7 @@ from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
 from toolset.core.candidate import Candidate
 from toolset.core.health.http_config import HttpConfig
-from toolset.core.health.thresholds import DEFERRED, Failure, Outcome
+from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Failure, Outcome
 
 
 class ProberOptions(msgspec.Struct, frozen=True):
@@ -99,8 +99,8 @@ class HttpProber:
             with anyio.move_on_after(self._options.timeout_s) as deadline:
                 try:
                     outcome = await self._ask(candidate, deadline)
-                except ProbeError as fault:
-                    outcome = fault.outcome()
+                except (ProbeError, OSError, RuntimeError, MemoryError) as error:
+                    outcome = _outcome(error)
             return outcome
 
     async def _ask(self, candidate: Candidate, deadline: anyio.CancelScope) -> Outcome:
@@ -128,6 +128,15 @@ class HttpProber:
             detail = f"the answer does not tell of {candidate.product}"
             return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
         return Outcome(alive=True, status=status)
+
+
+def _outcome(error: Exception) -> Outcome:
+    """Return what a probe that ended with ``error`` found; raise it again when it is a bug."""
+    if is_exhaustion(error):
+        return EXHAUSTED
+    if isinstance(error, ProbeError):
+        return error.outcome()
+    raise error
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -10,6 +10,7 @@ import anyio.from_thread
 import msgspec
 from anyio.lowlevel import EventLoopToken, current_token
 
+from toolset.adapters.probe.error import is_exhaustion
 from toolset.adapters.probe.limits import LOOKUPS
 
 LookUp = Callable[[str], Sequence[str]]
@@ -20,6 +21,7 @@ class _Lookup(msgspec.Struct):
 
     done: anyio.Event
     addresses: Sequence[str] = ()
+    lacks: Exception | None = None  # why this process could not look it up
 
 
 class Resolver:
@@ -32,7 +34,12 @@ class Resolver:
         self._free = anyio.Event()
 
     async def addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses of ``host``, best first; none when it has none."""
+        """Return the addresses of ``host``, best first; none when it has none.
+
+        Raises:
+            OSError: This process lacks the resources to look it up.
+            RuntimeError: No thread can be started.
+        """
         if _is_address(host):
             return (host,)
         lookup = self._running.get(host)
@@ -40,20 +47,28 @@ class Resolver:
             if self._threads.acquire(blocking=False):
                 lookup = self._running[host] = _Lookup(anyio.Event())
                 # a daemon, and nobody's child: one that hangs must not hold up a probe's end or the process'
-                threading.Thread(
-                    target=self._work, args=(host, lookup, current_token()), name=f"dns {host}"[:64], daemon=True
-                ).start()
+                self._start(host, lookup)
             else:
                 await self._free.wait()
                 lookup = self._running.get(host)
         await lookup.done.wait()
+        if lookup.lacks is not None:
+            raise OSError("it cannot be looked up for lack of resources") from lookup.lacks
         return lookup.addresses
+
+    def _start(self, host: str, lookup: _Lookup) -> None:
+        arguments = (host, lookup, current_token())
+        try:
+            threading.Thread(target=self._work, args=arguments, name=f"dns {host}"[:64], daemon=True).start()
+        except RuntimeError:  # no thread left; its slot is
+            self._finish(host, lookup)
+            raise
 
     def _work(self, host: str, lookup: _Lookup, token: EventLoopToken) -> None:
         try:
             lookup.addresses = self._look_up(host)
-        except (OSError, ValueError):  # unknown; or no name at all
-            lookup.addresses = ()
+        except (OSError, ValueError, MemoryError) as error:  # unknown; or no name at all
+            lookup.lacks = _lack(error)
         try:
             anyio.from_thread.run_sync(self._finish, host, lookup, token=token)
         except (anyio.RunFinishedError, RuntimeError):  # the process ends, nobody waits any more
@@ -76,6 +91,18 @@ def system_addresses(host: str) -> Sequence[str]:
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _lack(error: Exception) -> Exception | None:
+    """Return what this process lacked when a look-up failed with ``error``; ``None`` when the name has no address.
+
+    The system's resolver reports that it has no descriptor like a name server that does not answer.
+    """
+    try:
+        socket.socket().close()
+    except OSError as lacking:
+        return lacking
+    return error if is_exhaustion(error) else None
 
 
 def _is_address(host: str) -> bool:

@@ -18,7 +18,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
-from toolset.adapters.probe.error import NO_CONNECTION, ProbeError
+from toolset.adapters.probe.error import NO_CONNECTION, ProbeError, is_exhaustion
 from toolset.adapters.probe.limits import ADDRESSES_TRIED, EYEBALLS_DELAY_S, HEAD_LIMIT_BYTES, HEADERS_LIMIT, READ_BYTES
 from toolset.core.health.thresholds import Failure
 
@@ -177,7 +177,7 @@ async def _race(addresses: Sequence[str], port: int) -> ByteStream:
                 with anyio.move_on_after(EYEBALLS_DELAY_S):
                     await over.wait()
         if not winner:
-            raise errors[0]
+            raise next(filter(is_exhaustion, errors), errors[0])
         return winner.pop()
     finally:
         for loser in winner:

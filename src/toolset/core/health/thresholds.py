@@ -48,6 +48,7 @@ class Outcome(msgspec.Struct, frozen=True):
         identity_mismatch: Something else answered than the detector expects.
         failure: Of which kind the failure is; says nothing when alive.
         status: The answer's status code; 0 when there was none.
+        retry_after_s: When to probe again where nothing was found out, seconds; 0 where the bulkhead decides that.
     """
 
     alive: bool
@@ -56,6 +57,7 @@ class Outcome(msgspec.Struct, frozen=True):
     identity_mismatch: bool = False
     failure: Failure = Failure.OTHER
     status: int = 0
+    retry_after_s: float = 0.0
 
     @property
     def word(self) -> str:
@@ -70,6 +72,15 @@ class Outcome(msgspec.Struct, frozen=True):
 
 DEFERRED: Final = Outcome(alive=False, detail="there was no room for its probe yet", failure=Failure.DEFERRED)
 """No verdict: the backend kept others waiting, or its host was busy; its turn comes again."""
+
+
+EXHAUSTED: Final = Outcome(
+    alive=False,
+    detail="this service had no descriptor, memory or thread left to probe it",
+    failure=Failure.DEFERRED,
+    retry_after_s=2.0,
+)
+"""No verdict: the fault is that of this process, whatever the backend does."""
 
 
 class Health(msgspec.Struct, frozen=True):
