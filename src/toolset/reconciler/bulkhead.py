@@ -1,5 +1,10 @@
-"""Who may probe now: backends that hang get at most half of the slots, so that they never delay the others."""
+"""Which probes may run now: backends that hang get at most half of the slots, so that they never delay the others.
 
+One namespace never gets the last eighth of that half, and deferred probes are called from the namespaces in turn:
+Services of one namespace that hang do not hold up a slow backend of another.
+"""
+
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -12,8 +17,8 @@ class Bulkhead:
     """Two lanes over one set of workers.
 
     A probe that takes longer than patience lasts moves to the slow lane, and so does from the start one whose backend
-    gave no answer last time. The slow lane has half of the slots; who finds it full is put off, without a verdict, and
-    is called again, in order, when it has room.
+    gave no answer last time. The slow lane has half of the slots; a probe that finds it full is deferred, without a
+    verdict, and is called again when there is room.
     """
 
     def __init__(self, slots: int, patience_s: float, call: Callable[[Key], None]) -> None:
@@ -22,21 +27,23 @@ class Bulkhead:
         Args:
             slots: Probes in flight at once; whoever calls :meth:`run` keeps to that.
             patience_s: How long a probe may take before it is slow, seconds.
-            call: Called with a candidate that was put off and may come now.
+            call: Called with a candidate that was deferred and may be probed now.
         """
         self._room = max(1, slots // 2)
+        self._share = self._room - self._room // 8
         self._patience_s = patience_s
         self._call = call
         self._suspects: set[Key] = set()
         self._slow: set[Key] = set()  # in flight, or called and not here yet
-        self._deferred: dict[Key, None] = {}
+        self._slow_of: Counter[str] = Counter()  # by namespace
+        self._deferred: dict[str, dict[Key, None]] = {}  # by namespace, the next to be called first
 
     async def run(self, key: Key, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Return what ``look`` found, or that it was put off."""
+        """Return what ``look`` found, or that it was deferred."""
         if key not in self._slow and key in self._suspects and not self._enter(key):
-            self._deferred[key] = None
+            self._defer(key)
             return DEFERRED
-        self._deferred.pop(key, None)
+        self._drop_deferred(key)
         outcome = DEFERRED
         try:
             async with anyio.create_task_group() as group:
@@ -49,17 +56,25 @@ class Bulkhead:
         return outcome
 
     def forget(self, key: Key) -> None:
-        """Let go of ``key``: it is no candidate any more."""
+        """Drop ``key``: it is no candidate any more."""
         self._suspects.discard(key)
-        self._deferred.pop(key, None)
-        self._slow.discard(key)
+        self._drop_deferred(key)
+        self._give_back(key)
         self._call_next()
 
     def _enter(self, key: Key) -> bool:
-        if len(self._slow) >= self._room:
+        if len(self._slow) >= self._room or self._slow_of[key.namespace] >= self._share:
             return False
         self._slow.add(key)
+        self._slow_of[key.namespace] += 1
         return True
+
+    def _give_back(self, key: Key) -> None:
+        if key in self._slow:
+            self._slow.discard(key)
+            self._slow_of[key.namespace] -= 1
+            if not self._slow_of[key.namespace]:
+                del self._slow_of[key.namespace]
 
     async def _lose_patience(self, key: Key, scope: anyio.CancelScope) -> None:
         await anyio.sleep(self._patience_s)
@@ -67,19 +82,36 @@ class Bulkhead:
             scope.cancel()
 
     def _leave(self, key: Key, outcome: Outcome) -> None:
-        self._slow.discard(key)
+        self._give_back(key)
         if outcome.deferred and not outcome.retry_after_s:
             self._suspects.add(key)
-            self._deferred[key] = None
+            self._defer(key)
         elif outcome.failure is Failure.TIMEOUT:
             self._suspects.add(key)
         elif not outcome.deferred:
             self._suspects.discard(key)
         self._call_next()
 
+    def _defer(self, key: Key) -> None:
+        self._deferred.setdefault(key.namespace, {})[key] = None
+
+    def _drop_deferred(self, key: Key) -> None:
+        waiting = self._deferred.get(key.namespace, {})
+        waiting.pop(key, None)
+        if not waiting:
+            self._deferred.pop(key.namespace, None)
+
     def _call_next(self) -> None:
-        while self._deferred and len(self._slow) < self._room:
-            key = next(iter(self._deferred))
-            del self._deferred[key]
-            self._slow.add(key)
+        while (key := self._next()) is not None:
             self._call(key)
+
+    def _next(self) -> Key | None:
+        """Take the first deferred probe of the next namespace that has room; that namespace comes last from now on."""
+        for namespace, waiting in self._deferred.items():
+            key = next(iter(waiting))
+            if self._enter(key):
+                self._drop_deferred(key)
+                if namespace in self._deferred:
+                    self._deferred[namespace] = self._deferred.pop(namespace)
+                return key
+        return None

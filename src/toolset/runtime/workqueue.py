@@ -10,10 +10,12 @@ It keeps the promises of client-go's ``util/workqueue``:
 - After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain
   what is left.
 
-Four additions:
+Five additions:
 
 - The higher of two priorities wins, and is never lowered.
 - A burst of adds can settle before the key becomes ready, see :mod:`toolset.runtime.delays`.
+- Groups of keys take turns, so that one with thousands of keys delays no other (start-time fair queueing: a key's turn
+  is one after the last of its group, or after the one that was just taken).
 - A key remembers what caused its adds, for the traces of whoever works on it.
 - Delayed keys need no task of their own, because a worker that waits for a key also waits for the clock.
 
@@ -22,7 +24,7 @@ cancelled half way. Use it from one event loop only.
 """
 
 import math
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
@@ -107,11 +109,27 @@ class _Waiting(msgspec.Struct):
 class WorkQueue(Generic[K]):
     """See the module docstring for the promises."""
 
-    def __init__(self, *, limiter: RetryLimiter[K] | None = None, observer: QueueObserver | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limiter: RetryLimiter[K] | None = None,
+        observer: QueueObserver | None = None,
+        group: Callable[[K], Hashable] | None = None,
+    ) -> None:
+        """Make it empty.
+
+        Args:
+            limiter: The delays of keys that fail.
+            observer: What the queue reports to.
+            group: The group of a key; ``None`` for a queue whose keys come in the order in which they went in.
+        """
+        self._group = group
+        self._turn = 0  # of the key that was taken last
+        self._turns: dict[Hashable, int] = {}  # the last of each group that has keys
         self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
         self._observer: QueueObserver = observer or NoQueueObserver()
         self._dirty: dict[K, _Waiting] = {}
-        self._ready: list[tuple[int, int, K]] = []  # entries of raised keys go stale in place
+        self._ready: list[tuple[int, int, int, K]] = []  # entries of raised keys go stale in place
         self._depth = 0
         self._processing: dict[K, Taken] = {}
         self._delays: Delays[K] = Delays()
@@ -276,7 +294,9 @@ class WorkQueue(Generic[K]):
 
     def _take(self, now: float) -> K:
         while True:
-            _, serial, key = heappop(self._ready)
+            _, turn, serial, key = heappop(self._ready)
+            if self._group is not None:
+                self._pass_turn(turn, self._group(key))
             waiting = self._dirty.get(key)
             if waiting is not None and waiting.serial == serial:
                 break  # else the key was raised: a fresher entry stands elsewhere in the heap
@@ -295,7 +315,17 @@ class WorkQueue(Generic[K]):
 
     def _rank(self, key: K, waiting: _Waiting) -> None:
         waiting.serial = self._next_serial()
-        heappush(self._ready, (-waiting.priority, waiting.serial, key))
+        turn = 0 if self._group is None else self._next_turn(self._group(key))
+        heappush(self._ready, (-waiting.priority, turn, waiting.serial, key))
+
+    def _next_turn(self, group: Hashable) -> int:
+        turn = self._turns[group] = max(self._turn, self._turns.get(group, 0)) + 1
+        return turn
+
+    def _pass_turn(self, turn: int, group: Hashable) -> None:
+        self._turn = max(self._turn, turn)
+        if self._turns.get(group, turn) <= self._turn:  # the last of its group
+            self._turns.pop(group, None)
 
     def _remember(self, key: K, cause: object) -> None:
         causes = self._causes.setdefault(key, [])

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from operator import attrgetter
 from typing import Final
 
 from toolset.adapters.metrics import Metrics
@@ -56,13 +57,15 @@ class Queues:
         self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
-        self.probes = self._queue("probe")
+        self.probes = self._queue("probe", group=attrgetter("namespace"))
         self.target = self._queue("target", RetryLimiter(writes))
         self.gate = StartupGate(on_open=self._publish_first)
 
-    def _queue(self, name: str, limiter: RetryLimiter[Key] | None = None) -> WorkQueue[Key]:
+    def _queue(
+        self, name: str, limiter: RetryLimiter[Key] | None = None, group: Callable[[Key], str] | None = None
+    ) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
-        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer)
+        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer, group=group)
         observer.watch(queue.in_work_since)
         return queue
 

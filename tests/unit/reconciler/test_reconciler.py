@@ -13,6 +13,7 @@ from anyio import wait_all_tasks_blocked
 from support.background import running
 from support.build import service
 from support.config_maps import FakeApplier, FakeConfigMaps
+from support.observers import Silence
 from support.prober import HUNG, SICK, FakeProber
 from support.stores import unexpected
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
@@ -909,17 +910,6 @@ async def test_nothing_is_kept_of_a_service_that_is_deleted_while_its_probe_hang
         heal(world, "a", "b")
         await world.probe(A)
     assert [key for key, _, _ in world.events.probes] == [A, B]
-
-
-class Silence:
-    """Listens to no pass."""
-
-    def passed(self, key: Key, result: str, took_s: float) -> None:
-        """Ignore it."""
-
-    def failed(self, key: Key, error: Exception, failures: int) -> None:
-        """Fail the test."""
-        raise AssertionError(key, failures) from error
 
 
 async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_valid() -> None:

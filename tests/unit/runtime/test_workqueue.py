@@ -819,3 +819,38 @@ async def test_every_change_comes_out_within_the_bound_and_never_before_the_quie
             await anyio.sleep(pause)
         await anyio.sleep(60)
     assert waiting == {}
+
+
+async def test_groups_of_keys_take_turns() -> None:
+    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    for key in ("a1", "a2", "a3", "a4", "b1", "b2"):
+        queue.add(key)
+    taken = [await queue.get() for _ in range(3)]
+    queue.add("c1")
+    queue.add("a0", priority=1)
+    taken += [await queue.get() for _ in range(5)]
+    assert taken == ["a1", "b1", "a2", "a0", "b2", "a3", "c1", "a4"]
+
+
+async def test_a_group_that_was_empty_for_a_while_has_no_turns_left_over() -> None:
+    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    for number in range(50):
+        queue.add(f"a{number}")
+        await queue.get()
+    queue.add("b1")
+    queue.add("b2")
+    queue.add("a50")
+    queue.add("a51")
+    assert [await queue.get() for _ in range(4)] == ["b1", "a50", "b2", "a51"]
+
+
+async def test_a_queue_forgets_groups_without_keys() -> None:
+    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    for number in range(200):
+        queue.add(f"{chr(number + 200)}", priority=number % 3)
+        queue.add(f"{chr(number + 200)}", priority=5)
+    for _ in range(200):
+        queue.done(await queue.get())
+    queue.add("a1")
+    await queue.get()
+    assert vars(queue)["_turns"] == {}
