@@ -12,11 +12,13 @@ import orjson
 from opentelemetry import trace
 from typing_extensions import override
 
-from toolset.adapters.log_limits import LIMITED, RepeatFilter
 from toolset.runtime.line_writer import LineWriter
+from toolset.runtime.repeat_filter import RepeatFilter
 
 FLUSH_S: Final = 1.0
 """How long the end of the process waits for the reader of the last lines, seconds."""
+LIMITED: Final = ("asyncio", "aiohttp", "aiohttp.server", "aiohttp.web", "toolset.http")
+"""Loggers whose repeated lines are limited."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 

@@ -136,6 +136,7 @@ class NotifySettings(_Section, frozen=True):
         deployment: ``namespace/name`` of a Deployment to restart by an annotation; empty disables it. RBAC must allow
             patching it.
         delay: Time after a write, for the kubelet to update the mounted ConfigMap.
+        min_interval: Minimum time between two restarts of the Deployment.
     """
 
     url: Annotated[
@@ -149,6 +150,7 @@ class NotifySettings(_Section, frozen=True):
         ),
     ] = ""
     delay: Interval = Interval(90)
+    min_interval: Duration = Duration(600)
 
 
 class ControllerSettings(_Section, frozen=True):

@@ -90,6 +90,9 @@ class PipelineObserver(Protocol):
     def unchanged(self, tools: int) -> None:
         """A target pass found nothing to write."""
 
+    def paced(self) -> None:
+        """A write waits, because the namespaces that it is for change too often."""
+
     def conflicted(self) -> None:
         """A write met a newer version."""
 

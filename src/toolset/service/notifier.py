@@ -7,7 +7,7 @@ from toolset.config.options import target_key
 from toolset.config.settings import Settings
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
-from toolset.reconciler.notify import Consumer, NotifyReconciler
+from toolset.reconciler.notify import NotifyReconciler, Reader
 from toolset.runtime.controller import Controller
 from toolset.runtime.delays import Debounce
 from toolset.runtime.store import Store
@@ -35,19 +35,20 @@ class Notifier:
         """
         self.settings = notify = settings.notify
         prefix = settings.discovery.annotation_prefix
-        consumers: list[Consumer] = []
+        readers: list[Reader] = []
         if notify.url:
-            consumers.append(HttpConsumer(notify.url, notify.headers_from))
+            readers.append(Reader(HttpConsumer(notify.url, notify.headers_from)))
         if notify.deployment:
             namespace, _, name = notify.deployment.partition("/")
-            consumers.append(DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash"))
+            deployment = DeploymentConsumer(kube, Key(namespace, name), f"{prefix}/toolsets-hash")
+            readers.append(Reader(deployment, notify.min_interval))
         self._target = target_key(settings)
-        self._has_readers = bool(consumers)
+        self._has_readers = bool(readers)
         self._settle = Debounce(notify.delay, 4 * notify.delay)
         self._queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
         self._controller = Controller(
             self._queue,
-            NotifyReconciler(config_maps, consumers, prefix),
+            NotifyReconciler(config_maps, readers, prefix),
             ControllerMetrics(telemetry.metrics, "notify"),
             scope=telemetry.traces.scope("notify", self._queue),
         )

@@ -184,6 +184,10 @@ class ReconcileLog:
     def unchanged(self, tools: int) -> None:
         """Do nothing: an unchanged ConfigMap is not reported."""
 
+    def paced(self) -> None:
+        """Count a write that waits."""
+        self._metrics.paced_writes.inc()
+
     def conflicted(self) -> None:
         """Count and log a conflict."""
         self._metrics.conflicts.inc()

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from opentelemetry import trace
 
-from toolset.adapters.logs import JsonFormatter, TextFormatter
+from toolset.adapters.logs import LIMITED, JsonFormatter, TextFormatter, set_up_logs
 
 NAMED: dict[str, Any] = {"k8s.namespace.name": "default"}
 TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
@@ -207,3 +207,17 @@ def test_logs_of_a_process_without_standard_error_go_nowhere() -> None:
     finished = subprocess.run(["/bin/sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&-'], check=False)
 
     assert finished.returncode == 0
+
+
+def test_logs_set_up_twice_limit_lines_once() -> None:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        set_up_logs("info", "json")
+        set_up_logs("info", "json")
+        assert [len(logging.getLogger(name).filters) for name in LIMITED] == [1] * len(LIMITED)
+    finally:
+        root.handlers, root.level = before, level
+        logging.captureWarnings(capture=False)
+        for name in LIMITED:
+            logging.getLogger(name).filters = []

@@ -34,6 +34,9 @@ class Probes:
         self.prober = FakeProber()
         self.queue: WorkQueue[Key] = WorkQueue(group=attrgetter("namespace"))
 
+    def detect(self, key: Key) -> None:
+        """Do nothing: no namespace changes."""
+
     def probe(self, key: Key) -> None:
         self.queue.add(key)
 

@@ -1,3 +1,4 @@
+import anyio
 import pytest
 
 from support.config_maps import FakeConfigMaps
@@ -5,7 +6,7 @@ from support.stores import unexpected
 from toolset.core.publishing.plan import desired, manifest
 from toolset.errors import UnavailableError
 from toolset.model import ConfigMap, Key
-from toolset.reconciler.notify import NotifyReconciler
+from toolset.reconciler.notify import NotifyReconciler, Reader
 from toolset.runtime.store import Store
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
@@ -30,7 +31,7 @@ class WatchedConfigMap:
     def __init__(self, *consumers: Consumer) -> None:
         self.server = FakeConfigMaps()
         self.store: Store[ConfigMap] = Store(unexpected)
-        self.notify = NotifyReconciler(self.store, consumers, "kubernaut.io")
+        self.notify = NotifyReconciler(self.store, [Reader(each) for each in consumers], "kubernaut.io")
 
     def publish(self, text: str) -> None:
         wanted = desired({"kubernetes-toolset.yaml": text}, 0, "kubernaut.io")
@@ -67,3 +68,19 @@ async def test_a_reader_that_fails_is_told_again_and_the_others_are_not() -> Non
         await watched.notify(TARGET)
     await watched.notify(TARGET)
     assert (len(well.told), len(sick.told)) == (1, 1)
+
+
+async def test_a_reader_is_notified_at_most_once_in_its_interval_and_then_of_the_last_state() -> None:
+    slow, quick = Consumer(), Consumer()
+    watched = WatchedConfigMap()
+    watched.notify = NotifyReconciler(watched.store, [Reader(slow, 600.0), Reader(quick)], "kubernaut.io")
+    results: list[float | None] = []
+    for text in "abc":
+        watched.publish(text)
+        results.append((await watched.notify(TARGET)).requeue_after_s)
+        await anyio.sleep(100)
+    assert results == [None, 500.0, 400.0]
+    assert (len(slow.told), len(quick.told)) == (1, 3)
+    await anyio.sleep(300)
+    assert (await watched.notify(TARGET)).requeue_after_s is None
+    assert slow.told == [quick.told[0], quick.told[2]]

@@ -1,4 +1,5 @@
 import base64
+import itertools
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -57,6 +58,7 @@ class Events:
         self.quiet: list[int] = []
         self.conflicts = 0
         self.exhausted = 0
+        self.paces = 0
         self.holds: list[Hold] = []
         self.last_words: Mapping[Key, Verdict] = {}
 
@@ -80,6 +82,9 @@ class Events:
 
     def unchanged(self, tools: int) -> None:
         self.quiet.append(tools)
+
+    def paced(self) -> None:
+        self.paces += 1
 
     def conflicted(self) -> None:
         self.conflicts += 1
@@ -1025,3 +1030,45 @@ async def test_a_pending_service_is_not_probed_until_the_admin_approves_it_and_g
     await world.detect_all()
     await world.publish()
     assert world.published() == set()
+
+
+async def test_a_flapping_service_is_written_ten_times_in_forty_seconds_and_twice_a_minute_after() -> None:
+    world = await Reconcilers(service("a"), service("b", namespace="other")).settled()
+    began_s, at_s = anyio.current_time(), list[float]()
+    world.applier.before = lambda: at_s.append(anyio.current_time() - began_s)
+
+    async def flap() -> None:
+        for number in itertools.count():
+            world.services.apply(service("a", port=9090 + number % 2, version=str(100 + number)))
+            await world.detect(A)
+            await world.probe(A)
+            await anyio.sleep(0.1)
+
+    async with world.working(), running(flap):
+        await anyio.sleep(300)
+        assert world.events.paces > 0
+        quick_s = anyio.current_time()
+        world.services.apply(service("b", namespace="other", port=9091, version="5000"))
+        await world.detect(Key("other", "b"))
+        await world.probe(Key("other", "b"))
+        while "b.other.svc.cluster.local:9091" not in "".join(world.documents.values()):  # noqa: ASYNC110
+            await anyio.sleep(0.05)
+        assert anyio.current_time() - quick_s < 1.0  # another namespace does not wait
+    assert 3 <= sum(each <= 40 for each in at_s) <= 10
+    later = [each for each in at_s if 40 < each < 300]
+    assert max(sum(start <= each < start + 60 for each in later) for start in later) <= 2
+
+
+async def test_a_last_write_does_not_wait_for_its_pace() -> None:
+    world = await Reconcilers(service("a")).settled()
+    for number in range(8):
+        world.services.apply(service("a", port=9000 + number, version=str(100 + number)))
+        await world.detect(A)
+        await world.probe(A)
+        result = await world.publish()
+        world.watch()
+    assert result.requeue_after_s is not None
+    assert "9007" not in "".join(world.documents.values())
+    world.wind_down()
+    assert await world.publish() == DONE
+    assert "9007" in "".join(world.documents.values())

@@ -1,7 +1,6 @@
 import logging
 
-from toolset.adapters.log_limits import EVERY_S, LIMITED, RepeatFilter
-from toolset.adapters.logs import set_up_logs
+from toolset.runtime.repeat_filter import EVERY_S, RepeatFilter
 
 
 def record(message: str, *arguments: object, name: str = "asyncio") -> logging.LogRecord:
@@ -24,17 +23,3 @@ def test_the_memory_of_a_repeat_filter_is_bounded() -> None:
     limit = RepeatFilter(lambda: 0.0)
     assert all(limit.filter(record(f"message {number}")) for number in range(1000))
     assert limit.filter(record("message 0"))  # forgotten since
-
-
-def test_logs_set_up_twice_limit_lines_once() -> None:
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    try:
-        set_up_logs("info", "json")
-        set_up_logs("info", "json")
-        assert [len(logging.getLogger(name).filters) for name in LIMITED] == [1] * len(LIMITED)
-    finally:
-        root.handlers, root.level = before, level
-        logging.captureWarnings(capture=False)
-        for name in LIMITED:
-            logging.getLogger(name).filters = []

@@ -9,8 +9,6 @@ from typing_extensions import override
 
 EVERY_S: Final = 30.0
 """The least time between two lines of one message, seconds."""
-LIMITED: Final = ("asyncio", "aiohttp", "aiohttp.server", "aiohttp.web", "toolset.http")
-"""Loggers whose repeated lines are limited."""
 _MESSAGES: Final = 256
 
 
