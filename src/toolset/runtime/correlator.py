@@ -9,6 +9,7 @@ rule would silence the service after 25 occurrences. So the allowance belongs to
 ``Normal`` and ``Warning`` apart, so that chatter never hides a warning. Two wider allowances bound the sum: one for a
 namespace, the border between tenants, so that whoever makes and breaks Services by the thousand silences nobody else;
 and one over all, which keeps at most about 610 such Events, 1 MB, in the API server while it keeps them for an hour.
+Once that is used up each namespace still has a few reserved, so that three namespaces together silence no fourth.
 What has no related object is about the target itself: it has an allowance of its own and takes from no other, so that
 no Service can silence it.
 """
@@ -101,6 +102,7 @@ class CorrelatorOptions(msgspec.Struct, frozen=True):
         by_object: For one related object and kind.
         by_namespace: For the related objects of one namespace.
         overall: For all related objects.
+        reserved: For the related objects of one namespace once that is used up.
     """
 
     look_alikes: int = 10
@@ -110,6 +112,7 @@ class CorrelatorOptions(msgspec.Struct, frozen=True):
     by_object: Allowance = Allowance(25, 300.0)
     by_namespace: Allowance = Allowance(100, 30.0)
     overall: Allowance = Allowance(250, 10.0)
+    reserved: Allowance = Allowance(10, 300.0)
 
 
 class Correlator:
@@ -173,13 +176,19 @@ class Correlator:
         wanted = [(Refusal.OBJECT, by_object)]
         if related is not None:
             by_namespace = self._bucket(related.namespace, self._options.by_namespace)
-            wanted += [(Refusal.NAMESPACE, by_namespace), (Refusal.OVERALL, self._overall)]
+            wanted += [(Refusal.NAMESPACE, by_namespace), (Refusal.OVERALL, self._shared(related.namespace, now))]
         for refusal, bucket in wanted:
             if not bucket.has_one(now):
                 return refusal
         for _, bucket in wanted:
             bucket.tokens -= 1.0
         return None
+
+    def _shared(self, namespace: str, now: float) -> "_Bucket":
+        """Return the allowance over all, or what is reserved for ``namespace`` once that is used up."""
+        if self._overall.has_one(now):
+            return self._overall
+        return self._bucket(("reserved", namespace, ""), self._options.reserved)
 
     def _bucket(self, key: Hashable, allowance: Allowance) -> "_Bucket":
         return self._buckets.get(key) or self._buckets.put(key, _Bucket(allowance))

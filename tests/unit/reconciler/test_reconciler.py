@@ -1061,6 +1061,7 @@ async def test_a_flapping_service_is_written_ten_times_in_forty_seconds_and_twic
 
 async def test_a_last_write_does_not_wait_for_its_pace() -> None:
     world = await Reconcilers(service("a")).settled()
+    result = DONE
     for number in range(8):
         world.services.apply(service("a", port=9000 + number, version=str(100 + number)))
         await world.detect(A)

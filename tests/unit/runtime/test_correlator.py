@@ -171,10 +171,19 @@ async def test_one_namespace_never_silences_another() -> None:
     assert refused(correlator, services(50, "team-b")) == []
 
 
-async def test_all_services_together_may_begin_two_hundred_and_fifty() -> None:
+async def test_all_services_together_may_begin_two_hundred_and_fifty_and_a_few_of_each_namespace() -> None:
     correlator = Correlator()
     flood = [each for namespace in ("a", "b", "c") for each in services(90, namespace)]
-    assert refused(correlator, flood) == [Refusal.OVERALL] * 20
+    assert refused(correlator, flood) == [Refusal.OVERALL] * 10
+
+
+async def test_three_namespaces_together_do_not_silence_a_fourth() -> None:
+    correlator = Correlator()
+    refused(correlator, [each for namespace in ("a", "b", "c") for each in services(90, namespace)])
+    assert refused(correlator, services(12, "team-d")) == [Refusal.OVERALL] * 2
+    await anyio.sleep(300)
+    refused(correlator, [each for namespace in ("e", "f", "g") for each in services(90, namespace)])
+    assert refused(correlator, services(1, "team-d")) == []
 
 
 async def test_no_service_silences_what_concerns_the_target_itself() -> None:

@@ -2,9 +2,14 @@
 
 It looks only at tools that were lost to failed probes. A Service that is deleted, opted out or changed is no such
 loss: it is not among the healths that the brake is shown.
+
+Every namespace counts the same, however many tools it has: else a tenant could hold removals, or prevent that they are
+held, with tools that it makes for the purpose.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from fractions import Fraction
 from typing import Final
 
 import msgspec
@@ -88,22 +93,26 @@ class RemovalBrake:
         return Hold(ends=ends)
 
     def _weigh(self, lost: Mapping[Key, float], healths: Mapping[Key, Health], now_s: float) -> Hold:
-        up = [health for health in healths.values() if health.up]
-        gone = sum(now_s - fell_s <= self._options.interval for fell_s in self._let_go.values())
-        known = len(up) + len(lost) + gone
+        up = {key: health for key, health in healths.items() if health.up}
+        gone = {key for key, fell_s in self._let_go.items() if now_s - fell_s <= self._options.interval}
+        known = {*up, *lost, *gone}
         began_s = min(healths[key].began_s for key in lost)
-        doubtful = sum(health.doubtful for health in up)
-        unseen = sum(not health.doubtful and health.probed_s < began_s for health in up)
-        going = len(lost) + gone + doubtful
+        going = {*lost, *gone, *(key for key, health in up.items() if health.doubtful)}
+        unseen = {key for key, health in up.items() if not health.doubtful and health.probed_s < began_s}
         if _most(going, known):
             self._until_s = now_s + self._options.hold
-            return Hold(frozenset(lost), begins=True, known=known, again_s=self._options.hold)
+            return Hold(frozenset(lost), begins=True, known=len(known), again_s=self._options.hold)
         left_s = min(lost.values()) + self._options.hold - now_s
-        if _most(going + unseen, known) and left_s > 0:
+        if _most(going | unseen, known) and left_s > 0:
             self._waits = True
-            return Hold(frozenset(lost), known=known, again_s=left_s)
+            return Hold(frozenset(lost), known=len(known), again_s=left_s)
         return self._release(lost)
 
 
-def _most(part: int, whole: int) -> bool:
-    return part >= FEWEST and 2 * part > whole
+def _most(part: Collection[Key], whole: Collection[Key]) -> bool:
+    """Return whether ``part`` is most of ``whole``, in which every namespace counts the same."""
+    if len(part) < FEWEST:
+        return False
+    of_part = Counter(key.namespace for key in part)
+    of_whole = Counter(key.namespace for key in whole)
+    return 2 * sum(Fraction(count, of_whole[namespace]) for namespace, count in of_part.items()) > len(of_whole)

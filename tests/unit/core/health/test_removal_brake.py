@@ -148,3 +148,46 @@ def test_only_what_is_lost_is_held_and_never_for_longer_than_a_hold(count: dict[
         hold = brake.decide(known, now_s)
         assert hold.keys <= keys(known, "lost")
         assert not hold.keys or (len(known) >= FEWEST and now_s < 103.0 + 120.0)
+
+
+def spread(**namespaces: dict[Key, Health]) -> dict[Key, Health]:
+    """Return the tools of each namespace."""
+    return {
+        Key(name.replace("_", "-"), key.name): health
+        for name, found in namespaces.items()
+        for key, health in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "held"),
+    [
+        pytest.param(
+            spread(team=healths(lost=100), victim=healths(confirmed=3)), False, id="a tenant alone triggers nothing"
+        ),
+        pytest.param(
+            spread(
+                team=healths(lost=100),
+                one=healths(lost=1, confirmed=9),
+                two=healths(confirmed=3),
+                three=healths(confirmed=3),
+            ),
+            False,
+            id="nor makes one more loss enough",
+        ),
+        pytest.param(
+            spread(team=healths(confirmed=500), one=healths(lost=3), two=healths(lost=3)),
+            True,
+            id="a tenant with many healthy tools prevents nothing",
+        ),
+        pytest.param(
+            spread(team=healths(unseen=500), one=healths(lost=3, confirmed=5), two=healths(confirmed=3)),
+            False,
+            id="a tenant that nobody has looked at makes no loss wait",
+        ),
+    ],
+)
+def test_the_brake_weighs_namespaces_and_not_tools(known: dict[Key, Health], *, held: bool) -> None:
+    hold = RemovalBrake(HealthOptions()).decide(known, 103.0)
+    assert bool(hold.keys) == held
+    assert hold.begins == held
