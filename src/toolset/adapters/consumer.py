@@ -38,8 +38,8 @@ class HttpConsumer:
             "POST", kind=SpanKind.CLIENT, attributes=_named(self._url), record_exception=False
         ) as span:
             try:
-                async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
-                    status = (await client.post(self._url, headers=headers)).status_code
+                with anyio.fail_after(TIMEOUT_S):
+                    status = await self._post(headers)
             except (httpx.HTTPError, OSError) as error:
                 raise UnavailableError(f"the reader did not answer: {type(error).__name__}") from error
             span.set_attribute("http.response.status_code", status)
@@ -47,6 +47,14 @@ class HttpConsumer:
             raise UnavailableError(f"the reader answered {status}")
         if status >= 300:
             raise InvalidError(f"the reader answered {status}; check `notify.url` and its headers")
+
+    async def _post(self, headers: dict[str, str]) -> int:
+        """Return the status of the answer; its body is not read, however large it is."""
+        async with (
+            httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client,
+            client.stream("POST", self._url, headers=headers) as answer,
+        ):
+            return answer.status_code
 
     def _headers(self) -> dict[str, str]:
         try:

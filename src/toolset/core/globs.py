@@ -1,23 +1,32 @@
 """Glob patterns of namespaces and Services."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+REMEMBERED: Final = 1024
+"""Results that are kept: tenants may make and delete namespaces for ever."""
 
 
 class Namespaces:
-    """Which namespaces are meant; each name is compared with the globs once."""
+    """Which namespaces are meant; the names that came last are not compared with the globs again."""
 
     def __init__(self, include: Sequence[str], exclude: Sequence[str] = ()) -> None:
         self._include = include
         self._exclude = exclude
-        self._known: dict[str, bool] = {}
+        self._matches = lru_cache(maxsize=REMEMBERED)(self._compare)
 
     def __contains__(self, namespace: str) -> bool:
         """Tell whether ``namespace`` fits one of the globs to include and none of those to exclude."""
-        known = self._known.get(namespace)
-        if known is None:
-            known = matches_any(namespace, self._include) and not matches_any(namespace, self._exclude)
-            self._known[namespace] = known
-        return known
+        return self._matches(namespace)
+
+    @property
+    def remembered(self) -> int:
+        """How many names are remembered."""
+        return self._matches.cache_info().currsize
+
+    def _compare(self, namespace: str) -> bool:
+        return matches_any(namespace, self._include) and not matches_any(namespace, self._exclude)
 
 
 def matches_any(text: str, globs: Iterable[str]) -> bool:

@@ -31,7 +31,7 @@ class Pace(msgspec.Struct, frozen=True):
         """Return how long the next action has to wait, seconds; 0 when it may happen now."""
         if self.level <= FREE - 0.5:  # what was forgotten in between does not make it one fewer
             return 0.0
-        return max(0.0, self.last_s + 2.0 ** (self.level - FREE) - now_s)
+        return max(0.0, self.last_s + math.exp2(self.level - FREE) - now_s)
 
     def acted(self, now_s: float) -> "Pace":
         """Return the pace after an action."""

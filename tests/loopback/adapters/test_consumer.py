@@ -2,9 +2,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import SocketStream
 
-from support.api_server import Answer, ScriptedApiServer
+from support.api_server import Answer, ScriptedApiServer, raw_server, request_head
 from support.hanging import hanging
+from toolset.adapters import consumer
 from toolset.adapters.consumer import HttpConsumer
 from toolset.errors import InvalidError, UnavailableError
 
@@ -51,3 +53,33 @@ async def test_a_header_whose_read_hangs_does_not_keep_the_process(tmp_path: Pat
     with hanging(tmp_path / "token"), anyio.move_on_after(0.05) as patience:
         await HttpConsumer("http://127.0.0.1:9", {"Authorization": str(tmp_path / "token")}).tell("hash")
     assert patience.cancelled_caught
+
+
+async def test_the_body_of_an_answer_is_not_read_however_large_it_is() -> None:
+    sent_bytes = 0
+
+    async def talk(stream: SocketStream) -> None:
+        nonlocal sent_bytes
+        await request_head(stream)
+        await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 400000000\r\n\r\n")
+        for _ in range(400):
+            await stream.send(b"x" * 1_000_000)
+            sent_bytes += 1_000_000
+
+    async with raw_server(talk) as port:
+        await HttpConsumer(f"http://127.0.0.1:{port}", {}).tell("hash")
+    assert sent_bytes < 20_000_000  # what fits into the buffers of both sockets
+
+
+async def test_a_reader_whose_answer_drips_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "TIMEOUT_S", 0.3)
+
+    async def talk(stream: SocketStream) -> None:
+        await request_head(stream)
+        while True:
+            await stream.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await anyio.sleep(0.05)
+
+    async with raw_server(talk) as port:
+        with pytest.raises(UnavailableError, match="did not answer: TimeoutError"):
+            await HttpConsumer(f"http://127.0.0.1:{port}", {}).tell("hash")

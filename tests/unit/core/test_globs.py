@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolset.core import globs
 from toolset.core.globs import Namespaces, matches_any, matches_glob
 
 
@@ -61,3 +62,15 @@ def test_excluded_namespaces_are_out_although_they_are_included() -> None:
     namespaces = Namespaces(["team-*"], ["team-b"])
     for _ in range(2):  # the second answer is remembered
         assert [name in namespaces for name in ("team-a", "team-b", "other")] == [True, False, False]
+
+
+def test_namespaces_are_those_included_and_not_excluded() -> None:
+    namespaces = Namespaces(("team-*", "monitoring"), ("*-test",))
+    names = ["team-a", "team-test", "monitoring", "default", "team-a"]
+    assert [name in namespaces for name in names] == [True, False, True, False, True]
+
+
+def test_namespaces_remember_a_bounded_number_of_names() -> None:
+    namespaces = Namespaces(("*",))
+    assert all(f"team-{number}" in namespaces for number in range(3 * globs.REMEMBERED))
+    assert namespaces.remembered == globs.REMEMBERED

@@ -12,7 +12,7 @@ _REFUSED: Final[tuple[tuple[str, tuple[_Network, ...]], ...]] = tuple(
         # AWS, GCP and others; AWS IPv6; GCP IPv6; Alibaba; Azure's wire server; Oracle
         (
             "metadata",
-            "169.254.169.254/32 fd00:ec2::254/128 fd20:ce::254/128 100.100.100.200/32 168.63.129.16/32 192.0.0.192/32",
+            "169.254.169.254/32 fd00:ec2::/32 fd20:ce::254/128 100.100.100.200/32 168.63.129.16/32 192.0.0.192/32",
         ),
         ("loopback", "127.0.0.0/8 ::1/128"),
         ("link-local", "169.254.0.0/16 fe80::/10"),

@@ -42,6 +42,8 @@ class NoGuard(AddressGuard):
         ("169.254.169.254", "metadata"),
         ("169.254.170.2", "link-local"),
         ("fd00:ec2::254", "metadata"),
+        ("fd00:ec2::253", "metadata"),
+        ("fd00:ec2:0:1::23", "metadata"),
         ("fd20:ce::254", "metadata"),
         ("100.100.100.200", "metadata"),
         ("168.63.129.16", "metadata"),
