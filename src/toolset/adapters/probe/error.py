@@ -3,7 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 from toolset.core.health.thresholds import Failure, Outcome
 
@@ -46,6 +46,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):
-            for each in error.exceptions:
+            for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
                 yield from _causes(each)
         error = error.__cause__
