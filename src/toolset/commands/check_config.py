@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from toolset.config.options import detection_options
+from toolset.config.options import detection_options, reduction
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate
 from toolset.core.detection.detect import detect
@@ -29,10 +29,10 @@ class Match(msgspec.Struct, frozen=True):
 
 def matches(settings: Settings, services: Iterable[Service]) -> list[Match]:
     """Return the Services that each effective detector matches first; detectors of the settings come first."""
-    options = detection_options(settings)
+    options, reduced = detection_options(settings), reduction(settings)
     won: dict[str, list[str]] = {detector.product: [] for detector in options.detectors}
     for service in services:
-        verdict = detect(service, options)
+        verdict = detect(reduced.reduce(service), options)
         if isinstance(verdict, Candidate):
             won.setdefault(verdict.product, []).append(str(service.key))
     own = {detector.product for detector in settings.discovery.detectors}
