@@ -3,6 +3,7 @@
 import asyncio  # noqa: TID251 - aiohttp serves on its loop
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,8 +15,8 @@ from typing_extensions import override
 from toolset.errors import SettingsError
 
 CONNECTIONS_LIMIT: Final = 64
-"""Connections that are kept open; for each one more the oldest is closed, so that none of many idle ones is in the way
-of a probe by the kubelet."""
+"""Connections that are kept open. For each one more the oldest of the peer that has most is closed, so that the idle
+connections of a pod are never in the way of a probe by the kubelet."""
 BACKLOG: Final = 64
 """Connections that are accepted at once, beyond the limit."""
 _KEEP_ALIVE_S: Final = 30.0
@@ -87,10 +88,7 @@ class HealthServer:
         assert server is not None  # noqa: S101 - there is one from setup() on
 
         def accept() -> asyncio.Protocol:
-            surplus = len(server.connections) - CONNECTIONS_LIMIT + 1
-            for connection in server.connections[: max(0, surplus)]:
-                if connection.transport is not None:
-                    connection.transport.abort()
+            _make_room([each.transport for each in server.connections if each.transport is not None])
             return server()
 
         try:
@@ -109,6 +107,25 @@ class HealthServer:
     async def _show_metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._metrics(",".join(request.headers.getall("Accept", [])))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _make_room(transports: Sequence[asyncio.Transport]) -> None:
+    """Close as many connections, oldest first, that one more is within the limit."""
+    kept = [transport for transport in transports if not transport.is_closing()]
+    if len(kept) < CONNECTIONS_LIMIT:
+        return
+    peers = Counter(map(_peer, kept))
+    while len(kept) >= CONNECTIONS_LIMIT:
+        busiest = max(peers, key=peers.__getitem__)
+        oldest = next(transport for transport in kept if _peer(transport) == busiest)
+        kept.remove(oldest)
+        peers[busiest] -= 1
+        oldest.abort()
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if address else ""
 
 
 class _WithoutClientErrors(logging.LoggerAdapter[logging.Logger]):
