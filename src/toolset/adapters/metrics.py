@@ -209,7 +209,7 @@ class Metrics:
         self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
         self.paced_writes = self._counter(
             "toolset_configmap_writes_paced_total",
-            "Reconciles whose write had to wait, because the same namespaces change all the time.",
+            "Reconciles whose write had to wait, because the same Services change all the time.",
         )
         self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
         self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")

@@ -91,7 +91,7 @@ class PipelineObserver(Protocol):
         """A target pass found nothing to write."""
 
     def paced(self) -> None:
-        """A write waits, because the namespaces that it is for change too often."""
+        """A write waits, because the Services that it is for change too often."""
 
     def conflicted(self) -> None:
         """A write met a newer version."""

@@ -1,12 +1,10 @@
 """The pass over the target: render what is known, and write only what changed."""
 
 import math
-from collections.abc import Collection, Mapping
 from typing import Final
 
 import anyio
 
-from toolset.core.candidate import Candidate
 from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
@@ -18,9 +16,9 @@ from toolset.reconciler import spans
 from toolset.reconciler.ports import Applier, PipelineObserver, Target, Triggers
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.spans import step
+from toolset.reconciler.write_pace import WritePace
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.controller import DONE, Result
-from toolset.runtime.pacing import Paces
 
 CONFLICT_RETRY_S: Final = 0.5
 """A newer version arrives by the watch, which queues the next reconcile; this is the safety net, seconds."""
@@ -63,8 +61,7 @@ class TargetReconciler:
         self._published = published
         self._winds_down = False
         self._patient_until = -math.inf  # the API server asked for no write before
-        self._paces: Paces[str] = Paces()
-        self._written: Mapping[Key, Candidate] = {}
+        self._pace = WritePace()
 
     @property
     def overrides(self) -> Overrides:
@@ -104,15 +101,13 @@ class TargetReconciler:
         if isinstance(decision, Unchanged):
             self._observer.unchanged(len(publication.tools))
         else:
-            causes = self._causes(publication)
-            if (wait_s := self._paces.wait_s(causes, anyio.current_time())) and not self._winds_down:
+            if (wait_s := self._pace.wait_s(publication.tools, anyio.current_time())) and not self._winds_down:
                 self._observer.paced()
                 return Result(requeue_after_s=wait_s)
             written = await self._apply(key, wanted, cached, decision)
             if written is None:
                 return Result(requeue_after_s=CONFLICT_RETRY_S)
-            self._paces.acted(causes, anyio.current_time())
-            self._written = {tool.key: tool for tool in publication.tools}
+            self._pace.wrote(publication.tools, anyio.current_time())
             self._publisher.wrote(wanted)
             self._observer.published(decision, len(publication.tools))
             if self._publisher.plan(key, wanted, written) != Unchanged():  # an admission webhook changed the write
@@ -126,15 +121,6 @@ class TargetReconciler:
         for changed in self._inventory.approve(publication.overrides.approved):
             self._triggers.detect(changed)
         self._observer.composed(publication)
-
-    def _causes(self, publication: Publication) -> Collection[str]:
-        """Return the namespaces whose tools differ from those written last; empty names the target itself.
-
-        A namespace that changes all the time waits longer from write to write, and no other waits with it.
-        """
-        now = {tool.key: tool for tool in publication.tools}
-        changed = {key for key in now.keys() | self._written.keys() if now.get(key) != self._written.get(key)}
-        return {key.namespace for key in changed} or {""}
 
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> ConfigMap | None:
         """Write ``change``; return the result, or ``None`` when somebody else wrote meanwhile."""

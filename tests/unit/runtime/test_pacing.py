@@ -1,6 +1,8 @@
 import pytest
 
-from toolset.runtime.pacing import CALM_S, FREE, Pace, Paces
+from toolset.runtime.pacing import Pace, Paces, Pacing
+
+FREE, CALM_S = Pacing().free, Pacing().calm_s
 
 
 def times(gap_s: float, until_s: float) -> list[float]:
@@ -40,13 +42,12 @@ def test_a_pace_is_calm_after_a_while() -> None:
     assert pace.is_calm(99.0 + 9 * CALM_S)
 
 
-def test_an_action_waits_for_the_calmest_of_its_causes() -> None:
+def test_causes_have_paces_of_their_own() -> None:
     paces: Paces[str] = Paces()
     for number in range(20):
         paces.acted(["a"], float(number))
-    assert paces.wait_s(["a"], 19.0) > 20.0
-    assert paces.wait_s(["a", "b"], 19.0) == 0.0
-    assert paces.wait_s([], 19.0) == 0.0
+    assert paces.wait_s("a", 19.0) > 20.0
+    assert paces.wait_s("b", 19.0) == 0.0
 
 
 def test_paces_forget_calm_causes() -> None:

@@ -1,0 +1,45 @@
+"""When the ConfigMap may be written again: a Service that changes all the time delays its own changes only."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from toolset.core.candidate import Candidate
+from toolset.model import Key
+from toolset.runtime.pacing import Paces, Pacing
+
+OF_A_SERVICE: Final = Pacing()
+"""A Service that flaps is written 9 times in 40 s, and then twice a minute."""
+OF_A_NAMESPACE: Final = Pacing(free=200, longest_s=30.0, calm_s=5.0)
+"""Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s."""
+
+
+class WritePace:
+    """Attributes each write to the Services whose tools it changes.
+
+    A write waits for the calmest of them, so that a change of any other Service takes along what waits. A write that
+    changes no tool, such as one for overrides, does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._written: Mapping[Key, Candidate] = {}
+        self._services: Paces[Key] = Paces(OF_A_SERVICE)
+        self._namespaces: Paces[str] = Paces(OF_A_NAMESPACE)
+
+    def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
+        """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""
+        waits_s = (
+            max(self._services.wait_s(key, now_s), self._namespaces.wait_s(key.namespace, now_s))
+            for key in self._changed(tools)
+        )
+        return min(waits_s, default=0.0)
+
+    def wrote(self, tools: Iterable[Candidate], now_s: float) -> None:
+        """Count a write of ``tools``."""
+        changed = self._changed(tools)
+        self._services.acted(changed, now_s)
+        self._namespaces.acted({key.namespace for key in changed}, now_s)
+        self._written = {tool.key: tool for tool in tools}
+
+    def _changed(self, tools: Iterable[Candidate]) -> set[Key]:
+        now = {tool.key: tool for tool in tools}
+        return {key for key in now.keys() | self._written.keys() if now.get(key) != self._written.get(key)}

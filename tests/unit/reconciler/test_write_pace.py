@@ -1,0 +1,41 @@
+from support.build import candidate
+from toolset.core.candidate import Candidate
+from toolset.reconciler.write_pace import OF_A_NAMESPACE, WritePace
+
+
+def writes(states: list[list[Candidate]], gap_s: float) -> list[float]:
+    """Return when states are written that follow each other, each as soon as it may be."""
+    pace, now_s, found = WritePace(), 0.0, list[float]()
+    for tools in states:
+        now_s += gap_s + pace.wait_s(tools, now_s + gap_s)
+        pace.wrote(tools, now_s)
+        found.append(now_s)
+    return found
+
+
+def test_a_service_that_flaps_waits_and_another_takes_it_along() -> None:
+    pace, flapping = WritePace(), [[candidate("a")], list[Candidate]()]
+    for number in range(20):
+        pace.wrote(flapping[number % 2], float(number))
+    assert pace.wait_s(flapping[0], 20.0) > 20.0
+    assert pace.wait_s([*flapping[0], candidate("b")], 20.0) == 0.0
+
+
+def test_many_services_that_change_once_do_not_wait() -> None:
+    states = [[candidate(f"tool-{number}") for number in range(count)] for count in range(150)]
+    assert writes(states, 0.1)[-1] < 20.0
+
+
+def test_services_of_one_namespace_that_take_turns_wait_after_a_large_burst() -> None:
+    tools = [candidate(f"tool-{number}") for number in range(1000)]
+    found = writes([[tool] for tool in tools], 0.1)
+    assert found[OF_A_NAMESPACE.free - 20] < 30.0
+    last_minute = [at_s for at_s in found if at_s > found[-1] - 60.0]
+    assert len(last_minute) <= 13
+
+
+def test_a_write_that_changes_no_tool_does_not_wait() -> None:
+    pace, tools = WritePace(), [candidate("a")]
+    for number in range(100):
+        assert pace.wait_s(tools, float(number)) == 0.0
+        pace.wrote(tools, float(number))
