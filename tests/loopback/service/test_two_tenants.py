@@ -8,6 +8,7 @@ from support.leader import ClusterLeader
 from support.prober import HUNG, FakeProber
 from support.waiting import until
 from toolset.config.loader import load
+from toolset.config.settings import Settings
 from toolset.model import Service
 from toolset.service import supervisor
 
@@ -24,7 +25,11 @@ async def test_a_new_tool_is_published_within_two_seconds_while_an_attacker_has_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     leader, prober = ClusterLeader(), FakeProber()
-    monkeypatch.setattr(supervisor, "prober", lambda _: prober)
+
+    def fake(_: Settings) -> FakeProber:
+        return prober
+
+    monkeypatch.setattr(supervisor, "prober", fake)
     hanging = [grafana("attacker", f"hangs-{number:04}") for number in range(HANGING)]
     for service in hanging:
         prober.outcomes[service.key], prober.times_s[service.key] = HUNG, 2.0
