@@ -50,7 +50,7 @@ PACKAGES = ("src/toolset/core", "src/toolset/runtime")
 PYTHON = ROOT / ".venv/bin/python"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 PROCESSES = 2
-SUITES = ("core", "runtime", "test_docs.py")
+SUITES = ("core", "runtime", "config", "test_docs.py")
 
 _NOT_OBSERVABLE = (
     m.Annotation()
@@ -151,12 +151,12 @@ def tests_of(path: str) -> tuple[list[Path], list[Path]]:
     """Return the tests that can notice a change of a file: those next to it, the most specific first, and the others.
 
     Next to it are those of the file and of its room; the others those of ``core`` or ``runtime``, and for ``core`` the
-    tests of the documents, which show its texts and its catalog.
+    tests of the documents, which show its texts and its catalog, and of the settings, which show what it calls things.
     """
     inside = Path(path).relative_to("src/toolset")
     tests = ROOT / "tests/unit"
     near = [tests / inside.with_name(f"test_{inside.name}"), tests / inside.parent]
-    far = [tests / "core", tests / "test_docs.py"] if inside.parts[0] == "core" else []
+    far = [tests / "core", tests / "config", tests / "test_docs.py"] if inside.parts[0] == "core" else []
     return [place for place in near if place.exists()], far
 
 

@@ -52,6 +52,11 @@ def test_the_environment_says_it_too() -> None:
             id="no header",
         ),
         pytest.param(
+            "detectors: {grafana: {headers_from: {X: /key}, services: [grafana]}}",
+            "`health.detectors.grafana.services[0]`: Expected Services as `namespace/name`, in which `*` may stand",
+            id="no glob",
+        ),
+        pytest.param(
             "detectors: {grafana: {ca_file: /ca.pem, insecure_skip_verify: true}}",
             "`health.detectors.grafana`: `ca_file` means nothing with `insecure_skip_verify`",
             id="a contradiction",

@@ -1,7 +1,7 @@
 """Choose where a Service is reached: port, scheme and path; the host is always the Service's own."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -81,7 +81,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         parts = urlsplit(url)
         return Endpoint(
             scheme=parts.scheme,
-            host=parts.hostname or "",
+            host=cast("str", parts.hostname),
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
             path=parts.path,
             declared=self.declared,

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
@@ -33,16 +34,16 @@ _EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-class ToolConfig(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}, omit_defaults=True):
+class ToolConfig(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}):
     """What its reader needs to know of a tool; it ignores what it does not know."""
 
     url: Url
-    timeout: str = ""
-    api_key: str = ""
-    query_endpoint: str = ""
-    health_endpoint: str = ""
-    health_path: str = ""
-    type: str = ""
+    timeout: str | UnsetType = UNSET
+    api_key: str | UnsetType = UNSET
+    query_endpoint: str | UnsetType = UNSET
+    health_endpoint: str | UnsetType = UNSET
+    health_path: str | UnsetType = UNSET
+    type: str | UnsetType = UNSET
 
 
 class _Kubernetes(msgspec.Struct, frozen=True):

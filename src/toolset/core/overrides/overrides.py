@@ -171,7 +171,7 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
 def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
     if patch.url is not None:
         parts = urlsplit(patch.url)
-        host = parts.hostname or ""
+        host = cast("str", parts.hostname)  # the pattern of a URL requires one
         tool = msgspec.structs.replace(
             tool,
             scheme=parts.scheme,

@@ -1,8 +1,9 @@
 import pytest
 
-from toolset.core.candidate import Evidence
-from toolset.core.detection.endpoint import PortSelector, scheme_of
-from toolset.model import ServicePort
+from toolset.core.candidate import Evidence, Reason, Rejected
+from toolset.core.detection.annotations import Annotations
+from toolset.core.detection.endpoint import Endpoint, PortSelector, endpoint, scheme_of
+from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,34 @@ def test_the_port_is_the_first_that_meets_the_wish(
     ports: list[ServicePort], evidence: Evidence, chosen: ServicePort | None
 ) -> None:
     assert WISH.choose(ports, evidence) == chosen
+
+
+@pytest.mark.parametrize(
+    ("port", "usable"),
+    [
+        pytest.param(ServicePort(1), True, id="lowest"),
+        pytest.param(ServicePort(65535, protocol="TCP"), True, id="highest"),
+        pytest.param(ServicePort(0), False, id="too low"),
+        pytest.param(ServicePort(65536), False, id="too high"),
+        pytest.param(ServicePort(80, protocol="UDP"), False, id="not TCP"),
+    ],
+)
+def test_a_port_is_usable_when_tcp_knows_it(port: ServicePort, *, usable: bool) -> None:
+    service = Service(ServiceMeta("a", "b"), ServiceSpec(ports=(port,)))
+    found = endpoint(service, Annotations(), PortSelector(), "/base", "cluster.local", Evidence.LABEL)
+    if usable:
+        assert found == Endpoint("http", "a.b.svc.cluster.local", port.port, "/base", port)
+    else:
+        assert found == Rejected(Reason.NO_USABLE_PORT)
+
+
+@pytest.mark.parametrize(
+    ("url", "moved"),
+    [
+        pytest.param("https://h/a", Endpoint("https", "h", 443, "/a", WEB), id="default port of https"),
+        pytest.param("http://h", Endpoint("http", "h", 80, "", WEB), id="default port of http"),
+        pytest.param("http://h:1", Endpoint("http", "h", 1, "", WEB), id="a port"),
+    ],
+)
+def test_a_url_moves_an_endpoint_and_keeps_the_port_that_is_declared(url: str, moved: Endpoint) -> None:
+    assert Endpoint("http", "a", 81, "/b", WEB).moved_to(url) == moved

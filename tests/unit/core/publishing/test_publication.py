@@ -13,12 +13,13 @@ from support.build import candidate
 from toolset.core.candidate import Candidate, Reason
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.schema import BaseToolset
-from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides
+from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
 from toolset.core.publishing import budget
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNED_LIST_LIMIT_BYTES, desired
 from toolset.core.publishing.provenance import Field
 from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish, resume
+from toolset.core.publishing.rendering import cost
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap
 
@@ -76,12 +77,24 @@ def test_an_override_of_a_tool_holds_in_every_dialect() -> None:
     assert published.overridden == {candidate().key: ("url",)}
 
 
+def test_a_tool_costs_in_all_dialects_what_it_costs_in_each() -> None:
+    tool, dialects = candidate(), ("kubernaut", "holmesgpt", "json")
+    applied = apply([tool], NO_OVERRIDES)
+    options = [msgspec.convert({"dialects": names}, OutputOptions) for names in (dialects, *((d,) for d in dialects))]
+    together, *alone = (cost(tool, each, applied) for each in options)
+    assert together == sum(alone)
+    assert min(alone) > 0
+
+
 def test_what_is_laid_over_a_tool_stands_in_its_documents() -> None:
     text = "tools: {monitoring/prometheus: {kubernaut: {timeout: 60s}, holmesgpt: {verify_ssl: false}}}"
     published = publish([candidate()], OutputOptions(), text=text)
     assert published.error is None
     assert yaml.safe_load(published.data["prometheus-toolset.yaml"])["config"]["timeout"] == "60s"
-    assert toolsets(published)["prometheus/metrics"]["config"]["verify_ssl"] is False
+    assert toolsets(published)["prometheus/metrics"]["config"] == {
+        "prometheus_url": candidate().url,
+        "verify_ssl": False,
+    }
 
 
 def test_a_hidden_tool_is_in_no_document_and_says_why() -> None:
