@@ -88,11 +88,11 @@ class Delays(Generic[K]):
     def pop_due(self, now: float) -> Iterator[tuple[K, int]]:
         """Yield and forget every key that is due by ``now``, in the order in which they were due, with its priority."""
         while self._timers and self._timers[0][0] <= now:
-            _, serial, key = heappop(self._timers)
+            timer, serial, key = heappop(self._timers)
             if not self._is_valid(serial, key):
                 continue
             delayed = self._delayed[key]
-            if delayed.due > now:  # more changes came since the timer was set
+            if delayed.due > timer:  # more changes came since the timer was set; others may be due before it now
                 self._schedule(key, delayed)
             else:
                 del self._delayed[key]

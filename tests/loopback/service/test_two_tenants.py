@@ -1,5 +1,8 @@
 """What an attacker's namespace does costs a victim's namespace nothing, in a whole pipeline."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import anyio
 import msgspec
 import pytest
@@ -26,8 +29,9 @@ async def test_a_new_tool_is_published_within_two_seconds_while_an_attacker_has_
 ) -> None:
     leader, prober = ClusterLeader(), FakeProber()
 
-    def fake(_: Settings) -> FakeProber:
-        return prober
+    @asynccontextmanager
+    async def fake(_: Settings) -> AsyncGenerator[FakeProber]:
+        yield prober
 
     monkeypatch.setattr(supervisor, "prober", fake)
     hanging = [grafana("attacker", f"hangs-{number:04}") for number in range(HANGING)]

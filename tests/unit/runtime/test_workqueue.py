@@ -691,6 +691,15 @@ async def test_a_key_settles_before_any_worker_waits() -> None:
     assert served.log == [(1.0, "a")]
 
 
+async def test_a_key_whose_quiet_period_was_extended_does_not_overtake_one_due_before() -> None:
+    queue = WorkQueue[str]()
+    queue.add("settles", settle=Debounce(quiet_s=1.0, at_most_s=4.0))  # its timer goes off first
+    queue.add("delayed", after_s=2.0)
+    await anyio.sleep(10)
+    queue.add("settles", settle=Debounce(quiet_s=1.0, at_most_s=4.0))  # but now it is due after the other
+    assert [await queue.get() for _ in range(2)] == ["delayed", "settles"]
+
+
 async def test_a_quiet_period_beyond_the_bound_is_cut_short() -> None:
     queue = WorkQueue[str]()
     served = Served(queue)

@@ -111,7 +111,7 @@ class KubeSource(Generic[V]):
         self._idle_s = idle_s
         self._kind = resource.kind.__name__
         item = resource.kind
-        self._page = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
+        self._page: msgspec.json.Decoder[ObjectList[V]] = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
         self._line = msgspec.json.Decoder(
             Added[item] | Modified[item] | Removed[item] | BookmarkLine | WatchError  # type: ignore[valid-type]  # as above
         )
