@@ -25,7 +25,7 @@ a second, whatever the server does to them.
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import anyio
 import msgspec
@@ -34,6 +34,7 @@ from toolset.errors import InvalidError, OutOfSyncError, ToolsetError, Unavailab
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, TokenBucket
 from toolset.runtime.listwatch import Applied, Bookmark, Deleted, Event, EventStream, ListerWatcher, Skipped
+from toolset.runtime.observers import NoWatchObserver, ReflectorObserver, WatchObserver
 from toolset.runtime.recovery import Recovery
 from toolset.runtime.store import Store, Stored
 
@@ -46,39 +47,6 @@ NO_VERSION: Final = "the server sent an event without a resource version"
 def watch_starts() -> TokenBucket:
     """Return a bound on the rate at which watches are started; all reflectors of a process share one."""
     return TokenBucket(rate_per_s=5.0, burst=10)
-
-
-class ReflectorObserver(Protocol):
-    """What a reflector tells about itself."""
-
-    def listed(self, items: int, took_s: float, reason: str) -> None:
-        """A complete list is in the store."""
-
-    def watch_ended(self, events: int, took_s: float) -> None:
-        """A watch ended, for whatever reason."""
-
-    def failed(self, error: ToolsetError, retry_in_s: float) -> None:
-        """An attempt failed; the next one follows in ``retry_in_s`` seconds."""
-
-
-class WatchObserver(Protocol):
-    """What a reflector tells about a server that is not as it should be."""
-
-    def skipped(self, what: str) -> None:
-        """An event was skipped, because nobody knows its type or its kind."""
-
-    def streaming_given_up(self, error: Exception) -> None:
-        """The server does not stream lists, or fails at it: for the next hour lists are paged."""
-
-
-class NoWatchObserver:
-    """Listens to nothing."""
-
-    def skipped(self, what: str) -> None:
-        """Ignore it."""
-
-    def streaming_given_up(self, error: Exception) -> None:
-        """Ignore it."""
 
 
 class ReflectorOptions(msgspec.Struct, frozen=True):

@@ -3,19 +3,16 @@
 It keeps the promises of client-go's ``util/workqueue``:
 
 - Fair: keys of one priority come out in the order they went in.
-- Stingy: a key added many times before it is taken comes out once, and no key is ever with two
-  workers at the same time.
+- Stingy: a key added many times before it is taken comes out once, and is never with two workers at the same time.
 - A key added while a worker has it comes out again, once, after that worker is done.
 - A delayed key has one timer; of two delays the earlier wins.
-- After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain
-  what is left.
+- After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain what is left.
 
 Five additions:
 
 - The higher of two priorities wins, and is never lowered.
 - A burst of adds can settle before the key becomes ready, see :mod:`toolset.runtime.delays`.
-- Groups of keys take turns, so that one with thousands of keys delays no other (start-time fair queueing: a key's turn
-  is one after the last of its group, or after the one that was just taken).
+- Groups of keys take turns, see :mod:`toolset.runtime.turns`.
 - A key remembers what caused its adds, for the traces of whoever works on it.
 - Delayed keys need no task of their own, because a worker that waits for a key also waits for the clock.
 
@@ -27,7 +24,7 @@ import math
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import anyio
 import msgspec
@@ -35,6 +32,8 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from toolset.runtime.backoff import RetryLimiter
 from toolset.runtime.delays import Debounce, Delays
+from toolset.runtime.observers import NoQueueObserver, QueueObserver
+from toolset.runtime.turns import Turns
 
 K = TypeVar("K", bound=Hashable)
 
@@ -48,38 +47,6 @@ CAUSES_LIMIT: Final = 32
 
 class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
     """Raised to a worker when the queue is shut down and nothing is left."""
-
-
-class QueueObserver(Protocol):
-    """What a queue tells about itself; times in seconds."""
-
-    def added(self, depth: int) -> None:
-        """A key went in; ``depth`` keys now wait."""
-
-    def taken(self, depth: int, waited_s: float) -> None:
-        """A worker took a key that had waited."""
-
-    def finished(self, worked_s: float) -> None:
-        """A worker gave a key back."""
-
-    def retried(self) -> None:
-        """A key is delayed because it failed."""
-
-
-class NoQueueObserver:
-    """Listens to nothing."""
-
-    def added(self, depth: int) -> None:
-        """Ignore it."""
-
-    def taken(self, depth: int, waited_s: float) -> None:
-        """Ignore it."""
-
-    def finished(self, worked_s: float) -> None:
-        """Ignore it."""
-
-    def retried(self) -> None:
-        """Ignore it."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -123,9 +90,7 @@ class WorkQueue(Generic[K]):
             observer: What the queue reports to.
             group: The group of a key; ``None`` for a queue whose keys come in the order in which they went in.
         """
-        self._group = group
-        self._turn = 0  # of the key that was taken last
-        self._turns: dict[Hashable, int] = {}  # the last of each group that has keys
+        self._turns = Turns(group) if group else None
         self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
         self._observer: QueueObserver = observer or NoQueueObserver()
         self._dirty: dict[K, _Waiting] = {}
@@ -295,8 +260,8 @@ class WorkQueue(Generic[K]):
     def _take(self, now: float) -> K:
         while True:
             _, turn, serial, key = heappop(self._ready)
-            if self._group is not None:
-                self._pass_turn(turn, self._group(key))
+            if self._turns:
+                self._turns.passed(turn, key)
             waiting = self._dirty.get(key)
             if waiting is not None and waiting.serial == serial:
                 break  # else the key was raised: a fresher entry stands elsewhere in the heap
@@ -315,17 +280,8 @@ class WorkQueue(Generic[K]):
 
     def _rank(self, key: K, waiting: _Waiting) -> None:
         waiting.serial = self._next_serial()
-        turn = 0 if self._group is None else self._next_turn(self._group(key))
+        turn = self._turns.next(key) if self._turns else 0
         heappush(self._ready, (-waiting.priority, turn, waiting.serial, key))
-
-    def _next_turn(self, group: Hashable) -> int:
-        turn = self._turns[group] = max(self._turn, self._turns.get(group, 0)) + 1
-        return turn
-
-    def _pass_turn(self, turn: int, group: Hashable) -> None:
-        self._turn = max(self._turn, turn)
-        if self._turns.get(group, turn) <= self._turn:  # the last of its group
-            self._turns.pop(group, None)
 
     def _remember(self, key: K, cause: object) -> None:
         causes = self._causes.setdefault(key, [])
