@@ -8,7 +8,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import anyio
 import msgspec
 
-from toolset.errors import TerminalError, TransientError, UnavailableError
+from toolset.errors import TerminalError, TransientError
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.workqueue import ShutDown, WorkQueue
 
@@ -125,6 +125,6 @@ class Controller(Generic[K]):
 
     def _retry(self, key: K, error: Exception, outcome: str) -> str:
         self._observer.failed(key, error, self._queue.failures(key))
-        asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+        asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
         self._queue.add_rate_limited(key, at_least_s=min(asked_s, RETRY_AFTER_CAP_S))
         return outcome

@@ -22,7 +22,7 @@ from toolset.telemetry.observers import ReflectorLog, handler_failed, handler_sl
 V = TypeVar("V", bound=Stored)
 
 CONTACT_LOST_S: Final = 180.0
-"""Longer than the silence after which a watch is opened anew (120 s) and the usual longest delay of a retry (60 s)."""
+"""Longer than the silence after which a watch is opened again (75 s) and the usual longest delay of a retry (60 s)."""
 STUCK_SPARE_S: Final = 30.0
 """A reflector that neither heard nor tried anything for so much longer than a watch may be silent and a delay may last
 does not turn any more, however sick the server."""

@@ -6,7 +6,7 @@ import pytest
 from typing_extensions import override
 
 from support.background import running
-from toolset.errors import ConflictError, ForbiddenError, InvalidError, TransientError, UnavailableError
+from toolset.errors import ConflictError, ForbiddenError, InvalidError, OutOfSyncError, TransientError, UnavailableError
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import DONE, Controller, Reconcile, Result
 from toolset.runtime.workqueue import WorkQueue
@@ -273,6 +273,7 @@ async def test_workers_whose_every_pass_fails_never_wait_for_each_other() -> Non
     assert sum(result == "success" for _, result in passes.results) == 1000
 
 
+@pytest.mark.parametrize("error", [UnavailableError, ForbiddenError, ConflictError, OutOfSyncError])
 @pytest.mark.parametrize(
     ("asked_s", "waited_s"),
     [
@@ -281,8 +282,10 @@ async def test_workers_whose_every_pass_fails_never_wait_for_each_other() -> Non
         pytest.param(86_400.0, 60.0, id="a day, which must be a mistake"),
     ],
 )
-async def test_a_server_that_asks_for_patience_is_given_it(asked_s: float, waited_s: float) -> None:
-    queue, reconcile = WorkQueue[str](), Times(UnavailableError("slow down", retry_after_s=asked_s, throttled=True))
+async def test_a_server_that_asks_for_patience_is_given_it(
+    asked_s: float, waited_s: float, error: type[TransientError]
+) -> None:
+    queue, reconcile = WorkQueue[str](), Times(error("slow down", retry_after_s=asked_s))
     queue.add("a")
     async with running(Controller(queue, reconcile, Passes()).run):
         await anyio.sleep(3600)
