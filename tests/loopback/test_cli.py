@@ -177,7 +177,8 @@ def test_a_long_wait_is_announced(
 def test_an_interrupt_exits_with_130_and_no_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        command = [sys.executable, "-m", "toolset", "plan", "--kubeconfig", kubeconfig(tmp_path, port)]
+        toolset = [sys.executable, "-m", "toolset", "plan", "--kubeconfig", kubeconfig(tmp_path, port)]
+        command = ["env", "--default-signal", *toolset]  # who started the tests may have had SIGINT ignored
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             connection, _ = silent.accept()
             with connection:
