@@ -1,5 +1,6 @@
 """A cluster that hack/e2e/deploy has deployed to, and a backend in it. Each test leaves both as it found them."""
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ from integration.cluster import Tool
 from support.waiting import settles
 
 BACKENDS = "e2e-backends"
+NAMES = (f"metrics-{number}" for number in itertools.count())
+"""A Service of its own for each test: what one test changes must not count in the next, where it would be paced."""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +50,7 @@ def cluster(deployed: Cluster) -> Iterator[Cluster]:
 @pytest.fixture
 def tool(cluster: Cluster, backend: str) -> Iterator[Tool]:
     """Yield a Service that is published."""
-    found = Tool("prometheus", backend, "metrics", 9090, "web", labels={"app.kubernetes.io/name": "prometheus"})
+    found = Tool("prometheus", backend, next(NAMES), 9090, "web", labels={"app.kubernetes.io/name": "prometheus"})
     cluster.create(found)
     try:
         settles(lambda: cluster.urls(backend), [found.url], within_s=30)
