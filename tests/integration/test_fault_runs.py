@@ -50,6 +50,7 @@ SETTINGS: Final = {
     "CONTROLLER__RETRY_CAP": "1s",
     "HEALTH__INTERVAL": "300ms",
     "OUTPUT__DIALECTS": "[kubernaut]",
+    "OUTPUT__WRITE_PAUSE_CAP": "500ms",
     "ELECTION__ENABLED": str(REPLICAS > 1).lower(),
     "ELECTION__LEASE_DURATION": "3s",
     "ELECTION__RENEW_DEADLINE": "2s",

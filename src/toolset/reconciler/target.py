@@ -61,7 +61,7 @@ class TargetReconciler:
         self._published = published
         self._winds_down = False
         self._patient_until = -math.inf  # the API server asked for no write before
-        self._pace = WritePace()
+        self._pace = WritePace(options.output.write_pause_cap)
 
     @property
     def overrides(self) -> Overrides:

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from toolset.core.candidate import Candidate
 from toolset.model import Key
 from toolset.runtime.pacing import Paces, Pacing
 
 OF_A_SERVICE: Final = Pacing()
 """A Service that flaps is written 9 times in 40 s, and then twice a minute."""
-OF_A_NAMESPACE: Final = Pacing(free=200, longest_s=30.0, calm_s=5.0)
+OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
 """Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s."""
 
 
@@ -20,10 +22,11 @@ class WritePace:
     changes no tool, such as one for overrides, does not wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float) -> None:
+        """Start calm; ``longest_s`` is the longest pause, seconds."""
         self._written: Mapping[Key, Candidate] = {}
-        self._services: Paces[Key] = Paces(OF_A_SERVICE)
-        self._namespaces: Paces[str] = Paces(OF_A_NAMESPACE)
+        self._services: Paces[Key] = Paces(replace(OF_A_SERVICE, longest_s=longest_s))
+        self._namespaces: Paces[str] = Paces(replace(OF_A_NAMESPACE, longest_s=longest_s))
 
     def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
         """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""

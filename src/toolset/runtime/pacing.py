@@ -14,7 +14,7 @@ class Pacing(msgspec.Struct, frozen=True):
 
     Attributes:
         free: So many actions may follow each other at once. After them the pause is a second, and doubles with each.
-        longest_s: The longest pause, seconds.
+        longest_s: The longest pause, seconds; less than 1 means no pause.
         calm_s: Each such time makes one action be forgotten, seconds.
     """
 

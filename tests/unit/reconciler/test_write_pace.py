@@ -1,11 +1,15 @@
+from itertools import pairwise
+
+import pytest
+
 from support.build import candidate
 from toolset.core.candidate import Candidate
 from toolset.reconciler.write_pace import OF_A_NAMESPACE, WritePace
 
 
-def writes(states: list[list[Candidate]], gap_s: float) -> list[float]:
+def writes(states: list[list[Candidate]], gap_s: float, longest_s: float = 30.0) -> list[float]:
     """Return when states are written that follow each other, each as soon as it may be."""
-    pace, now_s, found = WritePace(), 0.0, list[float]()
+    pace, now_s, found = WritePace(longest_s), 0.0, list[float]()
     for tools in states:
         now_s += gap_s + pace.wait_s(tools, now_s + gap_s)
         pace.wrote(tools, now_s)
@@ -14,7 +18,7 @@ def writes(states: list[list[Candidate]], gap_s: float) -> list[float]:
 
 
 def test_a_service_that_flaps_waits_and_another_takes_it_along() -> None:
-    pace, flapping = WritePace(), [[candidate("a")], list[Candidate]()]
+    pace, flapping = WritePace(30.0), [[candidate("a")], list[Candidate]()]
     for number in range(20):
         pace.wrote(flapping[number % 2], float(number))
     assert pace.wait_s(flapping[0], 20.0) > 20.0
@@ -35,7 +39,15 @@ def test_services_of_one_namespace_that_take_turns_wait_after_a_large_burst() ->
 
 
 def test_a_write_that_changes_no_tool_does_not_wait() -> None:
-    pace, tools = WritePace(), [candidate("a")]
+    pace, tools = WritePace(30.0), [candidate("a")]
     for number in range(100):
         assert pace.wait_s(tools, float(number)) == 0.0
         pace.wrote(tools, float(number))
+
+
+@pytest.mark.parametrize(("longest_s", "within_s"), [(0.3, 2.1), (1.0, 21.0), (5.0, 101.0)])
+def test_no_pause_is_longer_than_the_cap(longest_s: float, within_s: float) -> None:
+    flapping = [[candidate("a")], list[Candidate]()] * 10
+    found = writes(flapping, 0.1, longest_s)
+    assert found[-1] <= within_s
+    assert max(later - earlier for earlier, later in pairwise(found)) <= longest_s + 0.2

@@ -8,6 +8,7 @@ from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
+from toolset.core.durations import Interval
 
 Dialect = Literal["kubernaut", "holmesgpt", "json"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
@@ -39,6 +40,8 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         legacy_managers: Field managers of the predecessor, as in ``managedFields``.
         instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount.
             To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
+        write_pause_cap: Maximum pause between two writes caused by one Service, or one namespace, that changes all the
+            time. Writes caused by others do not wait. Less than ``1s``: no pause.
     """
 
     dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
@@ -60,6 +63,7 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="at most 128 letters, digits and `.`, `_`, `:`, `/`, `@`, `-`",
         ),
     ] = ""
+    write_pause_cap: Interval = Interval(30)
 
     @property
     def policy(self) -> Policy:
