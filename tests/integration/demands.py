@@ -40,11 +40,11 @@ def documents(present: Iterable[Event], is_healthy: Callable[[str], bool]) -> di
     """
     tools = [(_kind(each), each) for each in present]
     usable = [(kind, each) for kind, each in tools if kind and is_healthy(_authority(each))]
-    usable.sort(key=lambda tool: (tool[0], *_order(tool[1])))
+    usable.sort(key=lambda tool: (tool[0], *_age(tool[1])))
     incluster = {"incluster": True, "namespaces": ["*"]}
     demanded: dict[str, Any] = {KUBERNETES_KEY: {"toolset": "kubernetes", "enabled": True, "config": incluster}}
     for kind, instances in groupby(usable, key=lambda tool: tool[0]):
-        for index, (_, service) in enumerate(instances):
+        for index, service in enumerate(_in_order([each for _, each in instances])):
             name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
             key = f"{kind}.{namespace}.{name}" if index else kind
             demanded[f"{key}-toolset.yaml"] = {"toolset": kind, "enabled": True, "config": _config(kind, service)}
@@ -71,10 +71,21 @@ def _authority(service: Event) -> str:
     return f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local:{port['port']}"
 
 
-def _order(service: Event) -> tuple[int, str, str, str]:
+def _age(service: Event) -> tuple[str, str, str]:
     metadata = service["metadata"]
-    priority = int(_said(service, "toolset-priority") or 0)
-    return -priority, metadata["creationTimestamp"], metadata["namespace"], metadata["name"]
+    return metadata["creationTimestamp"], metadata["namespace"], metadata["name"]
+
+
+def _in_order(instances: Sequence[Event]) -> list[Event]:
+    """Return the instances of a type, which are given by age; a priority exchanges those of one namespace only."""
+    namespaces = [service["metadata"]["namespace"] for service in instances]
+    places: list[Event | None] = [None] * len(instances)
+    for namespace in set(namespaces):
+        own = [service for service in instances if service["metadata"]["namespace"] == namespace]
+        own.sort(key=lambda service: -int(_said(service, "toolset-priority") or 0))
+        for place, service in zip([n for n, name in enumerate(namespaces) if name == namespace], own, strict=True):
+            places[place] = service
+    return [service for service in places if service]
 
 
 def _config(kind: str, service: Event) -> dict[str, str]:
