@@ -125,11 +125,12 @@ class Reconcilers:
         health: HealthOptions = DEFAULT_HEALTH,
         options: TargetOptions = OPTIONS,
         detection: DetectionOptions = DetectionOptions(BUILT_IN),  # noqa: B008 - immutable
+        server: FakeConfigMaps | None = None,
     ) -> None:
         self.services: Store[Service] = Store(unexpected)
         self.services.replace(services, "1")
         self.namespaces: Store[Namespace] = Store(unexpected)
-        self.server = FakeConfigMaps()
+        self.server = server or FakeConfigMaps()
         self.config_maps: Store[ConfigMap] = Store(unexpected)
         self.inventory = Inventory(health)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
@@ -955,14 +956,30 @@ async def test_a_key_of_somebody_else_is_never_claimed_and_never_removed() -> No
 async def test_another_installation_on_the_same_config_map_is_refused() -> None:
     ours = TargetOptions(output=OutputOptions(("kubernaut",), instance="one"))
     world = await Reconcilers(service("a"), options=ours).settled()
-    other = Reconcilers(service("b"), options=TargetOptions(output=OutputOptions(("kubernaut",), instance="other")))
-    other.server, other.applier = world.server, FakeApplier(world.server)
+    theirs = TargetOptions(output=OutputOptions(("kubernaut",), instance="other"))
+    other = Reconcilers(service("b"), options=theirs, server=world.server)
     other.begin()
     await other.detect_all()
     await other.probe_all()
     with pytest.raises(TerminalError, match="is kept by another installation of this service, 'one'"):
         await other.publish()
     assert other.applier.requests == []
+
+
+async def test_a_process_without_a_name_that_reaches_no_backend_leaves_a_named_config_map_alone() -> None:
+    """Somebody starts the service on a laptop, where no probe can succeed, against a cluster in which it runs."""
+    named = TargetOptions(output=OutputOptions(("kubernaut",), instance="kubernaut-system/toolset"))
+    inside = await Reconcilers(service("a"), options=named).settled()
+    before = inside.server.get(TARGET)
+    outside = Reconcilers(service("a"), server=inside.server)
+    outside.prober.outcomes[A] = SICK
+    outside.begin()
+    await outside.detect_all()
+    await outside.probe_all()
+    with pytest.raises(TerminalError, match=r"kept by .*'kubernaut-system/toolset', and this one is without a name"):
+        await outside.publish()
+    assert outside.applier.requests == []
+    assert inside.server.get(TARGET) == before
 
 
 async def test_two_instances_that_overwrite_each_other_stop() -> None:

@@ -38,8 +38,9 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         legacy_keys: Whether keys that a predecessor left in the ConfigMap are kept or removed: ``toolset.json``, and
             all keys written by one of ``legacy_managers``.
         legacy_managers: Field managers of the predecessor, as in ``managedFields``.
-        instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount.
-            To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
+        instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount,
+            and none outside the cluster. A ConfigMap that names an installation is written by no other, and by none
+            without a name. To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
         write_pause_cap: Maximum pause between two writes caused by one Service, or one namespace, that changes all the
             time. Writes caused by others do not wait. Less than ``1s``: no pause.
     """

@@ -19,22 +19,28 @@ TOLERATED: Final = 2
 
 
 def installed_by(cached: ConfigMap | None, prefix: str, instance: str) -> str:
-    """Return the name of the other installation that keeps ``cached``; empty when none does, or when it is ours.
+    """Return the name of the other installation that keeps ``cached``; empty when none does, or when it is this one.
+
+    No name is a name too: a process without one is not the installation that the ConfigMap names. It would have other
+    settings or another network, and remove what it cannot reach. A ConfigMap that names nobody belongs to whoever
+    comes: the installations that run without a name get one at an upgrade, and must find their own ConfigMap. From its
+    first write on, the installation with the name is the only one that writes.
 
     Args:
         cached: The ConfigMap as it is.
         prefix: The prefix of our annotations.
-        instance: Our name; empty says that we have none and look at none.
+        instance: The name of this installation; empty when it has none.
     """
-    found = cached.annotations.get(f"{prefix}/{INSTANCE}", "") if cached and instance else ""
+    found = cached.annotations.get(f"{prefix}/{INSTANCE}", "") if cached else ""
     return "" if found == instance else found
 
 
 def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
     """Return, for people, why ``instance`` does not write and what to do."""
+    this = f"{instance!r}" if instance else "without a name (`output.instance`)"
     return (
         f"ConfigMap {target} is kept by another installation of this service, {other[:128]!r}, and this one is "
-        f"{instance!r}: it writes nothing. Stop one of them, or give them different settings `target.name`; if the "
+        f"{this}: it writes nothing. Stop one of them, or give them different settings `target.name`; if the "
         f"other is gone for good, or was this one before `output.instance` changed, remove the annotation "
         f"{prefix}/{INSTANCE} from the ConfigMap"
     )

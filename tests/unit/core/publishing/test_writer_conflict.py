@@ -71,7 +71,22 @@ def test_a_config_map_without_a_name_is_taken_over() -> None:
     config_maps = FakeConfigMaps()
     assert Instance(config_maps).publish({"a": "1"})
     assert Instance(config_maps, "a/toolset").publish({"a": "1"})
-    assert Instance(config_maps).publish({"a": "1"}), "who has no name looks at none"
+
+
+def test_a_process_without_a_name_is_refused_by_a_config_map_that_names_an_installation() -> None:
+    config_maps = FakeConfigMaps()
+    nameless, named = Instance(config_maps), Instance(config_maps, "a/toolset")
+    assert nameless.publish({"a": "1"})
+    assert named.publish({"a": "2"}), "an upgrade gives a name to an installation that had none"
+    assert not nameless.publish({})
+    assert named.publish({"a": "3"})
+
+
+def test_the_refusal_of_a_process_without_a_name_says_so() -> None:
+    text = refusal(TARGET, PREFIX, "", "a/toolset")
+    for part in (str(TARGET), "'a/toolset'", "this one is without a name (`output.instance`)", "target.name"):
+        assert part in text
+    assert "''" not in text
 
 
 def test_the_refusal_says_who_and_what_to_do() -> None:
