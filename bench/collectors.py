@@ -76,6 +76,7 @@ async def stage(environment: Mapping[str, str]) -> AsyncGenerator[Stage]:
             "TOOLSET_TEST_CONNECT_TO": orjson.dumps(backends.connect_to()).decode(),
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",
+            "TOOLSET_ELECTION__ENABLED": "false",
             "TOOLSET_SHUTDOWN__DELAY": "0s",
             **environment,
         }

@@ -112,9 +112,13 @@ class World:
         return Measured([*pod, *command], {**variables, "PYTHONPATH": str(ROOT / "src"), **environment})
 
     def service(self, **environment: str) -> Measured:
-        """Start the service as it ships; its log is what it prints."""
+        """Start the service as it ships, without an election: one is killed, and the next does not wait for its Lease.
+
+        Its log is what it prints.
+        """
         defaults = {"TOOLSET_SERVER__HOST": "127.0.0.1", "TOOLSET_SERVER__PORT": "0", "TOOLSET_LOG__FORMAT": "json"}
-        return self.start(str(self.built / "run/bin/python"), "-m", "toolset", "run", **defaults, **environment)
+        settings = {**defaults, "TOOLSET_ELECTION__ENABLED": "false", **environment}
+        return self.start(str(self.built / "run/bin/python"), "-m", "toolset", "run", **settings)
 
     def forget(self) -> None:
         """Delete the published ConfigMap."""

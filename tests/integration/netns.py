@@ -18,7 +18,7 @@ import httpx
 
 import controlplane
 from controlplane import Child
-from integration.service import TOOLSET, Service, environment
+from integration.service import ALONE, TOOLSET, Service, environment
 from support.waiting import eventually
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class Confined(Service):
         self.connections.touch()
         (folder / "sitecustomize.py").write_text(_HOOK.format(path=str(self.connections)))
         port = controlplane.free_ports()
-        defaults = {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": str(port), "SHUTDOWN__DELAY": "0s"}
+        defaults = ALONE | {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": str(port), "SHUTDOWN__DELAY": "0s"}
         variables = environment(kubeconfig, {**defaults, **settings}) | {"PYTHONPATH": str(folder)}
         Child.__init__(self, netns.command(*TOOLSET, "run"), folder / "log", variables)
         eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=15)

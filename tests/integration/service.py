@@ -17,6 +17,7 @@ from integration.cluster import Cluster, Tool
 from support.waiting import eventually
 
 TOOLSET: Final = (sys.executable, "-m", "toolset")
+ALONE: Final = {"ELECTION__ENABLED": "false"}
 _FOREIGN: Final = ("TOOLSET_", "OTEL_", "KUBE")
 
 
@@ -39,11 +40,14 @@ def plan(kubeconfig: str, settings: Mapping[str, str], *arguments: str) -> subpr
 
 
 class Service(Child):
-    """``toolset run`` in a process of its own."""
+    """``toolset run`` in a process of its own, without an election unless the settings say so.
+
+    Most tests have one process, and start the next one right after it was killed: its Lease would hold that one up.
+    """
 
     def __init__(self, kubeconfig: str, log: Path, settings: Mapping[str, str]) -> None:
         """Start it and return when its HTTP server listens."""
-        defaults = {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
+        defaults = ALONE | {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
         super().__init__([*TOOLSET, "run"], log, environment(kubeconfig, {**defaults, **settings}))
         eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
         assert self.exit_code is None, log.read_text()

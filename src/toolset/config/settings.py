@@ -174,14 +174,14 @@ class ElectionSettings(_Section, frozen=True):
     """Leader election.
 
     Attributes:
-        enabled: Whether replicas elect a leader; otherwise every replica works, so run only one.
+        enabled: Whether replicas elect a leader; otherwise every process writes, so run only one, here or elsewhere.
         lease_name: Name of the Lease, in the namespace of the ConfigMap.
         lease_duration: How long a leadership is valid after its last renewal, and how long standbys wait for one.
         renew_deadline: How long a leader retries a renewal before it gives up the leadership.
         retry_period: Time between two renewals.
     """
 
-    enabled: bool = False
+    enabled: bool = True
     lease_name: DnsName = "kubernaut-dynamic-toolset"
     lease_duration: Interval = Interval(15)
     renew_deadline: Interval = Interval(10)

@@ -95,6 +95,7 @@ class Stage:
         environment |= {
             "TOOLSET_KUBE__KUBECONFIG": str(self.kubeconfig),
             "TOOLSET_TEST_CONNECT_TO": orjson.dumps(self.backends.connect_to(authorities)).decode(),
+            "TOOLSET_ELECTION__ENABLED": "false",  # nobody else knows this cluster
             "TOOLSET_HEALTH__INTERVAL": "1s",
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",

@@ -77,7 +77,17 @@ def test_restarting_a_reader_needs_what_the_component_grants_and_the_documents_s
 
 
 def test_without_an_election_no_lease_is_needed() -> None:
-    assert not [each for each in wanted(Settings()) if each[2] == "leases"]
+    assert not [each for each in wanted(load("election: {enabled: false}", {}, {})) if each[2] == "leases"]
+
+
+def test_a_lease_is_needed_where_the_settings_say_nothing_of_an_election() -> None:
+    assert {verb for *_, kind, _, verb in wanted(Settings()) if kind == "leases"} == {
+        "get",
+        "list",
+        "watch",
+        "patch",
+        "create",
+    }
 
 
 def test_the_way_through_the_api_server_needs_its_proxy() -> None:
