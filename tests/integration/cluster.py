@@ -14,6 +14,7 @@ NAMESPACE: Final = "kubernaut-system"
 CONFIG_MAPS: Final = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 TARGET: Final = f"{CONFIG_MAPS}/kubernaut-toolset-config"
 SERVICE_ACCOUNT: Final = "kubernaut-dynamic-toolset"
+LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SERVICE_ACCOUNT}"
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 MERGE_PATCH: Final = {"Content-Type": "application/merge-patch+json"}
 READS: Final = frozenset({"get", "list", "watch"})
@@ -97,7 +98,7 @@ class Cluster:
         self.admin.patch(path, json=change, headers=MERGE_PATCH).raise_for_status()
 
     def clean(self) -> None:
-        for path in [*sorted(self._made), TARGET]:
+        for path in [*sorted(self._made), TARGET, LEASE]:
             answer = self.admin.delete(path)
             assert answer.status_code in {200, 404}, answer.text
         self._made.clear()

@@ -174,7 +174,8 @@ class ElectionSettings(_Section, frozen=True):
     """Leader election.
 
     Attributes:
-        enabled: Whether replicas elect a leader; otherwise every process writes, so run only one, here or elsewhere.
+        enabled: Whether replicas elect a leader; otherwise every process writes, so run only one. Also then
+            nothing is written while another process holds the Lease.
         lease_name: Name of the Lease, in the namespace of the ConfigMap.
         lease_duration: How long a leadership is valid after its last renewal, and how long standbys wait for one.
         renew_deadline: How long a leader retries a renewal before it gives up the leadership.

@@ -31,6 +31,7 @@ from toolset.model import Lease
 from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
 from toolset.runtime.elector import Elector
+from toolset.runtime.lease_guard import LeaseGuard
 from toolset.runtime.store import Delta
 from toolset.service.informers import Informers
 from toolset.service.permission_monitor import PermissionMonitor
@@ -38,7 +39,7 @@ from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.local_resources import LocalResources
-from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics
+from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics, LeaseGuardLog
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -79,8 +80,11 @@ class App:
             settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
         )
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
+        leases = KubeLeases(kube, lease_key(settings.value))
+        self._guard = LeaseGuard(leases, LeaseGuardLog(), options=elector_options(settings.value))
         self._stopping = anyio.Event()
-        readiness = [self._not_stopping, self._unsynced, self._informers.out_of_contact, resources.problem]
+        readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
+        readiness.append(resources.problem)
         self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
 
     def _make_elector(self, settings: Settings) -> Elector:
@@ -144,11 +148,11 @@ class App:
             _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
 
     async def _work(self) -> None:
-        """Work whenever this replica leads: always when there is no election."""
+        """Work whenever this replica leads: without an election while nobody else does."""
         if not await self._before_stop(self._informers.wait_synced):
             return
         if self._elector is None:
-            await self._supervisor.serve(None)
+            await self._guard.run(self._unelected)
         else:
             await self._elector.run(self._lead)
 
@@ -160,6 +164,11 @@ class App:
         """
         if not leadership.stood_by or await self._before_stop(self._informers.refresh):
             await self._supervisor.serve(leadership)
+
+    async def _unelected(self) -> None:
+        """Work without an election; as in :meth:`_lead`, nothing that was published meanwhile may be undone."""
+        if not self._guard.has_waited or await self._before_stop(self._informers.refresh):
+            await self._supervisor.serve(None)
 
     async def _before_stop(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do ``work``; tell whether it was done before the service began to stop, which cancels it."""
@@ -175,6 +184,17 @@ class App:
 
     def _not_stopping(self) -> str:
         return "stopping" if self._stopping.is_set() else ""
+
+    def _kept_back(self) -> str:
+        if not self._guard.is_waiting:
+            return ""
+        key = lease_key(self._settings.value)
+        if not self._guard.holder:
+            return f"Lease {key}, in which another leader would stand, is not read yet"
+        return (
+            f"{self._guard.holder} holds Lease {key}, and this process writes nothing, because `election.enabled` is "
+            "off: turn it on, or stop the other process"
+        )
 
     def _unsynced(self) -> str:
         problem = self._informers.unsynced()

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from toolset.adapters.metrics import RESULTS, Metrics
-from toolset.errors import TerminalError, ToolsetError
+from toolset.errors import ForbiddenError, TerminalError, ToolsetError
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.runtime.reflector import SHORT_WATCH_S
@@ -186,6 +186,24 @@ class ElectionLog:
     def restarted_epochs(self, transitions: int) -> None:
         """Log that epochs start again at 0."""
         _log.warning("leaseTransitions restarted at 0", extra={"before": transitions})
+
+    def failed(self, error: Exception) -> None:
+        """Log a request that failed."""
+        expected = isinstance(error, ToolsetError | TimeoutError)
+        _log.warning("election request failed", exc_info=None if expected else error, extra={"error": _text(error)})
+
+
+class LeaseGuardLog:
+    """Logs why a process without an election does not write."""
+
+    def held(self, holder: str) -> None:
+        """Log that another process holds the Lease."""
+        remedy = "turn `election.enabled` on, or stop the other process"
+        _log.warning("nothing is written: another process leads", extra={"leader": holder, "remedy": remedy})
+
+    def unreadable(self, error: ForbiddenError) -> None:
+        """Log that nobody knows whether another process leads."""
+        _log.warning("lease not readable, another leader is not noticed", extra={"error": _text(error)})
 
     def failed(self, error: Exception) -> None:
         """Log a request that failed."""

@@ -14,13 +14,14 @@ from toolset.core.overrides.baseline import NOTHING
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import Apply
 from toolset.core.publishing.publication import publish
-from toolset.errors import InvalidError, UnavailableError
+from toolset.errors import ForbiddenError, InvalidError, UnavailableError
 from toolset.model import Key
 from toolset.telemetry.observers import (
     ClientMetrics,
     ControllerMetrics,
     ElectionLog,
     EventMetrics,
+    LeaseGuardLog,
     QueueMetrics,
     ReflectorLog,
     handler_failed,
@@ -300,6 +301,23 @@ def test_a_request_of_the_election_that_fails_is_one_line(watched: Watched, erro
     ElectionLog(watched.metrics, "lease").failed(error)
     assert watched.lines == ["WARNING election request failed"]
     assert (watched.field("exc_info") is not None) is traceback
+
+
+def test_a_lease_that_keeps_a_process_without_an_election_back_is_logged(watched: Watched) -> None:
+    log = LeaseGuardLog()
+    log.held("pod-1")
+    assert (watched.field("leader"), watched.field("remedy")) == (
+        "pod-1",
+        "turn `election.enabled` on, or stop the other process",
+    )
+    log.unreadable(ForbiddenError("leases is forbidden"))
+    assert watched.field("error") == "leases is forbidden"
+    log.failed(UnavailableError("refused"))
+    assert watched.lines == [
+        "WARNING nothing is written: another process leads",
+        "WARNING lease not readable, another leader is not noticed",
+        "WARNING election request failed",
+    ]
 
 
 def test_requests_to_the_api_server_are_counted_by_code_and_method(watched: Watched) -> None:
