@@ -213,6 +213,9 @@ class Metrics:
         )
         self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
         self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
+        self.overwritten = self._gauge(
+            "toolset_configmap_overwritten", "1 while this field manager keeps overwriting the ConfigMap.", manager=()
+        )
         self.config_map_bytes = self._gauge("toolset_configmap_bytes", "Size of our documents in the ConfigMap.")
         self.config_map_limit = self._gauge("toolset_configmap_limit_bytes", "The most that they may take.")
         self.overrides_valid = self._gauge("toolset_overrides_valid", "Whether all of overrides.yaml, if any, counts.")

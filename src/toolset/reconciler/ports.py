@@ -93,6 +93,12 @@ class PipelineObserver(Protocol):
     def paced(self) -> None:
         """A write waits, because the Services that it is for change too often."""
 
+    def overwritten(self, by: tuple[str, ...]) -> None:
+        """A repair waits, because others keep overwriting the same keys; empty for another process of this service."""
+
+    def refused(self, why: str) -> None:
+        """Nothing is written, because another process of this service keeps the ConfigMap."""
+
     def conflicted(self) -> None:
         """A write met a newer version."""
 

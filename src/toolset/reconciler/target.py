@@ -10,11 +10,12 @@ from toolset.core.overrides.baseline import Published
 from toolset.core.overrides.overrides import Overrides
 from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.core.publishing.publication import Publication
-from toolset.errors import ConflictError, TransientError
+from toolset.errors import ConflictError, TerminalError, TransientError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import Applier, PipelineObserver, Target, Triggers
 from toolset.reconciler.publishing import Publisher, TargetOptions
+from toolset.reconciler.repair_pace import RepairPace, overwriters
 from toolset.reconciler.spans import step
 from toolset.reconciler.write_pace import WritePace
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
@@ -62,6 +63,7 @@ class TargetReconciler:
         self._winds_down = False
         self._patient_until = -math.inf  # the API server asked for no write before
         self._pace = WritePace(options.output.write_pause_cap)
+        self._repairs = RepairPace()
 
     @property
     def overrides(self) -> Overrides:
@@ -96,18 +98,18 @@ class TargetReconciler:
         self._composed(publication)
         with step("plan"):
             wanted = self._publisher.wanted(publication)
-            self._publisher.check_writer_conflict(key, wanted, cached)
+            self._check_writer(key, wanted, cached)
             decision = self._publisher.plan(key, wanted, cached)
         if isinstance(decision, Unchanged):
             self._observer.unchanged(len(publication.tools))
         else:
-            if (wait_s := self._pace.wait_s(publication.tools, anyio.current_time())) and not self._winds_down:
-                self._observer.paced()
+            if (wait_s := self._wait_s(publication, wanted, cached, decision)) and not self._winds_down:
                 return Result(requeue_after_s=wait_s)
             written = await self._apply(key, wanted, cached, decision)
             if written is None:
                 return Result(requeue_after_s=CONFLICT_RETRY_S)
             self._pace.wrote(publication.tools, anyio.current_time())
+            self._repairs.wrote(wanted, decision, cached, anyio.current_time())
             self._publisher.wrote(wanted)
             self._observer.published(decision, len(publication.tools))
             if self._publisher.plan(key, wanted, written) != Unchanged():  # an admission webhook changed the write
@@ -116,6 +118,22 @@ class TargetReconciler:
         self._published = Published(tools={tool.key: tool.url for tool in tools_of(settled)})
         self._observer.settled(settled)
         return DONE if self._winds_down else Result(requeue_after_s=hold.again_s)
+
+    def _check_writer(self, key: Key, wanted: Desired, cached: ConfigMap | None) -> None:
+        try:
+            self._publisher.check_writer_conflict(key, wanted, cached)
+        except TerminalError as error:
+            self._observer.refused(str(error))
+            raise
+
+    def _wait_s(self, publication: Publication, wanted: Desired, cached: ConfigMap | None, change: Apply) -> float:
+        """Return how long ``change`` has to wait, seconds, and report why."""
+        now_s = anyio.current_time()
+        if wait_s := self._pace.wait_s(publication.tools, now_s):
+            self._observer.paced()
+        elif wait_s := self._repairs.wait_s(wanted, change, cached, now_s):
+            self._observer.overwritten(overwriters(change, cached))
+        return wait_s
 
     def _composed(self, publication: Publication) -> None:
         for changed in self._inventory.approve(publication.overrides.approved):

@@ -84,7 +84,7 @@ class App:
         self._guard = LeaseGuard(leases, LeaseGuardLog(), options=elector_options(settings.value))
         self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
-        readiness.append(resources.problem)
+        readiness += [self._supervisor.problem, resources.problem]
         self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
 
     def _make_elector(self, settings: Settings) -> Elector:

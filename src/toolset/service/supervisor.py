@@ -66,6 +66,7 @@ class Supervisor:
         self._tracing = tracing
         self._resources = resources
         self._pipeline: Pipeline | None = None
+        self._log: ReconcileLog | None = None
         self._serving: anyio.Event | None = None  # set when it has ended
         self._stopping = False
 
@@ -73,6 +74,10 @@ class Supervisor:
     def is_working(self) -> bool:
         """Whether a pipeline runs."""
         return self._pipeline is not None
+
+    def problem(self) -> str:
+        """Return why what this replica publishes does not last, for readiness; empty when it does."""
+        return self._log.problem() if self._log is not None else ""
 
     async def drain(self) -> None:
         """Finish what is in work, publish it, take no more, and return once that is done."""
@@ -86,6 +91,7 @@ class Supervisor:
         """Run pipelines until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
         serving = self._serving = anyio.Event()
         telemetry = self._telemetry(leadership)
+        self._log = telemetry.log
         notifier: Notifier | None = None
         start = read_handover(self._settings.value, self._stores)
         try:
@@ -101,6 +107,7 @@ class Supervisor:
                     start = await self._run(pipeline, settings)
         finally:
             telemetry.log.close()
+            self._log = None
             serving.set()
 
     async def _run(self, pipeline: Pipeline, settings: Settings) -> Handover:

@@ -49,6 +49,11 @@ def documents_blocked(keys: Iterable[str]) -> str:
     return f"not written, because binaryData holds the key; remove it there: {', '.join(keys)}"
 
 
+def overwritten(by: str) -> str:
+    """Return that others keep overwriting the ConfigMap."""
+    return f"the ConfigMap is repeatedly overwritten by {by}; stop one of the two writers, repairs wait up to 5 min"
+
+
 def settings_invalid(problem: str) -> str:
     """The settings file is not valid."""
     return f"the settings file is not valid, and the settings in force stay: {problem}"

@@ -1,6 +1,7 @@
 """The reconcilers' observer: turns results into log lines, metrics and Events."""
 
 import logging
+import math
 from collections.abc import Container, Mapping
 from typing import Final
 
@@ -21,7 +22,10 @@ from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
+STAYED_S: Final = 10.0
+"""How long a repair has to last until the ConfigMap counts as no longer overwritten, seconds."""
 _NAMED: Final = 10  # keys in a line or a note
+_MANAGERS: Final = 3  # of 128 characters each, so that they fit a note
 
 
 class ReconcileLog:
@@ -47,6 +51,9 @@ class ReconcileLog:
         self._overrides_problem = ""
         self._notes: Mapping[Key, str] = {}
         self._wrote = False
+        self._written_at = -math.inf
+        self._refused = ""
+        self._overwritten_by = ""
 
     def begin(self, services: Container[Key], published: Published) -> None:
         """Start the reports of a new pipeline; what an earlier one reported is not repeated.
@@ -67,6 +74,14 @@ class ReconcileLog:
         self._metrics.config_map_bytes.set(0)
         self._metrics.overrides_valid.set(1)
         self._metrics.overrides_dropped.set(0)
+        self._set_overwritten("")
+        self._refused = ""
+
+    def problem(self) -> str:
+        """Return why the ConfigMap is not what this replica wrote, for readiness; empty when it is."""
+        by = self._overwritten_by
+        fight = by and f"the ConfigMap is repeatedly overwritten by {by}: stop one of the two writers"
+        return self._refused or fight
 
     def service_changed(self, key: Key) -> None:
         """Record when a Service changed, until it is reconciled."""
@@ -168,6 +183,8 @@ class ReconcileLog:
     def published(self, change: Apply, tools: int) -> None:
         """Count and log a write."""
         self._wrote = True
+        if self.problem():
+            self._written_at = anyio.current_time()
         self._metrics.writes.inc()
         if change.drifted:
             self._metrics.drift.inc()
@@ -182,7 +199,30 @@ class ReconcileLog:
         )
 
     def unchanged(self, tools: int) -> None:
-        """Do nothing: an unchanged ConfigMap is not reported."""
+        """Report that others no longer overwrite the ConfigMap, once it has stayed as it was written."""
+        if self.problem() and anyio.current_time() - self._written_at >= STAYED_S:
+            _log.info("config map no longer overwritten", extra={"tools": tools})
+            self._set_overwritten("")
+            self._refused = ""
+
+    def refused(self, why: str) -> None:
+        """Note why nothing is written, for readiness; the error itself is logged where it ends the reconcile."""
+        self._refused = why
+
+    def overwritten(self, by: tuple[str, ...]) -> None:
+        """Report who keeps overwriting the ConfigMap, once until that changes."""
+        who = ", ".join(each[:128] for each in by[:_MANAGERS]) or "another process of this service"
+        if who != self._overwritten_by:
+            _log.warning("config map repeatedly overwritten", extra={"by": who})
+            self._recorder.record("Warning", "Overwritten", event_notes.overwritten(who))
+            self._set_overwritten(who)
+
+    def _set_overwritten(self, by: str) -> None:
+        if self._overwritten_by:
+            self._metrics.overwritten.remove(self._overwritten_by)
+        if by:
+            self._metrics.overwritten.labels(by).set(1)
+        self._overwritten_by = by
 
     def paced(self) -> None:
         """Count a write that waits."""

@@ -12,6 +12,7 @@ from support.leader import Leader
 from support.waiting import until
 from toolset.config.loader import load
 from toolset.config.settings import LogSettings, Settings
+from toolset.model import ConfigMap, ConfigMapMeta
 from toolset.service import supervisor
 from toolset.service.supervisor import Supervisor
 
@@ -68,6 +69,21 @@ async def test_work_that_does_not_end_in_time_is_cut_off_when_the_settings_chang
         await until(lambda: len(leader.writers) == 2)
         assert "work under the former settings did not end in time" in leader.lines
         assert made.is_working
+
+
+async def test_a_config_map_of_another_installation_is_a_problem_while_work_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    leader = UnansweredLeader(caplog)
+    name, space = "kubernaut-toolset-config", "kubernaut-system"
+    metadata = ConfigMapMeta(name, space, "1", "1", annotations={"kubernaut.io/instance": "blue"})
+    leader.config_maps.replace([ConfigMap(metadata)], "1")
+    async with leader.working() as made:
+        assert made.problem() == ""
+        await until(made.problem)
+        assert "is kept by another installation of this service, 'blue'" in made.problem()
+        assert leader.writers == []
+    assert made.problem() == ""
 
 
 async def test_settings_that_no_work_reads_disturb_none(caplog: pytest.LogCaptureFixture) -> None:

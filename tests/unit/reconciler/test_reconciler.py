@@ -59,6 +59,8 @@ class Events:
         self.conflicts = 0
         self.exhausted = 0
         self.paces = 0
+        self.overwritten_by: list[tuple[str, ...]] = []
+        self.refusals: list[str] = []
         self.holds: list[Hold] = []
         self.last_words: Mapping[Key, Verdict] = {}
 
@@ -85,6 +87,12 @@ class Events:
 
     def paced(self) -> None:
         self.paces += 1
+
+    def overwritten(self, by: tuple[str, ...]) -> None:
+        self.overwritten_by.append(by)
+
+    def refused(self, why: str) -> None:
+        self.refusals.append(why)
 
     def conflicted(self) -> None:
         self.conflicts += 1
@@ -979,7 +987,79 @@ async def test_a_process_without_a_name_that_reaches_no_backend_leaves_a_named_c
     with pytest.raises(TerminalError, match=r"kept by .*'kubernaut-system/toolset', and this one is without a name"):
         await outside.publish()
     assert outside.applier.requests == []
+    assert len(outside.events.refusals) == 1
     assert inside.server.get(TARGET) == before
+
+
+async def an_hour_of(world: Reconcilers, overwrite: Callable[[], object]) -> int:
+    """Return how many writes an opponent gets in an hour who answers each of them at once."""
+    world.applier.requests.clear()
+    overwrite()
+    world.watch()
+    ends = anyio.current_time() + 3600.0
+    while anyio.current_time() < ends:
+        written = len(world.applier.requests)
+        try:
+            result = await world.publish()
+        except TerminalError:  # the queue waits for a change, or for the next periodic reconcile
+            result = Result(requeue_after_s=30.0)
+        if len(world.applier.requests) > written:
+            overwrite()
+            world.watch()
+        await anyio.sleep(max(0.2, result.requeue_after_s or 0.0))
+    return len(world.applier.requests)
+
+
+async def test_a_manager_that_always_writes_a_key_back_gets_few_repairs_and_is_named() -> None:
+    world = await Reconcilers(service("a")).settled()
+    writes = await an_hour_of(world, lambda: world.server.patch(TARGET, {PROMETHEUS: "theirs"}, manager="gitops"))
+    assert 10 < writes <= 60
+    assert set(world.events.overwritten_by) == {("gitops/Update",)}
+
+
+async def test_a_manager_that_always_removes_a_key_or_a_label_gets_few_repairs() -> None:
+    world = await Reconcilers(service("a")).settled()
+    assert await an_hour_of(world, lambda: world.server.patch(TARGET, {PROMETHEUS: None})) <= 60
+    assert set(world.events.overwritten_by) == {("unknown",)}
+    label = {"app.kubernetes.io/managed-by": "Helm"}
+    assert await an_hour_of(world, lambda: world.server.patch(TARGET, labels=label)) <= 60
+
+
+async def test_another_process_with_the_same_name_that_always_writes_back_gets_few_repairs() -> None:
+    world = await Reconcilers(service("a")).settled()
+    theirs = desired({PROMETHEUS: "theirs"}, 1, "kubernaut.io")
+
+    def overwrite() -> None:
+        world.server.apply(TARGET, manifest(TARGET, theirs, world.server.get(TARGET)))
+
+    assert await an_hour_of(world, overwrite) <= 60
+    assert "keeps overwriting" in world.events.refusals[0]
+
+
+async def test_a_new_tool_does_not_wait_for_a_fight_over_another() -> None:
+    world = await Reconcilers(service("a")).settled()
+    await an_hour_of(world, lambda: world.server.patch(TARGET, {PROMETHEUS: "theirs"}))
+    world.services.replace([service("a"), service("b")], "2")
+    await world.detect_all()
+    await world.probe_all()
+    assert await world.publish() == DONE
+    assert world.published() == {"a", "b"}
+
+
+async def test_a_repair_after_a_fight_waits_no_more() -> None:
+    world = await Reconcilers(service("a")).settled()
+    await an_hour_of(world, lambda: world.server.patch(TARGET, {PROMETHEUS: "theirs"}))
+    await anyio.sleep(300.0)
+    assert await world.publish() == DONE
+    assert world.published() == {"a"}
+
+
+async def test_a_process_that_stops_repairs_once_more() -> None:
+    world = await Reconcilers(service("a")).settled()
+    await an_hour_of(world, lambda: world.server.patch(TARGET, {PROMETHEUS: "theirs"}))
+    world.wind_down()
+    assert await world.publish() == DONE
+    assert world.published() == {"a"}
 
 
 async def test_two_instances_that_overwrite_each_other_stop() -> None:

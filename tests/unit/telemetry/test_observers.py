@@ -27,7 +27,7 @@ from toolset.telemetry.observers import (
     handler_failed,
     handler_slow,
 )
-from toolset.telemetry.reconcile_log import ReconcileLog
+from toolset.telemetry.reconcile_log import STAYED_S, ReconcileLog
 
 KEY = Key("monitoring", "prometheus")
 
@@ -252,6 +252,40 @@ def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
 def test_a_pass_without_a_write_is_silent(watched: Watched) -> None:
     reconcile_log(watched).unchanged(4)
     assert watched.lines == []
+
+
+async def test_who_keeps_overwriting_the_config_map_is_reported_until_a_repair_lasts(watched: Watched) -> None:
+    events = FakeEvents()
+    log = ReconcileLog(watched.metrics, events)
+    assert log.problem() == ""
+    for _ in range(3):
+        log.overwritten(("gitops/Update",))
+    assert watched.lines == ["WARNING config map repeatedly overwritten"]
+    assert watched.field("by") == "gitops/Update"
+    assert [event.reason for event in events.recorded] == ["Overwritten"]
+    assert "repeatedly overwritten by gitops/Update" in log.problem()
+    series = "toolset_configmap_overwritten"
+    assert watched.values(series) == {f'{series}{{manager="gitops/Update"}}': 1}
+    log.overwritten(())
+    assert watched.values(series) == {f'{series}{{manager="another process of this service"}}': 1}
+    log.published(Apply(b"", written=("a",), removed=()), 1)
+    log.unchanged(1)
+    assert log.problem()
+    await anyio.sleep(STAYED_S)
+    log.unchanged(1)
+    assert log.problem() == ""
+    assert watched.values(series) == {}
+    assert watched.lines[-1] == "INFO config map no longer overwritten"
+
+
+def test_a_refusal_is_a_problem_until_this_replica_no_longer_leads(watched: Watched) -> None:
+    log = reconcile_log(watched)
+    log.refused("ConfigMap a/b is kept by another installation")
+    assert log.problem() == "ConfigMap a/b is kept by another installation"
+    log.overwritten(("gitops/Update",))
+    log.close()
+    assert log.problem() == ""
+    assert watched.values("toolset_configmap_overwritten") == {}
 
 
 def test_a_conflict_is_counted(watched: Watched) -> None:
