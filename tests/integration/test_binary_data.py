@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from integration.cluster import CONFIG_MAPS, NAMESPACE, TARGET, Cluster, Tool
+from integration.cluster import CONFIG_MAPS, NAMESPACE, TARGET, Cluster, Tool, urls_in
 from integration.service import Start
 from support.waiting import eventually
 
@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 TOOLS: Final = tuple(Tool("grafana", "team-a", f"g{n}", 3000, "service", labels={"app": "grafana"}) for n in range(2))
 TAKEN: Final = "grafana-toolset.yaml"
+MOVED: Final = "config map key not owned; tool published under another one"
 
 
 @pytest.mark.parametrize("size", [pytest.param(1000, id="little"), pytest.param(1_030_000, id="nearly all there is")])
@@ -28,4 +29,5 @@ def test_binary_data_of_somebody_else_leaves_room_for_the_rest(cluster: Cluster,
     assert TAKEN not in cluster.data()
     assert cluster.admin.get(TARGET).json()["binaryData"] == content
     assert {event["responseStatus"]["code"] for event in cluster.writes()} == {200}
-    assert service.logged("documents not written; their keys are in binaryData")
+    assert [line["k8s.service.name"] for line in service.logged(MOVED)] == [TOOLS[0].name]
+    assert urls_in(cluster.data()) == {f"grafana.{t.namespace}.{t.name}-toolset.yaml": t.url for t in TOOLS}
