@@ -98,7 +98,7 @@ class Cluster:
         self.admin.patch(path, json=change, headers=MERGE_PATCH).raise_for_status()
 
     def clean(self) -> None:
-        for path in [*sorted(self._made), TARGET, LEASE]:
+        for path in [*sorted(self._made), TARGET]:
             answer = self.admin.delete(path)
             assert answer.status_code in {200, 404}, answer.text
         self._made.clear()

@@ -14,7 +14,7 @@ import controlplane
 from controlplane import ControlPlane
 from integration import backends as products
 from integration.backends import Backends
-from integration.cluster import Cluster, Tool
+from integration.cluster import LEASE, Cluster, Tool
 from integration.exchange_table import EXCEPTIONS, TABLE
 from integration.exchanges import Side
 from integration.faults import FaultProxy
@@ -96,6 +96,7 @@ def _cluster(plane: ControlPlane) -> Generator[Cluster]:
         cluster = Cluster(plane, admin)
         yield cluster
         cluster.clean()
+        admin.delete(LEASE)  # of a leader that was killed: it would hold up the next one
 
 
 @pytest.fixture

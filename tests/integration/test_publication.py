@@ -68,18 +68,18 @@ TWENTY: Final = (
     ),
 )
 EIGHTEEN_URLS: Final = {
-    "prometheus-toolset.yaml": "http://prometheus-server.monitoring.svc.cluster.local:80",
+    "prometheus-toolset.yaml": "http://recorder.logging.svc.cluster.local:9090",
+    "prometheus.monitoring.prometheus-server-toolset.yaml": "http://prometheus-server.monitoring.svc.cluster.local:80",
     "prometheus.monitoring.metrics-toolset.yaml": "http://metrics.monitoring.svc.cluster.local:9090",
-    "prometheus.logging.recorder-toolset.yaml": "http://recorder.logging.svc.cluster.local:9090",
     "prometheus.team-a.victoria-metrics-toolset.yaml": "http://victoria-metrics.team-a.svc.cluster.local:8428",
     "prometheus.team-a.vm-toolset.yaml": "http://vm.team-a.svc.cluster.local:80",
     "grafana-toolset.yaml": "http://grafana.monitoring.svc.cluster.local:3000",
     "grafana.monitoring.visuals-toolset.yaml": "http://visuals.monitoring.svc.cluster.local:80",
     "grafana.team-a.boards-toolset.yaml": "http://boards.team-a.svc.cluster.local:3000",
     "grafana.team-a.grafana-toolset.yaml": "http://grafana.team-a.svc.cluster.local:80",
-    "jaeger-toolset.yaml": "http://jaeger-query.monitoring.svc.cluster.local:80",
+    "jaeger-toolset.yaml": "http://traces.logging.svc.cluster.local:16686",
+    "jaeger.monitoring.jaeger-query-toolset.yaml": "http://jaeger-query.monitoring.svc.cluster.local:80",
     "jaeger.team-a.jaeger-toolset.yaml": "http://jaeger.team-a.svc.cluster.local:16686",
-    "jaeger.logging.traces-toolset.yaml": "http://traces.logging.svc.cluster.local:16686",
     "elasticsearch-toolset.yaml": "http://elasticsearch.logging.svc.cluster.local:9200",
     "elasticsearch.logging.search-toolset.yaml": "http://search.logging.svc.cluster.local:9200",
     "elasticsearch.team-a.elasticsearch-toolset.yaml": "http://elasticsearch.team-a.svc.cluster.local:9200",
@@ -133,7 +133,7 @@ GRAFANAS: Final = boards("grafana", 8)
 def test_of_ten_thousand_services_twenty_match_and_the_eighteen_healthy_ones_are_published_at_once(
     large_cluster: Cluster, start: Start, backends: Backends
 ) -> None:
-    large_cluster.create(*TWENTY)
+    large_cluster.create(*sorted(TWENTY, key=lambda tool: tool.namespace))  # the order of their age and their names
 
     service = start(large_cluster, TWENTY, OUTPUT__CREDENTIALS="{monitoring/grafana: {api_key: GRAFANA_API_KEY}}")
 
