@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 from typing import Final
 
+from opentelemetry.trace import SpanContext
+
 from toolset.adapters.metrics import Metrics
 from toolset.config.options import detection_options, target_key
 from toolset.config.settings import Settings
@@ -15,7 +17,7 @@ from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.delays import Debounce
 from toolset.runtime.store import Delta
-from toolset.runtime.workqueue import WorkQueue
+from toolset.runtime.workqueue import CAUSES_LIMIT, WorkQueue
 from toolset.service.state import Stores
 from toolset.telemetry.observers import QueueMetrics
 from toolset.telemetry.reconcile_log import ReconcileLog
@@ -54,6 +56,7 @@ class Queues:
         self._log = log
         self._target = target_key(settings)
         self._trust = detection_options(settings).trust
+        self._early: list[SpanContext | None] = []  # what would have published before the gate opened
         self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
@@ -81,6 +84,8 @@ class Queues:
         """Reconcile the ConfigMap once changes have settled; until the startup gate is open it would be too early."""
         if self.gate.is_open:
             self.target.add(self._target, settle=TARGET_DEBOUNCE, priority=priority, cause=spans.changed())
+        elif len(self._early) < CAUSES_LIMIT:
+            self._early.append(spans.changed())
 
     def publish_last(self) -> None:
         """Reconcile the ConfigMap now, for the last time."""
@@ -104,7 +109,9 @@ class Queues:
             yield
 
     def _publish_first(self) -> None:
-        self.target.add(self._target, cause=spans.changed())
+        for cause in (*self._early, spans.changed()):
+            self.target.add(self._target, cause=cause)
+        self._early.clear()
 
     def _on_service(self, delta: Delta[Service]) -> None:
         changed = delta.new or delta.old

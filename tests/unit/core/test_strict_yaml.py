@@ -42,6 +42,12 @@ def test_nothing_is_none(text: str) -> None:
             "this is not valid YAML: did not find expected node content",
             id="brackets in a comment",
         ),
+        pytest.param(
+            "}" + "[" * 40,
+            Mark(1, 1),
+            "this is not valid YAML: did not find expected node content",
+            id="brackets after what is not valid",
+        ),
         pytest.param("- " * 5000, Mark(1, 65), "it is nested more than 32 deep", id="depth of a block"),
         pytest.param(
             'a: "' + "[" * 40 + '", b',

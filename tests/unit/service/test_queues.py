@@ -5,13 +5,15 @@ import pytest
 
 from support.build import service
 from support.events import FakeEvents
+from support.spans import Exported
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings
 from toolset.core.overrides.baseline import NOTHING
 from toolset.model import ConfigMap, ConfigMapMeta, Key, Namespace, NamespaceMeta, Service
+from toolset.reconciler import spans
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
-from toolset.runtime.workqueue import WorkQueue
+from toolset.runtime.workqueue import CAUSES_LIMIT, WorkQueue
 from toolset.service.queues import RESYNC_PRIORITY, SERVICE_DEBOUNCE, TARGET_DEBOUNCE, Queues
 from toolset.service.state import Stores
 from toolset.telemetry.reconcile_log import ReconcileLog
@@ -112,6 +114,19 @@ async def test_nothing_is_published_before_the_gate_is_open(world: World) -> Non
 async def test_the_opening_of_the_gate_publishes_at_once(world: World) -> None:
     world.open()
     assert await taken(world.queues.target) == [TARGET.name]
+
+
+async def test_the_first_publication_knows_what_asked_for_it_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = Exported(monkeypatch)
+    for _ in range(2 * CAUSES_LIMIT):
+        with spans.ReconcileTrace(dict, ()).under_way():
+            world.queues.publish()
+    world.open()
+    with world.queues.target.working(key := await world.queues.target.get()):
+        causes = world.queues.target.taken(key).causes
+    assert len(causes) == len(exported.roots) == CAUSES_LIMIT
 
 
 async def test_what_is_published_settles_once_the_gate_is_open(world: World) -> None:
