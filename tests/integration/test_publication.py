@@ -237,7 +237,7 @@ def test_foreign_keys_and_overrides_survive_fifty_random_interleavings(large_clu
     for _ in range(50):
         admin.interleave()
 
-    settles(large_cluster.urls, expected_urls("grafana", [tool for tool in GRAFANAS if tool.name in admin.present]), 20)
+    settles(large_cluster.urls, expected_urls("grafana", [tool for tool in GRAFANAS if tool.name in admin.present]), 10)
     data = large_cluster.data()
     assert {key: data.get(key) for key in admin.foreign} == admin.foreign
     assert foreign_writes(large_cluster, frozenset(admin.foreign)) == []
