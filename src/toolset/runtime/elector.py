@@ -22,27 +22,24 @@ A server that asks for patience by ``Retry-After`` is not asked before; a leader
 time is over.
 """
 
-import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from typing import Final, TypeVar
 
 import anyio
-import msgspec
 from anyio.lowlevel import checkpoint
 
-from toolset.errors import ConflictError, InvalidError, LeadershipLostError, TransientError, UnavailableError
-from toolset.model import Lease, LeaseSpec
-from toolset.runtime.backoff import RETRY_AFTER_CAP_S
+from toolset.errors import ConflictError, InvalidError, LeadershipLostError
+from toolset.model import Lease
 from toolset.runtime.election import (
     DEFAULT_OPTIONS,
-    TRANSITIONS_LIMIT,
     ElectionObserver,
     ElectorOptions,
     Leadership,
     LeaseClient,
     NoElectionObserver,
 )
+from toolset.runtime.observed_lease import ObservedLease
 
 LAST_TRY_S: Final = 1.0
 """How much time the last attempt to renew is left, seconds: the least that one request may take."""
@@ -81,30 +78,22 @@ class Elector:
             observer: Told of what happens.
             now: The wall clock, only for what is written into the Lease.
         """
-        self._client = client
         self._identity = identity
         self._jitter = jitter
         self._options = options
         self._observer: ElectionObserver = observer or NoElectionObserver()
-        self._now = now
-        self._lease: Lease | None = None  # as last seen
-        self._held_until = -math.inf  # until then it is another's, by all that was seen
-        self._watched = False  # whether the watch has told all that was seen
-        self._freed = anyio.Event()  # set when the watch tells that it can be taken
+        self._lease = ObservedLease(client, identity, options, self._observer, now)
+        self._freed = anyio.Event()  # set when the watch reports that it can be taken
         self._stood_by = False
         self._stands_down = False
         self._standing_by = anyio.CancelScope()
         self._running: anyio.Event | None = None  # set when a run has ended
-        self._may_hold = False  # whether a write of ours may have taken it
-        self._acquired = ""
-        self._renewed_at = 0.0
-        self._patient_until = -math.inf  # the server asked not to be asked before
         self._leadership: Leadership | None = None
 
     @property
     def leader(self) -> str:
         """The holder that was last seen; empty for none."""
-        return self._lease.holder if self._lease is not None else ""
+        return self._lease.holder
 
     def healthy(self, *, grace_s: float = 20.0) -> bool:
         """Tell whether this replica is a standby, leads, or has been over its time for less than ``grace_s`` seconds.
@@ -117,9 +106,8 @@ class Elector:
         """Take note of what a watch tells; ``None`` when the Lease is gone. It decides nothing: it may be old."""
         if self._leadership is not None:  # a leader learns from its own writes, and the watch lags behind them
             return
-        self._see(lease)
-        self._watched = True
-        if self._held_until <= anyio.current_time():
+        self._lease.observe(lease)
+        if self._lease.held_until <= anyio.current_time():
             self._freed.set()
 
     async def run(self, lead: Lead) -> None:
@@ -167,47 +155,35 @@ class Elector:
         """Read the Lease and take it if it is free."""
         self._freed = anyio.Event()
         try:
-            self._see(await self._read())
-            if anyio.current_time() >= self._held_until:
+            await self._lease.read()
+            if anyio.current_time() >= self._lease.held_until:
                 return await self._take()
         except ConflictError:  # another one was quicker
             return None
         except Exception as error:  # noqa: BLE001 - a standby that died of a bug would never lead
-            self._failed(error)
+            self._lease.failed(error)
         return None
 
     async def _take(self) -> Leadership | None:
-        epoch = self._next_epoch()
-        self._acquired = self._stamp()
-        self._may_hold = True
-        await self._write(self._spec(epoch))
-        valid_until = self._renewed_at + self._options.lease_s
+        epoch = await self._lease.take()
+        valid_until = self._lease.renewed_at + self._options.lease_s
         leadership = Leadership(self._identity, epoch, valid_until, stood_by=self._stood_by)
         return leadership if leadership.remaining_s() else None  # the event loop stalled
-
-    def _next_epoch(self) -> int:
-        if self._lease is None:
-            return 0
-        before = self._lease.spec.lease_transitions or 0
-        if before < TRANSITIONS_LIMIT:
-            return before + 1
-        self._observer.restarted_epochs(before)
-        return 0
 
     async def _wait(self) -> None:
         """Return when the Lease is worth another attempt, and the server may be asked for it."""
         self._stood_by = True
         await self._wait_for_lease()
-        await anyio.sleep_until(self._patient_until)
+        await anyio.sleep_until(self._lease.patient_until)
 
     async def _wait_for_lease(self) -> None:
         now = anyio.current_time()
         retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())
-        if self._held_until <= now:  # it is free, yet could not be taken or kept
+        if self._lease.held_until <= now:  # it is free, yet could not be taken or kept
             await anyio.sleep_until(retry_at)
             return
         while not self._freed.is_set():
-            due = self._held_until if self._watched else min(self._held_until, retry_at)
+            due = self._lease.held_until if self._lease.is_watched else min(self._lease.held_until, retry_at)
             if due <= anyio.current_time():
                 return
             with anyio.CancelScope(deadline=due):
@@ -244,7 +220,7 @@ class Elector:
             with anyio.CancelScope() as patience:
                 lost = False
                 while not lost:
-                    patience.deadline = self._renewed_at + self._options.renew_s
+                    patience.deadline = self._lease.renewed_at + self._options.renew_s
                     await anyio.sleep(self._renewal_pause_s())
                     lost = await self._is_lost(leadership)
             leadership.lost.set()
@@ -253,8 +229,8 @@ class Elector:
     def _renewal_pause_s(self) -> float:
         """Return how long to wait before the next renewal; the last one in time still gets its chance."""
         now = anyio.current_time()
-        left_s = self._renewed_at + self._options.renew_s - now - LAST_TRY_S
-        pause_s = max(self._options.retry_s, self._patient_until - now)
+        left_s = self._lease.renewed_at + self._options.renew_s - now - LAST_TRY_S
+        pause_s = max(self._options.retry_s, self._lease.patient_until - now)
         return min(pause_s, left_s) if left_s > 0.0 else self._options.retry_s
 
     async def _is_lost(self, leadership: Leadership) -> bool:
@@ -264,83 +240,24 @@ class Elector:
                 await self._renew(leadership)
             except (ConflictError, InvalidError):
                 self._observer.took_slow_path()
-                self._see(await self._read())
-                if not _is_ours(self._lease, leadership):
+                await self._lease.read()
+                if not self._lease.is_ours(leadership.epoch):
                     return True
                 await self._renew(leadership)
         except Exception as error:  # noqa: BLE001 - whatever it is, the Lease can be renewed until its time is over
-            self._failed(error)
+            self._lease.failed(error)
         return False
 
-    def _failed(self, error: Exception) -> None:
-        """Note a request that failed, and how much patience the server asked for."""
-        self._observer.failed(error)
-        asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
-        self._patient_until = anyio.current_time() + min(asked_s, RETRY_AFTER_CAP_S)
-
     async def _renew(self, leadership: Leadership) -> None:
-        await self._write(self._spec(leadership.epoch))
-        leadership.valid_until = self._renewed_at + self._options.lease_s
+        await self._lease.renew(leadership.epoch)
+        leadership.valid_until = self._lease.renewed_at + self._options.lease_s
 
     async def _release(self) -> None:
         """Give the Lease back if it may be ours, in a bounded time."""
         with anyio.move_on_after(self._options.release_s, shield=True):
-            while self._may_hold:
+            while self._lease.may_be_ours:
                 try:
-                    await self._give_back()
+                    await self._lease.give_back()
                 except Exception as error:  # noqa: BLE001 - at worst the Lease expires
-                    self._failed(error)
-                    await anyio.sleep_until(max(self._patient_until, anyio.current_time() + RELEASE_RETRY_S))
-
-    async def _give_back(self) -> None:
-        self._see(await self._read())  # an interrupted write may have moved the version
-        if self._lease is not None and self._lease.holder == self._identity:
-            await self._write(
-                msgspec.structs.replace(
-                    self._lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=self._stamp()
-                )
-            )
-        self._may_hold = False
-
-    async def _read(self) -> Lease | None:
-        with anyio.fail_after(self._options.request_s):
-            return await self._client.read()
-
-    async def _write(self, spec: LeaseSpec) -> None:
-        """Write ``spec`` over the Lease as last seen, and note when that was sent."""
-        before, sent_at = self._lease, anyio.current_time()
-        with anyio.fail_after(self._options.request_s):
-            written = await (self._client.create(spec) if before is None else self._client.replace(before, spec))
-        if before is not None and written.version == before.version:
-            raise UnavailableError("the write changed nothing, so nobody sees it: the wall clock stands still")
-        self._see(written)
-        self._renewed_at, self._patient_until = sent_at, -math.inf
-
-    def _see(self, lease: Lease | None) -> None:
-        """Note the Lease; a version that is seen for the first time is held from now on."""
-        before, self._lease = self._lease, lease
-        if _version(lease) == _version(before):
-            return
-        self._watched = False
-        if lease is not None:
-            held_s = lease.spec.lease_duration_seconds or self._options.lease_s
-            free = lease.holder in {"", self._identity}
-            self._held_until = -math.inf if free else anyio.current_time() + held_s
-        if self.leader != (before.holder if before is not None else ""):
-            self._observer.new_leader(self.leader)
-
-    def _spec(self, epoch: int) -> LeaseSpec:
-        duration_s = math.ceil(self._options.lease_s)
-        return LeaseSpec(self._identity, duration_s, self._acquired, self._stamp(), epoch)
-
-    def _stamp(self) -> str:
-        return self._now().astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _version(lease: Lease | None) -> str:
-    return lease.version if lease is not None else ""
-
-
-def _is_ours(lease: Lease | None, leadership: Leadership) -> bool:
-    """Tell whether ``lease`` stands for this very leadership, and not for an earlier one or a namesake's."""
-    return lease is not None and (lease.holder, lease.spec.lease_transitions) == (leadership.identity, leadership.epoch)
+                    self._lease.failed(error)
+                    await anyio.sleep_until(max(self._lease.patient_until, anyio.current_time() + RELEASE_RETRY_S))
