@@ -37,8 +37,11 @@ IDLE_S: Final = 75.0
 It holds from the start, since readiness and liveness count on it: two such watches, and the list that follows them, are
 over before readiness ends. A server without bookmarks costs a new watch each time, and a list after ten.
 """
-LIST_LIMIT_BYTES: Final = 64 * 2**20
-"""The most that a list in one piece, or one page, may take: some 50,000 Services in one piece."""
+LIST_LIMIT_BYTES: Final = 32 * 2**20
+"""The most that a list in one piece may take: some 25,000 ordinary Services. A larger one is asked for in pages. While
+it arrives it takes twice as much memory."""
+PAGE_LIMIT_BYTES: Final = 16 * 2**20
+"""The most that a page may take; a larger one is asked for with fewer objects. Ten of the largest objects fit."""
 LATE_S: Final = 15.0
 """A server that should have ended a watch is given so much longer, seconds."""
 
@@ -46,6 +49,7 @@ _WITH_OBJECT: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _WITHOUT_OBJECT: Final = frozenset({"BOOKMARK", "ERROR"})
 _HEAD: Final = 80  # bytes of a line within which the API server names the kind
 _SKETCH: Final = msgspec.json.Decoder(Sketch)
+_PAGE: Final = msgspec.json.Decoder(ObjectList)
 
 
 class Resource(msgspec.Struct, Generic[V], frozen=True):
@@ -111,9 +115,9 @@ class KubeSource(Generic[V]):
         self._idle_s = idle_s
         self._kind = resource.kind.__name__
         item = resource.kind
-        self._page: msgspec.json.Decoder[ObjectList[V]] = msgspec.json.Decoder(ObjectList[item])  # type: ignore[valid-type]  # a type chosen at run time
+        self._item: msgspec.json.Decoder[V] = msgspec.json.Decoder(item)
         self._line = msgspec.json.Decoder(
-            Added[item] | Modified[item] | Removed[item] | BookmarkLine | WatchError  # type: ignore[valid-type]  # as above
+            Added[item] | Modified[item] | Removed[item] | BookmarkLine | WatchError  # type: ignore[valid-type]  # a type chosen at run time
         )
 
     async def list(
@@ -128,16 +132,19 @@ class KubeSource(Generic[V]):
         else:
             params |= {"limit": str(limit)}
         request = Request("GET", self._resource.path, params)
-        body = await self._transport.fetch(request, limit_bytes=LIST_LIMIT_BYTES, heard=heard)
+        limit_bytes = PAGE_LIMIT_BYTES if "limit" in params else LIST_LIMIT_BYTES
+        return self._page(await self._transport.fetch(request, limit_bytes=limit_bytes, heard=heard))
+
+    def _page(self, body: bytes) -> Page[V]:
+        """Decode a page one object after the other, so that no more than one is in memory as a whole."""
         try:
-            page = decode(self._page, body)
+            page = decode(_PAGE, body)
+            items = [self._resource.reduce(decode(self._item, bytes(item))) for item in page.items or ()]
         except msgspec.DecodeError as error:
             raise OutOfSyncError(f"the list could not be decoded: {error}") from error
         if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list
             raise OutOfSyncError(f"the answer is no list of {self._kind} but of kind {page.kind[:64]!r}")
-        items: Sequence[V] = page.items or ()
-        reduce = self._resource.reduce
-        return Page([reduce(item) for item in items], page.metadata.resource_version, page.metadata.next_token)
+        return Page(items, page.metadata.resource_version, page.metadata.next_token)
 
     @asynccontextmanager
     async def watch(self, *, version: str, stream_list: bool) -> AsyncGenerator["KubeStream[V]"]:

@@ -31,12 +31,12 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel", gc=False):
     next_token: str = msgspec.field(default="", name="continue")
 
 
-class ObjectList(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list."""
+class ObjectList(msgspec.Struct, frozen=True):
+    """One page of a list; its objects are not decoded yet."""
 
     kind: str = ""
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: tuple[T, ...] | None = None
+    items: tuple[msgspec.Raw, ...] | None = None
 
 
 class _Line(msgspec.Struct, Generic[T], frozen=True, tag_field="type", gc=False):

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,16 @@ from support.api_server import (
     status_error,
 )
 from toolset.adapters.kube.transport import KubeTransport
-from toolset.adapters.kube.watch.source import KubeSource, KubeStream, Resource, config_map, namespaces, services
+from toolset.adapters.kube.watch.source import (
+    LIST_LIMIT_BYTES,
+    PAGE_LIMIT_BYTES,
+    KubeSource,
+    KubeStream,
+    Resource,
+    config_map,
+    namespaces,
+    services,
+)
 from toolset.adapters.kube.watch.wire import END_OF_LIST
 from toolset.core.detection.reduction import Reduction
 from toolset.errors import OutOfSyncError, ToolsetError, TransientError, UnavailableError
@@ -414,3 +424,34 @@ async def test_whoever_is_busy_while_the_stream_falls_silent_is_not_interrupted(
         await anyio.sleep(0.5)
         with pytest.raises(UnavailableError, match="the watch broke: Timeout"):
             await events.next()
+
+
+@pytest.mark.parametrize(
+    ("version", "limit_bytes"), [("", PAGE_LIMIT_BYTES), ("5", LIST_LIMIT_BYTES)], ids=["page", "in one piece"]
+)
+async def test_an_answer_that_is_too_large_is_incomplete(version: str, limit_bytes: int) -> None:
+    server = ScriptedApiServer(Answer(b" " * (limit_bytes + 1)))
+    async with source(server) as opened:
+        with pytest.raises(UnavailableError, match=f"larger than {limit_bytes} bytes") as caught:
+            await opened.list(version=version, token="")
+    assert caught.value.incomplete
+
+
+async def test_of_a_page_of_large_services_no_more_than_one_is_held_as_a_whole() -> None:
+    labels = {f"{'d' * 240}/{number:063}": "v" * 63 for number in range(1300)}
+    large = [service(f"s{number}") for number in range(30)]
+    body = orjson.dumps({"kind": "ServiceList", "metadata": {}, "items": [_labelled(each, labels) for each in large]})
+    async with source(ScriptedApiServer()) as opened:
+        tracemalloc.start()
+        found = opened._page(body).items
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert [len(each.labels) for each in found] == [16] * 30
+    assert len(body) > 14_000_000
+    assert most < 3_000_000
+
+
+def _labelled(manifest: dict[str, object], labels: dict[str, str]) -> dict[str, object]:
+    metadata = manifest["metadata"]
+    assert isinstance(metadata, dict)
+    return {**manifest, "metadata": {**metadata, "labels": labels}}
