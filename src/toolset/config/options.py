@@ -8,10 +8,12 @@ from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
+from toolset.core.shares import Shares
 from toolset.errors import SettingsError
-from toolset.model import Key
+from toolset.model import Key, Namespace, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.election import ElectorOptions
+from toolset.runtime.store import Reader
 
 
 def detectors(settings: Settings) -> tuple[Detector, ...]:
@@ -38,6 +40,17 @@ def detection_options(settings: Settings) -> DetectionOptions:
         selectorless=settings.health.allow_selectorless,
         external_names=settings.health.allow_external_name,
     )
+
+
+def shares(settings: Settings, namespaces: Reader[Namespace]) -> Shares:
+    """Return how what namespaces share is divided among them.
+
+    Args:
+        settings: The settings.
+        namespaces: The stored Namespaces, whose labels are read when they are asked for.
+    """
+    trust = detection_options(settings).trust
+    return Shares(lambda name: trust.includes(name, namespaces.get(namespace_key(name))))
 
 
 def reduction(settings: Settings) -> Reduction:

@@ -109,7 +109,7 @@ class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_
         rise: Consecutive successes until a tool is up.
         fall: Consecutive failures until it is down.
         hold: How long removals are held when more than half of the tools, and at least 3, stop answering within one
-            interval; every namespace counts the same; ``0s`` holds nothing.
+            interval; every namespace counts the same, trusted ones without the others; ``0s`` holds nothing.
         via: ``direct``, or ``apiserver-proxy`` to probe from outside the cluster; that needs the right to ``get``
             ``services/proxy``.
         refused_ranges: Address ranges (CIDR) that are never dialled, in addition to loopback, link-local, metadata,

@@ -8,10 +8,10 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
-from toolset.core.health.removal_brake import Hold, RemovalBrake
+from toolset.core.health.removal_brake import Hold, RemovalBrake, combined
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, observe
 from toolset.core.overrides.baseline import NOTHING, Published
-from toolset.core.shares import by_priority
+from toolset.core.shares import Shares, by_priority
 from toolset.model import Key
 
 _UNKNOWN: Final = Health()
@@ -29,18 +29,28 @@ class Inventory:
     """The verdict and the health of each Service; written by the Service and probe reconcilers, read by the target one.
 
     Results depend only on its content, never on the order in which that came.
+
+    Attributes:
+        shares: Of namespaces, for all that work on what it holds.
     """
 
-    def __init__(self, options: HealthOptions = DEFAULT_HEALTH, approved: frozenset[Key] = frozenset()) -> None:
+    def __init__(
+        self,
+        options: HealthOptions = DEFAULT_HEALTH,
+        approved: frozenset[Key] = frozenset(),
+        shares: Shares = Shares(),
+    ) -> None:
         """Make it empty.
 
         Args:
             options: How health is judged.
             approved: The Services that the admin has approved.
+            shares: Of namespaces.
         """
         self._options = options
         self._approved = approved
-        self._brake = RemovalBrake(options)
+        self.shares = shares
+        self._brakes = {trusted: RemovalBrake(options) for trusted in (True, False)}
         self._entries: dict[Key, Entry] = {}
         self._candidates: dict[Key, Candidate] = {}
 
@@ -129,15 +139,28 @@ class Inventory:
     @property
     def loss_waits(self) -> bool:
         """Whether a lost tool stays published until more is known of the others."""
-        return self._brake.waits
+        return any(brake.waits for brake in self._brakes.values())
 
     def hold(self, now_s: float) -> Hold:
-        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`."""
-        return self._brake.decide(self.healths(), now_s)
+        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`.
 
-    def healths(self) -> Mapping[Key, Health]:
-        """Return the health of each candidate, twins left out."""
-        return {winner.key: self._entries[winner.key].health for winner in self._best_of_each_backend().values()}
+        Trusted tools are judged without the others, so that those neither hold nor release them.
+        """
+        healths = self._healths_by_trust()
+        return combined([brake.decide(healths[trusted], now_s) for trusted, brake in self._brakes.items()])
+
+    def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
+        """Return the health of each candidate in a namespace that is ``trusted``, or in one that is not.
+
+        Twins are left out.
+        """
+        return self._healths_by_trust()[trusted]
+
+    def _healths_by_trust(self) -> dict[bool, dict[Key, Health]]:
+        found: dict[bool, dict[Key, Health]] = {True: {}, False: {}}
+        for winner in self._best_of_each_backend().values():
+            found[self.shares.trusted(winner.key.namespace)][winner.key] = self._entries[winner.key].health
+        return found
 
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""

@@ -2,8 +2,35 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
 
 from toolset.core.candidate import Candidate
+
+UNTRUSTED: Final = ""
+"""The account of all untrusted namespaces; no namespace has this name."""
+
+
+def _everyone(_: str) -> bool:
+    return True
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """The account of each namespace: what it uses of what all namespaces share is counted there.
+
+    Every account weighs the same. A trusted namespace has one of its own; all untrusted ones have one together, and
+    take turns in it. So whoever has many untrusted namespaces gets no more of anything that trusted ones need.
+
+    Attributes:
+        trusted: Tells whether a namespace is trusted now.
+    """
+
+    trusted: Callable[[str], bool] = _everyone
+
+    def account(self, namespace: str) -> str:
+        """Return the account of ``namespace``: its own name, or :data:`UNTRUSTED`."""
+        return namespace if self.trusted(namespace) else UNTRUSTED
 
 
 def by_priority(ordered: Sequence[Candidate], rank: Callable[[Candidate], Hashable]) -> list[Candidate]:

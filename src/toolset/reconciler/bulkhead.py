@@ -1,7 +1,8 @@
 """Which probes may run now: backends that hang get at most half of the slots, so that they never delay the others.
 
 One namespace never gets the last eighth of that half, and deferred probes are called from the namespaces in turn:
-Services of one namespace that hang do not hold up a slow backend of another.
+Services of one namespace that hang do not hold up a slow backend of another. All untrusted namespaces together get at
+most half of it, divided in the same way.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from toolset.core.health.thresholds import DEFERRED, Failure, Outcome
+from toolset.core.shares import UNTRUSTED, Shares
 from toolset.model import Key
 
 
@@ -21,21 +23,23 @@ class Bulkhead:
     verdict, and is called again when there is room.
     """
 
-    def __init__(self, slots: int, patience_s: float, call: Callable[[Key], None]) -> None:
+    def __init__(self, slots: int, patience_s: float, call: Callable[[Key], None], shares: Shares) -> None:
         """Make them.
 
         Args:
             slots: Probes in flight at once; whoever calls :meth:`run` keeps to that.
             patience_s: How long a probe may take before it is slow, seconds.
             call: Called with a candidate that was deferred and may be probed now.
+            shares: Of namespaces.
         """
         self._room = max(1, slots // 2)
-        self._share = self._room - self._room // 8
+        self._room_untrusted = max(1, self._room // 2)
         self._patience_s = patience_s
         self._call = call
+        self._shares = shares
         self._suspects: set[Key] = set()
-        self._slow: set[Key] = set()  # in flight, or called and not here yet
-        self._slow_of: Counter[str] = Counter()  # by namespace
+        self._slow: dict[Key, str] = {}  # in flight, or called and not here yet; with the account at that time
+        self._slow_of: Counter[str] = Counter()  # by namespace, and by account
         self._deferred: dict[str, dict[Key, None]] = {}  # by namespace, the next to be called first
 
     async def run(self, key: Key, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
@@ -63,18 +67,23 @@ class Bulkhead:
         self._call_next()
 
     def _enter(self, key: Key) -> bool:
-        if len(self._slow) >= self._room or self._slow_of[key.namespace] >= self._share:
+        account = self._shares.account(key.namespace)
+        room = self._room
+        if account == UNTRUSTED:
+            room = self._room_untrusted
+            if self._slow_of[UNTRUSTED] >= room:
+                return False
+        if len(self._slow) >= self._room or self._slow_of[key.namespace] >= room - room // 8:
             return False
-        self._slow.add(key)
-        self._slow_of[key.namespace] += 1
+        self._slow[key] = account
+        self._slow_of.update({key.namespace, account})
         return True
 
     def _give_back(self, key: Key) -> None:
-        if key in self._slow:
-            self._slow.discard(key)
-            self._slow_of[key.namespace] -= 1
-            if not self._slow_of[key.namespace]:
-                del self._slow_of[key.namespace]
+        account = self._slow.pop(key, None)
+        if account is not None:
+            self._slow_of.subtract({key.namespace, account})
+            self._slow_of = +self._slow_of
 
     async def _lose_patience(self, key: Key, scope: anyio.CancelScope) -> None:
         await anyio.sleep(self._patience_s)

@@ -1,6 +1,6 @@
 """What the passes need of the outside world; adapters fit these by shape."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, Protocol
 
 from toolset.core.candidate import Candidate, Verdict
@@ -90,8 +90,8 @@ class PipelineObserver(Protocol):
     def unchanged(self, tools: int) -> None:
         """A target pass found nothing to write."""
 
-    def paced(self) -> None:
-        """A write waits, because the Services that it is for change too often."""
+    def paced(self, services: Collection[Key], wait_s: float) -> None:
+        """A write waits, because the ``services`` that it is for change too often."""
 
     def overwritten(self, by: tuple[str, ...]) -> None:
         """A repair waits, because others keep overwriting the same keys; empty for another process of this service."""

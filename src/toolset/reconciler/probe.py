@@ -58,8 +58,8 @@ class ProbeReconciler:
         self._observer = observer
         self._options = options
         self._jitter = jitter
-        self._bulkhead = Bulkhead(options.concurrency, options.timeout * PATIENCE, triggers.probe)
-        self._swept_s = -math.inf
+        self._bulkhead = Bulkhead(options.concurrency, options.timeout * PATIENCE, triggers.probe, inventory.shares)
+        self._swept_s = {True: -math.inf, False: -math.inf}  # by whether those were trusted
 
     async def __call__(self, key: Key) -> Result:
         """Probe the candidate ``key`` once and say when to look again; never raises."""
@@ -88,21 +88,22 @@ class ProbeReconciler:
         if not self._options.enabled:
             return DONE
         if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
-            self._probe_the_others(health)
+            self._probe_the_others(health, trusted=self._inventory.shares.trusted(key.namespace))
         wait_s = next_probe_s(health, self._options.interval)
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
 
-    def _probe_the_others(self, failing: Health) -> None:
+    def _probe_the_others(self, failing: Health, *, trusted: bool) -> None:
         """Find out whether a tool that is about to be lost fails alone, before it is.
 
-        Without this the brake would know only when the others' turn has come, up to an interval later.
+        Without this the brake would know only when the others' turn has come, up to an interval later. It compares
+        trusted tools with trusted ones only, and the others likewise; so does this.
         """
-        if failing.probed_s < self._swept_s + SWEEP_EVERY_S:
+        if failing.probed_s < self._swept_s[trusted] + SWEEP_EVERY_S:
             return
-        healths = self._inventory.healths()
+        healths = self._inventory.healths(trusted=trusted)
         if sum(1 for health in healths.values() if health.up) < FEWEST - 1:
             return
-        self._swept_s = failing.probed_s
+        self._swept_s[trusted] = failing.probed_s
         for key, health in healths.items():
             if health.up and not health.doubtful and health.probed_s < failing.began_s:
                 self._triggers.probe(key)

@@ -57,8 +57,8 @@ class ServiceReconciler:
                 approved = self._inventory.is_approved(key)
                 verdict = detect(service, self._options, namespace, approved=approved)
             changed = self._inventory.detected(key, verdict, published=published)
-            if isinstance(verdict, Rejected) or not published.awaits(verdict):
-                self._gate.settle(key)
+            if isinstance(verdict, Rejected) or not (verdict.trusted and published.awaits(verdict)):
+                self._gate.settle(key)  # no first write waits for a tool that is not trusted
             if changed and not isinstance(verdict, Rejected):
                 self._triggers.probe(key)
             if changed:

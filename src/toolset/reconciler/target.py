@@ -62,7 +62,7 @@ class TargetReconciler:
         self._published = published
         self._winds_down = False
         self._patient_until = -math.inf  # the API server asked for no write before
-        self._pace = WritePace(options.output.write_pause_cap)
+        self._pace = WritePace(options.output.write_pause_cap, inventory.shares)
         self._repairs = RepairPace()
 
     @property
@@ -130,7 +130,7 @@ class TargetReconciler:
         """Return how long ``change`` has to wait, seconds, and report why."""
         now_s = anyio.current_time()
         if wait_s := self._pace.wait_s(publication.tools, now_s):
-            self._observer.paced()
+            self._observer.paced(self._pace.changed(publication.tools), wait_s)
         elif wait_s := self._repairs.wait_s(wanted, change, cached, now_s):
             self._observer.overwritten(overwriters(change, cached))
         return wait_s

@@ -6,13 +6,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from toolset.core.candidate import Candidate
+from toolset.core.shares import Shares
 from toolset.model import Key
 from toolset.runtime.pacing import Paces, Pacing
 
 OF_A_SERVICE: Final = Pacing()
 """A Service that flaps is written 9 times in 40 s, and then twice a minute."""
 OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
-"""Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s."""
+"""Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s. All untrusted
+namespaces together have as much as one."""
 
 
 class WritePace:
@@ -22,8 +24,14 @@ class WritePace:
     changes no tool, such as one for overrides, does not wait.
     """
 
-    def __init__(self, longest_s: float) -> None:
-        """Start calm; ``longest_s`` is the longest pause, seconds."""
+    def __init__(self, longest_s: float, shares: Shares = Shares()) -> None:
+        """Start calm.
+
+        Args:
+            longest_s: The longest pause, seconds.
+            shares: Of namespaces.
+        """
+        self._shares = shares
         self._written: Mapping[Key, Candidate] = {}
         self._services: Paces[Key] = Paces(replace(OF_A_SERVICE, longest_s=longest_s))
         self._namespaces: Paces[str] = Paces(replace(OF_A_NAMESPACE, longest_s=longest_s))
@@ -31,18 +39,22 @@ class WritePace:
     def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
         """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""
         waits_s = (
-            max(self._services.wait_s(key, now_s), self._namespaces.wait_s(key.namespace, now_s))
-            for key in self._changed(tools)
+            max(self._services.wait_s(key, now_s), *(self._namespaces.wait_s(name, now_s) for name in self._names(key)))
+            for key in self.changed(tools)
         )
         return min(waits_s, default=0.0)
 
     def wrote(self, tools: Iterable[Candidate], now_s: float) -> None:
         """Count a write of ``tools``."""
-        changed = self._changed(tools)
+        changed = self.changed(tools)
         self._services.acted(changed, now_s)
-        self._namespaces.acted({key.namespace for key in changed}, now_s)
+        self._namespaces.acted({name for key in changed for name in self._names(key)}, now_s)
         self._written = {tool.key: tool for tool in tools}
 
-    def _changed(self, tools: Iterable[Candidate]) -> set[Key]:
+    def changed(self, tools: Iterable[Candidate]) -> set[Key]:
+        """Return the Services whose tools a write of ``tools`` would change."""
         now = {tool.key: tool for tool in tools}
         return {key for key in now.keys() | self._written.keys() if now.get(key) != self._written.get(key)}
+
+    def _names(self, key: Key) -> set[str]:
+        return {key.namespace, self._shares.account(key.namespace)}

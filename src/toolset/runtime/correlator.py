@@ -10,12 +10,13 @@ rule would silence the service after 25 occurrences. So the allowance belongs to
 namespace, the border between tenants, so that whoever makes and breaks Services by the thousand silences nobody else;
 and one over all, which keeps at most about 610 such Events, 1 MB, in the API server while it keeps them for an hour.
 Once that is used up each namespace still has a few reserved, so that three namespaces together silence no fourth.
+Namespaces may have an account together, and then use at most half of the allowance over all.
 What has no related object is about the target itself: it has an allowance of its own and takes from no other, so that
 no Service can silence it.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Generic, TypeVar
@@ -102,6 +103,7 @@ class CorrelatorOptions(msgspec.Struct, frozen=True):
         by_object: For one related object and kind.
         by_namespace: For the related objects of one namespace.
         overall: For all related objects.
+        by_account: Of that, for namespaces that have an account together.
         reserved: For the related objects of one namespace once that is used up.
     """
 
@@ -112,14 +114,26 @@ class CorrelatorOptions(msgspec.Struct, frozen=True):
     by_object: Allowance = Allowance(25, 300.0)
     by_namespace: Allowance = Allowance(100, 30.0)
     overall: Allowance = Allowance(250, 10.0)
+    by_account: Allowance = Allowance(125, 20.0)
     reserved: Allowance = Allowance(10, 300.0)
 
 
 class Correlator:
     """See the module docstring. Use it from one event loop only."""
 
-    def __init__(self, options: CorrelatorOptions = CorrelatorOptions()) -> None:  # noqa: B008 - it is frozen
+    def __init__(
+        self,
+        options: CorrelatorOptions = CorrelatorOptions(),  # noqa: B008 - it is frozen
+        account: Callable[[str], str] = str,
+    ) -> None:
+        """Begin with all allowances whole.
+
+        Args:
+            options: Figures.
+            account: Returns the account of a namespace; by default each has its own.
+        """
         self._options = options
+        self._account = account
         self._series: _Recent[Occurrence, Series] = _Recent(options.remembered)
         self._groups: _Recent[Occurrence, _Group] = _Recent(options.remembered)
         self._buckets: _Recent[Hashable, _Bucket] = _Recent(options.remembered)
@@ -176,7 +190,8 @@ class Correlator:
         wanted = [(Refusal.OBJECT, by_object)]
         if related is not None:
             by_namespace = self._bucket(related.namespace, self._options.by_namespace)
-            wanted += [(Refusal.NAMESPACE, by_namespace), (Refusal.OVERALL, self._shared(related.namespace, now))]
+            shared = self._shared(related.namespace, now)
+            wanted += [(Refusal.NAMESPACE, by_namespace), *((Refusal.OVERALL, bucket) for bucket in shared)]
         for refusal, bucket in wanted:
             if not bucket.has_one(now):
                 return refusal
@@ -184,11 +199,14 @@ class Correlator:
             bucket.tokens -= 1.0
         return None
 
-    def _shared(self, namespace: str, now: float) -> "_Bucket":
-        """Return the allowance over all, or what is reserved for ``namespace`` once that is used up."""
-        if self._overall.has_one(now):
-            return self._overall
-        return self._bucket(("reserved", namespace, ""), self._options.reserved)
+    def _shared(self, namespace: str, now: float) -> "Sequence[_Bucket]":
+        """Return the allowance over all, or what is reserved for ``namespace`` once its part of that is used up."""
+        shared = [self._overall]
+        if (account := self._account(namespace)) != namespace:
+            shared.append(self._bucket(("account", account, ""), self._options.by_account))
+        if all(bucket.has_one(now) for bucket in shared):
+            return shared
+        return [self._bucket(("reserved", namespace, ""), self._options.reserved)]
 
     def _bucket(self, key: Hashable, allowance: Allowance) -> "_Bucket":
         return self._buckets.get(key) or self._buckets.put(key, _Bucket(allowance))

@@ -21,7 +21,7 @@ cancelled half way. Use it from one event loop only.
 """
 
 import math
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
@@ -81,16 +81,16 @@ class WorkQueue(Generic[K]):
         *,
         limiter: RetryLimiter[K] | None = None,
         observer: QueueObserver | None = None,
-        group: Callable[[K], Hashable] | None = None,
+        turns: Turns[K] | None = None,
     ) -> None:
         """Make it empty.
 
         Args:
             limiter: The delays of keys that fail.
             observer: What the queue reports to.
-            group: The group of a key; ``None`` for a queue whose keys come in the order in which they went in.
+            turns: Of groups of keys; ``None`` for a queue whose keys come in the order in which they went in.
         """
-        self._turns = Turns(group) if group else None
+        self._turns = turns
         self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
         self._observer: QueueObserver = observer or NoQueueObserver()
         self._dirty: dict[K, _Waiting] = {}

@@ -17,14 +17,14 @@ import msgspec
 from toolset import __version__
 from toolset.adapters.http.health import HealthServer
 from toolset.adapters.kube.transport import KubeTransport
-from toolset.adapters.kube.write.events import KubeEvents
+from toolset.adapters.kube.write.events import EventOptions, KubeEvents
 from toolset.adapters.kube.write.leases import KubeLeases, lease
 from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, elector_options, identity, lease_key, target_key
+from toolset.config.options import check, elector_options, identity, lease_key, shares, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.model import Lease
@@ -73,6 +73,7 @@ class App:
             partial(datetime.now, timezone.utc),
             target_uid=self._target_uid,
             observer=EventMetrics(self._metrics),
+            options=EventOptions(account=self._account),
         )
         stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
         resources = LocalResources(metrics)
@@ -181,6 +182,9 @@ class App:
     def _target_uid(self) -> str:
         current = self._informers.config_maps.get(self._target)
         return current.uid if current is not None else ""
+
+    def _account(self, namespace: str) -> str:
+        return shares(self._settings.value, self._informers.namespaces).account(namespace)
 
     def _not_stopping(self) -> str:
         return "stopping" if self._stopping.is_set() else ""

@@ -8,7 +8,7 @@ import anyio
 
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
-from toolset.config.options import detection_options, target_options
+from toolset.config.options import detection_options, shares, target_options
 from toolset.config.settings import Settings
 from toolset.core.inventory import Inventory
 from toolset.model import Key
@@ -60,8 +60,9 @@ class Pipeline:
         self._log = telemetry.log
         self._published = start.published
         self._gives_up_probes = False
-        self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log)
-        inventory = Inventory(settings.health, approved_at(start, settings, stores))
+        divided = shares(settings, stores.namespaces)
+        self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log, divided)
+        inventory = Inventory(settings.health, approved_at(start, settings, stores), divided)
         self._services = self._service_controller(inventory)
         self._probes = self._probe_controller(inventory, prober)
         self._target_reconciler = TargetReconciler(

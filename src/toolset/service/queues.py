@@ -11,12 +11,14 @@ from opentelemetry.trace import SpanContext
 from toolset.adapters.metrics import Metrics
 from toolset.config.options import detection_options, target_key
 from toolset.config.settings import Settings
+from toolset.core.shares import Shares
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler import spans
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.delays import Debounce
 from toolset.runtime.store import Delta
+from toolset.runtime.turns import Turns
 from toolset.runtime.workqueue import CAUSES_LIMIT, WorkQueue
 from toolset.service.state import Stores
 from toolset.telemetry.observers import QueueMetrics
@@ -39,7 +41,13 @@ class Queues:
     """
 
     def __init__(
-        self, settings: Settings, stores: Stores, notify: Callable[[], None], metrics: Metrics, log: ReconcileLog
+        self,
+        settings: Settings,
+        stores: Stores,
+        notify: Callable[[], None],
+        metrics: Metrics,
+        log: ReconcileLog,
+        shares: Shares,
     ) -> None:
         """Make them empty.
 
@@ -49,6 +57,7 @@ class Queues:
             notify: Called whenever the ConfigMap has changed.
             metrics: The series.
             log: Measures how long a change of a Service takes to be published.
+            shares: Of namespaces.
         """
         self._stores = stores
         self._notify = notify
@@ -60,15 +69,15 @@ class Queues:
         self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
-        self.probes = self._queue("probe", group=attrgetter("namespace"))
+        self.probes = self._queue("probe", turns=Turns(attrgetter("namespace"), shares.account))
         self.target = self._queue("target", RetryLimiter(writes))
         self.gate = StartupGate(on_open=self._publish_first)
 
     def _queue(
-        self, name: str, limiter: RetryLimiter[Key] | None = None, group: Callable[[Key], str] | None = None
+        self, name: str, limiter: RetryLimiter[Key] | None = None, turns: Turns[Key] | None = None
     ) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
-        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer, group=group)
+        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer, turns=turns)
         observer.watch(queue.in_work_since)
         return queue
 

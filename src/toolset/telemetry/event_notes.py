@@ -54,6 +54,11 @@ def overwritten(by: str) -> str:
     return f"the ConfigMap is repeatedly overwritten by {by}; stop one of the two writers, repairs wait up to 5 min"
 
 
+def write_delayed(key: Key) -> str:
+    """The changes of a Service are written with growing pauses."""
+    return f"Service {key}, or its namespace, changes too often: its changes are published with growing pauses"
+
+
 def settings_invalid(problem: str) -> str:
     """The settings file is not valid."""
     return f"the settings file is not valid, and the settings in force stay: {problem}"

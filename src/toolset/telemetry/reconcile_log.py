@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Final
 
 import anyio
@@ -54,6 +54,7 @@ class ReconcileLog:
         self._written_at = -math.inf
         self._refused = ""
         self._overwritten_by = ""
+        self._delayed: set[Key] = set()  # Services whose changes wait
 
     def begin(self, services: Container[Key], published: Published) -> None:
         """Start the reports of a new pipeline; what an earlier one reported is not repeated.
@@ -183,6 +184,7 @@ class ReconcileLog:
     def published(self, change: Apply, tools: int) -> None:
         """Count and log a write."""
         self._wrote = True
+        self._delayed.clear()
         if self.problem():
             self._written_at = anyio.current_time()
         self._metrics.writes.inc()
@@ -224,9 +226,16 @@ class ReconcileLog:
             self._metrics.overwritten.labels(by).set(1)
         self._overwritten_by = by
 
-    def paced(self) -> None:
-        """Count a write that waits."""
+    def paced(self, services: Collection[Key], wait_s: float) -> None:
+        """Count a write that waits, and report for which Services, each once until the next write."""
         self._metrics.paced_writes.inc()
+        new = sorted(set(services) - self._delayed)[:_NAMED]
+        self._delayed.update(services)
+        if new:
+            names = [str(key) for key in new]
+            _log.info("config map write delayed", extra={"services": names, "wait_s": round(wait_s, 1)})
+        for key in new:
+            self._recorder.record("Normal", "WriteDelayed", event_notes.write_delayed(key), related=key)
 
     def conflicted(self) -> None:
         """Count and log a conflict."""

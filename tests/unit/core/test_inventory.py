@@ -12,6 +12,7 @@ from toolset.core.health.options import HealthOptions
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome
 from toolset.core.inventory import ALIVE, Inventory, instances
 from toolset.core.overrides.baseline import Published
+from toolset.core.shares import Shares
 from toolset.model import Key
 
 PROMETHEUS: Final = candidate("prometheus")
@@ -310,7 +311,7 @@ def test_the_brake_sees_each_backend_once() -> None:
     tools = [candidate(f"p{number}") for number in range(4)]
     twin = candidate("twin", backend=tools[0].backend, headless=True)
     inventory = known(*tools, twin)
-    assert set(inventory.healths()) == {tool.key for tool in tools}
+    assert set(inventory.healths(trusted=True)) == {tool.key for tool in tools}
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
             inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
@@ -349,3 +350,49 @@ def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
     inventory.detected(tools[0].key, candidate("p0", port=9999))
     inventory.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
     assert inventory.hold(5.0).keys == {tools[2].key}
+
+
+def among(*candidates: Candidate) -> Inventory:
+    """Return an inventory in which the namespace ``ops`` alone is trusted, and all are up."""
+    inventory = Inventory(shares=Shares({"ops"}.__contains__))
+    for each in candidates:
+        inventory.detected(each.key, each)
+        inventory.probed(each, WELL, began_s=0.5, now_s=0.5)
+    return inventory
+
+
+def fail(inventory: Inventory, *tools: Candidate) -> None:
+    for tool in tools:
+        for now_s in (1.0, 2.0, 4.0):
+            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+
+
+OPS: Final = [candidate(f"p{number}", namespace="ops") for number in range(4)]
+TEAMS: Final = [candidate(f"t{n}", namespace=f"team-{n}", trusted=False) for n in range(40)]
+
+
+def test_tools_of_untrusted_namespaces_that_are_well_release_no_trusted_ones() -> None:
+    inventory = among(*OPS, *TEAMS)
+    fail(inventory, *OPS)
+    assert inventory.hold(4.0).keys == {tool.key for tool in OPS}
+
+
+def test_tools_of_untrusted_namespaces_that_fail_hold_no_trusted_one() -> None:
+    inventory = among(*OPS, *TEAMS)
+    fail(inventory, OPS[0], *TEAMS)
+    for tool in OPS[1:]:
+        inventory.probed(tool, WELL, began_s=4.0, now_s=4.0)
+    hold = inventory.hold(4.0)
+    assert hold.keys == {tool.key for tool in TEAMS}
+    assert (hold.begins, hold.known, hold.again_s) == (True, 40, 120.0)
+
+
+def test_what_several_brakes_hold_is_held_until_the_first_of_them_is_due() -> None:
+    inventory = among(*OPS, *TEAMS)
+    fail(inventory, *OPS)
+    assert inventory.hold(4.0).again_s == 120.0
+    fail(inventory, *TEAMS)
+    hold = inventory.hold(64.0)
+    assert hold.keys == {tool.key for tool in (*OPS, *TEAMS)}
+    assert hold.again_s == 60.0
+    assert inventory.hold(124.0).keys == {tool.key for tool in TEAMS}

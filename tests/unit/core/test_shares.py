@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.build import candidate
 from toolset.core.candidate import Candidate
 from toolset.core.inventory import instances
-from toolset.core.shares import in_turn
+from toolset.core.shares import UNTRUSTED, Shares, in_turn
 
 services = st.builds(
     candidate,
@@ -77,3 +77,10 @@ def test_after_the_trusted_ones_every_namespace_has_its_turn(fleet: list[Candida
         taken = {name: rest[:count].count(name) for name in set(rest)}
         waiting = set(rest[count:])
         assert max(taken.values()) <= 1 + min(taken[name] for name in waiting)
+
+
+def test_untrusted_namespaces_have_one_account_and_trusted_ones_one_each() -> None:
+    shares = Shares({"ops", "monitoring"}.__contains__)
+    accounts = [shares.account(name) for name in ("ops", "team-a", "monitoring", "team-b")]
+    assert accounts == ["ops", UNTRUSTED, "monitoring", UNTRUSTED]
+    assert Shares().account("team-a") == "team-a"

@@ -16,10 +16,12 @@ from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Candidate
 from toolset.core.health.options import DEFAULT_HEALTH
 from toolset.core.inventory import Inventory
+from toolset.core.shares import Shares
 from toolset.model import Key
 from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import Controller
+from toolset.runtime.turns import Turns
 from toolset.runtime.workqueue import WorkQueue
 from toolset.telemetry.reconcile_log import ReconcileLog
 
@@ -29,10 +31,10 @@ HANGING = 3000
 class Probes:
     """Probes of an inventory in virtual time, with the workers and the queue of the service."""
 
-    def __init__(self) -> None:
-        self.inventory = Inventory(DEFAULT_HEALTH)
+    def __init__(self, *trusted: str) -> None:
+        self.inventory = Inventory(DEFAULT_HEALTH, shares=Shares(trusted.__contains__) if trusted else Shares())
         self.prober = FakeProber()
-        self.queue: WorkQueue[Key] = WorkQueue(group=attrgetter("namespace"))
+        self.queue: WorkQueue[Key] = WorkQueue(turns=Turns(attrgetter("namespace"), self.inventory.shares.account))
 
     def detect(self, key: Key) -> None:
         """Do nothing: no namespace changes."""
@@ -104,3 +106,36 @@ async def test_tools_of_a_namespace_that_hang_recover_while_another_has_thousand
             world.prober.outcomes[key], world.prober.times_s[key] = WELL, 0.05
         await anyio.sleep(40)  # its interval, and a turn in the slow lane
         assert all(world.inventory.health(key).up for key in keys)
+
+
+@pytest.mark.parametrize("later_s", [0.0, 3.0, 100.0])
+@pytest.mark.parametrize(("takes_s", "within_s"), [(0.05, 1.2), (1.6, 3.0)], ids=["fast", "slow"])
+async def test_a_tool_of_a_trusted_namespace_is_up_soon_while_many_untrusted_ones_have_thousands_that_hang(
+    later_s: float, takes_s: float, within_s: float
+) -> None:
+    world = Probes("victim")
+    async with world.running():
+        for number in range(100):
+            world.hang(f"attacker-{number}", HANGING // 100)
+        await anyio.sleep(later_s)
+        tool = candidate("prometheus", namespace="victim")
+        world.prober.times_s[tool.key] = takes_s
+        world.add(tool)
+        assert await world.up_after_s(tool.key) <= within_s
+
+
+async def test_untrusted_namespaces_that_hang_leave_half_of_the_slow_lane() -> None:
+    world = Probes("victim")
+    async with world.running():
+        for number in range(100):
+            world.hang(f"attacker-{number}", 10)
+        await anyio.sleep(60)
+        world.hang("victim", 8)
+        await anyio.sleep(30)
+        asked: dict[bool, int] = {True: 0, False: 0}
+        world.prober.asked.clear()
+        await anyio.sleep(300)
+        for found in world.prober.asked:
+            asked[found.key.namespace == "victim"] += 1
+        assert asked[True] >= 8 * 300 / 40
+        assert asked[False] > asked[True]

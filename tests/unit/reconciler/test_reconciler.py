@@ -1,6 +1,6 @@
 import base64
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Final
@@ -85,7 +85,9 @@ class Events:
     def unchanged(self, tools: int) -> None:
         self.quiet.append(tools)
 
-    def paced(self) -> None:
+    def paced(self, services: Collection[Key], wait_s: float) -> None:
+        assert services
+        assert wait_s > 0.0
         self.paces += 1
 
     def overwritten(self, by: tuple[str, ...]) -> None:
@@ -286,6 +288,18 @@ async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_an
         await world.gate.wait_opened()
     world.gate.settle(A)
     assert world.opened == 1
+
+
+async def test_the_first_write_waits_for_no_backend_of_an_untrusted_namespace() -> None:
+    options = DetectionOptions(BUILT_IN, trusted=("monitoring",))
+    tenant = service("b", namespace="team", annotations={"kubernaut.io/toolset": "enabled"})
+    world = Reconcilers(service("a"), tenant, detection=options)
+    world.begin()
+    await world.detect_all()
+    assert world.inventory.candidate(tenant.key) is not None
+    assert not world.gate_is_open()
+    await world.probe(A)
+    assert world.gate_is_open()
 
 
 async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:

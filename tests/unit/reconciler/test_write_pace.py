@@ -4,6 +4,7 @@ import pytest
 
 from support.build import candidate
 from toolset.core.candidate import Candidate
+from toolset.core.shares import Shares
 from toolset.reconciler.write_pace import OF_A_NAMESPACE, WritePace
 
 
@@ -36,6 +37,18 @@ def test_services_of_one_namespace_that_take_turns_wait_after_a_large_burst() ->
     assert found[OF_A_NAMESPACE.free - 20] < 30.0
     last_minute = [at_s for at_s in found if at_s > found[-1] - 60.0]
     assert len(last_minute) <= 13
+
+
+def test_untrusted_namespaces_that_take_turns_wait_as_one_does_and_trusted_ones_do_not() -> None:
+    pace, now_s, found = WritePace(30.0, Shares({"ops"}.__contains__)), 0.0, list[float]()
+    for number in range(1000):
+        tools = [candidate(f"tool-{number}", namespace=f"team-{number % 50}")]
+        now_s += 0.1 + pace.wait_s(tools, now_s + 0.1)
+        pace.wrote(tools, now_s)
+        found.append(now_s)
+    assert found[OF_A_NAMESPACE.free - 20] < 30.0
+    assert len([at_s for at_s in found if at_s > found[-1] - 60.0]) <= 13
+    assert pace.wait_s([candidate(namespace="ops")], now_s) == 0.0
 
 
 def test_a_write_that_changes_no_tool_does_not_wait() -> None:

@@ -186,6 +186,18 @@ async def test_three_namespaces_together_do_not_silence_a_fourth() -> None:
     assert refused(correlator, services(1, "team-d")) == []
 
 
+async def test_namespaces_with_an_account_together_leave_half_of_the_allowance_to_others() -> None:
+    correlator = Correlator(account=lambda name: "" if name.startswith("team-") else name)
+    many = [each for number in range(50) for each in services(20, f"team-{number}")]
+    refused_of_many = refused(correlator, many)
+    assert len(many) - len(refused_of_many) == 125 + 440  # and ten that are reserved for each of the others
+    assert set(refused_of_many) == {Refusal.OVERALL}
+    assert refused(correlator, services(100, "ops")) == []
+    await anyio.sleep(3600)
+    refused(correlator, many)
+    assert refused(correlator, services(100, "monitoring")) == []
+
+
 async def test_no_service_silences_what_concerns_the_target_itself() -> None:
     correlator = Correlator()
     refused(correlator, [each for namespace in ("a", "b", "c") for each in services(90, namespace)])

@@ -1,6 +1,7 @@
 import gc
 import weakref
 from functools import partial
+from operator import itemgetter
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from support.background import running
 from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.delays import Debounce
+from toolset.runtime.turns import Turns
 from toolset.runtime.workqueue import CAUSES_LIMIT, ShutDown, WorkQueue
 
 
@@ -831,7 +833,7 @@ async def test_every_change_comes_out_within_the_bound_and_never_before_the_quie
 
 
 async def test_groups_of_keys_take_turns() -> None:
-    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    queue: WorkQueue[str] = WorkQueue(turns=Turns(itemgetter(0)))
     for key in ("a1", "a2", "a3", "a4", "b1", "b2"):
         queue.add(key)
     taken = [await queue.get() for _ in range(3)]
@@ -842,7 +844,7 @@ async def test_groups_of_keys_take_turns() -> None:
 
 
 async def test_a_group_that_was_empty_for_a_while_has_no_turns_left_over() -> None:
-    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    queue: WorkQueue[str] = WorkQueue(turns=Turns(itemgetter(0)))
     for number in range(50):
         queue.add(f"a{number}")
         await queue.get()
@@ -854,7 +856,7 @@ async def test_a_group_that_was_empty_for_a_while_has_no_turns_left_over() -> No
 
 
 async def test_a_queue_forgets_groups_without_keys() -> None:
-    queue: WorkQueue[str] = WorkQueue(group=lambda key: key[0])
+    queue: WorkQueue[str] = WorkQueue(turns=Turns(itemgetter(0)))
     for number in range(200):
         queue.add(f"{chr(number + 200)}", priority=number % 3)
         queue.add(f"{chr(number + 200)}", priority=5)

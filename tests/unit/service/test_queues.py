@@ -9,6 +9,7 @@ from support.spans import Exported
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings
 from toolset.core.overrides.baseline import NOTHING
+from toolset.core.shares import Shares
 from toolset.model import ConfigMap, ConfigMapMeta, Key, Namespace, NamespaceMeta, Service
 from toolset.reconciler import spans
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
@@ -44,7 +45,7 @@ class World:
         self.readers, metrics = Readers(), Metrics("1")
         self.log = ReconcileLog(metrics, FakeEvents())
         stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
-        self.queues = Queues(Settings(), stores, self.readers.config_map_changed, metrics, self.log)
+        self.queues = Queues(Settings(), stores, self.readers.config_map_changed, metrics, self.log, Shares())
 
     def open(self) -> None:
         """Let every Service have its verdict."""

@@ -278,6 +278,24 @@ async def test_who_keeps_overwriting_the_config_map_is_reported_until_a_repair_l
     assert watched.lines[-1] == "INFO config map no longer overwritten"
 
 
+def test_a_write_that_waits_names_its_services_once_until_it_is_made(watched: Watched) -> None:
+    events = FakeEvents()
+    log = ReconcileLog(watched.metrics, events)
+    other = Key("team-a", "grafana")
+    for services in ({KEY}, {KEY}, {KEY, other}):
+        log.paced(services, 12.34)
+    assert watched.lines == ["INFO config map write delayed"] * 2
+    assert (watched.field("services"), watched.field("wait_s")) == (["team-a/grafana"], 12.3)
+    assert [(event.reason, event.related) for event in events.recorded] == [
+        ("WriteDelayed", KEY),
+        ("WriteDelayed", other),
+    ]
+    assert watched.values("toolset_configmap_writes_paced") == {"toolset_configmap_writes_paced_total": 3}
+    log.published(Apply(b"", written=("a",), removed=()), 1)
+    log.paced({KEY}, 1.0)
+    assert len(events.recorded) == 3
+
+
 def test_a_refusal_is_a_problem_until_this_replica_no_longer_leads(watched: Watched) -> None:
     log = reconcile_log(watched)
     log.refused("ConfigMap a/b is kept by another installation")

@@ -20,7 +20,7 @@ class HealthOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rise: Consecutive successes until a tool is up.
         fall: Consecutive failures until it is down.
         hold: How long removals are held when more than half of the tools, and at least 3, stop answering within one
-            interval; every namespace counts the same; ``0s`` holds nothing.
+            interval; every namespace counts the same, trusted ones without the others; ``0s`` holds nothing.
     """
 
     enabled: bool = True

@@ -4,11 +4,11 @@ It looks only at tools that were lost to failed probes. A Service that is delete
 loss: it is not among the healths that the brake is shown.
 
 Every namespace counts the same, however many tools it has: else a tenant could hold removals, or prevent that they are
-held, with tools that it makes for the purpose.
+held, with tools that it makes for the purpose. Trusted namespaces have a brake of their own.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -38,6 +38,18 @@ class Hold(msgspec.Struct, frozen=True):
     ends: bool = False
     known: int = 0
     again_s: float | None = None
+
+
+def combined(holds: Sequence[Hold]) -> Hold:
+    """Return what several brakes say together."""
+    again_s = [hold.again_s for hold in holds if hold.again_s is not None]
+    return Hold(
+        frozenset[Key]().union(*(hold.keys for hold in holds)),
+        begins=any(hold.begins for hold in holds),
+        ends=any(hold.ends for hold in holds),
+        known=sum(hold.known for hold in holds),
+        again_s=min(again_s, default=None),
+    )
 
 
 class RemovalBrake:

@@ -22,6 +22,7 @@ from toolset.errors import ConflictError, ForbiddenError, InvalidError, Terminal
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, TokenBucket
 from toolset.runtime.correlator import Correlator, Occurrence, Refusal, Series
+from toolset.runtime.turns import Turns
 from toolset.runtime.workqueue import WorkQueue
 
 NOTE_LIMIT_BYTES: Final = 1024
@@ -70,6 +71,7 @@ class EventOptions(msgspec.Struct, frozen=True):
         burst: Requests at once; likewise.
         backoff: Between two tries. Only the leader sends, so it needs no jitter.
         longest_pause_s: How long at most ``Retry-After`` is obeyed, seconds: others wait behind.
+        account: Returns the account of a namespace; by default each has its own.
     """
 
     waiting: int = 1000
@@ -80,13 +82,15 @@ class EventOptions(msgspec.Struct, frozen=True):
     burst: int = 10
     backoff: Backoff = Backoff(spread=0.0)
     longest_pause_s: float = 60.0
+    account: Callable[[str], str] = str
 
 
 class KubeEvents:
     """Records now, sends in the background, one request at a time; fits ``reconciler.EventRecorder`` by shape.
 
     The queue holds series, not Events: whatever happens again while its Event waits, is under way or was just sent is
-    one more in the count. So a slow API server makes fewer requests, not a longer queue.
+    one more in the count. So a slow API server makes fewer requests, not a longer queue. What is about the ConfigMap
+    comes first, then the namespaces take turns.
     """
 
     def __init__(
@@ -121,8 +125,8 @@ class KubeEvents:
         self._target_uid = target_uid
         self._observer = observer or NoEventsObserver()
         self._options = options
-        self._correlator = Correlator()
-        self._queue: WorkQueue[Series] = WorkQueue()
+        self._correlator = Correlator(account=options.account)
+        self._queue: WorkQueue[Series] = WorkQueue(turns=Turns(self._namespace, options.account))
         self._waiting: set[Series] = set()
         self._pace = TokenBucket(options.rate_per_s, options.burst)
         self._lost: set[Lost] = set()
@@ -156,7 +160,13 @@ class KubeEvents:
             self._drop("full")
         elif series not in self._waiting:
             self._waiting.add(series)
-            self._queue.add(series, after_s=self._options.repeats_s if series.told else 0.0)
+            self._add(series, after_s=self._options.repeats_s if series.told else 0.0)
+
+    def _namespace(self, series: Series) -> str:
+        return (series.occurrence.related or self._target).namespace
+
+    def _add(self, series: Series, *, after_s: float = 0.0) -> None:
+        self._queue.add(series, after_s=after_s, priority=0 if series.occurrence.related else 1)
 
     async def run(self) -> None:
         """Send until cancelled; nothing that goes wrong ends it."""
@@ -168,7 +178,7 @@ class KubeEvents:
     async def flush(self, timeout_s: float) -> None:
         """Send now what waits, within ``timeout_s`` seconds, and drop the rest; :meth:`run` must be running."""
         for series in self._waiting:
-            self._queue.add(series)
+            self._add(series)
         with anyio.move_on_after(timeout_s):
             await self._queue.wait_idle()
         while self._waiting:
@@ -186,7 +196,7 @@ class KubeEvents:
         else:
             self._refused = False
             if series.told < series.count:  # it happened again meanwhile
-                self._queue.add(series, after_s=self._options.repeats_s)
+                self._add(series, after_s=self._options.repeats_s)
                 return
         self._waiting.discard(series)
 

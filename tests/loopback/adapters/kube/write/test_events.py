@@ -374,6 +374,21 @@ async def test_requests_are_paced() -> None:
     assert anyio.current_time() - began >= 0.25
 
 
+async def test_namespaces_take_turns_and_what_concerns_the_config_map_comes_first() -> None:
+    server, heard = ScriptedApiServer(*[OK] * 32), Heard()
+    async with recorder(server, heard) as events:
+        for number in range(30):
+            events.record("Normal", "Published", "", related=Key("team-a", f"grafana-{number}"))
+        events.record("Normal", "Published", "", related=Key("team-b", "grafana"))
+        events.record("Warning", "Overwritten", "")
+        await events.flush(FLUSH_S)
+
+    order = [event.get("related", {}).get("namespace") for event in bodies(server.asked)]
+    assert order.index(None) <= 1
+    assert order.index("team-b") <= 3
+    assert order.count("team-a") == 30
+
+
 async def test_each_cause_is_a_warning_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "toolset")
     server = ScriptedApiServer(*[status_error(422, "Invalid", "too long")] * 2, *[status_error(403)] * 5)
