@@ -32,11 +32,13 @@ class Backend(msgspec.Struct, frozen=True):
         kind: Which of the answers it gives.
         base: The path below which it answers.
         authorization: The header without which it answers 401; empty when it wants none.
+        hangs: Whether it never answers.
     """
 
     kind: str
     base: str = ""
     authorization: str = ""
+    hangs: bool = False
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -55,6 +57,7 @@ class Server:
         self._lock = threading.Lock()
         self._backends: dict[str, Backend] = {}
         self._requests: list[Request] = []
+        self._closing = threading.Event()
         self._server = ThreadingHTTPServer((LOOPBACK, 0), partial(_Handler, self))
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -67,6 +70,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -88,6 +92,8 @@ class Server:
             backend = self._backends.get(request.authority)
         if backend is None:
             return 404, {"error": "nobody is here"}
+        if backend.hangs:
+            self._closing.wait(60)
         if backend.authorization and request.headers.get("authorization") != backend.authorization:
             return 401, {"error": "missing login"}
         path = urlsplit(request.path).path

@@ -36,6 +36,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 _JSON: Final = "application/json; charset=UTF-8"
 PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
+    "prometheus": {
+        "/-/healthy": Answer(200, "text/plain; charset=utf-8", "Prometheus Server is Healthy.\n"),
+        "/api/v1/query?query=vector(1)": Answer(
+            200, _JSON, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}}'
+        ),
+    },
     "grafana": {
         "/": Answer(302, "text/html; charset=utf-8", '<a href="/login">Found</a>.'),
         "/api/health": Answer(200, _JSON, '{"commit": "af8d5d9c", "database": "ok", "version": "11.6.0"}'),
@@ -59,6 +65,7 @@ class Answers:
         requests: How often each was asked.
         arrivals: When, on the monotonic clock.
         takes_s: How long an answer takes, seconds.
+        authorizations: The values of the header ``Authorization``.
     """
 
     def __init__(self) -> None:
@@ -67,6 +74,7 @@ class Answers:
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.arrivals: list[float] = []
+        self.authorizations: set[str] = set()
         self.takes_s = 0.0
         self._server = _Server((LOOPBACK, 0), partial(_Handler, self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -114,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # the server's own
 
     def do_GET(self) -> None:
+        if (authorization := self.headers["Authorization"]) is not None:
+            self._answers.authorizations.add(authorization)
         answer = self._answers.answer(self.headers["Host"], self.path)
         threading.Event().wait(self._answers.takes_s)
         body = answer.body.encode()
