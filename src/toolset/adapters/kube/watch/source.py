@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 import msgspec
+from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from toolset.adapters.kube.body import LineReader
@@ -42,6 +43,8 @@ LIST_LIMIT_BYTES: Final = 32 * 2**20
 it arrives it takes twice as much memory."""
 PAGE_LIMIT_BYTES: Final = 16 * 2**20
 """The most that a page may take; a larger one is asked for with fewer objects. Ten of the largest objects fit."""
+YIELD_BYTES: Final = 512 * 1024
+"""After so much of a page others run; an ordinary page of 500 Services has about as much."""
 LATE_S: Final = 15.0
 """A server that should have ended a watch is given so much longer, seconds."""
 
@@ -133,13 +136,23 @@ class KubeSource(Generic[V]):
             params |= {"limit": str(limit)}
         request = Request("GET", self._resource.path, params)
         limit_bytes = PAGE_LIMIT_BYTES if "limit" in params else LIST_LIMIT_BYTES
-        return self._page(await self._transport.fetch(request, limit_bytes=limit_bytes, heard=heard))
+        return await self._page(await self._transport.fetch(request, limit_bytes=limit_bytes, heard=heard))
 
-    def _page(self, body: bytes) -> Page[V]:
-        """Decode a page one object after the other, so that no more than one is in memory as a whole."""
+    async def _page(self, body: bytes) -> Page[V]:
+        """Decode a page one object after the other, so that no more than one is in memory as a whole.
+
+        Others run meanwhile: megabytes of labels take seconds.
+        """
+        items, decoded = list[V](), 0
         try:
             page = decode(_PAGE, body)
-            items = [self._resource.reduce(decode(self._item, bytes(item))) for item in page.items or ()]
+            for item in page.items or ():
+                text = bytes(item)
+                items.append(self._resource.reduce(decode(self._item, text)))
+                decoded += len(text)
+                if decoded >= YIELD_BYTES:
+                    decoded = 0
+                    await checkpoint()
         except msgspec.DecodeError as error:
             raise OutOfSyncError(f"the list could not be decoded: {error}") from error
         if page.kind not in {"List", f"{self._kind}List"}:  # a table, or a proxy's page: not an empty list

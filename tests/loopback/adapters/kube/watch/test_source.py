@@ -3,6 +3,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 
@@ -16,6 +17,7 @@ from support.api_server import (
     status,
     status_error,
 )
+from support.background import running
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import (
     LIST_LIMIT_BYTES,
@@ -437,15 +439,25 @@ async def test_an_answer_that_is_too_large_is_incomplete(version: str, limit_byt
     assert caught.value.incomplete
 
 
-async def test_of_a_page_of_large_services_no_more_than_one_is_held_as_a_whole() -> None:
+async def test_of_a_page_of_large_services_no_more_than_one_is_held_as_a_whole_and_others_run_meanwhile() -> None:
     labels = {f"{'d' * 240}/{number:063}": "v" * 63 for number in range(1300)}
     large = [service(f"s{number}") for number in range(30)]
     body = orjson.dumps({"kind": "ServiceList", "metadata": {}, "items": [_labelled(each, labels) for each in large]})
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
     async with source(ScriptedApiServer()) as opened:
         tracemalloc.start()
-        found = opened._page(body).items
+        async with running(turn):
+            found = (await opened._page(body)).items
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+    assert turns >= 10
     assert [len(each.labels) for each in found] == [16] * 30
     assert len(body) > 14_000_000
     assert most < 3_000_000
