@@ -30,6 +30,10 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 PIECES_LIMIT: Final = 1024
 """Pieces in which a body may come: each costs the reader far more than its sender."""
 
+WIRE_LIMIT_BYTES: Final = 256 * 1024
+"""What is read from the wire below TLS: a handshake with its certificates, head and body. OpenSSL passes over records
+that nobody asked for, without end and without a word to its caller."""
+
 READ_BYTES: Final = 16 * 1024
 """What one read takes from a connection."""
 

@@ -7,8 +7,8 @@ nothing of one backend is left for another.
 import errno
 import math
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import anyio
 import h11
@@ -19,7 +19,14 @@ from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
 from toolset.adapters.probe.error import NO_CONNECTION, ProbeError, is_exhaustion
-from toolset.adapters.probe.limits import ADDRESSES_TRIED, EYEBALLS_DELAY_S, HEAD_LIMIT_BYTES, HEADERS_LIMIT, READ_BYTES
+from toolset.adapters.probe.limits import (
+    ADDRESSES_TRIED,
+    EYEBALLS_DELAY_S,
+    HEAD_LIMIT_BYTES,
+    HEADERS_LIMIT,
+    READ_BYTES,
+    WIRE_LIMIT_BYTES,
+)
 from toolset.core.health.thresholds import Failure
 
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -123,6 +130,39 @@ class _Connection(httpx.AsyncByteStream):
             raise ProbeError(Failure.PROTOCOL, "the connection broke") from error
 
 
+class _BoundedStream(ByteStream):
+    """What is below TLS; no more than WIRE_LIMIT_BYTES are read from it."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._received = 0
+
+    @override
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        data = await self._stream.receive(max_bytes)
+        self._received += len(data)
+        if self._received > WIRE_LIMIT_BYTES:
+            raise ProbeError(Failure.PROTOCOL, "it sends too much")
+        return data
+
+    @override
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
+
+    @override
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    @override
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    @override
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
+
+
 async def _connect(dial: Dial) -> ByteStream:
     """Return a connection to the first of the addresses that answers."""
     addresses = dial.addresses[:ADDRESSES_TRIED]
@@ -132,6 +172,7 @@ async def _connect(dial: Dial) -> ByteStream:
         raise ProbeError(Failure.REFUSED, _reason(error)) from error
     if dial.tls is None:
         return stream
+    stream = _BoundedStream(stream)
     try:
         return await TLSStream.wrap(
             stream, hostname=dial.server_name, ssl_context=dial.tls, server_side=False, standard_compatible=False

@@ -321,6 +321,24 @@ async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open
     assert outcome == timeout(0.1)
 
 
+async def test_a_handshake_without_end_is_read_to_a_bound() -> None:
+    """OpenSSL passes over a HelloRequest, and over the next: that took a whole core for as long as a probe lasts."""
+    sent = 0
+
+    async def talk(stream: SocketStream) -> None:
+        nonlocal sent
+        await stream.receive()
+        while True:
+            await stream.send(b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 4096)
+            sent += 9 * 4096
+
+    async with raw_server(talk) as port:
+        outcome = await HttpProber(ProberOptions(), guard=Loopback()).probe(candidate(port, scheme="https"))
+
+    assert outcome == Outcome(alive=False, detail="it sends too much", failure=Failure.PROTOCOL)
+    assert sent > 64 * 1024
+
+
 async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> None:
     async def talk(stream: SocketStream) -> None:
         await stream.receive()
