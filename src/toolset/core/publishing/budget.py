@@ -72,19 +72,31 @@ def allowance(limit: int, foreign: int) -> int:
 def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
     """Return which ``tools`` the caps let through.
 
+    First each untrusted namespace by itself, then each type by itself: namespaces take turns among the tools of one
+    type, the oldest first, so that nobody takes the place of an older tool that is the first of its kind in its
+    namespace. Last come the limits over all types.
+
     Args:
         tools: In the order of publication.
         caps: How many there may be.
     """
-    taken: Counter[str] = Counter()
     dropped: dict[Key, Rejected] = {}
-    for tool in _order(tools):
-        limits = list(_limits(tool, caps))
-        used_up = next((limit for limit in limits if taken[limit.share] >= limit.number), None)
-        if used_up is None:
-            taken.update(limit.share for limit in limits)
-        else:
-            dropped[tool.key] = _over(tool, used_up.sentence)
+
+    def keep(ordered: Iterable[Candidate], limits: Callable[[Candidate], Iterator[_Limit]]) -> None:
+        taken: Counter[str] = Counter()
+        for tool in ordered:
+            applied = [] if tool.key in dropped else list(limits(tool))
+            used_up = next((limit for limit in applied if taken[limit.share] >= limit.number), None)
+            if used_up is None:
+                taken.update(limit.share for limit in applied)
+            else:
+                dropped[tool.key] = _over(tool, used_up.sentence)
+
+    keep(_order(tools), lambda tool: _namespace_limits(tool, caps))
+    left = [tool for tool in tools if tool.key not in dropped]
+    for kind in dict.fromkeys(tool.type for tool in left):
+        keep(in_turn(tool for tool in left if tool.type == kind), lambda tool: _type_limits(tool, caps))
+    keep(_order(left), lambda tool: _overall_limits(tool, caps))
     return Cut(tuple(tool for tool in tools if tool.key not in dropped), dropped)
 
 
@@ -96,16 +108,21 @@ class _Limit(msgspec.Struct, frozen=True):
     sentence: str
 
 
-def _limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
-    if not tool.trusted:
-        if caps.per_untrusted:
-            sentence = f"discovery.untrusted_limit is {caps.per_untrusted} for each untrusted namespace"
-            yield _Limit(f"namespace {tool.key.namespace}", caps.per_untrusted, sentence)
-        if (most := caps.untrusted.get(tool.type)) is not None:
-            sentence = f"HolmesGPT survives {most} {tool.type} of untrusted namespaces, should they all hang"
-            yield _Limit(f"untrusted {tool.type}", most, sentence)
+def _namespace_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
+    if caps.per_untrusted and not tool.trusted:
+        sentence = f"discovery.untrusted_limit is {caps.per_untrusted} for each untrusted namespace"
+        yield _Limit(tool.key.namespace, caps.per_untrusted, sentence)
+
+
+def _type_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
+    if not tool.trusted and (most := caps.untrusted.get(tool.type)) is not None:
+        sentence = f"HolmesGPT survives {most} {tool.type} of untrusted namespaces, should they all hang"
+        yield _Limit("untrusted", most, sentence)
     if caps.per_type:
-        yield _Limit(f"type {tool.type}", caps.per_type, f"output.max_per_type is {caps.per_type}")
+        yield _Limit("all", caps.per_type, f"output.max_per_type is {caps.per_type}")
+
+
+def _overall_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
     if caps.single and tool.type not in caps.shared:
         yield _Limit("single", caps.single, f"output.max_http_tools is {caps.single}")
 

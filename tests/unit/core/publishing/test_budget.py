@@ -118,6 +118,16 @@ def test_one_untrusted_namespace_has_a_limit_of_its_own() -> None:
     }
 
 
+@pytest.mark.parametrize("caps", [Caps(untrusted={"prometheus": 1}), Caps(per_type=1)], ids=["untrusted", "per type"])
+def test_a_newcomer_takes_no_place_of_an_older_tool_that_is_the_first_of_its_type_in_its_namespace(caps: Caps) -> None:
+    victims = [
+        candidate("g", namespace="victim", tool_type="grafana", created="2024-01-01", trusted=False),
+        candidate("p", namespace="victim", created="2024-01-02", trusted=False),
+    ]
+    evil = [candidate(f"e{n}", namespace=f"evil-{n}", created="2026-01-01", trusted=False) for n in range(5)]
+    assert set(victims) <= set(within_caps(instances([*victims, *evil]), caps).kept)
+
+
 def test_untrusted_instances_of_a_type_are_no_more_than_the_reader_survives() -> None:
     untrusted = [candidate("u", namespace=f"team-{n}", trusted=False) for n in range(3)]
     tools = instances([*untrusted, *(candidate(f"t{n}") for n in range(3))])
