@@ -22,7 +22,11 @@ from toolset.sim import EmbeddedCluster
 
 VICTIM: Final = "ops"
 TARGET: Final = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")
-DIVIDED: Final = {"DISCOVERY__TRUSTED_NAMESPACES": f"[{VICTIM}, kubernaut-system]", "DISCOVERY__UNTRUSTED": "admit"}
+DIVIDED: Final = {
+    "DISCOVERY__TRUSTED_NAMESPACES": f"[{VICTIM}, kubernaut-system]",
+    "DISCOVERY__UNTRUSTED": "admit",
+    "DISCOVERY__UNTRUSTED_TYPES": "[loki, prometheus-x, x]",
+}
 """The victim is trusted, and everybody else publishes what opts in."""
 NEW_TOOL_S: Final = 2.0
 """Within this time a new tool of the victim is published, whatever the attacker does."""

@@ -76,8 +76,7 @@ class DiscoverySettings(_Section, frozen=True):
         untrusted: What happens with a Service in an untrusted namespace whose annotation opts in: ``admit`` publishes
             it, ``pending`` waits for ``approve`` in ``overrides.yaml``, ``refuse`` rejects it.
         untrusted_limit: Maximum number of published tools per untrusted namespace; 0 means any number.
-        untrusted_types: Custom types that annotations in an untrusted namespace may name, unless ``untrusted`` is
-            ``admit``.
+        untrusted_types: Custom types that annotations in an untrusted namespace may name.
         watch_namespaces: Names of namespaces to watch individually, if RBAC does not allow watching all.
         detectors: Custom detectors; they take precedence over the built-in ones, and replace one with the same product.
         disabled_detectors: Products whose built-in detector is disabled.

@@ -5,6 +5,7 @@ beats a port, and the order of the detectors breaks ties. A detector that knows 
 use, or that a word speaks against, is passed over, and named as a near miss when nothing else fits.
 """
 
+import re
 from functools import cached_property
 from typing import Final, Literal
 
@@ -22,6 +23,8 @@ from toolset.model import Namespace, Service, ServicePort
 
 Mode = Literal["auto", "annotated"]
 
+_PLAIN_PATH: Final = re.compile(r"(/[a-z0-9-]{1,24}){0,4}")
+_PLAIN_PATH_LIMIT: Final = 64
 _NO_MATCH: Final = Rejected(Reason.NO_MATCH)
 _TERMINATING: Final = Rejected(Reason.TERMINATING)
 _NAMESPACE_TERMINATING: Final = Rejected(Reason.TERMINATING, "its namespace is being deleted")
@@ -48,7 +51,7 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
         mode: ``annotated`` takes only Services whose annotation opts in.
         trusted: Globs of trusted namespaces; elsewhere only Services whose annotation opts in are taken.
         untrusted: What happens with those.
-        untrusted_types: Custom types that an untrusted namespace may name where it is not simply admitted.
+        untrusted_types: Custom types that an untrusted namespace may name.
         selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
         external_names: Globs of ``namespace/name``: the same for Services of type ExternalName.
     """
@@ -144,13 +147,20 @@ def _refusal(
 
 
 def _from_untrusted(candidate: Candidate, options: DetectionOptions, *, approved: bool) -> Verdict:
-    """Return what a candidate of an untrusted namespace comes to."""
-    if options.untrusted == "admit":
-        return msgspec.structs.replace(candidate, trusted=False)
+    """Return what a candidate of an untrusted namespace comes to.
+
+    A language model reads types and paths, so these hold no text that somebody could write there.
+    """
     if candidate.type not in options.types_for_untrusted:
         detail = f"annotation {options.prefix}/toolset-type must be a known type here, or one that the setting "
         return Rejected(Reason.BAD_ANNOTATION, f"{detail}discovery.untrusted_types lists", candidate.type)
-    if approved:
+    if not _PLAIN_PATH.fullmatch(candidate.path) or len(candidate.check.path) > _PLAIN_PATH_LIMIT:
+        detail = (
+            f"a path in annotations {options.prefix}/toolset-* may have 4 parts here, of 24 lower-case letters, digits "
+            f"and hyphens each, and a health path {_PLAIN_PATH_LIMIT} characters"
+        )
+        return Rejected(Reason.BAD_ANNOTATION, detail, candidate.type)
+    if options.untrusted == "admit" or approved:
         return msgspec.structs.replace(candidate, trusted=False)
     remedy = f"`approve: [{candidate.key}]` in overrides.yaml does it, or {_label_remedy(options)}"
     return Rejected(Reason.PENDING, remedy, candidate.type)
