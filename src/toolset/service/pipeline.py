@@ -24,6 +24,9 @@ from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.observers import ControllerMetrics
 
 LAST_WRITE_S: Final = 5.0
+LAST_PROBES_S: Final = 1.0
+"""How long probes may still take when the work ends, seconds. The next leader probes everything, and thousands of
+backends that hang must not hold it up."""
 
 _log: Final = logging.getLogger("toolset")
 
@@ -135,6 +138,7 @@ class Pipeline:
                 probing.start_soon(self._probes.run)
                 await self._services.run()
                 queues.probes.shut_down()
+                probing.cancel_scope.deadline = anyio.current_time() + LAST_PROBES_S
                 if self._gives_up_probes:
                     probing.cancel_scope.cancel()
             self._target_reconciler.wind_down()

@@ -47,7 +47,7 @@ async def test_a_new_tool_is_published_within_two_seconds_while_an_attacker_has_
 
     async with leader.cluster, anyio.create_task_group() as attack:
         leader.cluster.create("Namespace", {"metadata": {"name": "kubernaut-system"}})
-        async with leader.leading(load("health: {timeout: 2s}", {}, {}), leader.cluster.url):
+        async with leader.leading(load("health: {timeout: 2s}", {}, {}), leader.cluster.url) as working:
             await until(lambda: "first.victim" in leader.documents(), within_s=15)
             attack.start_soon(flap)
             await anyio.sleep(2)
@@ -56,4 +56,6 @@ async def test_a_new_tool_is_published_within_two_seconds_while_an_attacker_has_
                 await until(lambda: f"new-{number}.victim" in leader.documents(), within_s=2)  # noqa: B023
                 await anyio.sleep(0.5)
             assert "another" in {asked.key.namespace for asked in prober.asked}
+            with anyio.fail_after(5):  # nor does a shutdown wait for all of them
+                await working.drain()
             attack.cancel_scope.cancel()
