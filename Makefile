@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast test-versions check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast test-versions check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration compatibility cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -106,8 +106,13 @@ manifests: ## Fetch promtool and what validates the manifests for the tests, onc
 	@if command -v apt-get >/dev/null; then hack/manifests/build >/dev/null; \
 	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
 
-integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m integration
+# KUBE names a minor release other than the pinned one, KUBE_FLAGS further flags of kube-apiserver.
+integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only (KUBE=1.33, KUBE_FLAGS=)
+	CONTROL_PLANE_VERSION=$(KUBE) CONTROL_PLANE_FLAGS="$(KUBE_FLAGS)" \
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m integration $(REPORT)
+
+compatibility: setup backends manifests ## Run them on each release of Kubernetes, and write docs/compatibility.md (40 minutes; ON="1.33:on")
+	hack/compatibility $(ON)
 
 cluster: setup ## Run the service and sample backends on a real one-node cluster (root, Debian, Go 1.26; hack/cluster/down ends it)
 	hack/cluster/up

@@ -114,7 +114,7 @@ class ControlPlane:
         kubeconfig: What kubectl needs to be that admin.
         etcd_data: etcd's data directory; to copy only while etcd is stopped.
         service_account_key: What signs the tokens of service accounts, in PEM.
-        flags: Further ones for kube-apiserver; the last of a name counts.
+        flags: Further ones for kube-apiserver, at first those of ``CONTROL_PLANE_FLAGS``; the last of a name counts.
     """
 
     def __init__(self, assets: Path, directory: Path, address: str = LOOPBACK) -> None:
@@ -141,7 +141,7 @@ class ControlPlane:
         self.kubeconfig = self._directory / "admin.kubeconfig"
         self.etcd_data = self._directory / "etcd"
         self.service_account_key = self._directory / "service-accounts.key"
-        self.flags: list[str] = []
+        self.flags = shlex.split(os.getenv("CONTROL_PLANE_FLAGS", ""))
         self._authority = trustme.CA()
         self._authority.cert_pem.write_to_path(str(self.ca_file))
         self._tls = self.certificate("tls", address, "localhost", *KUBERNETES)
@@ -396,8 +396,13 @@ def seeded(assets: Path, directory: Path, count: int) -> ControlPlane:
 
 
 def assets() -> Path | None:
-    """Return the folder that has kube-apiserver, etcd and kubectl, or None when they are not built."""
-    done = subprocess.run([str(HERE / "build"), "--where"], stdout=subprocess.PIPE, text=True, check=False)
+    """Return the folder that has kube-apiserver, etcd and kubectl, or None when they are not built.
+
+    ``CONTROL_PLANE_VERSION`` names a minor release other than the pinned one, such as 1.33.
+    """
+    version = os.getenv("CONTROL_PLANE_VERSION")
+    build = [str(HERE / "build-release"), version] if version else [str(HERE / "build")]
+    done = subprocess.run([*build, "--where"], stdout=subprocess.PIPE, text=True, check=False)
     folder = Path(done.stdout.strip())
     tools = (folder / name for name in ("kube-apiserver", "etcd", "kubectl"))
     found = done.returncode == 0 and all(os.access(tool, os.X_OK) for tool in tools)

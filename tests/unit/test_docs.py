@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import compatibility
 import layers
 import reference
 from toolset.cli import main
@@ -69,3 +70,20 @@ def test_the_way_of_an_event_names_functions_that_exist_and_stays_short() -> Non
         tree = ast.parse((PROJECT / "src" / "toolset" / file).read_text("utf-8"))
         defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         assert function in defined, f"{file} has no {function}"
+
+
+def test_a_row_of_the_compatibility_table_without_a_report_stays(tmp_path: Path) -> None:
+    report = tmp_path / "1.33-on.xml"
+    report.write_text('<testsuites><testsuite tests="9" failures="1" errors="1" skipped="2"/></testsuites>')
+    empty = f"{compatibility._BEGIN}{compatibility._END}"
+    older = compatibility.Row(compatibility.version("1.30"), "off", 7, 0, 2)
+    page = compatibility.page(compatibility.page(empty, [older]), [compatibility.row(report)])
+    assert page.splitlines()[4:6] == [
+        f"| {compatibility.version('1.30')} | off | 7 | 0 | 2 |",
+        f"| {compatibility.version('1.33')} | on | 5 | 2 | 2 |",
+    ]
+
+
+def test_compatibility_table_is_as_it_was_written() -> None:
+    written = compatibility.PAGE.read_text("utf-8")
+    assert written == compatibility.page(written, [])
