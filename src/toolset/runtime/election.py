@@ -1,5 +1,7 @@
 """The words of an election: its times, the Lease it is about, the leadership that comes of it."""
 
+import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import anyio
@@ -138,20 +140,34 @@ class Leadership:
         identity: Who leads.
         epoch: ``leaseTransitions``: one more than that of the leadership before.
         valid_until: When it ends unless it is renewed, on the clock of ``anyio``.
+        awake_until: The same on a clock that goes on while the machine is suspended.
         stood_by: Whether the replica stood by before: what it knows of the cluster may be old.
         lost: Set when it has ended, for whatever reason.
     """
 
-    def __init__(self, identity: str, epoch: int, valid_until: float, *, stood_by: bool = False) -> None:
+    def __init__(
+        self,
+        identity: str,
+        epoch: int,
+        valid_until: float,
+        *,
+        stood_by: bool = False,
+        awake_until: float = math.inf,
+        boottime: Callable[[], float] = anyio.current_time,
+    ) -> None:
         self.identity = identity
         self.epoch = epoch
         self.valid_until = valid_until
+        self.awake_until = awake_until
         self.stood_by = stood_by
         self.lost = anyio.Event()
+        self._boottime = boottime
 
     def remaining_s(self) -> float:
         """Return how long it is valid from now on without a renewal, seconds; no write may take longer."""
-        return 0.0 if self.lost.is_set() else max(0.0, self.valid_until - anyio.current_time())
+        if self.lost.is_set():
+            return 0.0
+        return max(0.0, min(self.valid_until - anyio.current_time(), self.awake_until - self._boottime()))
 
     def check(self) -> None:
         """Make sure that it is valid now; call it in the same step as the send of each write.

@@ -4,14 +4,15 @@ Why there are never two:
 
 - A leadership is valid for ``lease_s`` from the moment *before* its last successful write was sent. A standby takes
   the Lease only when it has seen one and the same version of it for as long as the holder asked for, and it cannot
-  have seen it before it was written. Only the monotonic clock counts; the wall clock is written down for people.
+  have seen it before it was written. Only the monotonic clock counts, and beside it one that goes on while the machine
+  is suspended; the wall clock is written down for people.
 - Every write is fenced by the version that was read, so of two that try, one fails.
 - A leader that could not renew for ``renew_s`` cancels its work, waits for it to end, and stands by again.
 - A Lease that was deleted says nothing of its holder: who saw it held waits all the same.
 - It is released only when the work has ended.
 
-A machine that was suspended is the one thing a monotonic clock does not see; there the version in every write of the
-work itself has to be the fence.
+A machine that was suspended wakes with a leadership that is over, and writes nothing before it has renewed the Lease or
+taken it again.
 
 When a standby asks the API server: at the start, and then when the Lease can be taken. The watch, through
 :meth:`Elector.observe`, tells at once that it was released, and puts off the moment at which it would expire. When
@@ -67,6 +68,7 @@ class Elector:
         options: ElectorOptions = DEFAULT_OPTIONS,
         observer: ElectionObserver | None = None,
         now: Callable[[], datetime] = _utc_now,
+        boottime: Callable[[], float] = anyio.current_time,
     ) -> None:
         """Make it a standby.
 
@@ -77,12 +79,14 @@ class Elector:
             options: The times.
             observer: Told of what happens.
             now: The wall clock, only for what is written into the Lease.
+            boottime: A clock that goes on while the machine is suspended, seconds.
         """
+        self._boottime = boottime
         self._identity = identity
         self._jitter = jitter
         self._options = options
         self._observer: ElectionObserver = observer or NoElectionObserver()
-        self._lease = ObservedLease(client, identity, options, self._observer, now)
+        self._lease = ObservedLease(client, identity, options, self._observer, now, boottime)
         self._freed = anyio.Event()  # set when the watch reports that it can be taken
         self._stood_by = False
         self._stands_down = False
@@ -166,8 +170,14 @@ class Elector:
 
     async def _take(self) -> Leadership | None:
         epoch = await self._lease.take()
-        valid_until = self._lease.renewed_at + self._options.lease_s
-        leadership = Leadership(self._identity, epoch, valid_until, stood_by=self._stood_by)
+        leadership = Leadership(
+            self._identity,
+            epoch,
+            self._lease.renewed_at + self._options.lease_s,
+            stood_by=self._stood_by,
+            awake_until=self._lease.renewed_awake_at + self._options.lease_s,
+            boottime=self._boottime,
+        )
         return leadership if leadership.remaining_s() else None  # the event loop stalled
 
     async def _wait(self) -> None:
@@ -251,6 +261,7 @@ class Elector:
     async def _renew(self, leadership: Leadership) -> None:
         await self._lease.renew(leadership.epoch)
         leadership.valid_until = self._lease.renewed_at + self._options.lease_s
+        leadership.awake_until = self._lease.renewed_awake_at + self._options.lease_s
 
     async def _release(self) -> None:
         """Give the Lease back if it may be ours, in a bounded time."""

@@ -27,6 +27,7 @@ class ObservedLease:
         held_until: Until then another process holds it, by all that was seen; on the clock of ``anyio``.
         is_watched: Whether a watch has reported the version that was seen last.
         renewed_at: When the last write that succeeded was sent; on the clock of ``anyio``.
+        renewed_awake_at: The same on a clock that goes on while the machine is suspended.
         patient_until: The server asked for no request before this moment; on the clock of ``anyio``.
         may_be_ours: Whether a write of this replica may have taken it and was not given back.
     """
@@ -38,11 +39,12 @@ class ObservedLease:
         options: ElectorOptions,
         observer: ElectionObserver,
         now: Callable[[], datetime],
+        boottime: Callable[[], float],
     ) -> None:
         """Know nothing yet; the arguments are those of the elector."""
         self.held_until = _NEVER
         self.is_watched = False
-        self.renewed_at = 0.0
+        self.renewed_at = self.renewed_awake_at = 0.0
         self.patient_until = _NEVER
         self.may_be_ours = False
         self._client = client
@@ -50,6 +52,7 @@ class ObservedLease:
         self._options = options
         self._observer = observer
         self._now = now
+        self._boottime = boottime
         self._lease: Lease | None = None
         self._acquired = ""
 
@@ -116,13 +119,13 @@ class ObservedLease:
 
     async def _write(self, spec: LeaseSpec) -> None:
         """Write ``spec`` over the Lease as last seen, and note when that was sent."""
-        before, sent_at = self._lease, anyio.current_time()
+        before, sent_at, sent_awake_at = self._lease, anyio.current_time(), self._boottime()
         with anyio.fail_after(self._options.request_s):
             written = await (self._client.create(spec) if before is None else self._client.replace(before, spec))
         if before is not None and written.version == before.version:
             raise UnavailableError("the write changed nothing, so nobody sees it: the wall clock stands still")
         self._see(written)
-        self.renewed_at, self.patient_until = sent_at, _NEVER
+        self.renewed_at, self.renewed_awake_at, self.patient_until = sent_at, sent_awake_at, _NEVER
 
     def _see(self, lease: Lease | None) -> None:
         """Note the Lease; a version that is seen for the first time is held from now on."""

@@ -82,13 +82,20 @@ class Replica:
         jitter: float = 1.0,
         options: ElectorOptions = DEFAULT_OPTIONS,
         now: Callable[[], datetime] | None = None,
+        boottime: Callable[[], float] = anyio.current_time,
         work: Callable[[Leadership], Awaitable[None]] = forever,
     ) -> None:
         self.client = FakeLeaseClient(server, faults)
         self.told = Told()
         clock = {} if now is None else {"now": now}
         self.elector = Elector(
-            self.client, identity, jitter=lambda: jitter, options=options, observer=self.told, **clock
+            self.client,
+            identity,
+            jitter=lambda: jitter,
+            options=options,
+            observer=self.told,
+            boottime=boottime,
+            **clock,
         )
         self._work = work
         self._made = anyio.current_time()
@@ -1149,3 +1156,42 @@ async def test_there_are_never_two_leaders_and_soon_one_again_whatever_goes_wron
     faults = data.draw(st.lists(fault_lists, min_size=count, max_size=count), label="faults")
     watches = data.draw(st.lists(lags, min_size=count, max_size=count), label="watches")
     await Cluster(faults, watches).play(data.draw(scripts, label="script"))
+
+
+class Machine:
+    """A machine that can be suspended: no clock but its boot clock sees that."""
+
+    def __init__(self) -> None:
+        self.asleep_s = 0.0
+
+    def boottime(self) -> float:
+        return anyio.current_time() + self.asleep_s
+
+
+async def test_a_leader_whose_machine_was_suspended_writes_nothing_before_it_has_renewed() -> None:
+    machine = Machine()
+    replica = Replica(FakeLeases(), boottime=machine.boottime)
+    async with running(replica.run):
+        await anyio.sleep(5.0)
+        (leadership,) = replica.led
+        leadership.check()
+        machine.asleep_s = DEFAULT_OPTIONS.lease_s
+        with pytest.raises(LeadershipLostError):
+            leadership.check()
+        await anyio.sleep(DEFAULT_OPTIONS.retry_s)
+        leadership.check()
+    assert replica.told.log == ["started 0", "stopped 0"]
+
+
+async def test_a_leader_whose_machine_was_suspended_ends_when_another_has_taken_the_lease() -> None:
+    machine, server = Machine(), FakeLeases()
+    replica = Replica(server, boottime=machine.boottime)
+    async with running(replica.run):
+        await anyio.sleep(5.0)
+        machine.asleep_s = 60.0
+        server.put(holder_identity="b", lease_transitions=1)
+        with pytest.raises(LeadershipLostError):
+            replica.led[0].check()
+        await anyio.sleep(DEFAULT_OPTIONS.retry_s + 0.1)
+        assert not replica.is_leading()
+    assert replica.told.log == ["started 0", "lost 0"]

@@ -23,7 +23,7 @@ from toolset.adapters.kube.watch.wire import (
     WatchError,
 )
 from toolset.core.detection.reduction import Reduction
-from toolset.errors import OutOfSyncError, ToolsetError, TransientError
+from toolset.errors import OutOfSyncError, ToolsetError, TransientError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.runtime.listwatch import PAGE_SIZE, Applied, Bookmark, Deleted, Event, Page, Skipped
 from toolset.runtime.store import Stored
@@ -136,7 +136,10 @@ class KubeSource(Generic[V]):
             params |= {"limit": str(limit)}
         request = Request("GET", self._resource.path, params)
         limit_bytes = PAGE_LIMIT_BYTES if "limit" in params else LIST_LIMIT_BYTES
-        return await self._page(await self._transport.fetch(request, limit_bytes=limit_bytes, heard=heard))
+        try:
+            return await self._page(await self._transport.fetch(request, limit_bytes=limit_bytes, heard=heard))
+        except MemoryError as error:  # there may be enough for smaller pages
+            raise UnavailableError("there is no memory for the list", incomplete=True) from error
 
     async def _page(self, body: bytes) -> Page[V]:
         """Decode a page one object after the other, so that no more than one is in memory as a whole.
@@ -199,7 +202,10 @@ class KubeStream(Generic[V]):
 
     async def next(self) -> Sequence[Event[V]]:
         """Return the events that have arrived; see ``runtime.listwatch.EventStream``."""
-        return [self._event(line) for line in await self._reader.next()]
+        try:
+            return [self._event(line) for line in await self._reader.next()]
+        except MemoryError as error:  # what the lines said is lost
+            raise OutOfSyncError("there is no memory for the events of the watch") from error
 
     def _event(self, line: bytes) -> Event[V]:
         if line.find(self._mark, 0, _HEAD) < 0 and (skipped := self._unknown(line)) is not None:

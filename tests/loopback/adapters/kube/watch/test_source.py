@@ -186,6 +186,22 @@ async def test_of_namespaces_all_or_one_are_listed(name: str, selector: str | No
     assert (server.asked[0].path, server.asked[0].params.get("fieldSelector")) == ("/api/v1/namespaces", selector)
 
 
+def no_memory(_: Service) -> Service:
+    raise MemoryError
+
+
+async def test_a_list_for_which_there_is_no_memory_is_asked_for_in_smaller_parts() -> None:
+    server = ScriptedApiServer(page([service("a", "6")]), Stream([line("ADDED", service("a", "6"))]))
+    greedy = Resource("/api/v1/services", Service, reduce=no_memory)
+    async with source(server, greedy) as opened:
+        with pytest.raises(UnavailableError, match="no memory for the list") as caught:
+            await opened.list(version="", token="")
+        async with opened.watch(version="5", stream_list=False) as events:
+            with pytest.raises(OutOfSyncError, match="no memory for the events"):
+                await events.next()
+    assert caught.value.incomplete
+
+
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, "300"), (0.5, "450"), (0.999, "599")])
 async def test_a_watch_asks_for_bookmarks_and_a_time_in_client_gos_range(jitter: float, seconds: str) -> None:
     server = ScriptedApiServer(Stream([]))
