@@ -144,7 +144,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from toolset.commands import explain, manifests, notes, printers
-    from toolset.config.options import target_key
+    from toolset.config.options import target_options
     from toolset.model import Key
 
     settings = _settings(options)
@@ -165,8 +165,9 @@ def _explain(options: argparse.Namespace) -> int:
     if options.output == "json":
         _print(printers.as_lines(explained.services))
     else:
-        prefix, target = settings.discovery.annotation_prefix, target_key(settings)
-        _print("".join(printers.explained(each, prefix, target) for each in explained.services))
+        publishing = target_options(settings)
+        overrides = publishing.separate or publishing.target
+        _print("".join(printers.explained(each, publishing.prefix, overrides) for each in explained.services))
     return EXIT_UNCHANGED
 
 
@@ -192,9 +193,10 @@ def _check_config(options: argparse.Namespace) -> int:
 
 def _purge(options: argparse.Namespace) -> int:
     from toolset.commands import purge
+    from toolset.config.clients import named
     from toolset.config.options import target_key
 
-    settings = _settings(options)
+    settings = named(_settings(options), dict(os.environ))
     gone = _loop(lambda: _patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
     place = f"ConfigMap {target_key(settings)}"
     if gone is None:

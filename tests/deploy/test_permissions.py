@@ -59,6 +59,7 @@ CASES: Final = {
     ("holmes-integration",): {
         right._replace(where="holmes") if right.where == NAMESPACE else right for right in EVERYWHERE
     },
+    ("overrides-configmap",): EVERYWHERE | documented("Permissions with `overrides-configmap`"),
     ("consumer-reload",): EVERYWHERE | documented("Permissions with `consumer-reload`"),
 }
 

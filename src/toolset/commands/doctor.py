@@ -19,9 +19,11 @@ from toolset.config.clients import named, transport
 from toolset.config.loader import Source
 from toolset.config.options import check, lease_key, target_key
 from toolset.config.settings import Settings
-from toolset.core.publishing.plan import INSTANCE, OVERRIDES_ERROR
+from toolset.core.overrides.overrides import NO_OVERRIDES, follow
+from toolset.core.publishing.plan import INSTANCE, OVERRIDES_ERROR, OVERRIDES_KEY
+from toolset.core.publishing.writer_conflict import installed_by
 from toolset.errors import ForbiddenError, NotFoundError, SettingsError, ToolsetError
-from toolset.model import ConfigMap, Lease
+from toolset.model import ConfigMap, Key, Lease
 from toolset.service.permissions import Permission, needed
 
 SKEW_S: Final = 5.0
@@ -29,6 +31,7 @@ SKEW_S: Final = 5.0
 certificates fail at a skew of minutes."""
 
 REQUEST_S: Final = 10.0
+_CONFIG_MAP: Final = msgspec.json.Decoder(ConfigMap)
 
 State = Literal["ok", "problem", "unknown"]
 
@@ -99,6 +102,8 @@ class Examination:
         for each in await self._permissions():
             yield each
         yield await self._config_map()
+        if self._settings.output.overrides_from:
+            yield await self._overrides()
         yield await self._lease()
 
     async def _connectivity(self) -> list[Check]:
@@ -169,22 +174,53 @@ class Examination:
     async def _config_map(self) -> Check:
         """Check whether another installation writes the ConfigMap, and whether its overrides are valid."""
         subject = f"ConfigMap {self._target}"
-        path = f"/api/v1/namespaces/{self._target.namespace}/configmaps/{self._target.name}"
         try:
-            body = await self._kube.send(Request("GET", path), timeout_s=REQUEST_S)
-            found = decode(msgspec.json.Decoder(ConfigMap), body)
+            found = await self._read(self._target)
         except NotFoundError:
             return Check(subject, "ok", "there is none yet; the service makes it")
         except (ToolsetError, msgspec.DecodeError) as error:
             return Check(subject, "unknown", str(error))
         prefix, own = self._settings.discovery.annotation_prefix, self._settings.output.instance
         keeper = found.annotations.get(f"{prefix}/{INSTANCE}", "")
-        if own and keeper and keeper != own:
+        if installed_by(found, prefix, own):
+            this = f"this one is {own!r}" if own else "this one has no name, and would write nothing"
             remedy = "stop one of the two, or give this one another `target.name`"
-            return Check(subject, "problem", f"another installation keeps it, {keeper!r}; this one is {own!r}", remedy)
+            if not own:
+                remedy = f"to check that installation, run this in its pod, or with TOOLSET_OUTPUT__INSTANCE={keeper}"
+            return Check(subject, "problem", f"another installation keeps it, {keeper!r}; {this}", remedy)
         if problem := found.annotations.get(f"{prefix}/{OVERRIDES_ERROR}", ""):
-            return Check(subject, "problem", f"overrides.yaml in it is ignored: {problem}", "mend it with kubectl edit")
+            return Check(subject, "problem", f"overrides: {problem}", "correct overrides.yaml with kubectl edit")
         return Check(subject, "ok", f"kept by {keeper}" if keeper else "it is there")
+
+    async def _read(self, key: Key) -> ConfigMap:
+        """Return a ConfigMap.
+
+        Raises:
+            ToolsetError: There is none, or the API server cannot be reached or refuses.
+            msgspec.DecodeError: The answer is no ConfigMap.
+        """
+        path = f"/api/v1/namespaces/{key.namespace}/configmaps/{key.name}"
+        return decode(_CONFIG_MAP, await self._kube.send(Request("GET", path), timeout_s=REQUEST_S))
+
+    async def _overrides(self) -> Check:
+        """Check the ConfigMap that `output.overrides_from` names."""
+        output = self._settings.output
+        key = Key(self._target.namespace, output.overrides_from)
+        subject = f"overrides in ConfigMap {key}"
+        remedy = f"kubectl create configmap {key.name} -n {key.namespace} --from-file=overrides.yaml"
+        try:
+            found = await self._read(key)
+        except NotFoundError:
+            return Check(subject, "problem", "there is none, and without it nothing is written", remedy)
+        except (ToolsetError, msgspec.DecodeError) as error:
+            return Check(subject, "unknown", str(error))
+        text = found.entries.get(OVERRIDES_KEY)
+        if text is None:
+            return Check(subject, "problem", "it has no overrides.yaml, and without it nothing is written", remedy)
+        _, problem = follow(NO_OVERRIDES, text, output.policy)
+        if problem is not None:
+            return Check(subject, "problem", str(problem), "correct it; until then what was valid last stays in force")
+        return Check(subject, "ok", "valid")
 
     async def _lease(self) -> Check:
         """Check the Lease: whether its holder is gone, or another replica leads while the election is off here."""

@@ -1,7 +1,6 @@
 """`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
 import random
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -9,7 +8,7 @@ import msgspec
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
-from toolset.commands.plan import detect_all, read_all, read_namespaces
+from toolset.commands.plan import config_maps, detect_all, read_all, read_namespaces, separate_overrides
 from toolset.commands.session import session
 from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
@@ -90,7 +89,9 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
     for candidate in candidates:
         inventory.probed(candidate, ALIVE)
     current = manifests.config_maps.get(target_key(settings))
-    publication = Publisher.resume(target_options(settings), current).compose(inventory.tools(), current)
+    options = target_options(settings)
+    separate = separate_overrides(options, manifests)
+    publication = Publisher.resume(options, current).compose(inventory.tools(), current, separate)
     tools = {tool.key: tool for tool in publication.tools}
     verdicts = {**inventory.verdicts(), **publication.rejected}
     explanations: list[Explanation] = []
@@ -99,7 +100,8 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
             explanations.append(_rejected(key, verdict))
         else:
             explanations.append(_published(settings, verdict, tools[key], publication))
-    notes = [f"{IGNORED}: {publication.error}"] if publication.error else []
+    notes = [*filter(None, (publication.withheld, publication.lost, publication.ignored))]
+    notes += [f"{IGNORED}: {publication.error}"] if publication.error and not publication.withheld else []
     notes += [f"{DROPPED}: {problem}" for problem in publication.dropped]
     trust = detection_options(settings).trust
     notes += filter(None, map(trust.problem, manifests.namespaces.values()))
@@ -119,24 +121,30 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
     async with session(settings) as kube:
         found = await read_all(KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random))
         spaces = await read_namespaces(kube, settings, key.namespace)
-        current = await _read_target(kube, target_key(settings))
-    if current is None:
-        unread = f"you may not list ConfigMap {target_key(settings)}"
-        notes = (f"{unread}, so this is what detection says, without overrides.yaml",)
-    whole = Manifests(tuple(found), current or {}, spaces)  # the whole namespace, for duplicates
-    explained = explain_manifests(settings, whole)
+        current = {each: await _read(kube, each) for each in config_maps(settings)}
+    readable = {each.key: each for read in current.values() for each in read or ()}
+    if unread := [key for key, read in current.items() if read is None]:
+        names = " and ".join(map(str, unread))
+        notes = (f"you may not list ConfigMap {names}, so this is what detection says, without overrides.yaml",)
+        settings, readable = _without_overrides(settings), {}
+    explained = explain_manifests(settings, Manifests(tuple(found), readable, spaces))  # all, for duplicates
     for explanation in explained.services:
         if explanation.name == key.name:
             return Explained((explanation,), (*notes, *explained.notes))
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
 
 
-async def _read_target(kube: KubeTransport, target: Key) -> Mapping[Key, ConfigMap] | None:
-    """Return the ConfigMap, if it exists; ``None`` if these credentials may not list it."""
+async def _read(kube: KubeTransport, key: Key) -> list[ConfigMap] | None:
+    """Return the ConfigMap ``key``, if it exists; ``None`` if these credentials may not list it."""
     try:
-        return {each.key: each for each in await read_all(KubeSource(kube, config_map(target), jitter=random.random))}
+        return await read_all(KubeSource(kube, config_map(key), jitter=random.random))
     except ForbiddenError:
         return None
+
+
+def _without_overrides(settings: Settings) -> Settings:
+    output = msgspec.structs.replace(settings.output, overrides_from="")
+    return msgspec.structs.replace(settings, output=output)
 
 
 def _rejected(key: Key, verdict: Rejected) -> Explanation:

@@ -20,7 +20,6 @@ from toolset.core.detection.detect import detect
 from toolset.core.health.options import HealthOptions
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
-from toolset.core.publishing.publication import in_force
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -44,6 +43,8 @@ class Report(msgspec.Struct, frozen=True):
         overrides_error: The error in ``overrides.yaml``; empty if it is valid.
         blocked: Keys of documents that are not written, because ``binaryData`` holds them.
         overrides_dropped: Why patches in it are not applied, one each.
+        overrides_moved: Where it is missing or stands in the wrong place, one sentence each.
+        withheld: Why the service writes nothing, because it has never been there; empty if it writes.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
     """
@@ -58,6 +59,8 @@ class Report(msgspec.Struct, frozen=True):
     overrides_error: str = ""
     blocked: tuple[str, ...] = ()
     overrides_dropped: tuple[str, ...] = ()
+    overrides_moved: tuple[str, ...] = ()
+    withheld: str = ""
     notes: Mapping[Key, str] = {}
     health_enabled: bool = True
 
@@ -68,14 +71,15 @@ async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
     Raises:
         ToolsetError: The API server cannot be reached or refuses.
     """
-    target = target_key(settings)
     async with session(settings) as kube:
         reduced = reduction(settings)
         found: list[Service] = []
         for namespace in settings.discovery.watch_namespaces or ("",):
             found += await read_all(KubeSource(kube, services(namespace, reduced), jitter=random.random))
         spaces = await read_namespaces(kube, settings)
-        current = await read_all(KubeSource(kube, config_map(target), jitter=random.random))
+        current: list[ConfigMap] = []
+        for key in config_maps(settings):
+            current += await read_all(KubeSource(kube, config_map(key), jitter=random.random))
     cluster = Manifests(tuple(found), {each.key: each for each in current}, spaces)
     return await plan_manifests(settings, cluster, assume_healthy=assume_healthy)
 
@@ -90,11 +94,12 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
     else:
         await _probe_all(settings, inventory, candidates)
     target = target_key(settings)
-    publisher = Publisher.resume(_as_kept(target_options(settings), current), current)
-    publication = publisher.compose(inventory.tools(), current)
+    options = _as_kept(target_options(settings), current)
+    publisher = Publisher.resume(options, current)
+    publication = publisher.compose(inventory.tools(), current, separate_overrides(options, manifests))
     wanted = publisher.wanted(publication)
     decision = publisher.plan(target, wanted, current)
-    change = decision if isinstance(decision, Apply) else None
+    change = decision if isinstance(decision, Apply) and not publication.withheld else None
     return Report(
         target=target,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
@@ -106,6 +111,8 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         overrides_error=str(publication.error or ""),
         blocked=publication.blocked,
         overrides_dropped=tuple(map(str, publication.dropped)),
+        overrides_moved=tuple(filter(None, (publication.lost, publication.ignored))),
+        withheld=publication.withheld,
         notes=publication.notes,
         health_enabled=settings.health.enabled,
     )
@@ -117,7 +124,8 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
     One probe decides the health of a candidate.
     """
     publishing, current = target_options(settings), manifests.config_maps.get(target_key(settings))
-    approved = in_force(current, publishing.prefix, publishing.output).approved
+    source = publishing.source(current, separate_overrides(publishing, manifests))
+    approved = publishing.resumed(current).follow(source, publishing.output.policy).approved
     inventory = Inventory(HealthOptions(rise=1, fall=1), approved)
     options, reduced = detection_options(settings), reduction(settings)
     candidates: list[Candidate] = []
@@ -129,6 +137,17 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
         if isinstance(verdict, Candidate):
             candidates.append(verdict)
     return inventory, candidates
+
+
+def config_maps(settings: Settings) -> tuple[Key, ...]:
+    """Return the ConfigMap to write, and the one that ``output.overrides_from`` names."""
+    separate = target_options(settings).separate
+    return (target_key(settings), *([separate] if separate else []))
+
+
+def separate_overrides(options: TargetOptions, manifests: Manifests) -> ConfigMap | None:
+    """Return the ConfigMap that ``output.overrides_from`` names, if it names one that is there."""
+    return manifests.config_maps.get(options.separate) if options.separate else None
 
 
 def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions:

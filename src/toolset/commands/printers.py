@@ -31,7 +31,7 @@ _ADVICE: Final = {
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
     Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
-    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {target}",
+    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
 }
 """The advice for a reason; a reason that is missing here needs none."""
@@ -47,13 +47,16 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines.append("")
     if not report.health_enabled:
         lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
-    if report.overrides_error:
+    if report.overrides_error and not report.withheld:
         lines += [f"{IGNORED}: {report.overrides_error.translate(ESCAPED)}", ""]
+    lines += report.overrides_moved
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
     lines += [f"{DROPPED}: {problem.translate(ESCAPED)}" for problem in report.overrides_dropped]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
-    if report.change is None:
+    if report.withheld:
+        lines.append(report.withheld.translate(ESCAPED))
+    elif report.change is None:
         lines.append(f"ConfigMap {report.target} is up to date")
     else:
         lines.append(f"ConfigMap {report.target} would change:")
@@ -82,6 +85,8 @@ def as_json(report: Report) -> str:
         "overrides_error": report.overrides_error,
         "blocked": report.blocked,
         "overrides_dropped": report.overrides_dropped,
+        "overrides_moved": report.overrides_moved,
+        "withheld": report.withheld,
         "notes": {str(key): note for key, note in sorted(report.notes.items())},
         "health_enabled": report.health_enabled,
         "diff": report.diff,
@@ -89,18 +94,18 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
-def explained(explanation: Explanation, prefix: str, target: Key) -> str:
+def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
     """Return the explanation of one Service as text.
 
     Args:
         explanation: The explanation.
         prefix: The annotation prefix.
-        target: The key of the ConfigMap.
+        overrides: The key of the ConfigMap that holds ``overrides.yaml``.
     """
     name = f"{explanation.namespace}/{explanation.name}"
     if explanation.type is None:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
-        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, target=target)
+        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, overrides=overrides)
         hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:

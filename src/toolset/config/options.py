@@ -65,16 +65,22 @@ def target_key(settings: Settings) -> Key:
 
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
-    return TargetOptions(settings.discovery.annotation_prefix, settings.output, settings.discovery.untrusted_limit)
+    discovery = settings.discovery
+    return TargetOptions(discovery.annotation_prefix, settings.output, discovery.untrusted_limit, target_key(settings))
 
 
 def check(settings: Settings) -> None:
     """Check settings that depend on each other.
 
     Raises:
-        SettingsError: Election or shutdown times contradict each other, or the documents would be invalid.
+        SettingsError: Election or shutdown times contradict each other, the overrides would be read from the ConfigMap
+            that is written, or the documents would be invalid.
     """
     elector_options(settings)
+    if settings.output.overrides_from == settings.target.name:
+        raise SettingsError(
+            "settings `output.overrides_from`: it names the ConfigMap that is written; name another one, or none"
+        )
     delay_s, timeout_s = settings.shutdown.delay, settings.shutdown.timeout
     if delay_s > timeout_s:
         raise SettingsError(

@@ -39,6 +39,7 @@ RESTART: Final = frozenset(
         "controller.retry_base",
         "controller.retry_cap",
         "output.instance",
+        "output.overrides_from",
     }
 )
 """Settings and sections that are read only at startup; changes of all others take effect while the service runs."""

@@ -9,7 +9,6 @@ from toolset.core.health.thresholds import Outcome
 from toolset.core.publishing.plan import Apply
 from toolset.core.publishing.publication import Publication
 from toolset.model import ConfigMap, Key
-from toolset.runtime.store import Reader
 
 
 class Prober(Protocol):
@@ -42,11 +41,19 @@ class Applier(Protocol):
         ...
 
 
-class Target(Reader[ConfigMap], Protocol):
-    """Port: the stored ConfigMap."""
+class Target(Protocol):
+    """Port: the stored ConfigMap, and that of the admin's own."""
+
+    def get(self, key: Key) -> ConfigMap | None:
+        """Return one of the two as last seen, or ``None``."""
+        ...
 
     def overlay(self, stored: ConfigMap) -> None:
         """Lay the answer to an own write over the store."""
+        ...
+
+    def relist(self) -> None:
+        """Have the ConfigMap listed again, consistently: what is stored may be out of date."""
         ...
 
 

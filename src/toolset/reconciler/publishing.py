@@ -1,18 +1,22 @@
 """What the ConfigMap should hold: the documents of the tools, under the overrides that were valid last."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from toolset.core.candidate import Candidate
-from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing import overrides_source
 from toolset.core.publishing.options import OutputOptions
-from toolset.core.publishing.plan import OVERRIDES_KEY, Desired, Plan, desired, legacy_keys, owned_keys, plan
-from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, publish, resume
+from toolset.core.publishing.overrides_source import InForce, OverridesSource
+from toolset.core.publishing.plan import Desired, Plan, desired, legacy_keys, owned_keys, plan
+from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, publish
 from toolset.core.publishing.writer_conflict import WriterConflict, conflict_message, installed_by, refusal
 from toolset.errors import TerminalError
 from toolset.model import ConfigMap, Key
+
+DEFAULT_TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 
 
 class TargetOptions(msgspec.Struct, frozen=True):
@@ -22,54 +26,88 @@ class TargetOptions(msgspec.Struct, frozen=True):
         prefix: The prefix of the service's annotations.
         output: The settings of the output.
         untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
+        target: The ConfigMap to write.
     """
 
     prefix: str = "kubernaut.io"
     output: OutputOptions = OutputOptions()
     untrusted_limit: int = 0
+    target: Key = DEFAULT_TARGET
+
+    @property
+    def separate(self) -> Key | None:
+        """The ConfigMap that ``output.overrides_from`` names; ``None`` when it names none."""
+        name = self.output.overrides_from
+        return Key(self.target.namespace, name) if name else None
+
+    def source(self, cached: ConfigMap | None, separate: ConfigMap | None) -> OverridesSource:
+        """Return where the admin keeps the overrides, given the ConfigMap to write and that of the admin's own."""
+        return overrides_source.locate(self.target, self.output.overrides_from, cached, separate)
+
+    def resumed(self, cached: ConfigMap | None) -> InForce:
+        """Return the overrides that were in force when ``cached`` was written, as far as it says so."""
+        return overrides_source.resumed(cached, self.prefix, self.output.policy)
 
 
 class Publisher:
     """Composes what is published, and remembers between two passes which overrides hold and who else writes."""
 
-    def __init__(self, options: TargetOptions, overrides: Overrides) -> None:
-        """Make it; ``overrides`` are those in force before."""
+    def __init__(self, options: TargetOptions, in_force: InForce) -> None:
+        """Make it; ``in_force`` are the overrides in force before."""
         self._options = options
-        self._overrides = overrides
+        self._in_force = in_force
         self._writer_conflict = WriterConflict()
 
     @classmethod
     def resume(cls, options: TargetOptions, cached: ConfigMap | None) -> Self:
         """Make it with the overrides that were in force when ``cached`` was written."""
-        return cls(options, resume(cached.annotations if cached else {}, options.prefix, options.output))
+        return cls(options, options.resumed(cached))
 
     @property
-    def overrides(self) -> Overrides:
-        """Those in force."""
-        return self._overrides
+    def in_force(self) -> InForce:
+        """The overrides in force."""
+        return self._in_force
 
-    def compose(self, tools: Sequence[Candidate], cached: ConfigMap | None) -> Publication:
-        """Return what ``tools`` come to, under the overrides in ``cached``.
+    def compose(
+        self, tools: Sequence[Candidate], cached: ConfigMap | None, separate: ConfigMap | None = None
+    ) -> Publication:
+        """Return what ``tools`` come to, under the overrides of the admin.
+
+        Args:
+            tools: The healthy ones.
+            cached: The ConfigMap to write, as last seen.
+            separate: The one that ``output.overrides_from`` names, as last seen.
 
         Raises:
             SettingsError: The settings themselves give a document that is not valid.
         """
         options = self._options
+        source, before = options.source(cached, separate), self._in_force
+        found = self._compose(tools, cached, before.text_of(source))
+        self._in_force = before.after(source, found.overrides, found.error)
+        is_withheld = source.is_separate and not self._in_force.known
+        return replace(
+            found,
+            lost=overrides_source.lost(source, options.prefix, options.target) if before.outlives(source) else "",
+            ignored=overrides_source.ignored(source),
+            withheld=overrides_source.withheld(source, found.error) if is_withheld else "",
+        )
+
+    def _compose(self, tools: Sequence[Candidate], cached: ConfigMap | None, text: str | None) -> Publication:
+        options = self._options
         entries = cached.entries if cached else {}
         binary = cached.binary_sizes if cached else {}
         owned = owned_keys(cached, options.prefix)
-        publication = publish(
+        return publish(
             tools,
             options.output,
-            last=self._overrides,
-            text=entries.get(OVERRIDES_KEY),
+            last=self._in_force.overrides,
+            text=text,
             taken=(entries.keys() | binary.keys()) - owned - self._legacy(cached),
             foreign=foreign_bytes(cached, owned),
             occupied=binary,
             untrusted_limit=options.untrusted_limit,
         )
-        self._overrides = publication.overrides
-        return publication
 
     def wanted(self, publication: Publication) -> Desired:
         """Return all that is ours on the ConfigMap."""

@@ -1,42 +1,47 @@
-"""When the ConfigMap may be repaired again: whoever keeps overwriting a key is answered with growing pauses."""
+"""When the ConfigMap may be repaired again: a writer that keeps overwriting it is answered with growing pauses."""
 
 from typing import Final
 
 from toolset.core.publishing.plan import FIELD_MANAGER, PATCHER, Apply, Desired, owners
 from toolset.model import ConfigMap
-from toolset.runtime.pacing import Paces, Pacing
+from toolset.runtime.pacing import Pace, Paces, Pacing
 
 OF_A_KEY: Final = Pacing(free=10, longest_s=300.0, calm_s=120.0)
 """Ten repairs of a key at once, then after 1 s, 2 s, 4 s and so on: less than 60 within an hour."""
+OF_ALL: Final = Pacing(free=20, longest_s=300.0, calm_s=120.0)
+"""All repairs together: a fight over one key never gets that far, a writer that takes turns over many keys does.
+
+That one too is answered less than 60 times within an hour."""
 UNKNOWN: Final = "unknown"
 _REST: Final = ""  # labels and annotations; no key of a ConfigMap is empty
+_WHOLE: Final = "/"  # the ConfigMap itself; no key holds a slash
 
 
 class RepairPace:
-    """Recognises writes that only put back what this service wrote last, and paces them by key.
+    """Recognises writes that only put back what this service wrote last, and paces them, by key and together.
 
-    A write for any other reason does not wait, and takes along what does. Neither does one that makes a deleted
-    ConfigMap again.
+    A deleted ConfigMap that is created again is such a key too. A write for any other reason does not wait, and takes
+    along what does.
     """
 
     def __init__(self) -> None:
         self._written: Desired | None = None
         self._keys: Paces[str] = Paces(OF_A_KEY)
+        self._all = Pace(OF_ALL)
 
     def wait_s(self, wanted: Desired, change: Apply, cached: ConfigMap | None, now_s: float) -> float:
         """Return how long ``change`` has to wait, seconds; 0 when it may be written now."""
-        if not self._is_repair(wanted, cached):
+        if wanted != self._written:
             return 0.0
-        return min(self._keys.wait_s(key, now_s) for key in _keys(change))
+        waits_s = (self._keys.wait_s(key, now_s) for key in _keys(change, cached))
+        return max(self._all.wait_s(now_s), min(waits_s))
 
     def wrote(self, wanted: Desired, change: Apply, cached: ConfigMap | None, now_s: float) -> None:
         """Count a write."""
-        if self._is_repair(wanted, cached):
-            self._keys.acted(_keys(change), now_s)
+        if wanted == self._written:
+            self._keys.acted(_keys(change, cached), now_s)
+            self._all = self._all.acted(now_s)
         self._written = wanted
-
-    def _is_repair(self, wanted: Desired, cached: ConfigMap | None) -> bool:
-        return cached is not None and wanted == self._written
 
 
 def overwriters(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
@@ -46,9 +51,9 @@ def overwriters(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
     trace, because a key was removed or only labels and annotations were changed.
     """
     known = owners(cached, "data") if cached else {}
-    found = [known.get(key, {UNKNOWN}) for key in _keys(change)]
+    found = [known.get(key, {UNKNOWN}) for key in _keys(change, cached)]
     return tuple(sorted(set[str]().union(*found) - {FIELD_MANAGER, PATCHER}))
 
 
-def _keys(change: Apply) -> tuple[str, ...]:
-    return (*change.written, *change.removed) or (_REST,)
+def _keys(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
+    return ((*change.written, *change.removed) or (_REST,)) if cached else (_WHOLE,)

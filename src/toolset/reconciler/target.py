@@ -1,18 +1,21 @@
 """The pass over the target: render what is known, and write only what changed."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
 
+from toolset.core.candidate import Candidate
 from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import Published
-from toolset.core.overrides.overrides import Overrides
+from toolset.core.publishing.overrides_source import InForce
 from toolset.core.publishing.plan import Apply, Desired, Unchanged, manifest
 from toolset.core.publishing.publication import Publication
 from toolset.errors import ConflictError, TerminalError, TransientError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler import spans
+from toolset.reconciler.conflicts import RETRY_S, Conflicts
 from toolset.reconciler.ports import Applier, PipelineObserver, Target, Triggers
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.reconciler.repair_pace import RepairPace, overwriters
@@ -21,8 +24,6 @@ from toolset.reconciler.write_pace import WritePace
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.controller import DONE, Result
 
-CONFLICT_RETRY_S: Final = 0.5
-"""A newer version arrives by the watch, which queues the next reconcile; this is the safety net, seconds."""
 REWRITE_S: Final = 1.0
 """Between a write that the API server changed and the next attempt, seconds."""
 
@@ -38,19 +39,19 @@ class TargetReconciler:
         triggers: Triggers,
         observer: PipelineObserver,
         options: TargetOptions,
-        overrides: Overrides,
+        in_force: InForce,
         published: Published,
     ) -> None:
         """Make it.
 
         Args:
             inventory: What is known of each Service.
-            config_maps: The stored ConfigMap.
+            config_maps: The stored ConfigMap, and that of the admin's own.
             applier: What writes it.
             triggers: What to reconcile next.
             observer: Told of every reconcile.
             options: How to publish.
-            overrides: Those in force at the start.
+            in_force: The overrides in force at the start.
             published: The tools that are published at the start.
         """
         self._inventory = inventory
@@ -58,17 +59,19 @@ class TargetReconciler:
         self._applier = applier
         self._triggers = triggers
         self._observer = observer
-        self._publisher = Publisher(options, overrides)
+        self._publisher = Publisher(options, in_force)
+        self._separate = options.separate
         self._published = published
         self._winds_down = False
         self._patient_until = -math.inf  # the API server asked for no write before
         self._pace = WritePace(options.output.write_pause_cap, inventory.shares)
         self._repairs = RepairPace()
+        self._conflicts = Conflicts()
 
     @property
-    def overrides(self) -> Overrides:
-        """Those in force."""
-        return self._publisher.overrides
+    def in_force(self) -> InForce:
+        """The overrides in force."""
+        return self._publisher.in_force
 
     @property
     def published(self) -> Published:
@@ -83,8 +86,8 @@ class TargetReconciler:
         """Publish what is known to the ConfigMap ``key``.
 
         Raises:
-            ToolsetError: The API server refused or failed, or another instance of this service keeps the ConfigMap; a
-                conflict is handled here.
+            ToolsetError: The API server refused or failed, another instance of this service keeps the ConfigMap, or the
+                overrides have never been there; a conflict only if the newer version that it is about does not come.
         """
         patience_s = self._patient_until - anyio.current_time()
         if patience_s > 0.0 and not self._winds_down:
@@ -94,11 +97,12 @@ class TargetReconciler:
         cached = self._config_maps.get(key)
         with step("render"):
             verdicts = self._inventory.candidate_verdicts(hold.keys)
-            publication = self._publisher.compose(tools_of(verdicts), cached)
-        self._composed(publication)
+            publication = self._compose(tools_of(verdicts), cached)
         with step("plan"):
             wanted = self._publisher.wanted(publication)
             self._check_writer(key, wanted, cached)
+            if publication.withheld:
+                raise TerminalError(publication.withheld)
             decision = self._publisher.plan(key, wanted, cached)
         if isinstance(decision, Unchanged):
             self._observer.unchanged(len(publication.tools))
@@ -107,13 +111,14 @@ class TargetReconciler:
                 return Result(requeue_after_s=wait_s)
             written = await self._apply(key, wanted, cached, decision)
             if written is None:
-                return Result(requeue_after_s=CONFLICT_RETRY_S)
+                return Result(requeue_after_s=RETRY_S)
             self._pace.wrote(publication.tools, anyio.current_time())
             self._repairs.wrote(wanted, decision, cached, anyio.current_time())
             self._publisher.wrote(wanted)
             self._observer.published(decision, len(publication.tools))
             if self._publisher.plan(key, wanted, written) != Unchanged():  # an admission webhook changed the write
                 return Result(requeue_after_s=REWRITE_S)
+        self._conflicts.ended()
         settled = {**verdicts, **publication.rejected}
         self._published = Published(tools={tool.key: tool.url for tool in tools_of(settled)})
         self._observer.settled(settled)
@@ -129,16 +134,21 @@ class TargetReconciler:
     def _wait_s(self, publication: Publication, wanted: Desired, cached: ConfigMap | None, change: Apply) -> float:
         """Return how long ``change`` has to wait, seconds, and report why."""
         now_s = anyio.current_time()
-        if wait_s := self._pace.wait_s(publication.tools, now_s):
-            self._observer.paced(self._pace.changed(publication.tools), wait_s)
-        elif wait_s := self._repairs.wait_s(wanted, change, cached, now_s):
+        pause_s = self._pace.wait_s(publication.tools, now_s)
+        repair_s = self._repairs.wait_s(wanted, change, cached, now_s)
+        if repair_s:
             self._observer.overwritten(overwriters(change, cached))
-        return wait_s
+        elif pause_s:
+            self._observer.paced(self._pace.changed(publication.tools), pause_s)
+        return max(pause_s, repair_s, self._conflicts.wait_s(cached, now_s))
 
-    def _composed(self, publication: Publication) -> None:
+    def _compose(self, tools: Sequence[Candidate], cached: ConfigMap | None) -> Publication:
+        separate = self._config_maps.get(self._separate) if self._separate else None
+        publication = self._publisher.compose(tools, cached, separate)
         for changed in self._inventory.approve(publication.overrides.approved):
             self._triggers.detect(changed)
         self._observer.composed(publication)
+        return publication
 
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> ConfigMap | None:
         """Write ``change``; return the result, or ``None`` when somebody else wrote meanwhile."""
@@ -154,14 +164,22 @@ class TargetReconciler:
                     body = manifest(key, wanted, cached)
                 written = await self._applier.apply(key, body)
             except ConflictError as error:
-                self._note_patience(error)
-                self._observer.conflicted()
+                self._conflicted(error, cached)
                 return None
             except TransientError as error:
                 self._note_patience(error)
                 raise
         self._config_maps.overlay(written)
         return written
+
+    def _conflicted(self, error: ConflictError, cached: ConfigMap | None) -> None:
+        """Count a conflict; one that no newer version explains is raised again, for the queue's backoff."""
+        self._conflicts.met(cached, anyio.current_time())
+        self._note_patience(error)
+        self._observer.conflicted()
+        if self._conflicts.is_blind:
+            self._config_maps.relist()
+            raise error
 
     def _note_patience(self, error: TransientError) -> None:
         """Note for how long the API server wants no other write, however many changes there are."""

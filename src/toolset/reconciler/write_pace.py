@@ -8,20 +8,22 @@ from msgspec.structs import replace
 from toolset.core.candidate import Candidate
 from toolset.core.shares import Shares
 from toolset.model import Key
-from toolset.runtime.pacing import Paces, Pacing
+from toolset.runtime.pacing import Pace, Paces, Pacing
 
 OF_A_SERVICE: Final = Pacing()
 """A Service that flaps is written 9 times in 40 s, and then twice a minute."""
 OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
 """Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s. All untrusted
 namespaces together have as much as one."""
+OF_THE_REST: Final = Pacing(free=20, calm_s=1.0)
+"""Writes that change no tool, such as those for overrides: twenty at once, and then one a second."""
 
 
 class WritePace:
     """Attributes each write to the Services whose tools it changes.
 
-    A write waits for the calmest of them, so that a change of any other Service takes along what waits. A write that
-    changes no tool, such as one for overrides, does not wait.
+    A write waits for the calmest of them, so that a change of any other Service takes along what waits. Writes that
+    change no tool, such as those for overrides, have a pace of their own.
     """
 
     def __init__(self, longest_s: float, shares: Shares = Shares()) -> None:
@@ -35,6 +37,7 @@ class WritePace:
         self._written: Mapping[Key, Candidate] = {}
         self._services: Paces[Key] = Paces(replace(OF_A_SERVICE, longest_s=longest_s))
         self._namespaces: Paces[str] = Paces(replace(OF_A_NAMESPACE, longest_s=longest_s))
+        self._rest = Pace(replace(OF_THE_REST, longest_s=longest_s))
 
     def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
         """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""
@@ -42,11 +45,13 @@ class WritePace:
             max(self._services.wait_s(key, now_s), *(self._namespaces.wait_s(name, now_s) for name in self._names(key)))
             for key in self.changed(tools)
         )
-        return min(waits_s, default=0.0)
+        return min(waits_s, default=self._rest.wait_s(now_s))
 
     def wrote(self, tools: Iterable[Candidate], now_s: float) -> None:
         """Count a write of ``tools``."""
         changed = self.changed(tools)
+        if not changed:
+            self._rest = self._rest.acted(now_s)
         self._services.acted(changed, now_s)
         self._namespaces.acted({name for key in changed for name in self._names(key)}, now_s)
         self._written = {tool.key: tool for tool in tools}

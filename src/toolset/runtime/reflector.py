@@ -17,7 +17,8 @@ What follows which failure:
   is asked for in pages, and a page that is so in smaller ones.
 - An event of an unknown type or kind is counted and skipped.
 
-Whoever needs to know how things are *now*, and not as the watch last told, calls :meth:`Reflector.refresh`.
+Whoever needs to know how things are *now*, and not as the watch last told, calls :meth:`Reflector.refresh`; who only
+doubts it, :meth:`Reflector.relist`.
 
 The version advances only after the store has applied the event. All reflectors together start at most five watches
 a second, whatever the server does to them.
@@ -135,11 +136,16 @@ class Reflector(Generic[V]):
         An open watch is given up for it: it may be one that is silent for ever. :meth:`run` must be running; while the
         server cannot be listed this does not return.
         """
+        demand = self.relist()
+        while not self._recovery.is_met(demand):
+            await self._listed.wait()
+
+    def relist(self) -> int:
+        """List again as soon as possible, without waiting for it; return the number of the demand."""
         demand = self._recovery.demand()
         if self._attempting is not None:
             self._attempting.cancel()
-        while not self._recovery.is_met(demand):
-            await self._listed.wait()
+        return demand
 
     async def _attempt(self) -> None:
         """List if need be, then follow one watch to its end."""

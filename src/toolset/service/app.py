@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -75,14 +76,23 @@ class App:
             observer=EventMetrics(self._metrics),
             options=EventOptions(account=self._account),
         )
-        stores = Stores(self._informers.services, self._informers.config_maps, self._informers.namespaces)
+        informers = self._informers
+        stores = Stores(
+            informers.services,
+            informers.config_maps,
+            informers.namespaces,
+            informers.overrides,
+            informers.relist_config_map,
+        )
         resources = LocalResources(metrics)
         self._supervisor = Supervisor(
             settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
         )
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
-        leases = KubeLeases(kube, lease_key(settings.value))
-        self._guard = LeaseGuard(leases, LeaseGuardLog(), options=elector_options(settings.value))
+        lease_name = lease_key(settings.value)
+        self._guard_log = LeaseGuardLog(metrics, lease_name.name)
+        leases = KubeLeases(kube, lease_name)
+        self._guard = LeaseGuard(leases, self._guard_log, options=elector_options(settings.value))
         self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
         readiness += [self._supervisor.problem, resources.problem]
@@ -96,6 +106,7 @@ class App:
             jitter=random.random,
             options=elector_options(settings),
             observer=ElectionLog(self._metrics, key.name),
+            boottime=_boottime,
         )
 
         def observe(delta: Delta[Lease]) -> None:
@@ -169,7 +180,8 @@ class App:
     async def _unelected(self) -> None:
         """Work without an election; as in :meth:`_lead`, nothing that was published meanwhile may be undone."""
         if not self._guard.has_waited or await self._before_stop(self._informers.refresh):
-            await self._supervisor.serve(None)
+            with self._guard_log.working():
+                await self._supervisor.serve(None)
 
     async def _before_stop(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do ``work``; tell whether it was done before the service began to stop, which cancels it."""
@@ -208,6 +220,11 @@ class App:
         if self._elector is not None and not self._elector.healthy():
             return "the work of a lost leadership does not end"
         return self._informers.stuck()
+
+
+def _boottime() -> float:
+    """Return the seconds since the machine started; those in which it was suspended count, where the system tells."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -12,7 +12,7 @@ from toolset.adapters.kube.watch.source import IDLE_S, KubeSource, Resource, con
 from toolset.adapters.metrics import Metrics
 from toolset.config.options import reduction, target_key
 from toolset.config.settings import Settings
-from toolset.model import Lease, Namespace, Service
+from toolset.model import ConfigMap, Key, Lease, Namespace, Service
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S, Backoff
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.reflector import Reflector, ReflectorOptions, watch_starts
@@ -47,6 +47,7 @@ class _Follower(Protocol):
     def attempted_at(self) -> float: ...
     async def run(self) -> None: ...
     async def refresh(self) -> None: ...
+    def relist(self) -> int: ...
 
 
 class _Followed(msgspec.Struct, frozen=True):
@@ -59,6 +60,8 @@ class _Followed(msgspec.Struct, frozen=True):
 
 class Informers:
     """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added.
+
+    The ConfigMap that ``output.overrides_from`` names has one too, and nothing works before it is listed.
 
     Where all namespaces are watched, the Namespaces themselves are followed too. They are a help, not a need: without
     them the service works; the settings alone say which of them are trusted, and the Services of a namespace that ends
@@ -80,8 +83,13 @@ class Informers:
             stores[namespace], followed = self._follow(services(namespace, reduced), "services")
             self._needed.append(followed)
         self.services: MultiNamespaceStore[Service] = MultiNamespaceStore(stores)
-        self.config_maps, followed = self._follow(config_map(target_key(settings)), "configmaps")
-        self._needed.append(followed)
+        target = target_key(settings)
+        self.config_maps, self._target = self._follow(config_map(target), "configmaps")
+        self._needed.append(self._target)
+        self.overrides: Store[ConfigMap] | None = None
+        if name := settings.output.overrides_from:
+            self.overrides, followed = self._follow(config_map(Key(target.namespace, name)), "overrides")
+            self._needed.append(followed)
         self.namespaces: Store[Namespace] = Store(handler_failed)
         self._namespaces: _Followed | None = None
         if not settings.discovery.watch_namespaces:
@@ -103,6 +111,8 @@ class Informers:
         """Return once the Services and the ConfigMap have been listed; the Namespaces too, if that goes fast."""
         await self.services.wait_synced()
         await self.config_maps.wait_synced()
+        if self.overrides is not None:
+            await self.overrides.wait_synced()
         if self._namespaces is not None:
             with anyio.move_on_after(NAMESPACES_WITHIN_S):
                 await self._namespaces.log.wait_attempted()
@@ -118,6 +128,10 @@ class Informers:
             if self._namespaces is not None and self._namespaces.store.is_synced:
                 with anyio.move_on_after(NAMESPACES_WITHIN_S):
                     await self._namespaces.reflector.refresh()
+
+    def relist_config_map(self) -> None:
+        """List the ConfigMap again as soon as possible, without waiting for it."""
+        self._target.reflector.relist()
 
     def unsynced(self) -> str:
         """Return what has not been listed yet and why; empty when nothing is missing."""

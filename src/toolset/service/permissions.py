@@ -56,6 +56,8 @@ def needed(settings: Settings) -> tuple[Permission, ...]:
 def _needed(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
     yield from _services(settings)
     yield from _config_map(target_key(settings))
+    if settings.output.overrides_from:
+        yield from _overrides(Key(settings.target.namespace, settings.output.overrides_from))
     if settings.election.enabled:
         yield from _lease(lease_key(settings))
     for verb in ("create", "patch"):
@@ -89,6 +91,16 @@ def _config_map(target: Key) -> Iterator[tuple[ResourceAttributes, str]]:
     for verb, loss in losses.items():
         yield ResourceAttributes(verb, "", "configmaps", "", target.namespace, target.name), loss
     yield ResourceAttributes("create", "", "configmaps", "", target.namespace), "a missing ConfigMap cannot be made"
+
+
+def _overrides(key: Key) -> Iterator[tuple[ResourceAttributes, str]]:
+    losses = {
+        "get": "`toolset doctor` cannot check the overrides",
+        "list": "the overrides cannot be read, and without them nothing is published",
+        "watch": "changes of the overrides are not noticed",
+    }
+    for verb, loss in losses.items():
+        yield ResourceAttributes(verb, "", "configmaps", "", key.namespace, key.name), loss
 
 
 def _lease(lease: Key) -> Iterator[tuple[ResourceAttributes, str]]:

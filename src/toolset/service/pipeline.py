@@ -19,7 +19,7 @@ from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.controller import Controller
 from toolset.service.notifier import Notifier
 from toolset.service.queues import RESYNC_PRIORITY, Queues
-from toolset.service.state import Handover, Stores, approved_at
+from toolset.service.state import Handover, Stores, TargetStores, approved_at
 from toolset.telemetry.bundle import Telemetry
 from toolset.telemetry.observers import ControllerMetrics
 
@@ -70,12 +70,12 @@ class Pipeline:
         self._probes = self._probe_controller(inventory, prober)
         self._target_reconciler = TargetReconciler(
             inventory,
-            stores.config_maps,
+            TargetStores(stores),
             applier,
             self._queues,
             telemetry.log,
             target_options(settings),
-            start.overrides,
+            start.in_force,
             start.published,
         )
         self._target = Controller(
@@ -127,7 +127,7 @@ class Pipeline:
 
     def handover(self) -> Handover:
         """Return where the next pipeline goes on."""
-        return Handover(self._target_reconciler.overrides, self._target_reconciler.published)
+        return Handover(self._target_reconciler.in_force, self._target_reconciler.published)
 
     async def _work(self) -> None:
         """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""

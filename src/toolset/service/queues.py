@@ -115,6 +115,8 @@ class Queues:
                 at_the_end.callback(registration.cancel)
             at_the_end.callback(stores.namespaces.subscribe(self._on_namespace).cancel)
             at_the_end.callback(stores.config_maps.subscribe(self._on_config_map).cancel)
+            if stores.overrides is not None:
+                at_the_end.callback(stores.overrides.subscribe(self._on_overrides).cancel)
             yield
 
     def _publish_first(self) -> None:
@@ -158,6 +160,9 @@ class Queues:
 
     def _of_interest(self, namespace: Namespace | None) -> tuple[bool, str | None]:
         return namespace is not None and namespace.is_ending, self._trust.label(namespace)
+
+    def _on_overrides(self, _: Delta[ConfigMap]) -> None:
+        self.publish()
 
     def _on_config_map(self, delta: Delta[ConfigMap]) -> None:
         self._notify()

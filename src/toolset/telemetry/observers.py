@@ -1,7 +1,8 @@
 """Observers of the machinery: they turn its callbacks into log lines and metrics."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
@@ -194,7 +195,24 @@ class ElectionLog:
 
 
 class LeaseGuardLog:
-    """Logs why a process without an election does not write."""
+    """Logs why a process without an election does not write, and counts it as a leader while it does.
+
+    Two processes without an election do not see each other, but Prometheus sees both.
+    """
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Count this process as a leader inside the block."""
+        leads = self._metrics.leader.labels(self._name)
+        leads.set(1)
+        try:
+            yield
+        finally:
+            leads.set(0)
 
     def held(self, holder: str) -> None:
         """Log that another process holds the Lease."""

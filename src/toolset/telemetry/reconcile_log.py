@@ -24,6 +24,7 @@ from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 _log: Final = logging.getLogger("toolset")
 STAYED_S: Final = 10.0
 """How long a repair has to last until the ConfigMap counts as no longer overwritten, seconds."""
+_PROBLEM_LIMIT: Final = 768  # characters
 _NAMED: Final = 10  # keys in a line or a note
 _MANAGERS: Final = 3  # of 128 characters each, so that they fit a note
 
@@ -49,6 +50,7 @@ class ReconcileLog:
         self._is_large = False
         self._blocked: tuple[str, ...] = ()
         self._overrides_problem = ""
+        self._withheld = ""
         self._notes: Mapping[Key, str] = {}
         self._wrote = False
         self._written_at = -math.inf
@@ -76,13 +78,15 @@ class ReconcileLog:
         self._metrics.overrides_valid.set(1)
         self._metrics.overrides_dropped.set(0)
         self._set_overwritten("")
-        self._refused = ""
+        self._refused = self._withheld = ""
 
     def problem(self) -> str:
-        """Return why the ConfigMap is not what this replica wrote, for readiness; empty when it is."""
+        """Return why the ConfigMap is not what this replica wrote, or would write, for readiness; empty when it is."""
+        return self._refused or self._fight() or self._withheld
+
+    def _fight(self) -> str:
         by = self._overwritten_by
-        fight = by and f"the ConfigMap is repeatedly overwritten by {by}: stop one of the two writers"
-        return self._refused or fight
+        return by and f"the ConfigMap is repeatedly overwritten by {by}: stop one of the two writers"
 
     def service_changed(self, key: Key) -> None:
         """Record when a Service changed, until it is reconciled."""
@@ -145,6 +149,7 @@ class ReconcileLog:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
         self._is_large = publication.is_large
         self._note_blocked(publication.blocked)
+        self._withheld = publication.withheld
         self._metrics.overrides_dropped.set(len(publication.dropped))
         problem = publication.overrides_problem
         self._metrics.overrides_valid.set(0 if problem else 1)
@@ -161,17 +166,27 @@ class ReconcileLog:
 
     def _report_overrides(self, publication: Publication) -> None:
         problem = publication.overrides_problem
+        extra: dict[str, object] = {"error": problem[:_PROBLEM_LIMIT]}
+        reason, note = "OverridesInvalid", problem
         if not problem:
             _log.info("overrides valid again")
             return
-        if publication.error:
-            _log.warning("overrides not valid; those that were in force stay", extra={"error": problem[:512]})
+        if publication.withheld:
+            _log.error("nothing written; overrides missing", extra=extra)
+            reason = "OverridesMissing"
+        elif publication.lost:
+            _log.warning("overrides deleted; those that were in force stay", extra=extra)
+            reason = "OverridesDeleted"
+        elif publication.error:
+            _log.warning("overrides not valid; those that were in force stay", extra=extra)
             note = event_notes.overrides_invalid(problem)
-        else:
-            dropped = len(publication.dropped)
-            _log.warning("overrides dropped in part", extra={"dropped": dropped, "error": problem[:512]})
+        elif dropped := len(publication.dropped):
+            _log.warning("overrides dropped in part", extra={"dropped": dropped, **extra})
             note = event_notes.overrides_dropped(dropped, problem)
-        self._recorder.record("Warning", "OverridesInvalid", note, action="Override")
+        else:
+            _log.warning("overrides ignored", extra=extra)
+            reason = "OverridesIgnored"
+        self._recorder.record("Warning", reason, note, action="Override")
 
     def _note_blocked(self, blocked: tuple[str, ...]) -> None:
         """Report documents whose keys somebody keeps in ``binaryData``, when that changes."""
@@ -185,7 +200,7 @@ class ReconcileLog:
         """Count and log a write."""
         self._wrote = True
         self._delayed.clear()
-        if self.problem():
+        if self._refused or self._overwritten_by:
             self._written_at = anyio.current_time()
         self._metrics.writes.inc()
         if change.drifted:
@@ -202,7 +217,7 @@ class ReconcileLog:
 
     def unchanged(self, tools: int) -> None:
         """Report that others no longer overwrite the ConfigMap, once it has stayed as it was written."""
-        if self.problem() and anyio.current_time() - self._written_at >= STAYED_S:
+        if (self._refused or self._overwritten_by) and anyio.current_time() - self._written_at >= STAYED_S:
             _log.info("config map no longer overwritten", extra={"tools": tools})
             self._set_overwritten("")
             self._refused = ""

@@ -37,6 +37,7 @@ async def examined(
     user: Answer = USER,
     namespace: Answer = THERE,
     config_map: Answer = ABSENT,
+    overrides: tuple[Answer, ...] = (),
     leases: tuple[Answer, ...] = (ABSENT,),
     environment: Mapping[str, str] | None = None,
     reviews: tuple[Answer, ...] = (),
@@ -44,7 +45,7 @@ async def examined(
     """Return what the doctor finds where the API server answers like this; by default it allows everything."""
     given = dict(environment or {})
     answers = reviews or (ALLOWED,) * len(needed(Source(environment=given).parse("")))
-    server = ScriptedApiServer(version, user, namespace, *answers, config_map, *leases)
+    server = ScriptedApiServer(version, user, namespace, *answers, config_map, *overrides, *leases)
     async with server.serve():
         config = folder / "kubeconfig"
         content = {
@@ -172,11 +173,11 @@ async def test_the_namespace_has_to_be_there(
         pytest.param(ABSENT, "", "ok", "there is none yet; the service makes it", id="none"),
         pytest.param(config_map(), "green", "ok", "it is there", id="nobody's"),
         pytest.param(config_map(instance="green"), "green", "ok", "kept by green", id="ours"),
-        pytest.param(config_map(instance="blue"), "", "ok", "kept by blue", id="whose is not known"),
-        pytest.param(config_map(instance="blue"), "green", "problem", "another installation keeps it", id="another's"),
         pytest.param(
-            config_map(overrides_error="line 1"), "", "problem", "overrides.yaml in it is ignored", id="error"
+            config_map(instance="blue"), "", "problem", "another installation keeps it", id="ours has no name"
         ),
+        pytest.param(config_map(instance="blue"), "green", "problem", "another installation keeps it", id="another's"),
+        pytest.param(config_map(overrides_error="line 1"), "", "problem", "overrides: line 1", id="error"),
         pytest.param(FORBIDDEN, "", "unknown", "the API server answered 403", id="not to be seen"),
         pytest.param(Answer(b"<html>"), "", "unknown", "JSON is malformed", id="a proxy's page"),
     ],
@@ -189,6 +190,41 @@ async def test_the_config_map_says_who_keeps_it(
     ]
     assert (check.state, check.detail.startswith(detail)) == (state, True)
     assert bool(check.remedy) is (state == "problem")
+
+
+async def test_a_process_without_a_name_learns_how_to_check_the_installation_that_has_one(tmp_path: Path) -> None:
+    check = (await examined(tmp_path, config_map=config_map(instance="blue")))[CONFIG_MAP]
+    assert check.detail.endswith("this one has no name, and would write nothing")
+    assert check.remedy.endswith("or with TOOLSET_OUTPUT__INSTANCE=blue")
+
+
+def overrides(text: str | None) -> Answer:
+    return Answer(
+        orjson.dumps({"metadata": {"name": "mine"}, "data": {} if text is None else {"overrides.yaml": text}})
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "detail"),
+    [
+        pytest.param(overrides("suppress: [a/b]"), "ok", "valid", id="valid"),
+        pytest.param(overrides(""), "ok", "valid", id="empty"),
+        pytest.param(overrides("supress: []"), "problem", "overrides.yaml, line 1, column 1: supress", id="not valid"),
+        pytest.param(overrides(None), "problem", "it has no overrides.yaml", id="no key"),
+        pytest.param(ABSENT, "problem", "there is none, and without it nothing is written", id="none"),
+        pytest.param(FORBIDDEN, "unknown", "the API server answered 403", id="not to be seen"),
+        pytest.param(Answer(b"<html>"), "unknown", "JSON is malformed", id="a proxy's page"),
+    ],
+)
+async def test_overrides_in_a_config_map_of_the_admins_own_are_checked(
+    tmp_path: Path, answer: Answer, state: str, detail: str
+) -> None:
+    given = {"TOOLSET_OUTPUT__OVERRIDES_FROM": "mine"}
+    found = await examined(tmp_path, overrides=(answer,), environment=given)
+    check = found["overrides in ConfigMap kubernaut-system/mine"]
+    assert (check.state, check.detail.startswith(detail)) == (state, True)
+    assert bool(check.remedy) is (state == "problem")
+    assert found[LEASE].state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,35 @@ async def test_a_service_of_the_cluster_is_explained_under_the_overrides_there(t
     assert (explained.reason, explained.detail, found.notes) == ("Suppressed", HIDDEN, ())
 
 
+def test_overrides_in_the_config_map_that_the_settings_name_are_explained(
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLSET_OUTPUT__OVERRIDES_FROM", "mine")
+    assert main(told(cluster, tmp_path, "suppress: [default/shop]")) == 0
+    printed = capsys.readouterr()
+    assert "nothing is written, because `output.overrides_from` names ConfigMap kubernaut-system/mine" in printed.err
+    assert f"overrides.yaml in ConfigMap {NAME} is ignored" in printed.err
+    mine = target("suppress: [monitoring/prometheus]")
+    mine["metadata"] = {"name": "mine", "namespace": TARGET["namespace"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine), "utf-8")
+    assert main(["explain", "-f", cluster, "-f", str(tmp_path / "mine.yaml")]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "to publish it again, change overrides.yaml in ConfigMap kubernaut-system/mine" in printed.out
+
+
+async def test_who_may_not_read_the_config_map_of_the_admins_own_is_told_what_is_missing(tmp_path: Path) -> None:
+    services = page(yaml.safe_load(CLUSTER)["items"][:1])
+    answers = (services, page([]), page([]), status_error(403, "Forbidden"))
+    async with ScriptedApiServer(*answers).serve() as server:
+        file = tmp_path / "config"
+        await anyio.Path(file).write_text(kubeconfig(server.url), "utf-8")
+        settings = load("", {}, {"kube.kubeconfig": str(file), "output.overrides_from": "mine"})
+        found = await explain_service(settings, Key("monitoring", "prometheus"))
+    (note,) = found.notes
+    assert note.startswith("you may not list ConfigMap kubernaut-system/mine, so this is what detection says")
+
+
 async def test_who_may_not_read_the_config_map_is_told_what_is_missing(tmp_path: Path) -> None:
     services = page(yaml.safe_load(CLUSTER)["items"][:1])
     async with ScriptedApiServer(services, page([]), status_error(403, "Forbidden")).serve() as server:

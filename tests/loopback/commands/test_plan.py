@@ -1,11 +1,13 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import anyio
+import msgspec
 import orjson
 import pytest
 
 from support.api_server import Answer, ScriptedApiServer, page, status_error
-from toolset.commands import plan
+from toolset.commands import plan, printers
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import Report, plan_cluster, plan_manifests
 from toolset.config.loader import load
@@ -87,6 +89,69 @@ async def test_what_an_installation_has_applied_needs_no_change_from_elsewhere()
     report = await planned(service(), current=live(first))
 
     assert (report.change, report.diff) == (None, ())
+
+
+SEPARATE = Key("kubernaut-system", "mine")
+
+
+def mine(text: str | None) -> ConfigMap:
+    metadata = ConfigMapMeta(name=SEPARATE.name, namespace=SEPARATE.namespace, uid="u", resource_version="1")
+    return ConfigMap(metadata, {} if text is None else {"overrides.yaml": text})
+
+
+async def test_overrides_come_from_the_config_map_that_the_settings_name() -> None:
+    asked = settings(output__overrides_from=SEPARATE.name)
+    found = Manifests((service(),), {SEPARATE: mine("suppress: [monitoring/prometheus]")})
+    report = await plan_manifests(asked, found, assume_healthy=True)
+    assert isinstance(rejected := report.verdicts[PROMETHEUS], Rejected)
+    assert rejected.reason is Reason.SUPPRESSED
+    assert (report.withheld, report.overrides_moved) == ("", ())
+
+
+@pytest.mark.parametrize("stored", [None, mine(None), mine("suppress: {")], ids=["none", "no key", "not valid"])
+async def test_a_service_that_would_write_nothing_without_overrides_plans_no_change(stored: ConfigMap | None) -> None:
+    found = Manifests((service(),), {SEPARATE: stored} if stored else {})
+    report = await plan_manifests(settings(output__overrides_from=SEPARATE.name), found, assume_healthy=True)
+    assert (report.change, report.diff) == (None, ())
+    assert report.withheld in printers.as_table(report, colour=False)
+    assert report.withheld.startswith("nothing is written, because `output.overrides_from` names ConfigMap")
+    assert "is ignored: " not in printers.as_table(report, colour=False)
+    assert orjson.loads(printers.as_json(report))["withheld"] == report.withheld
+
+
+async def test_overrides_that_are_ignored_or_lost_are_shown() -> None:
+    first = await planned(service())
+    written = live(first, {"overrides.yaml": "suppress: [monitoring/prometheus]"})
+    found = Manifests((service(),), {TARGET: written, SEPARATE: mine("")})
+    report = await plan_manifests(settings(output__overrides_from=SEPARATE.name), found, assume_healthy=True)
+    (ignored,) = report.overrides_moved
+    assert ignored in printers.as_table(report, colour=False)
+    kept = {
+        "kubernaut.io/overrides-kept": "true",
+        "kubernaut.io/overrides-in-force": "suppress: [monitoring/prometheus]",
+    }
+    metadata = msgspec.structs.replace(written.metadata, annotations=kept, uid="u")
+    report = await planned(service(), current=msgspec.structs.replace(written, metadata=metadata, data={}))
+    (lost,) = report.overrides_moved
+    assert "was deleted with overrides.yaml" in lost
+    assert isinstance(report.verdicts[PROMETHEUS], Rejected)
+
+
+async def test_a_cluster_is_read_with_the_config_map_of_the_admins_own(tmp_path: Path) -> None:
+    async with EmbeddedCluster() as running:
+        for name in ("monitoring", SEPARATE.namespace):
+            running.create("Namespace", {"metadata": {"name": name}})
+        spec = {"selector": {"app": "prometheus"}, "ports": [{"name": "web", "port": 9090}]}
+        running.create("Service", {"metadata": {"name": "prometheus", "namespace": "monitoring"}, "spec": spec})
+        metadata = {"name": SEPARATE.name, "namespace": SEPARATE.namespace}
+        running.create(
+            "ConfigMap", {"metadata": metadata, "data": {"overrides.yaml": "suppress: [monitoring/prometheus]"}}
+        )
+        file = tmp_path / "config"
+        await anyio.Path(file).write_text(running.kubeconfig(), "utf-8")
+        asked = settings(kube__kubeconfig=str(file), output__overrides_from=SEPARATE.name)
+        report = await plan_cluster(asked, assume_healthy=True)
+    assert isinstance(report.verdicts[PROMETHEUS], Rejected)
 
 
 async def test_a_tool_that_is_gone_is_removed() -> None:

@@ -131,6 +131,30 @@ async def test_a_purge_removes_what_is_ours_and_nothing_else(
     assert left["data"] == {"overrides.yaml": "suppress: []", "notes": "theirs"}
 
 
+async def test_a_purge_needs_the_name_of_the_installation_that_keeps_the_config_map(
+    embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations = {"kubernaut.io/owned-keys": "a.yaml", "kubernaut.io/instance": "blue"}
+    metadata = {"name": NAME, "namespace": NAMESPACE, "annotations": annotations}
+    embedded.create("ConfigMap", {"metadata": metadata, "data": {"a.yaml": "1"}})
+    version = embedded.store.version
+    for instance in ("", "green"):
+        monkeypatch.setenv("TOOLSET_OUTPUT__INSTANCE", instance)
+        assert await command("purge", "--dry-run") == 2
+        assert await command("purge") == 1
+        printed = capsys.readouterr()
+        assert "is kept by the installation 'blue'" in printed.err
+        assert printed.err.endswith(
+            "nothing is removed. To purge that installation, set TOOLSET_OUTPUT__INSTANCE=blue\n"
+        )
+    assert embedded.store.version == version
+    monkeypatch.setenv("TOOLSET_OUTPUT__INSTANCE", "blue")
+    assert await command("purge") == 0
+    left = embedded.get("ConfigMap", NAMESPACE, NAME)
+    assert left is not None
+    assert "data" not in left or not left["data"]
+
+
 async def test_a_plan_says_what_overrides_do(embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = "tools: {monitoring/prometheus: {url: 'http://elsewhere.example:9090'}}\n"
     embedded.create(

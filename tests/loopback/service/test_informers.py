@@ -111,3 +111,24 @@ async def test_where_some_namespaces_are_watched_namespaces_are_not_asked_for() 
             await made.refresh()
         assert NAMESPACES not in server.asked
         assert not made.namespaces.is_synced
+
+
+async def test_the_config_map_of_the_admins_own_is_listed_by_name_before_anything_works() -> None:
+    server = Server("listed")
+    async with server.informers(load("output: {overrides_from: mine}", {}, {})) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+        assert made.overrides is not None
+        assert made.overrides.is_synced
+        assert server.asked.count("/api/v1/namespaces/kubernaut-system/configmaps") == 2
+        assert Informers(load("", {}, {}), made._kube, Metrics("1")).overrides is None
+
+
+async def test_the_config_map_is_listed_again_on_demand() -> None:
+    server = Server("listed")
+    async with server.informers(Settings()) as made:
+        with anyio.fail_after(5):
+            await made.wait_synced()
+            listed = made.config_maps.version
+            made.relist_config_map()
+            await until(lambda: made.config_maps.version != listed)

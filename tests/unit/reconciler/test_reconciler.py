@@ -1,7 +1,7 @@
 import base64
 import itertools
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import Final
 
@@ -14,9 +14,9 @@ from anyio import wait_all_tasks_blocked
 from support.background import running
 from support.build import service
 from support.config_maps import FakeApplier, FakeConfigMaps
-from support.observers import Silence
+from support.observers import Forbearance, Silence
 from support.prober import HUNG, SICK, FakeProber
-from support.stores import unexpected
+from support.stores import TargetStore, unexpected
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
@@ -26,25 +26,29 @@ from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Health, Outcome
 from toolset.core.inventory import Inventory
 from toolset.core.overrides.baseline import NOTHING, Published
-from toolset.core.overrides.overrides import NO_OVERRIDES
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.plan import Apply, desired, manifest
 from toolset.core.publishing.publication import Publication
 from toolset.errors import ConflictError, OutOfSyncError, TerminalError, TransientError, UnavailableError
-from toolset.model import ConfigMap, Key, Namespace, Service
+from toolset.model import Key, Namespace, Service
+from toolset.reconciler.conflicts import BLIND, LONGEST_S, MANY, RETRY_S
 from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.publishing import TargetOptions
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.startup_gate import StartupGate
-from toolset.reconciler.target import CONFLICT_RETRY_S, REWRITE_S, TargetReconciler
+from toolset.reconciler.target import REWRITE_S, TargetReconciler
+from toolset.runtime.backoff import Backoff, RetryLimiter
 from toolset.runtime.controller import DONE, Controller, Result
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
 
 TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
+OVERRIDES: Final = Key("kubernaut-system", "toolset-overrides")
 A, B = Key("monitoring", "a"), Key("monitoring", "b")
 KUBERNETES, PROMETHEUS = "kubernetes-toolset.yaml", "prometheus-toolset.yaml"
 OPTIONS = TargetOptions(output=OutputOptions(dialects=("kubernaut",)))
+SEPARATE: Final = TargetOptions(output=OutputOptions(dialects=("kubernaut",), overrides_from=OVERRIDES.name))
+HIDES_A: Final = "suppress: [monitoring/a]\n"
 
 
 class Events:
@@ -141,7 +145,7 @@ class Reconcilers:
         self.services.replace(services, "1")
         self.namespaces: Store[Namespace] = Store(unexpected)
         self.server = server or FakeConfigMaps()
-        self.config_maps: Store[ConfigMap] = Store(unexpected)
+        self.config_maps = TargetStore()
         self.inventory = Inventory(health)
         self.events, self.prober, self.applier = Events(), FakeProber(), FakeApplier(self.server)
         self.to_detect: list[Key] = []
@@ -178,14 +182,14 @@ class Reconcilers:
             triggers,
             self.events,
             options,
-            NO_OVERRIDES,
+            options.resumed(self.server.get(TARGET)),
             NOTHING,
         )
 
     def watch(self) -> None:
-        """Let the store see everything that happened to the ConfigMap."""
-        current = self.server.get(TARGET)
-        self.config_maps.replace([current] if current else [], current.version if current else "1")
+        """Let the store see everything that happened to the ConfigMap, and to that of the admin's own."""
+        found = [each for key in (TARGET, OVERRIDES) if (each := self.server.get(key))]
+        self.config_maps.replace(found, str(max((int(each.version) for each in found), default=1)))
 
     def begin(self, published: Iterable[str] = ()) -> None:
         """Let both lists be complete."""
@@ -544,7 +548,7 @@ async def test_a_conflict_waits_for_the_newer_version_and_loses_nothing() -> Non
     world = await Reconcilers(service("a")).settled()
     world.server.patch(TARGET, {"overrides.yaml": "admin's"})
     world.inventory.forget(A)
-    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert await world.publish() == Result(requeue_after_s=RETRY_S)
     assert world.events.conflicts == 1
     assert len(world.events.writes) == 1
     assert PROMETHEUS in world.documents
@@ -569,9 +573,75 @@ async def test_an_admin_who_edits_all_the_time_does_not_starve_the_writer() -> N
     queue: WorkQueue[Key] = WorkQueue()
     queue.add(TARGET)
     async with running(Controller(queue, lambda _: world.publish(), Silence()).run):
-        await anyio.sleep(20 * CONFLICT_RETRY_S + 0.1)
+        await anyio.sleep(20 * RETRY_S + 0.1)
     assert set(world.documents) == {KUBERNETES, "notes"}
     assert world.events.conflicts == 20
+
+
+async def test_an_admin_whose_edits_always_come_first_is_answered_once_a_second_in_the_end() -> None:
+    world = await Reconcilers(service("a")).settled()
+    edits = 0
+
+    def edit() -> None:
+        nonlocal edits
+        edits += 1
+        world.server.patch(TARGET, {"notes": str(edits)})
+        world.watch()
+
+    world.applier.before = edit
+    world.inventory.forget(A)
+    world.applier.requests.clear()
+    for _ in range(300):  # as the watch does, again and again
+        await world.publish()
+        await anyio.sleep(0.1)
+    assert MANY <= world.events.conflicts <= MANY + 30
+    world.applier.before = lambda: None
+    await anyio.sleep(1.0)
+    assert await world.publish() == DONE
+
+
+async def test_a_server_that_always_answers_409_gets_few_requests_and_the_config_map_is_listed_again() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.inventory.forget(A)
+    world.applier.requests.clear()
+    world.applier.errors = [ConflictError("changed meanwhile") for _ in range(1000)]
+    queue: WorkQueue[Key] = WorkQueue(limiter=RetryLimiter(Backoff(base_s=0.8, cap_s=300.0, spread=0.0)))
+    queue.add(TARGET)
+    async with running(Controller(queue, lambda _: world.publish(), Forbearance()).run):
+        await anyio.sleep(10.0)
+        early = len(world.applier.requests)
+        for _ in range(350):  # Services come all the time
+            await anyio.sleep(0.1)
+            queue.add(TARGET)
+    assert BLIND < early <= 10
+    assert early < len(world.applier.requests) <= early + 10
+    assert world.config_maps.relists == len(world.applier.requests) - BLIND + 1
+
+
+async def test_conflicts_without_a_newer_version_go_on_for_hours_at_the_same_pace() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.inventory.forget(A)
+    world.applier.errors = [ConflictError("changed meanwhile") for _ in range(2000)]
+    for _ in range(1100):
+        with suppress(ConflictError):
+            await world.publish()
+        await anyio.sleep(LONGEST_S)
+    assert world.events.conflicts == 1100
+
+
+async def test_a_newer_version_ends_the_pause_after_conflicts() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.inventory.forget(A)
+    world.applier.errors = [ConflictError("changed meanwhile") for _ in range(BLIND + 4)]
+    for _ in range(BLIND + 4):
+        await anyio.sleep(LONGEST_S)
+        with suppress(ConflictError):
+            await world.publish()
+    assert (await world.publish()).requeue_after_s == pytest.approx(16.0)
+    world.server.patch(TARGET, {"notes": "theirs"})
+    world.watch()
+    assert await world.publish() == DONE
+    assert set(world.documents) == {KUBERNETES, "notes"}
 
 
 async def test_other_failures_are_left_to_the_queue() -> None:
@@ -629,7 +699,7 @@ async def test_a_tool_whose_key_moves_is_never_away_even_if_the_apply_fails() ->
 async def test_a_conflict_between_patch_and_apply_leaves_no_orphan(errors: list[ConflictError | None]) -> None:
     world = await with_a_key_that_somebody_patched()
     world.applier.errors = [*errors]
-    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert await world.publish() == Result(requeue_after_s=RETRY_S)
     world.watch()
     assert await world.publish() == DONE
     assert set(world.documents) == {KUBERNETES, "notes"}
@@ -665,7 +735,7 @@ async def test_a_server_that_asks_a_conflicting_writer_for_patience_gets_it() ->
     world = await Reconcilers(service("a")).settled()
     world.inventory.forget(A)
     world.applier.errors = [ConflictError("changed meanwhile", retry_after_s=7.0)]
-    assert await world.publish() == Result(requeue_after_s=CONFLICT_RETRY_S)
+    assert await world.publish() == Result(requeue_after_s=RETRY_S)
     assert await world.publish() == Result(requeue_after_s=7.0)
 
 
@@ -955,6 +1025,131 @@ async def test_overrides_change_what_is_published_and_a_bad_one_leaves_what_was_
     assert world.documents["overrides.yaml"] == "suppress: [\n"
 
 
+async def test_a_deleted_config_map_keeps_what_the_admin_hid_until_the_admin_decides() -> None:
+    world = await Reconcilers(service("a"), service("b")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": HIDES_A})
+    world.watch()
+    await world.publish()
+    world.server.delete(TARGET)
+    for _ in range(3):
+        world.watch()
+        await world.publish()
+        assert world.published() == {"b"}
+        assert "was deleted with overrides.yaml" in world.events.publication.lost
+    world.server.patch(TARGET, {"overrides.yaml": ""})
+    world.watch()
+    await world.publish()
+    assert world.published() == {"a", "b"}
+    assert world.events.publication.overrides_problem == ""
+    current = world.server.get(TARGET)
+    assert current is not None
+    assert not [name for name in current.annotations if "overrides" in name]
+
+
+async def test_a_config_map_that_others_make_again_without_overrides_keeps_what_the_admin_hid() -> None:
+    world = await Reconcilers(service("a"), service("b")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": HIDES_A})
+    world.watch()
+    await world.publish()
+    world.server.delete(TARGET)
+    world.server.patch(TARGET, {"notes": "theirs"})
+    world.watch()
+    await world.publish()
+    assert world.published() == {"b"}
+
+
+async def test_overrides_that_the_admin_removes_end() -> None:
+    world = await Reconcilers(service("a")).settled()
+    for text, published in ((HIDES_A, set[str]()), (None, {"a"})):
+        world.server.patch(TARGET, {"overrides.yaml": text})
+        world.watch()
+        await world.publish()
+        assert world.published() == published
+    assert world.events.publication.overrides_problem == ""
+
+
+async def test_a_restart_after_the_config_map_was_deleted_keeps_what_the_admin_hid() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.server.patch(TARGET, {"overrides.yaml": HIDES_A})
+    world.watch()
+    await world.publish()
+    world.server.delete(TARGET)
+    world.watch()
+    await world.publish()
+    after = await Reconcilers(service("a"), server=world.server).settled()
+    assert after.published() == set()
+    assert after.events.publication.lost
+
+
+async def test_nothing_is_written_before_the_overrides_of_the_admins_own_config_map_are_there() -> None:
+    world = Reconcilers(service("a"), service("b"), options=SEPARATE)
+    world.begin()
+    await world.detect_all()
+    await world.probe_all()
+    for text in (None, "suppress: {"):
+        if text:
+            world.server.patch(OVERRIDES, {"overrides.yaml": text})
+            world.watch()
+        with pytest.raises(TerminalError, match=r"nothing is written, because `output.overrides_from` names"):
+            await world.publish()
+    assert world.applier.requests == []
+    assert world.events.publication.withheld
+    world.server.patch(OVERRIDES, {"overrides.yaml": HIDES_A})
+    world.watch()
+    assert await world.publish() == DONE
+    assert world.published() == {"b"}
+    assert world.events.publication.overrides_problem == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda world: world.server.delete(OVERRIDES), id="deleted"),
+        pytest.param(lambda world: world.server.patch(OVERRIDES, {"overrides.yaml": None}), id="its key removed"),
+        pytest.param(lambda world: world.server.patch(OVERRIDES, {"overrides.yaml": "{"}), id="not valid"),
+    ],
+)
+async def test_overrides_of_the_admins_own_config_map_stay_in_force_without_it(
+    change: Callable[[Reconcilers], object],
+) -> None:
+    world = Reconcilers(service("a"), service("b"), options=SEPARATE)
+    world.server.patch(OVERRIDES, {"overrides.yaml": HIDES_A})
+    await world.settled()
+    change(world)
+    world.watch()
+    await world.publish()
+    assert world.published() == {"b"}
+    assert world.events.publication.overrides_problem
+    after = await Reconcilers(service("a"), service("b"), options=SEPARATE, server=world.server).settled()
+    assert after.published() == {"b"}
+    world.server.patch(OVERRIDES, {"overrides.yaml": ""})
+    after.watch()
+    await after.publish()
+    assert after.published() == {"a", "b"}
+
+
+async def test_a_deleted_output_loses_nothing_of_the_admins_own_config_map() -> None:
+    world = Reconcilers(service("a"), service("b"), options=SEPARATE)
+    world.server.patch(OVERRIDES, {"overrides.yaml": HIDES_A})
+    await world.settled()
+    before = world.documents
+    world.server.delete(TARGET)
+    world.watch()
+    await world.publish()
+    assert world.documents == before
+    assert world.events.publication.overrides_problem == ""
+
+
+async def test_of_two_places_with_overrides_the_admins_own_counts() -> None:
+    world = Reconcilers(service("a"), service("b"), options=SEPARATE)
+    world.server.patch(OVERRIDES, {"overrides.yaml": HIDES_A})
+    world.server.patch(TARGET, {"overrides.yaml": "suppress: [monitoring/b]"})
+    await world.settled()
+    assert world.published() == {"b"}
+    assert world.events.publication.overrides_problem.startswith(f"overrides.yaml in ConfigMap {TARGET} is ignored")
+    assert world.documents["overrides.yaml"] == "suppress: [monitoring/b]"
+
+
 async def test_a_key_of_somebody_else_is_never_claimed_and_never_removed() -> None:
     """A tenant's tool of a custom type must not destroy what an admin keeps under the key of that type."""
     world = Reconcilers(service("a"), service("b"))
@@ -1048,6 +1243,29 @@ async def test_another_process_with_the_same_name_that_always_writes_back_gets_f
 
     assert await an_hour_of(world, overwrite) <= 60
     assert "keeps overwriting" in world.events.refusals[0]
+
+
+async def test_a_manager_that_takes_turns_over_all_keys_gets_few_repairs() -> None:
+    names = [f"p{number:02}" for number in range(40)]
+    world = await Reconcilers(*(service(name) for name in names)).settled()
+    keys = itertools.cycle(sorted(key for key in world.documents if key != KUBERNETES))
+    writes = await an_hour_of(world, lambda: world.server.patch(TARGET, {next(keys): "theirs"}, manager="gitops"))
+    assert 20 < writes <= 60
+    assert set(world.events.overwritten_by) == {("gitops/Update",)}
+
+
+async def test_somebody_who_always_deletes_the_config_map_gets_it_back_seldom() -> None:
+    world = await Reconcilers(service("a")).settled()
+    writes = await an_hour_of(world, lambda: world.server.delete(TARGET))
+    assert 10 < writes <= 60
+    assert set(world.events.overwritten_by) == {("unknown",)}
+
+
+async def test_somebody_who_always_changes_the_overrides_causes_a_write_a_second() -> None:
+    world = await Reconcilers(service("a")).settled()
+    texts = itertools.cycle(["suppres: []", "aprove: []"])
+    assert await an_hour_of(world, lambda: world.server.patch(TARGET, {"overrides.yaml": next(texts)})) <= 3600 + 20
+    assert world.events.paces
 
 
 async def test_a_new_tool_does_not_wait_for_a_fight_over_another() -> None:

@@ -5,11 +5,13 @@ import pytest
 from support.config_maps import FakeConfigMaps
 from toolset.core.publishing.plan import Apply, Desired, desired, plan
 from toolset.model import ConfigMap, Key
-from toolset.reconciler.repair_pace import OF_A_KEY, RepairPace, overwriters
+from toolset.reconciler.repair_pace import OF_A_KEY, OF_ALL, RepairPace, overwriters
 
 TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 PREFIX: Final = "kubernaut.io"
 WANTED: Final = desired({"a": "1", "b": "1"}, 2, PREFIX)
+
+MANY: Final = desired({f"k{number}": "1" for number in range(100)}, 2, PREFIX)
 
 
 class Fight:
@@ -67,6 +69,25 @@ def test_a_deleted_config_map_is_made_again_at_once() -> None:
     fight.until_it_waits("a")
     fight.server.delete(TARGET)
     assert fight.wait_s() == 0.0
+
+
+def test_a_config_map_that_is_always_deleted_waits_to_be_made_again() -> None:
+    fight = Fight()
+    for _ in range(OF_A_KEY.free + 6):
+        fight.write()
+        fight.server.delete(TARGET)
+    assert fight.wait_s() > 1.0
+
+
+def test_keys_that_are_overwritten_in_turn_wait_together() -> None:
+    fight = Fight()
+    fight.write(MANY)
+    for number in range(OF_ALL.free + 5):
+        fight.server.patch(TARGET, {f"k{number}": "theirs"})
+        assert fight.wait_s(MANY) == 0.0 or number >= OF_ALL.free
+        fight.write(MANY)
+    fight.server.patch(TARGET, {"k99": "theirs"})
+    assert fight.wait_s(MANY) > 1.0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from support.build import candidate
 from toolset.core.candidate import Candidate
 from toolset.core.shares import Shares
-from toolset.reconciler.write_pace import OF_A_NAMESPACE, WritePace
+from toolset.reconciler.write_pace import OF_A_NAMESPACE, OF_THE_REST, WritePace
 
 
 def writes(states: list[list[Candidate]], gap_s: float, longest_s: float = 30.0) -> list[float]:
@@ -56,6 +56,13 @@ def test_a_write_that_changes_no_tool_does_not_wait() -> None:
     for number in range(100):
         assert pace.wait_s(tools, float(number)) == 0.0
         pace.wrote(tools, float(number))
+
+
+def test_writes_that_change_no_tool_follow_each_other_once_a_second_after_a_burst() -> None:
+    tools = [candidate("a")]
+    found = writes([tools] * 200, 0.1)
+    assert found[OF_THE_REST.free] - found[0] < 2.5
+    assert found[-1] - found[-61] >= 59.9
 
 
 @pytest.mark.parametrize(("longest_s", "within_s"), [(0.3, 2.1), (1.0, 21.0), (5.0, 101.0)])

@@ -76,6 +76,18 @@ def test_restarting_a_reader_needs_what_the_component_grants_and_the_documents_s
     assert granted(RELOAD) == documented("Permissions with `consumer-reload`")
 
 
+def test_overrides_of_the_admins_own_need_what_the_component_grants_and_the_documents_say_so() -> None:
+    found = wanted(load(SHIPPED, {"TOOLSET_OUTPUT__OVERRIDES_FROM": "toolset-overrides"}, {}))
+    component = yaml.safe_load((COMPONENTS / "overrides-configmap" / "kustomization.yaml").read_text("utf-8"))
+    (patch,) = yaml.safe_load(component["patches"][0]["patch"])
+    role = {"metadata": yaml.safe_load(WRITING)["metadata"], "rules": [patch["value"]]}
+    added = granted(yaml.safe_dump(role))
+    assert found == granted(READING) | granted(WRITING) | added
+    assert added == documented("Permissions with `overrides-configmap`")
+    mine = [each for each in needed(load("output: {overrides_from: mine}", {}, {})) if each.attributes.name == "mine"]
+    assert {each.attributes.verb for each in mine if each.reads} == {"list", "watch"}
+
+
 def test_without_an_election_no_lease_is_needed() -> None:
     assert not [each for each in wanted(load("election: {enabled: false}", {}, {})) if each[2] == "leases"]
 

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
 
 import anyio
+import msgspec
 import pytest
 
 from support.build import service
@@ -16,7 +17,7 @@ from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import CAUSES_LIMIT, WorkQueue
 from toolset.service.queues import RESYNC_PRIORITY, SERVICE_DEBOUNCE, TARGET_DEBOUNCE, Queues
-from toolset.service.state import Stores
+from toolset.service.state import Stores, TargetStores
 from toolset.telemetry.reconcile_log import ReconcileLog
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
@@ -44,8 +45,8 @@ class World:
         self.namespaces.replace([namespace()], "1")
         self.readers, metrics = Readers(), Metrics("1")
         self.log = ReconcileLog(metrics, FakeEvents())
-        stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
-        self.queues = Queues(Settings(), stores, self.readers.config_map_changed, metrics, self.log, Shares())
+        self.stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
+        self.queues = Queues(Settings(), self.stores, self.readers.config_map_changed, metrics, self.log, Shares())
 
     def open(self) -> None:
         """Let every Service have its verdict."""
@@ -225,3 +226,32 @@ async def test_nothing_is_followed_after_the_block() -> None:
         await taken(world.queues.service)
     world.services.delete(service("a"))
     assert await taken_after(world.queues.service, 1.0) == []
+
+
+async def test_a_change_of_the_admins_own_config_map_asks_for_a_reconcile() -> None:
+    world = World()
+    overrides: Store[ConfigMap] = Store(_unexpected)
+    overrides.replace([], "1")
+    stores = msgspec.structs.replace(world.stores, overrides=overrides)
+    queues = Queues(Settings(), stores, world.readers.config_map_changed, Metrics("1"), world.log, Shares())
+    with queues.following():
+        queues.gate.begin((), NOTHING)
+        await taken(queues.target)
+        overrides.apply(config_map("5"))
+        assert await taken_after(queues.target, TARGET_DEBOUNCE.quiet_s + 0.001) == [TARGET.name]
+    assert world.readers.changes == 0
+
+
+async def test_what_a_reconcile_reads_is_in_two_stores_and_one_of_them_is_written() -> None:
+    world, relists = World(), list[str]()
+    overrides: Store[ConfigMap] = Store(_unexpected)
+    mine = msgspec.structs.replace(config_map("5"), metadata=ConfigMapMeta(name="mine", namespace=TARGET.namespace))
+    overrides.replace([mine], "5")
+    stores = msgspec.structs.replace(world.stores, overrides=overrides, relist=lambda: relists.append("asked"))
+    target = TargetStores(stores)
+    assert target.get(TARGET) is None
+    assert target.get(mine.key) is mine
+    assert TargetStores(world.stores).get(mine.key) is None
+    target.overlay(config_map("7"))
+    target.relist()
+    assert (target.get(TARGET), relists) == (config_map("7"), ["asked"])

@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from support.build import candidate
 from support.events import FakeEvents
@@ -101,6 +102,32 @@ def test_overrides_that_do_not_count_are_reported_once_and_so_is_their_end(caplo
     log.close()
     assert exposed(metrics)["toolset_overrides_valid"] == 1
     assert exposed(metrics)["toolset_overrides_dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "reason"),
+    [
+        ("withheld", "nothing written; overrides missing", "OverridesMissing"),
+        ("lost", "overrides deleted; those that were in force stay", "OverridesDeleted"),
+        ("ignored", "overrides ignored", "OverridesIgnored"),
+    ],
+)
+def test_overrides_that_are_not_where_they_should_be_are_reported_once_and_so_is_their_end(
+    field: str, message: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "toolset")
+    metrics, recorder = Metrics("1"), FakeEvents()
+    log, well = ReconcileLog(metrics, recorder), publish([candidate()], OutputOptions())
+    for publication, problem in ((well, ""), *[(replace(well, **{field: "put them there"}), "put them there")] * 2):
+        log.composed(publication)
+        assert log.problem() == (problem if field == "withheld" else "")
+        assert exposed(metrics)["toolset_overrides_valid"] == (not problem)
+    log.composed(well)
+    assert log.problem() == ""
+    assert [record.getMessage() for record in caplog.records] == [message, "overrides valid again"]
+    assert [(each.kind, each.reason, each.note) for each in recorder.recorded] == [
+        ("Warning", reason, "put them there")
+    ]
 
 
 def test_a_tool_whose_usual_key_somebody_else_owns_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support.build import candidate
 from support.events import FakeEvents
 from support.prober import HUNG, SICK, WELL
-from support.series import counted
+from support.series import counted, exposed
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
 from toolset.core.overrides.baseline import NOTHING
@@ -356,7 +356,7 @@ def test_a_request_of_the_election_that_fails_is_one_line(watched: Watched, erro
 
 
 def test_a_lease_that_keeps_a_process_without_an_election_back_is_logged(watched: Watched) -> None:
-    log = LeaseGuardLog()
+    log = LeaseGuardLog(Metrics("1"), "lease")
     log.held("pod-1")
     assert (watched.field("leader"), watched.field("remedy")) == (
         "pod-1",
@@ -399,3 +399,11 @@ def test_what_a_server_should_not_send_is_counted_and_logged(watched: Watched) -
     assert watched.values("toolset_reflector_skipped") == {
         'toolset_reflector_skipped_events_total{resource="services"}': 1
     }
+
+
+def test_a_process_without_an_election_counts_as_a_leader_while_it_works() -> None:
+    metrics = Metrics("1")
+    log, series = LeaseGuardLog(metrics, "lease"), 'leader_election_master_status{name="lease"}'
+    with log.working():
+        assert exposed(metrics)[series] == 1
+    assert exposed(metrics)[series] == 0

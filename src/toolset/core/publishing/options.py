@@ -41,6 +41,9 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         instance: Name of this installation, to detect another one on the same ConfigMap; default: its ServiceAccount,
             and none outside the cluster. A ConfigMap that names an installation is written by no other, and by none
             without a name. To change it, remove the annotation ``<prefix>/instance`` from the ConfigMap.
+        overrides_from: Name of a ConfigMap in the namespace of ``target`` whose ``overrides.yaml`` is read in place of
+            the one in ``target``; the service never writes it. While it was never valid there, nothing is published.
+            Empty: the one in ``target`` is read.
         write_pause_cap: Maximum pause between two writes caused by one Service, or one namespace, that changes all the
             time. Writes caused by others do not wait. Less than ``1s``: no pause.
     """
@@ -62,6 +65,13 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.Meta(
             pattern=r"^[A-Za-z0-9._:/@-]{0,128}\Z",
             description="at most 128 letters, digits and `.`, `_`, `:`, `/`, `@`, `-`",
+        ),
+    ] = ""
+    overrides_from: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?\Z",
+            description="the name of a ConfigMap: lower-case letters, digits, `-` and `.`",
         ),
     ] = ""
     write_pause_cap: Interval = Interval(30)

@@ -29,7 +29,8 @@ TOOLS: Final = "tools"
 INSTANCE: Final = "instance"
 OVERRIDES_ERROR: Final = "overrides-error"
 OVERRIDES_IN_FORCE: Final = "overrides-in-force"
-ANNOTATIONS: Final = (HASH, OWNED_LIST, TOOLS, INSTANCE, OVERRIDES_ERROR, OVERRIDES_IN_FORCE)
+OVERRIDES_KEPT: Final = "overrides-kept"
+ANNOTATIONS: Final = (HASH, OWNED_LIST, TOOLS, INSTANCE, OVERRIDES_ERROR, OVERRIDES_IN_FORCE, OVERRIDES_KEPT)
 """Our annotations on the ConfigMap, below the prefix."""
 OLDEST_VERSION: Final = "1"
 OWNED_LIST_LIMIT_BYTES: Final = 128 * 1024

@@ -20,6 +20,7 @@ from toolset.core.publishing.plan import (
     INSTANCE,
     OVERRIDES_ERROR,
     OVERRIDES_IN_FORCE,
+    OVERRIDES_KEPT,
     OVERRIDES_KEY,
 )
 from toolset.core.publishing.provenance import Field, trace
@@ -58,6 +59,9 @@ class Publication(msgspec.Struct, frozen=True):
         notes: What else people should know about a tool that is published, a sentence each.
         bytes: How much ``data`` takes.
         blocked: Keys of documents that are not in ``data``, because somebody keeps them in ``binaryData``.
+        lost: That the overrides in force are gone from where the admin keeps them, as a sentence; empty when not.
+        ignored: That ``overrides.yaml`` stands in a place that is not read, as a sentence; empty when not.
+        withheld: Why this must not be written, because overrides are missing; empty when it may.
     """
 
     data: Mapping[str, str]
@@ -71,11 +75,15 @@ class Publication(msgspec.Struct, frozen=True):
     notes: Mapping[Key, str] = {}
     bytes: int = 0
     blocked: tuple[str, ...] = ()
+    lost: str = ""
+    ignored: str = ""
+    withheld: str = ""
 
     @property
     def overrides_problem(self) -> str:
-        """What of ``overrides.yaml`` does not count, and why; empty when all of it counts."""
-        return "; ".join(str(error) for error in (self.error, *self.dropped) if error)
+        """What of ``overrides.yaml`` does not count or is missing, and why; empty when all is well."""
+        error = None if self.withheld else self.error
+        return "; ".join(str(each) for each in (self.withheld, self.lost, self.ignored, error, *self.dropped) if each)
 
     @property
     def is_large(self) -> bool:
@@ -120,27 +128,6 @@ def publish(
     return msgspec.structs.replace(found, overrides=overrides, error=error)
 
 
-def resume(annotations: Mapping[str, str], prefix: str, options: OutputOptions) -> Overrides:
-    """Return the overrides that were in force when ``annotations`` were written, where those say so.
-
-    They do while ``overrides.yaml`` is not valid, so that a restart does not bring back what an admin hid.
-
-    Args:
-        annotations: Of the ConfigMap.
-        prefix: The prefix of ours.
-        options: What the settings say.
-    """
-    return follow(NO_OVERRIDES, annotations.get(f"{prefix}/{OVERRIDES_IN_FORCE}"), options.policy)[0]
-
-
-def in_force(config_map: ConfigMap | None, prefix: str, options: OutputOptions) -> Overrides:
-    """Return the overrides that count while ``config_map`` is as it is, for who knows of no earlier ones."""
-    if config_map is None:
-        return NO_OVERRIDES
-    last = resume(config_map.annotations, prefix, options)
-    return follow(last, config_map.entries.get(OVERRIDES_KEY), options.policy)[0]
-
-
 def annotations(published: Publication, instance: str = "") -> dict[str, str]:
     """Return what stands beside the documents, for ``plan.desired``.
 
@@ -148,11 +135,13 @@ def annotations(published: Publication, instance: str = "") -> dict[str, str]:
         published: What is published.
         instance: The name of this installation; empty when it has none.
     """
-    text = published.overrides.text if published.error else ""
+    text = published.overrides.text if published.error or published.lost else ""
+    fits = len(text.encode()) <= _IN_FORCE_LIMIT_BYTES
     return {
         INSTANCE: instance,
         OVERRIDES_ERROR: published.overrides_problem[:_ERROR_LIMIT],
-        OVERRIDES_IN_FORCE: text if len(text.encode()) <= _IN_FORCE_LIMIT_BYTES else "",
+        OVERRIDES_IN_FORCE: text if fits else "",
+        OVERRIDES_KEPT: "true" if published.lost and fits else "",
     }
 
 

@@ -9,7 +9,7 @@ from toolset.core.inventory import instances
 from toolset.core.overrides.baseline import NOTHING, Published, read_back
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, read
 from toolset.core.publishing.options import Dialect, OutputOptions
-from toolset.core.publishing.publication import in_force, publish
+from toolset.core.publishing.publication import publish
 from toolset.model import ConfigMap
 
 TYPES = ("prometheus", "grafana", "jaeger", "elasticsearch", "tempo", "hosts", "paths")
@@ -35,12 +35,6 @@ def urls(text: str) -> frozenset[str]:
 
 def test_nothing_is_published_without_a_config_map() -> None:
     assert read_back(None, ["a.yaml"]) == NOTHING
-    assert in_force(None, "kubernaut.io", OutputOptions()) == NO_OVERRIDES
-
-
-def test_overrides_in_force_are_those_of_the_config_map() -> None:
-    stored = ConfigMap(data={"overrides.yaml": MOVED})
-    assert in_force(stored, "kubernaut.io", OutputOptions()) == overrides(MOVED)
 
 
 @pytest.mark.parametrize("dialect", ["kubernaut", "holmesgpt", "json"])

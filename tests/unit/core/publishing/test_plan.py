@@ -449,5 +449,6 @@ def test_names_on_the_config_map_stay_as_other_systems_and_older_versions_know_t
         "instance",
         "overrides-error",
         "overrides-in-force",
+        "overrides-kept",
     )
     assert (OVERRIDES_KEY, ORIGINAL_KEY) == ("overrides.yaml", "toolset.json")

@@ -16,12 +16,19 @@ from toolset.core.dialects.schema import BaseToolset
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
 from toolset.core.publishing import budget
 from toolset.core.publishing.options import OutputOptions
-from toolset.core.publishing.plan import OVERRIDES_IN_FORCE, OVERRIDES_KEY, OWNED_LIST_LIMIT_BYTES, desired
+from toolset.core.publishing.overrides_source import resumed
+from toolset.core.publishing.plan import (
+    OVERRIDES_IN_FORCE,
+    OVERRIDES_KEPT,
+    OVERRIDES_KEY,
+    OWNED_LIST_LIMIT_BYTES,
+    desired,
+)
 from toolset.core.publishing.provenance import Field
-from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish, resume
+from toolset.core.publishing.publication import Publication, annotations, foreign_bytes, provenance, publish
 from toolset.core.publishing.rendering import cost
 from toolset.errors import SettingsError
-from toolset.model import ConfigMap
+from toolset.model import ConfigMap, ConfigMapMeta
 
 PREFIX: Final = "kubernaut.io"
 HOLMES: Final = "custom_toolset.yaml"
@@ -296,20 +303,25 @@ def test_what_is_laid_over_a_document_counts_too() -> None:
 
 def test_a_restart_finds_the_overrides_that_were_in_force() -> None:
     before = publish(TOOLS, OutputOptions(), text=VALID)
-    assert annotations(before, "me") == {"instance": "me", "overrides-error": "", OVERRIDES_IN_FORCE: ""}
+    assert annotations(before, "me") == {
+        "instance": "me",
+        "overrides-error": "",
+        OVERRIDES_IN_FORCE: "",
+        OVERRIDES_KEPT: "",
+    }
     after = publish(TOOLS, OutputOptions(), last=before.overrides, text="suppress: {")
     written = desired(after.data, 1, PREFIX, annotations(after)).annotations
     assert written[f"{PREFIX}/overrides-error"].startswith("overrides.yaml, line 2, column 1")
-    resumed = resume(written, PREFIX, OutputOptions())
-    assert publish(TOOLS, OutputOptions(), last=resumed, text="suppress: {").data == before.data
-    assert resume({}, PREFIX, OutputOptions()) is NO_OVERRIDES
-    assert resume({f"{PREFIX}/{OVERRIDES_IN_FORCE}": "{"}, PREFIX, OutputOptions()) is NO_OVERRIDES
+    last = resumed(ConfigMap(ConfigMapMeta(annotations=dict(written))), PREFIX, OutputOptions().policy).overrides
+    assert publish(TOOLS, OutputOptions(), last=last, text="suppress: {").data == before.data
 
 
 def test_overrides_too_large_for_an_annotation_are_not_remembered() -> None:
     large = Overrides(text="#" * 65 * 1024)
     published = publish([], OutputOptions(), last=large, text="{")
+    lost = msgspec.structs.replace(published, lost="its ConfigMap was deleted")
     assert annotations(published)[OVERRIDES_IN_FORCE] == ""
+    assert annotations(lost)[OVERRIDES_KEPT] == "", "a restart must not take them for empty ones"
     assert annotations(published)["overrides-error"] != ""
 
 
