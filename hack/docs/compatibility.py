@@ -1,6 +1,6 @@
 """Write the table of docs/compatibility.md from the reports of hack/compatibility.
 
-``python hack/docs/compatibility.py FOLDER`` reads ``RELEASE-on.xml`` and ``RELEASE-off.xml`` there, in the format of JUnit.
+``python hack/docs/compatibility.py FOLDER`` reads the reports ``RELEASE-on.xml`` and ``RELEASE-off.xml`` in it.
 A row of the table without a report stays as it is.
 """
 
