@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast test-versions check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration compatibility cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration compatibility cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test-fast: setup ## Run the tests that need no server but this program (a minute
 
 test-versions: setup ## Run the unit tests on every Python that is here, with the locked, newest and lowest dependencies
 	hack/versions $(PAIRS)
+
+test-starts: setup ## Run the fast tests with ignored signals, a closed stdin, other umask, time zone, locale, home, TMPDIR (10 minutes)
+	hack/starts $(WAYS)
 
 check: lint types test cover ## What to run before a change is proposed: lint, types, tests, coverage
 

@@ -31,11 +31,20 @@ def environment(kubeconfig: str, settings: Mapping[str, str]) -> dict[str, str]:
     return inherited | {"TOOLSET_KUBE__KUBECONFIG": kubeconfig, "TOOLSET_LOG__FORMAT": "json"} | given
 
 
+def command(settings: Mapping[str, str]) -> list[str]:
+    """Return what starts the service; ``RUN_BY`` is a command that executes the one which follows it."""
+    return [*settings.get("RUN_BY", "").split(), *TOOLSET, "run"]
+
+
 def plan(kubeconfig: str, settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``toolset plan`` to its end."""
-    command = [*TOOLSET, "plan", *arguments]
     return subprocess.run(
-        command, env=environment(kubeconfig, settings), capture_output=True, text=True, timeout=60, check=False
+        [*TOOLSET, "plan", *arguments],
+        env=environment(kubeconfig, settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -48,11 +57,16 @@ class Service(Child):
     def __init__(self, kubeconfig: str, log: Path, settings: Mapping[str, str]) -> None:
         """Start it and return when its HTTP server listens."""
         defaults = ALONE | {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
-        super().__init__([*TOOLSET, "run"], log, environment(kubeconfig, {**defaults, **settings}))
+        super().__init__(command(settings), log, environment(kubeconfig, {**defaults, **settings}))
         eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
         assert self.exit_code is None, log.read_text()
         port = self.logged("http server started")[0]["port"]
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:

@@ -228,6 +228,32 @@ def test_a_key_that_somebody_edited_still_goes_with_its_service(large_cluster: C
     settles(large_cluster.urls, expected_urls("grafana", GRAFANAS[:1]), SOON_S)
 
 
+@pytest.mark.timeout(120)
+def test_a_service_that_changes_all_the_time_is_written_seldom_and_another_does_not_wait_with_it(
+    large_cluster: Cluster, start: Start
+) -> None:
+    """With the pauses that are shipped."""
+    flapping, calm = GRAFANAS[:2]
+    large_cluster.create(flapping)
+    service = start(large_cluster, GRAFANAS)
+    settles(large_cluster.urls, expected_urls("grafana", [flapping]), START_S)
+    before = len(large_cluster.writes())
+    for number in range(24):
+        allowed = "disabled" if number % 2 == 0 else None
+        large_cluster.patch(flapping.path, {"metadata": {"annotations": {"kubernaut.io/toolset": allowed}}})
+        threading.Event().wait(0.5)
+    written = len(large_cluster.writes()) - before
+    assert 4 <= written <= 8
+    assert service.metric("toolset_configmap_writes_paced_total") > 0
+
+    large_cluster.create(calm)
+    settles(large_cluster.urls, expected_urls("grafana", [flapping, calm]), SOON_S)
+    assert len(large_cluster.writes()) - before == written + 1
+
+    large_cluster.patch(flapping.path, {"metadata": {"annotations": {"kubernaut.io/toolset": "disabled"}}})
+    settles(large_cluster.urls, expected_urls("grafana", [calm]), 40)
+
+
 def test_foreign_keys_and_overrides_survive_fifty_random_interleavings(large_cluster: Cluster, start: Start) -> None:
     large_cluster.create(*GRAFANAS[:2])
     start(large_cluster, GRAFANAS, OUTPUT__WRITE_PAUSE_CAP="500ms")  # fifty changes within seconds
