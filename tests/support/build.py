@@ -1,5 +1,6 @@
 """Short ways to say what a test is about; what is not said is plausible."""
 
+from toolset.core.backend import Backend
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.model import Key, Service, ServiceMeta, ServicePort, ServiceSpec
 
@@ -24,14 +25,16 @@ def candidate(
     address: str = "10.0.0.1",
     created: str = "2025-01-01T00:00:00Z",
     priority: int = 0,
-    backend: str = "",
+    backend: str | Backend = "",
     headless: bool = False,
     identity: str = "",
     asked: bool = False,
     trusted: bool = True,
     admin_priority: int = 0,
 ) -> Candidate:
-    """Return a candidate with a backend of its own."""
+    """Return a candidate with a backend of its own; a text ``backend`` means pods with the label ``app=TEXT``."""
+    if isinstance(backend, str):
+        backend = Backend(selector=frozenset({("app", backend or f"{name}:{port}")}))
     return Candidate(
         key=Key(namespace, name),
         type=tool_type,
@@ -44,7 +47,7 @@ def candidate(
         address=address,
         created=created,
         priority=priority,
-        backend=backend or f"app={name}:{port}",
+        backend=backend,
         headless=headless,
         product=tool_type,
         asked=asked,

@@ -32,7 +32,7 @@ _ADVICE: Final = {
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
     Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
     Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
-    Reason.DUPLICATE.word: "nothing is lost: both lead to the same pods",
+    Reason.DUPLICATE.word: "nothing is lost: both lead to the same backend",
 }
 """The advice for a reason; a reason that is missing here needs none."""
 _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)

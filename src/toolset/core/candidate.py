@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from toolset.core.backend import UNKNOWN_BACKEND, Backend
 from toolset.model import Key
 
 
@@ -99,7 +100,7 @@ class Candidate(msgspec.Struct, frozen=True):
         address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
         created: When the Service was made, RFC 3339.
         priority: What its annotation says; orders the instances of a type within its namespace, higher first.
-        backend: What two Services of one backend have in common; see ``inventory``.
+        backend: What decides whether another Service leads to the same backend; see ``duplicates``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
         external: Whether an annotation or an ExternalName chooses the host, so that it may be any host at all; no
@@ -119,7 +120,7 @@ class Candidate(msgspec.Struct, frozen=True):
     address: str = ""
     created: str = ""
     priority: int = 0
-    backend: str = ""
+    backend: Backend = UNKNOWN_BACKEND
     headless: bool = False
     product: str = ""
     asked: bool = False

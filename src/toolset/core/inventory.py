@@ -1,12 +1,14 @@
 """What is known of each Service, and which of them are published, in which order."""
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.duplicates import Duplicates, SameBackend
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.removal_brake import Hold, RemovalBrake, combined
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, observe
@@ -15,6 +17,8 @@ from toolset.core.shares import Shares, by_priority
 from toolset.model import Key
 
 _UNKNOWN: Final = Health()
+SUBSTITUTES_LIMIT: Final = 8
+"""The candidates of one backend that are probed out of turn when it may be lost."""
 ALIVE: Final = Outcome(alive=True, assumed=True)
 
 
@@ -53,6 +57,7 @@ class Inventory:
         self._brakes = {trusted: RemovalBrake(options) for trusted in (True, False)}
         self._entries: dict[Key, Entry] = {}
         self._candidates: dict[Key, Candidate] = {}
+        self._duplicates = Duplicates()
 
     def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
         """Note what detection says of ``key``; return whether that differs from what was known.
@@ -68,14 +73,14 @@ class Inventory:
         if known is not None and known.verdict == verdict:
             return False
         health = _UNKNOWN
+        self._drop_candidate(key)
         if isinstance(verdict, Candidate):
             self._candidates[key] = verdict
+            self._duplicates.put(verdict)
             if known is not None and _same_backend(known.verdict, verdict):
                 health = known.health
             elif published.holds(verdict):
                 health = ASSUMED_UP
-        else:
-            self._candidates.pop(key, None)
         self._entries[key] = Entry(verdict, health)
         return True
 
@@ -111,7 +116,7 @@ class Inventory:
 
     def forget(self, key: Key) -> bool:
         """Drop what is known of ``key``; return whether there was anything."""
-        self._candidates.pop(key, None)
+        self._drop_candidate(key)
         return self._entries.pop(key, None) is not None
 
     def health(self, key: Key) -> Health:
@@ -133,8 +138,8 @@ class Inventory:
         Args:
             held: Candidates that count as up although they are down.
         """
-        kept = self._best_of_each_backend()
-        return {key: self._final(self._entries[key], kept, held) for key in self._candidates}
+        winners = self._winners()
+        return {key: self._final(self._entries[key], winners, held) for key in self._candidates}
 
     @property
     def loss_waits(self) -> bool:
@@ -150,43 +155,59 @@ class Inventory:
         return combined([brake.decide(healths[trusted], now_s) for trusted, brake in self._brakes.items()])
 
     def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
-        """Return the health of each candidate in a namespace that is ``trusted``, or in one that is not.
-
-        Twins are left out.
-        """
+        """Return the health of the preferred candidate of each backend in namespaces that are ``trusted``, or are not."""
         return self._healths_by_trust()[trusted]
 
     def _healths_by_trust(self) -> dict[bool, dict[Key, Health]]:
         found: dict[bool, dict[Key, Health]] = {True: {}, False: {}}
-        for winner in self._best_of_each_backend().values():
+        for winner in self._winners().values():
             found[self.shares.trusted(winner.key.namespace)][winner.key] = self._entries[winner.key].health
         return found
 
+    def substitutes(self, key: Key) -> Iterator[Key]:
+        """Yield the candidates that may take over when ``key``, which stands for its backend, is lost."""
+        candidate = self._candidates.get(key)
+        if candidate is not None and self._preferred(same := self._duplicates.of(candidate)) is candidate:
+            yield from (each.key for each in same.members[:SUBSTITUTES_LIMIT] if each is not candidate)
+
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
-        kept = self._best_of_each_backend()
-        return {key: self._final(self._entries[key], kept) for key in sorted(self._entries)}
+        winners = self._winners()
+        return {key: self._final(self._entries[key], winners) for key in sorted(self._entries)}
 
-    def _best_of_each_backend(self) -> dict[tuple[str, str, str], Candidate]:
-        best: dict[tuple[str, str, str], Candidate] = {}
-        for candidate in self._candidates.values():
-            duplicate = best.get(_backend(candidate))
-            if duplicate is None or self._twin_order(candidate) < self._twin_order(duplicate):
-                best[_backend(candidate)] = candidate
-        return best
+    def _drop_candidate(self, key: Key) -> None:
+        if (candidate := self._candidates.pop(key, None)) is not None:
+            self._duplicates.remove(candidate)
 
-    def _twin_order(self, candidate: Candidate) -> tuple[bool, bool, str, Key]:
-        """Who has never been up comes last: what is published stays until a better one has proved itself."""
-        never_up = self._entries[candidate.key].health.never_up
-        return never_up, candidate.headless, candidate.created, candidate.key
+    def _winners(self) -> dict[Key, Candidate]:
+        """Return for each candidate the one that stands for its backend."""
+        winners: dict[Key, Candidate] = {}
+        for same in chain.from_iterable(self._duplicates):
+            winner = self._winner(same)
+            winners.update((each.key, winner) for each in same.all)
+        return winners
 
-    def _final(
-        self, entry: Entry, kept: Mapping[tuple[str, str, str], Candidate], held: Container[Key] = ()
-    ) -> Verdict:
+    def _winner(self, same: SameBackend) -> Candidate:
+        """Return the preferred candidate of those that have answered; when that one is lost, another that is well.
+
+        What is published stays until a better one has proved itself. A candidate that began to fail before the
+        preferred one was lost does not take over: both probably lead to the same pods, and the loss is real.
+        """
+        preferred = self._preferred(same)
+        fell_s = self._entries[preferred.key].health.fell_s
+        if fell_s is None:
+            return preferred
+        return next((each for each in same.members if _outlives(self._entries[each.key].health, fell_s)), preferred)
+
+    def _preferred(self, same: SameBackend) -> Candidate:
+        answered = (each for each in same.members if not self._entries[each.key].health.never_up)
+        return next(answered, same.members[0])
+
+    def _final(self, entry: Entry, winners: Mapping[Key, Candidate], held: Container[Key] = ()) -> Verdict:
         verdict = entry.verdict
         if isinstance(verdict, Rejected):
             return verdict
-        winner = kept[_backend(verdict)]
+        winner = winners[verdict.key]
         if winner is not verdict:
             return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
         health = entry.health
@@ -217,8 +238,9 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
     return by_priority(sorted(candidates, key=lambda c: (*rank(c), c.created, c.key)), rank)
 
 
-def _backend(candidate: Candidate) -> tuple[str, str, str]:
-    return candidate.key.namespace, candidate.type, candidate.backend
+def _outlives(health: Health, fell_s: float) -> bool:
+    """Return whether a candidate is up, and was not failing when the preferred one was lost at ``fell_s``."""
+    return bool(health.up) and (not health.failures or health.began_s > fell_s)
 
 
 def _same_backend(known: Verdict, now: Candidate) -> bool:

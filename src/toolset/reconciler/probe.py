@@ -88,9 +88,17 @@ class ProbeReconciler:
         if not self._options.enabled:
             return DONE
         if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
+            self._probe_substitutes(key, health)
             self._probe_the_others(health, trusted=self._inventory.shares.trusted(key.namespace))
         wait_s = next_probe_s(health, self._options.interval)
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
+
+    def _probe_substitutes(self, key: Key, failing: Health) -> None:
+        """Find out whether another Service still leads to the backend of ``key``, before that one is lost."""
+        for other in self._inventory.substitutes(key):
+            health = self._inventory.health(other)
+            if health.up and not health.doubtful and health.probed_s < failing.began_s:
+                self._triggers.probe(other)
 
     def _probe_the_others(self, failing: Health, *, trusted: bool) -> None:
         """Find out whether a tool that is about to be lost fails alone, before it is.

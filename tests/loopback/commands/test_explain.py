@@ -53,7 +53,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET /-/healthy\n"
         "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
         "monitoring/prometheus [Duplicate]\n"
-        "  nothing is lost: both lead to the same pods\n"
+        "  nothing is lost: both lead to the same backend\n"
         "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger) [NoUsablePort]\n"
         "  nearly taken for jaeger; to choose a port, annotate it with kubernaut.io/toolset-port\n"
     )

@@ -205,7 +205,7 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
         ),
         pytest.param(
             Explanation("a", "twin", reason="Duplicate", detail="of b", near="jaeger"),
-            "a/twin is not published: of b [Duplicate]\n  nothing is lost: both lead to the same pods\n",
+            "a/twin is not published: of b [Duplicate]\n  nothing is lost: both lead to the same backend\n",
             id="a twin is no near miss",
         ),
         pytest.param(

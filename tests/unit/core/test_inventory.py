@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from support.build import candidate
 from support.prober import SICK, WELL
 from support.rendering import kubernaut
+from toolset.core.backend import Backend
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.duplicates import by_backend
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome
-from toolset.core.inventory import ALIVE, Inventory, instances
+from toolset.core.inventory import ALIVE, SUBSTITUTES_LIMIT, Inventory, instances
 from toolset.core.overrides.baseline import Published
 from toolset.core.shares import Shares
 from toolset.model import Key
@@ -178,9 +180,71 @@ def test_what_is_up_is_kept_until_a_better_service_of_its_backend_has_been_up_on
     assert inventory.verdicts()[main.key] == Rejected(Reason.DUPLICATE, "of monitoring/operated", "prometheus")
     inventory.probed(main, WELL)
     assert inventory.tools() == (main,)
-    for _ in range(3):
-        inventory.probed(main, SICK)
-    assert inventory.tools() == (), "a loss, of which the brake hears, and no reason to move"
+
+
+def probe(inventory: Inventory, tool: Candidate, *, well: bool, at_s: float, times: int = 1) -> None:
+    """Probe ``tool`` several times, once a second."""
+    for number in range(times):
+        now_s = at_s + number
+        inventory.probed(tool, WELL if well else SICK, began_s=now_s, now_s=now_s)
+
+
+def test_a_preferred_service_that_is_lost_yields_to_one_that_is_well_until_it_is_back() -> None:
+    gateway, frontend = candidate("gateway", backend="same"), candidate("z-frontend", backend="same", headless=True)
+    inventory = known(gateway, frontend)
+    probe(inventory, gateway, well=False, at_s=1, times=2)
+    assert inventory.tools() == (gateway,), "two failed probes are no loss"
+    probe(inventory, gateway, well=False, at_s=3)
+    assert inventory.tools() == (frontend,)
+    assert inventory.verdicts()[gateway.key] == Rejected(Reason.DUPLICATE, "of monitoring/z-frontend", "prometheus")
+    assert set(inventory.healths()) == {frontend.key}, "no loss for the brake"
+    probe(inventory, frontend, well=False, at_s=20)
+    assert inventory.tools() == (frontend,), "one failed probe is no loss"
+    probe(inventory, gateway, well=True, at_s=21)
+    assert inventory.tools() == (gateway,)
+
+
+def test_a_backend_that_is_lost_with_all_its_services_is_a_loss_and_no_reason_to_move() -> None:
+    main, headless = candidate("main", backend="same"), candidate("operated", backend="same", headless=True)
+    inventory = known(main, headless)
+    probe(inventory, main, well=False, at_s=1, times=2)
+    probe(inventory, headless, well=False, at_s=2.5)
+    probe(inventory, main, well=False, at_s=3)
+    assert inventory.tools() == ()
+    assert inventory.healths()[main.key].fell_s == 3
+    probe(inventory, headless, well=False, at_s=4, times=2)
+    assert inventory.verdicts()[main.key] == Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
+
+
+def test_a_service_that_was_never_up_takes_over_from_none() -> None:
+    main, headless = candidate("main", backend="same"), candidate("operated", backend="same", headless=True)
+    inventory = known(main)
+    inventory.detected(headless.key, headless)
+    probe(inventory, main, well=False, at_s=1, times=3)
+    assert inventory.tools() == ()
+
+
+def test_what_may_take_over_is_named_for_the_preferred_service_only() -> None:
+    many = [candidate(f"p{number:02}", backend="same") for number in range(20)]
+    inventory = known(*many)
+    assert list(inventory.substitutes(many[0].key)) == [each.key for each in many[1:SUBSTITUTES_LIMIT]]
+    assert list(inventory.substitutes(many[1].key)) == []
+    assert list(inventory.substitutes(Key("monitoring", "gone"))) == []
+
+
+def test_a_governing_service_of_two_instances_stands_for_neither() -> None:
+    """The Prometheus operator has one governing Service in a namespace, whatever the number of its Prometheus."""
+    a, b = (candidate(name, backend=Backend(frozenset({("x", "x"), ("of", name)}), 9090)) for name in "ab")
+    operated = candidate("operated", backend=Backend(frozenset({("x", "x")}), "web", governing=True), headless=True)
+    inventory = known(a, b, operated)
+    assert inventory.tools() == (a, b)
+    probe(inventory, a, well=False, at_s=1, times=3)
+    assert inventory.tools() == (b,)
+    assert inventory.verdicts()[operated.key] == Rejected(Reason.DUPLICATE, "of monitoring/a", "prometheus")
+    inventory.forget(a.key)
+    assert inventory.verdicts()[operated.key] == Rejected(Reason.DUPLICATE, "of monitoring/b", "prometheus")
+    inventory.forget(b.key)
+    assert inventory.tools() == (operated,)
 
 
 def test_the_same_backend_in_another_namespace_or_of_another_type_is_no_duplicate() -> None:
@@ -243,7 +307,16 @@ candidates = st.builds(
     port=st.sampled_from([80, 9090]),
     created=st.sampled_from(["2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"]),
     priority=st.integers(-1, 1),
-    backend=st.sampled_from(["", "same"]),
+    backend=st.sampled_from(
+        [
+            "",
+            "same",
+            Backend(frozenset({("app", "same"), ("set", "a")})),
+            Backend(frozenset({("app", "same"), ("set", "b")}), governing=True),
+            Backend(frozenset({("app", "other")}), "web", installation="i"),
+            Backend(frozenset({("app", "third")}), 9090, installation="i", part=1),
+        ]
+    ),
     headless=st.booleans(),
 )
 steps: st.SearchStrategy[Step] = st.one_of(candidates, st.just(NO_MATCH), st.booleans(), st.just(None))
@@ -295,8 +368,13 @@ def test_a_service_is_a_tool_exactly_when_its_verdict_says_so(lives: dict[Key, l
 @given(lives)
 def test_no_backend_is_published_twice(lives: dict[Key, list[Step]]) -> None:
     inventory = lived(lives, [key for key, steps in lives.items() for _ in steps])
-    backends = [(tool.key.namespace, tool.type, tool.backend) for tool in inventory.tools()]
-    assert len(set(backends)) == len(backends)
+    tools = {tool.key for tool in inventory.tools()}
+    places: dict[tuple[str, str], list[Candidate]] = {}
+    for each in filter(None, map(inventory.candidate, lives)):
+        places.setdefault((each.key.namespace, each.type), []).append(each)
+    for same in (same for place in places.values() for same in by_backend(place)):
+        assert len(tools & {each.key for each in same.members}) <= 1
+        assert tools.isdisjoint(each.key for each in same.followers)
 
 
 def test_a_tool_that_is_held_is_published_although_it_is_down() -> None:
@@ -312,6 +390,7 @@ def test_the_brake_sees_each_backend_once() -> None:
     twin = candidate("twin", backend=tools[0].backend, headless=True)
     inventory = known(*tools, twin)
     assert set(inventory.healths(trusted=True)) == {tool.key for tool in tools}
+    inventory.probed(twin, SICK, began_s=3.0, now_s=3.0)
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
             inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)

@@ -892,6 +892,48 @@ async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_
         assert len(healthy) <= 2 * (len(ALL) - 2)
 
 
+def same_backend(*names: str) -> list[Service]:
+    """Return Services that select the same pods."""
+    return [Service(service(name).metadata, service("pods").spec) for name in names]
+
+
+async def test_a_preferred_service_that_dies_is_replaced_within_seconds_and_comes_back() -> None:
+    """The other one was probed an interval ago: it is probed again before the preferred one is lost."""
+    world = await Reconcilers(*same_backend("a", "b", "c")).settled()
+    async with world.working():
+        assert world.probes is not None
+        await anyio.sleep(25)
+        assert world.published() == {"a"}
+        fail(world, "a", "b")
+        world.probes.add(A)
+        await anyio.sleep(3.5)
+        assert world.published() == {"c"}
+        heal(world, "a", "b")
+        await anyio.sleep(40)
+        assert world.published() == {"a"}
+
+
+async def test_a_backend_that_dies_with_all_its_services_is_removed_with_one_write() -> None:
+    world = await Reconcilers(*same_backend("a", "b"), service("other")).settled()
+    async with world.working():
+        assert world.probes is not None
+        await anyio.sleep(25)
+        writes = len(world.events.writes)
+        fail(world, "a", "b")
+        world.probes.add(A)
+        await anyio.sleep(60)
+        assert world.published() == {"other"}
+        assert len(world.events.writes) == writes + 1
+
+
+async def test_a_service_that_only_stands_in_is_not_probed_for_each_failure_of_another() -> None:
+    world = await Reconcilers(*same_backend("a", "b")).settled()
+    fail(world, "b")
+    for _ in range(3):
+        await world.probe(B)
+    assert world.to_probe == []
+
+
 async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
     world = await well("a")
     looks = 0

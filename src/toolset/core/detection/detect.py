@@ -11,15 +11,17 @@ from typing import Final, Literal
 
 import msgspec
 
+from toolset.core.backend import UNKNOWN_BACKEND
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
 from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
+from toolset.core.detection.backend import backend
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.endpoint import Endpoint, endpoint
 from toolset.core.detection.identity import identify
 from toolset.core.detection.index import Index
 from toolset.core.globs import Namespaces, matches_any
 from toolset.core.trust import TRUST_LABEL, TRUSTED, Trust, Untrusted
-from toolset.model import Namespace, Service, ServicePort
+from toolset.model import Namespace, Service
 
 Mode = Literal["auto", "annotated"]
 
@@ -211,6 +213,7 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         if where.host == own_host and where.port not in {port.port for port in service.ports}:
             detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
             return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
+    external = where.host != own_host or service.spec.type == "ExternalName"
     return Candidate(
         key=service.key,
         type=detector.type,
@@ -224,10 +227,10 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         address=_address(service) if where.host == own_host else "",
         created=service.metadata.creation_timestamp or "",
         priority=asked.priority,
-        backend=_backend(service, where.declared),
+        backend=UNKNOWN_BACKEND if external else backend(service, where.declared, detector),
         headless=service.is_headless,
         asked=asked.switch == "enabled",
-        external=where.host != own_host or service.spec.type == "ExternalName",
+        external=external,
     )
 
 
@@ -244,11 +247,3 @@ def _check(detector: Detector, asked: Annotations, evidence: Evidence) -> Health
 def _address(service: Service) -> str:
     address = service.spec.cluster_ip or ""
     return "" if address == "None" else address
-
-
-def _backend(service: Service, port: ServicePort) -> str:
-    """Name what the Service leads to: two Services with the same answer have the same pods behind them."""
-    if not service.spec.selector or service.spec.type == "ExternalName":
-        return f"service {service.metadata.name}"  # nobody knows what is behind it
-    selector = ",".join(f"{k}={v}" for k, v in sorted(service.spec.selector.items()))
-    return f"{selector}:{port.target_port if port.target_port is not None else port.port}"

@@ -14,7 +14,9 @@ DEFAULT_CHECK: Final = HealthCheck("/")
 ANY_PORT: Final = PortSelector()
 HELPERS: Final = frozenset(
     {
+        "agent",
         "alertmanager",
+        "alerting",
         "alerts",
         "pushgateway",
         "exporter",
@@ -33,6 +35,7 @@ HELPERS: Final = frozenset(
         "sidecar",
         "zipkin",
         "cassandra",
+        "state-metrics",
     }
 )
 """Words of what stands beside a backend and carries its name: never the backend itself."""
@@ -70,14 +73,19 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         type: The tool type that the product is used as.
         phrases: What the product calls itself, words joined by ``-``: a label or a name that ends with one of them,
             generic endings aside, is evidence.
+        component_phrases: The same, where a component label says which part it is.
         label_keys: Label keys that only this product's Services carry or select by.
         known_ports: Ports that are evidence on their own; the probe then has to prove the identity.
         requires_ports: The Service must also have one of these ports; empty requires none.
         only_names: Names of which the Service must have one; empty allows any.
         components: Where a Service has component labels, one of them must be among these; empty allows any.
-        excluded_words: Last words of a name that exclude the Service, such as ``exporter``.
+        requires_labels: Labels, ``key=value``, all of which the Service must have.
+        excluded_words: Last words of a name that exclude the Service, such as ``exporter``, one or two joined by ``-``.
         port: Which port to use.
         path: Base path.
+        parts: What the parts of one installation are called that answer for all of it, the preferred one first:
+            Services of one namespace whose selectors differ only in these lead to one backend.
+        installation_keys: Label keys of a selector whose value names the installation.
         check: How to probe it.
         source: Where the rule comes from.
     """
@@ -85,14 +93,18 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     product: Word
     type: Word
     phrases: tuple[Phrase, ...] = ()
+    component_phrases: tuple[Phrase, ...] = ()
     label_keys: tuple[str, ...] = ()
     known_ports: tuple[KnownPort, ...] = ()
     requires_ports: tuple[KnownPort, ...] = ()
     only_names: frozenset[str] = frozenset()
     components: frozenset[str] = frozenset()
+    requires_labels: tuple[str, ...] = ()
     excluded_words: frozenset[str] = HELPERS
     port: PortSelector = ANY_PORT
     path: str = ""
+    parts: tuple[Phrase, ...] = ()
+    installation_keys: tuple[str, ...] = ()
     check: HealthCheck = DEFAULT_CHECK
     source: str = ""
 
@@ -100,10 +112,16 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Tell whether ``service`` has what this product's Services always have."""
         if self.only_names and service.metadata.name not in self.only_names:
             return False
+        if self.requires_labels and not self._is_labelled(service):
+            return False
         if not self.requires_ports:
             return True
         declared = {(port.name, port.port) for port in service.ports}
         return any((port.name, port.number) in declared for port in self.requires_ports)
+
+    def _is_labelled(self, service: Service) -> bool:
+        pairs = (pair.partition("=") for pair in self.requires_labels)
+        return all(service.labels.get(key) == value for key, _, value in pairs)
 
     def objection(self, identity: Identity) -> str:
         """Return what speaks against this product, in a few words of ours; empty when nothing does."""
@@ -118,10 +136,12 @@ def fault(detector: Detector) -> str:
     """Return what is wrong with a detector that somebody wrote, naming the field; empty when nothing is."""
     if not is_type(detector.type):
         return f"`type`: `{detector.type}` is taken; choose another word"
-    if not (detector.phrases or detector.label_keys or detector.known_ports):
-        return "it can match nothing; give it `phrases`, `label_keys` or `known_ports`"
-    if detector.known_ports and not detector.check.identity:
-        return "`known_ports` need `check.identity`, a text in the answer that proves what answers there"
+    names = detector.phrases or detector.component_phrases or detector.label_keys
+    if not (names or detector.known_ports or detector.port.phrases):
+        return "it can match nothing; give it `phrases`, `label_keys`, `known_ports` or `port.phrases`"
+    if (detector.known_ports or detector.port.phrases) and not detector.check.identity:
+        evidence = "known_ports" if detector.known_ports else "port.phrases"
+        return f"`{evidence}` need `check.identity`, a text in the answer that proves what answers there"
     if detector.path and (not is_path(detector.path) or detector.path.endswith("/")):
         return "`path`: expected an absolute path without a trailing slash"
     if not is_path(detector.check.path):

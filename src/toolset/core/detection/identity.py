@@ -1,7 +1,7 @@
 """What a Service calls itself: its name, and the product words in its labels and in its selector."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -23,9 +23,11 @@ LABEL_KEYS: Final = frozenset(
         "service",
         "io.kompose.service",
         "kubernetes.io/name",
+        "operator.prometheus.io/mode",
     }
 )
-"""Labels that say what something is: the recommended ones, those older charts and manifests use, and kompose's."""
+"""Labels that say what something is: the recommended ones, those older charts and manifests use, kompose's, and the one
+by which the Prometheus operator tells a server from an agent."""
 
 COMPONENT_KEYS: Final = ("app.kubernetes.io/component", "component")
 
@@ -62,12 +64,14 @@ GENERIC: Final = frozenset(
         "dev",
         "stage",
         "staging",
+        "test",
+        "testing",
+        "qa",
+        "uat",
         "default",
-        "0",
-        "1",
     }
 )
-"""Words at the end of a name that say how a Service is exposed or which one it is, not what it is."""
+"""Words at the end of a name that say how a Service is exposed or which one it is, not what it is. So does a number."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -85,8 +89,9 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The last word of each name, generic endings aside: what it is, where the words before it say of what."""
-        return frozenset(next((word for word in reversed(words) if word not in GENERIC), "") for words, _ in self.names)
+        """The last word of each name, and the last two, generic endings aside: what it is, where others say of what."""
+        whats = [[*endings(words)][-1] for words, _ in self.names]
+        return frozenset("-".join(what[-count:]) for what in whats for count in (1, 2))
 
 
 def identify(service: Service) -> Identity:
@@ -94,8 +99,8 @@ def identify(service: Service) -> Identity:
     labels, selector = service.labels, service.spec.selector or {}
     said = labels | selector if selector != labels else labels
     values = {value for source in (labels, selector) for key, value in source.items() if key in LABEL_KEYS}
-    names = [(tuple(_SEPARATOR.split(value.lower())), Evidence.LABEL) for value in values if value]
-    names.append((tuple(_SEPARATOR.split(service.metadata.name.lower())), Evidence.NAME))
+    names = [(separated(value), Evidence.LABEL) for value in values if value]
+    names.append((separated(service.metadata.name), Evidence.NAME))
     components = (source[key] for source in (labels, selector) for key in COMPONENT_KEYS if source.get(key))
     return Identity(
         names=tuple(names),
@@ -104,10 +109,20 @@ def identify(service: Service) -> Identity:
     )
 
 
+def separated(text: str) -> Words:
+    """Return the words of a name or of a label's key or value; at least one, which may be empty."""
+    return tuple(_SEPARATOR.split(text.lower()))
+
+
 def endings(words: Words) -> Iterator[Words]:
     """Return ``words`` as they are, then without each generic word that is taken off their end."""
     yield words
     end = len(words)
-    while end > 1 and words[end - 1] in GENERIC:
+    while end > 1 and (words[end - 1] in GENERIC or words[end - 1].isdecimal()):
         end -= 1
         yield words[:end]
+
+
+def is_called(words: Words, phrases: Iterable[Words]) -> bool:
+    """Tell whether ``words``, generic endings aside, end with one of ``phrases``."""
+    return any(ending[-len(phrase) :] == phrase for ending in endings(words) for phrase in phrases)
