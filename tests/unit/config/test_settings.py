@@ -444,6 +444,9 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
             DETECTOR % ", known_ports: [{name: a, number: 1}]", "`known_ports` need `check.identity`", id="no proof"
         ),
         pytest.param(
+            DETECTOR % ", port: {phrases: [a]}", "`port.phrases` need `check.identity`", id="no proof for a phrase"
+        ),
+        pytest.param(
             "discovery: {detectors: [{product: a, type: kubernetes, phrases: [a]}]}",
             "`discovery.detectors[0]` (a): `type`: `kubernetes` is taken; choose another word",
             id="a type that is taken",

@@ -26,13 +26,20 @@ _NOT_WEB: Final = frozenset(
         "transport",
         "tcp-transport",
         "tls-transport",
+        "memberlist",
         "http-memberlist",
         "gossip",
         "gossip-ring",
+        "gossip-tcp",
+        "grafana-alert",
         "admin",
         "admin-http",
     }
 )
+_GOSSIP: Final = frozenset({7946, 9094})
+"""Ports of memberlist and of Alertmanager's gossip, which Grafana's alerting speaks too."""
+_THANOS_STORE: Final = frozenset({10901, 10902})
+"""Ports of a Thanos sidecar, which answers no query over HTTP."""
 _JAEGER_NAMES: Final = ("query", "http-query", "query-http", "https-query", "jaeger-query")
 _JAEGER_INGEST: Final = frozenset(
     {4317, 4318, 5775, 5778, 6831, 6832, 9411, 14250, 14267, 14268, 14269, 16685, 16687, 8888, 8889, 13133}
@@ -41,43 +48,114 @@ _JAEGER_INGEST: Final = frozenset(
 _PROMETHEUS_API: Final = HealthCheck("/-/healthy", identity="Prometheus")
 _ELASTICSEARCH_API: Final = HealthCheck("/_cluster/health", statuses=(401, 403), identity='"cluster_name"')
 _JAEGER_UI: Final = HealthCheck("/", identity="Jaeger UI")
-_READERS: Final = frozenset({"gateway", "nginx", "query-frontend", "querier", "single-binary", "all"})
+_VICTORIA_OTHERS: Final = frozenset(
+    {
+        "vminsert",
+        "vmselect",
+        "vmstorage",
+        "vmagent",
+        "vmalert",
+        "vmalertmanager",
+        "vmanomaly",
+        "vmauth",
+        "vmbackupmanager",
+        "vmgateway",
+        "logs",
+        "traces",
+    }
+)
+_READERS: Final = ("gateway", "nginx", "query-frontend", "querier", "single-binary", "all")
+_THANOS_PARTS: Final = ("query", "query-layer", "querier", "query-frontend", "query-cache")
+"""The frontend is a cache before the Query, which is what HolmesGPT looks for too."""
+_NODE_ROLES: Final = (
+    "coordinating-only",
+    "coordinating",
+    "coordinator",
+    "client",
+    "data",
+    "content",
+    "hot",
+    "warm",
+    "cold",
+    "frozen",
+    "ingest",
+    "master",
+    "cluster-manager",
+    "ml",
+)
+"""Roles of the nodes of one Elasticsearch or OpenSearch cluster, as charts name them: each answers for the cluster."""
+_SEARCH_KEYS: Final = (
+    "elasticsearch.k8s.elastic.co/cluster-name",
+    "opensearch.org/opensearch-cluster",
+    "opster.io/opensearch-cluster",
+)
+"""By these labels the operators of Elastic and OpenSearch select the nodes of one cluster."""
+_REST_NAMES: Final = ("elasticsearch", "opensearch", "es", "es-http", "rest-api", "tcp-rest-api")
+_NOT_REST: Final = frozenset({9300, 9114, 5601, 9600, 9650})
+"""Ports beside the REST API: transport, the exporter, dashboards, the performance analyzer and root cause analysis."""
+
+_THANOS_PORT: Final = PortSelector(
+    names=_WEB_NAMES, numbers=(9090, 10902), only=False, exclude_names=_NOT_WEB, tls=frozenset({9091})
+)
 
 _PROMETHEUS: Final = (
+    Detector(
+        product="tigera-prometheus",
+        type="prometheus",
+        phrases=("tigera-prometheus", "calico-node-prometheus"),
+        port=PortSelector(names=_WEB_NAMES, numbers=(9090,), only=False, exclude_names=_NOT_WEB, tls=frozenset({9095})),
+        check=_PROMETHEUS_API,
+        source="Tigera's operator: the Service prometheus-http-api leads to a proxy with TLS on 9095",
+    ),
     Detector(
         product="prometheus",
         type="prometheus",
         phrases=("prometheus", "prometheus-server", "kube-prometheus"),
         label_keys=("prometheus", "operator.prometheus.io/name"),
-        known_ports=(KnownPort("web", 9090),),
+        known_ports=(KnownPort("web", 9090), KnownPort("http-web", 9090)),
         port=PortSelector(
             names=(*_WEB_NAMES, "webui"),
             numbers=(9090,),
             exclude_names=_NOT_WEB,
+            exclude_numbers=_GOSSIP | _THANOS_STORE | {9093},
             tls=frozenset({9091}),
         ),
         check=_PROMETHEUS_API,
-        source="Prometheus management API; labels of its charts and of its operator; "
+        source="Prometheus management API; labels and port names of its charts and of its operator; "
         "OpenShift serves the web port 9091 through a proxy with TLS",
     ),
     Detector(
         product="thanos-query",
         type="prometheus",
-        phrases=("thanos-query", "thanos-querier", "thanos-query-frontend", "thanos"),
-        components=frozenset({"query", "query-layer", "query-frontend", "query-cache", "querier"}),
-        port=PortSelector(
-            names=_WEB_NAMES, numbers=(9090, 10902), only=False, exclude_names=_NOT_WEB, tls=frozenset({9091})
-        ),
+        phrases=("thanos-query", "thanos-querier", "thanos-query-frontend"),
+        component_phrases=("thanos", "query-layer"),
+        components=frozenset(_THANOS_PARTS),
+        parts=_THANOS_PARTS,
+        port=_THANOS_PORT,
         check=_PROMETHEUS_API,
-        source="Thanos serves Prometheus' management API; labels of kube-thanos and of Bitnami's chart",
+        source="Thanos serves Prometheus' management API; labels of kube-thanos and of Bitnami's chart, which calls "
+        "each part thanos: without a component it may be a sidecar or a store",
+    ),
+    Detector(
+        product="thanos-store-api",
+        type="prometheus",
+        phrases=("query", "querier"),
+        requires_ports=(KnownPort("grpc", 10901),),
+        components=frozenset(_THANOS_PARTS),
+        parts=_THANOS_PARTS,
+        port=_THANOS_PORT,
+        check=_PROMETHEUS_API,
+        source="Thanos documentation: a Query has StoreAPI on the port grpc 10901, whatever its name",
     ),
     Detector(
         product="victoria-metrics-single",
         type="prometheus",
         phrases=("vmsingle", "victoria-metrics", "victoriametrics", "victoria-metrics-single"),
         components=frozenset({"service", "service-external", "server", "monitoring", "single", "vmsingle"}),
-        excluded_words=HELPERS | {"vminsert", "vmstorage", "vmagent", "vmalert", "vmauth", "vmselect", "logs"},
-        port=PortSelector(names=("http", "https"), numbers=(8428, 8429), exclude_names=_NOT_WEB),
+        excluded_words=HELPERS | _VICTORIA_OTHERS,
+        port=PortSelector(
+            names=("http", "https"), numbers=(8428, 8429), exclude_names=_NOT_WEB, exclude_numbers=_GOSSIP | {9093}
+        ),
         check=HealthCheck("/health"),
         source="VictoriaMetrics single-node documentation; its charts and operator",
     ),
@@ -94,7 +172,8 @@ _PROMETHEUS: Final = (
         product="mimir",
         type="prometheus",
         phrases=("mimir", "grafana-mimir", "mimir-gateway", "mimir-query-frontend"),
-        components=_READERS,
+        components=frozenset(_READERS),
+        parts=_READERS,
         port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
         check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
@@ -104,7 +183,8 @@ _PROMETHEUS: Final = (
         product="cortex",
         type="prometheus",
         phrases=("cortex", "cortex-gateway", "cortex-query-frontend"),
-        components=_READERS,
+        components=frozenset(_READERS),
+        parts=_READERS,
         port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
         check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
@@ -126,14 +206,17 @@ _OTHERS: Final = (
         type="grafana",
         phrases=("grafana",),
         known_ports=(KnownPort("service", 3000),),
-        excluded_words=HELPERS | {"agent", "image"},
+        excluded_words=HELPERS | {"image"},
         port=PortSelector(
-            names=("service", "http", "https", "grafana", "http-grafana", "web"),
+            names=("service", "http", "https", "grafana", "http-grafana", "web", "http-web"),
             numbers=(3000,),
+            phrases=("grafana",),
             exclude_names=_NOT_WEB,
+            exclude_numbers=_GOSSIP,
         ),
         check=HealthCheck("/api/health", identity='"database"'),
-        source="Grafana health API; Grafana's charts and operator",
+        source="Grafana health API; Grafana's charts and operator, and images that hold several products, call its "
+        "port grafana",
     ),
     Detector(
         product="jaeger-istio",
@@ -149,23 +232,49 @@ _OTHERS: Final = (
         product="jaeger",
         type="jaeger",
         phrases=("jaeger", "jaeger-query", "jaeger-all-in-one"),
-        known_ports=tuple(KnownPort(name, 16686) for name in _JAEGER_NAMES),
+        known_ports=tuple(KnownPort(name, 16686) for name in (*_JAEGER_NAMES, "ui", "jaeger", "http", "")),
         port=PortSelector(
             names=(*_JAEGER_NAMES, "http", "https"),
             numbers=(16686,),
+            phrases=("jaeger-ui", "jaeger-query"),
             only=False,
             exclude_names=_NOT_WEB,
             exclude_numbers=_JAEGER_INGEST,
         ),
         check=_JAEGER_UI,
-        source="Jaeger's ports and its components, as its chart, its operator and its documentation name them",
+        source="Jaeger's ports and its components, as its chart, its operator and its documentation name them; Tempo's "
+        "operator and chart serve its UI on a port jaeger-ui",
+    ),
+    Detector(
+        product="openshift-elasticsearch",
+        type="elasticsearch",
+        label_keys=("es-node-client", "es-node-data", "es-node-master"),
+        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
+        check=_ELASTICSEARCH_API,
+        source="OpenShift's elasticsearch-operator: its nodes' labels and ports; the REST API wants TLS with a "
+        "client's certificate or a token",
+    ),
+    Detector(
+        product="elasticsearch-chart",
+        type="elasticsearch",
+        phrases=("elasticsearch", *(f"elasticsearch-{role}" for role in _NODE_ROLES)),
+        requires_labels=("chart=elasticsearch",),
+        requires_ports=(KnownPort("http", 9200),),
+        parts=_NODE_ROLES,
+        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
+        check=_ELASTICSEARCH_API,
+        source="Elastic's chart labels its Services with the bare name of the chart; since 8.0 it turns TLS on, on a "
+        "port that is still called http",
     ),
     Detector(
         product="opensearch-secured",
         type="elasticsearch",
         phrases=("opensearch", "wazuh-indexer"),
+        label_keys=("opensearch.org/opensearch-cluster", "opster.io/opensearch-cluster"),
+        parts=_NODE_ROLES,
+        installation_keys=_SEARCH_KEYS,
         requires_ports=(KnownPort("metrics", 9600), KnownPort("indexer-rest", 9200)),
-        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
+        port=PortSelector(numbers=(9200,), only=False, exclude_numbers=_NOT_REST, tls=frozenset({9200})),
         check=_ELASTICSEARCH_API,
         source="OpenSearch's own chart and operator, and Wazuh's manifests, turn the security plugin on: TLS on 9200 "
         "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, tells them",
@@ -184,11 +293,14 @@ _OTHERS: Final = (
             "es-http",
             "opensearch",
         ),
-        label_keys=("elasticsearch.k8s.elastic.co/cluster-name",),
-        known_ports=(KnownPort("http", 9200),),
-        port=PortSelector(numbers=(9200,), only=False, exclude_names=_NOT_WEB),
+        label_keys=_SEARCH_KEYS,
+        known_ports=tuple(KnownPort(name, 9200) for name in ("http", "https", *_REST_NAMES)),
+        parts=_NODE_ROLES,
+        installation_keys=_SEARCH_KEYS,
+        port=PortSelector(numbers=(9200,), exclude_names=_NOT_WEB, exclude_numbers=_NOT_REST),
         check=_ELASTICSEARCH_API,
-        source="Elasticsearch cluster health API, 401 and 403 mean alive behind authentication; ECK's labels",
+        source="Elasticsearch cluster health API, 401 and 403 mean alive behind authentication; labels of ECK and of "
+        "OpenSearch's operator; Bitnami's chart serves REST on a port tcp-rest-api",
     ),
 )
 

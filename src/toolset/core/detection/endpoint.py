@@ -1,6 +1,7 @@
 """Choose where a Service is reached: port, scheme and path; the host is always the Service's own."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -8,30 +9,41 @@ import msgspec
 
 from toolset.core.candidate import Evidence, Reason, Rejected
 from toolset.core.detection.annotations import Annotations
+from toolset.core.detection.identity import Words, is_called, separated
+from toolset.core.detection.schemes import scheme_of
 from toolset.model import PROTOCOL_TCP, Service, ServicePort
 
 PORTS_LIMIT: Final = 64
 """The ports of a Service that are considered, in the order in which it declares them."""
-_TLS_PORTS: Final = frozenset({443, 8443})
+_COMMON_PORTS: Final = frozenset({80, 443, 8080, 8443})
+"""Numbers that no product has for itself."""
+_NOT_HTTP: Final = frozenset(
+    {22, 25, 53, 2181, 2379, 3306, 4317, 5432, 5672, 6379, 8125, 9042, 9092, 9100, 11211, 27017}
+)
+"""Numbers by which everybody knows something else: databases, caches, queues, and the node exporter."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """Which port of a Service a product answers on.
 
-    The first of these that a usable port meets: a name, a number, a number or a name on the pods, the only port at all.
+    The first of these that a usable port meets: a name, a number, a phrase, a number or a name on the pods, the only
+    port at all.
 
     Attributes:
         names: Port names, first wish first; also looked for on the pods' side.
         numbers: Port numbers, first wish first; also looked for on the pods' side.
+        phrases: What the names of ports end with, generic endings aside, that only this product's Services have. Such a
+            port is evidence on its own, whatever its number.
         only: Whether an only port may be anything; never on the evidence of a name alone.
-        never_names: Port names that this product does not answer on.
-        never_numbers: Port numbers that this product does not answer on, on either side.
-        tls: Port numbers on which this product speaks TLS although nothing on the Service says so.
+        exclude_names: Port names that this product does not answer on; the product's own number counts more.
+        exclude_numbers: Port numbers that this product does not answer on, on either side.
+        tls: Port numbers, on either side, on which this product speaks TLS although nothing on the Service says so.
     """
 
     names: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
+    phrases: tuple[str, ...] = ()
     only: bool = True
     exclude_names: frozenset[str] = frozenset()
     exclude_numbers: frozenset[int] = frozenset()
@@ -39,24 +51,36 @@ class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
         """Return the port to use, or ``None`` when none fits."""
-        fit = [
-            port
-            for port in ports
-            if port.name not in self.exclude_names and not self.exclude_numbers & {port.port, port.target_port}
-        ]
+        possible = [port for port in ports if not self.exclude_numbers & {port.port, port.target_port}]
+        fit = [port for port in possible if port.name not in self.exclude_names]
         by_name = (port for name in self.names for port in fit if port.name == name)
         by_number = (port for number in self.numbers for port in fit if port.port == number)
+        by_phrase = (port for port in fit if self.is_called(port))
         by_target = (port for side in (*self.numbers, *self.names) for port in fit if port.target_port == side)
-        chosen = next(by_number, None) if evidence is Evidence.PORT else next(by_name, None) or next(by_number, None)
-        chosen = chosen or next(by_target, None)
+        own_number = (port for port in possible if port.port in self.numbers and port.port not in _COMMON_PORTS)
+        if evidence is Evidence.PORT:
+            chosen = next(by_phrase, None) or next(by_number, None)
+        else:
+            chosen = next(by_name, None) or next(by_number, None) or next(by_phrase, None)
+        chosen = chosen or next(by_target, None) or next(own_number, None)
         if chosen is None and fit and self._may_take_any(fit, evidence):
             return fit[0]
         return chosen
 
+    def is_called(self, port: ServicePort) -> bool:
+        """Return whether the name of ``port`` is one that only this product's Services have."""
+        return bool(self.phrases and port.name) and is_called(separated(port.name or ""), self._phrases)
+
+    @cached_property
+    def _phrases(self) -> tuple[Words, ...]:
+        return tuple(separated(phrase) for phrase in self.phrases)
+
     def _may_take_any(self, fit: Sequence[ServicePort], evidence: Evidence) -> bool:
         if evidence is Evidence.ANNOTATION:
             return True
-        return self.only and len(fit) == 1 and evidence is Evidence.LABEL
+        if not self.only or len(fit) > 1 or evidence is not Evidence.LABEL:
+            return False
+        return _NOT_HTTP.isdisjoint({fit[0].port, fit[0].target_port})
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -119,7 +143,7 @@ def endpoint(
         if chosen is None:
             return Rejected(Reason.NO_USABLE_PORT, _cut(service).removeprefix("; "))
     return Endpoint(
-        scheme=asked.scheme or ("https" if chosen.port in wish.tls else scheme_of(chosen)),
+        scheme=asked.scheme or scheme_of(service, chosen, wish.tls),
         host=f"{service.metadata.name}.{service.metadata.namespace}.svc.{cluster_domain}",
         port=chosen.port,
         path=path if asked.path is None else asked.path,
@@ -130,13 +154,3 @@ def endpoint(
 def _cut(service: Service) -> str:
     """Return that ports may have been cut, for the end of a sentence; empty when none were."""
     return f"; only the first {PORTS_LIMIT} ports are considered" if len(service.ports) >= PORTS_LIMIT else ""
-
-
-def scheme_of(port: ServicePort) -> str:
-    """Return the scheme a port speaks: its ``appProtocol`` decides, then its name, then its number."""
-    protocol, name = (port.app_protocol or "").lower(), (port.name or "").lower()
-    if protocol in {"http", "https"}:
-        return protocol
-    if name.startswith("https"):
-        return "https"
-    return "https" if port.port in _TLS_PORTS and "http" not in name else "http"

@@ -1,13 +1,16 @@
 """Find the detectors that have evidence for a Service, without trying each of them."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from toolset.core.candidate import Evidence
 from toolset.core.detection.detector import Detector
-from toolset.core.detection.identity import Identity, Words, endings
-from toolset.model import Service
+from toolset.core.detection.identity import Identity, Words, endings, separated
+from toolset.model import Service, ServicePort
 
+_NAMES_CACHED: Final = 1024
+"""Names of ports that are remembered: most Services have the same few."""
 _STRENGTH: Final[Mapping[Evidence, int]] = {evidence: rank for rank, evidence in enumerate(Evidence)}
 
 
@@ -17,16 +20,21 @@ class Index:
     def __init__(self, detectors: tuple[Detector, ...]) -> None:
         self._detectors = detectors
         self._phrases: dict[str, list[tuple[Words, int]]] = {}  # by their last word
+        self._component_phrases: dict[str, list[tuple[Words, int]]] = {}
         self._keys: dict[str, list[int]] = {}
         self._ports: dict[tuple[str, int], list[int]] = {}
         for rank, detector in enumerate(detectors):
-            for phrase in detector.phrases:
-                words = tuple(phrase.split("-"))
-                self._phrases.setdefault(words[-1], []).append((words, rank))
+            for by_word, phrases in (
+                (self._phrases, detector.phrases),
+                (self._component_phrases, detector.component_phrases),
+            ):
+                for words in map(separated, phrases):
+                    by_word.setdefault(words[-1], []).append((words, rank))
             for key in detector.label_keys:
                 self._keys.setdefault(key, []).append(rank)
             for port in detector.known_ports:
                 self._ports.setdefault((port.name, port.number), []).append(rank)
+        self._by_port_name = lru_cache(_NAMES_CACHED)(self._of_port_name)
 
     def matches(self, service: Service, identity: Identity) -> list[tuple[Detector, Evidence]]:
         """Return the detectors that have evidence and suit the Service, strongest first, each once."""
@@ -41,18 +49,25 @@ class Index:
         return [(detector, evidence) for detector, evidence in matches if detector.suits(service)]
 
     def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
+        tables = (self._phrases, self._component_phrases) if identity.components else (self._phrases,)
         for words, evidence in identity.names:
-            for rank in self._called(words):
-                yield evidence, rank
+            for phrases in tables:
+                for rank in _called(words, phrases):
+                    yield evidence, rank
         for key in self._keys.keys() & identity.label_keys:
             for rank in self._keys[key]:
                 yield Evidence.LABEL, rank
         for port in service.ports:
-            for rank in self._ports.get((port.name or "", port.port), ()):
+            name = port.name or ""
+            for rank in (*self._ports.get((name, port.port), ()), *self._by_port_name(name)):
                 yield Evidence.PORT, rank
 
-    def _called(self, words: Words) -> Iterator[int]:
-        for ending in endings(words):
-            for phrase, rank in self._phrases.get(ending[-1], ()):
-                if ending[-len(phrase) :] == phrase:
-                    yield rank
+    def _of_port_name(self, name: str) -> tuple[int, ...]:
+        return tuple(rank for rank, each in enumerate(self._detectors) if each.port.is_called(ServicePort(name=name)))
+
+
+def _called(words: Words, phrases: Mapping[str, list[tuple[Words, int]]]) -> Iterator[int]:
+    for ending in endings(words):
+        for phrase, rank in phrases.get(ending[-1], ()):
+            if ending[-len(phrase) :] == phrase:
+                yield rank

@@ -17,6 +17,7 @@ from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.endpoint import PORTS_LIMIT
 from toolset.core.detection.identity import LABEL_KEYS
+from toolset.core.detection.schemes import CERTIFICATE_ANNOTATIONS
 from toolset.model import Service, ServicePort
 
 PAIRS_LIMIT: Final = 16
@@ -39,8 +40,10 @@ class Reduction:
             detectors: Whose label keys are read in addition to those of the built-in ones.
         """
         self._annotations = frozenset(f"{prefix}/{name}" for name in NAMES)
-        own = (key for detector in (*BUILT_IN, *detectors) for key in detector.label_keys)
-        self._label_keys = LABEL_KEYS | frozenset(own)
+        every = (*BUILT_IN, *detectors)
+        own = (key for each in every for key in (*each.label_keys, *each.installation_keys))
+        required = (pair.partition("=")[0] for each in every for pair in each.requires_labels)
+        self._label_keys = LABEL_KEYS.union(own, required)
 
     def reduce(self, service: Service) -> Service:
         """Return ``service`` without what detection does not read."""
@@ -61,17 +64,22 @@ class Reduction:
         return service if meta is service.metadata and spec is service.spec else Service(meta, spec)
 
     def _own(self, annotations: Mapping[str, str]) -> dict[str, str] | None:
-        """Return our annotations; a value too long to be valid, or not ASCII, becomes empty: not valid either."""
-        if self._annotations.isdisjoint(annotations):
-            return None
-        own = {name: value for name, value in annotations.items() if name in self._annotations}
-        return {name: value if len(value) <= VALUE_LIMIT and value.isascii() else "" for name, value in own.items()}
+        """Return our annotations; a value too long to be valid, or not ASCII, becomes empty: not valid either.
+
+        Of others that detection reads only the name counts.
+        """
+        own = {name: _value(annotations[name]) for name in self._annotations & annotations.keys()}
+        return own | dict.fromkeys(CERTIFICATE_ANNOTATIONS & annotations.keys(), "") or None
 
     def _readable(self, pairs: Mapping[str, str]) -> dict[str, str]:
         """Return the pairs that a rule reads, then others in the order of their keys up to the limit."""
         read = self._label_keys & pairs.keys()
         others = sorted(pairs.keys() - read)[: max(0, PAIRS_LIMIT - len(read))]
         return {key: pairs[key] for key in (*read, *others)}
+
+
+def _value(text: str) -> str:
+    return text if len(text) <= VALUE_LIMIT and text.isascii() else ""
 
 
 def _digest(pairs: Mapping[str, str]) -> str:

@@ -285,6 +285,17 @@ def test_an_only_port_will_do_where_a_label_says_what_it_is() -> None:
     assert verdict.port == 7070
 
 
+def test_an_only_port_will_not_do_where_its_number_says_what_it_is_on_either_side() -> None:
+    for port, target in ((5432, 80), (80, 5432)):
+        seen = decoded(
+            {
+                "metadata": {"name": "db", "namespace": "a"},
+                "spec": {"selector": {"app": "grafana"}, "ports": [{"name": "x", "port": port, "targetPort": target}]},
+            }
+        )
+        assert detect(seen, OPTIONS) == Rejected(Reason.NO_USABLE_PORT, "label matched grafana", "grafana")
+
+
 def test_udp_ports_are_never_used() -> None:
     udp = msgspec.convert(
         {

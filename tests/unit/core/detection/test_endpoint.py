@@ -2,29 +2,17 @@ import pytest
 
 from toolset.core.candidate import Evidence, Reason, Rejected
 from toolset.core.detection.annotations import Annotations
-from toolset.core.detection.endpoint import Endpoint, PortSelector, endpoint, scheme_of
+from toolset.core.detection.endpoint import Endpoint, PortSelector, endpoint
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
-
-@pytest.mark.parametrize(
-    ("port", "scheme"),
-    [
-        pytest.param(ServicePort(80), "http", id="nothing said"),
-        pytest.param(ServicePort(443), "https", id="443, where the original used http"),
-        pytest.param(ServicePort(8443, "web"), "https", id="8443"),
-        pytest.param(ServicePort(443, "http"), "http", id="443 whose name says http"),
-        pytest.param(ServicePort(9200, "https"), "https", id="the name https"),
-        pytest.param(ServicePort(9090, "https-web"), "https", id="a name that starts with https"),
-        pytest.param(ServicePort(80, "x", app_protocol="HTTPS"), "https", id="appProtocol"),
-        pytest.param(ServicePort(443, "https", app_protocol="http"), "http", id="appProtocol decides"),
-        pytest.param(ServicePort(443, "x", app_protocol="grpc"), "https", id="another appProtocol says nothing"),
-    ],
+WISH = PortSelector(
+    names=("web", "http"),
+    numbers=(9090, 80),
+    phrases=("ledger-ui",),
+    exclude_names=frozenset({"metrics"}),
+    exclude_numbers=frozenset({7946}),
 )
-def test_the_scheme_follows_protocol_then_name_then_number(port: ServicePort, scheme: str) -> None:
-    assert scheme_of(port) == scheme
-
-
-WISH = PortSelector(names=("web", "http"), numbers=(9090,), exclude_names=frozenset({"metrics"}))
+METRICS, PHRASE = ServicePort(9090, "metrics"), ServicePort(7000, "x-ledger-ui-http")
 HTTP, WEB, NUMBER = ServicePort(80, "http"), ServicePort(81, "web"), ServicePort(9090, "x")
 
 
@@ -34,9 +22,16 @@ HTTP, WEB, NUMBER = ServicePort(80, "http"), ServicePort(81, "web"), ServicePort
         pytest.param([HTTP, NUMBER, WEB], Evidence.LABEL, WEB, id="the first wish by name"),
         pytest.param([NUMBER, HTTP], Evidence.NAME, HTTP, id="a name before a number"),
         pytest.param([HTTP, NUMBER], Evidence.PORT, NUMBER, id="the number that was the evidence"),
+        pytest.param([ServicePort(1, "metrics"), ServicePort(2, "a")], Evidence.LABEL, ServicePort(2, "a"), id="never"),
         pytest.param(
-            [ServicePort(9090, "metrics"), ServicePort(1, "a")], Evidence.LABEL, ServicePort(1, "a"), id="never"
+            [METRICS, ServicePort(1, "a")], Evidence.LABEL, METRICS, id="the product's own number, whatever its name"
         ),
+        pytest.param([METRICS, HTTP], Evidence.LABEL, HTTP, id="a good name before that"),
+        pytest.param([ServicePort(80, "metrics")], Evidence.LABEL, None, id="a number that is nobody's own"),
+        pytest.param([ServicePort(7946, "web"), HTTP], Evidence.LABEL, HTTP, id="a number that is never meant"),
+        pytest.param([NUMBER, PHRASE], Evidence.LABEL, NUMBER, id="a number before a phrase"),
+        pytest.param([ServicePort(1, "a"), PHRASE], Evidence.NAME, PHRASE, id="a phrase"),
+        pytest.param([NUMBER, PHRASE], Evidence.PORT, PHRASE, id="the phrase that was the evidence"),
         pytest.param([ServicePort(1, "a")], Evidence.NAME, None, id="a name alone does not make any port good"),
         pytest.param([ServicePort(1, "a"), ServicePort(2, "b")], Evidence.LABEL, None, id="no guess between two"),
         pytest.param(

@@ -1,6 +1,6 @@
 import pytest
 
-from toolset.core.detection.identity import endings
+from toolset.core.detection.identity import endings, is_called
 
 
 @pytest.mark.parametrize(
@@ -11,8 +11,26 @@ from toolset.core.detection.identity import endings
             "prometheus-k8s", ["prometheus-k8s", "prometheus"], id="a generic word is looked at, then left out"
         ),
         pytest.param("service", ["service"], id="nothing but a generic word"),
+        pytest.param(
+            "grafana-test-2", ["grafana-test-2", "grafana-test", "grafana"], id="a number says which one it is"
+        ),
         pytest.param("grafana-service-http", ["grafana-service-http", "grafana-service", "grafana"], id="two of them"),
     ],
 )
 def test_a_name_ends_with_what_it_is(words: str, ends: list[str]) -> None:
     assert ["-".join(ending) for ending in endings(tuple(words.split("-")))] == ends
+
+
+@pytest.mark.parametrize(
+    ("words", "phrases", "called"),
+    [
+        ("http-grafana", ["grafana"], True),
+        ("grafana-http", ["grafana"], True),
+        ("grafana-alert", ["grafana"], False),
+        ("x-jaeger-ui", ["query", "jaeger-ui"], True),
+        ("jaeger", ["jaeger-ui"], False),
+        ("grafana", [], False),
+    ],
+)
+def test_a_name_is_a_phrase_when_it_ends_with_it(words: str, phrases: list[str], *, called: bool) -> None:
+    assert is_called(tuple(words.split("-")), [tuple(phrase.split("-")) for phrase in phrases]) is called

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import service
+from toolset.core.backend import UNKNOWN_BACKEND
 from toolset.core.candidate import Reason, Rejected, Verdict
 from toolset.core.detection.annotations import NAMES, BadAnnotation, parse
 from toolset.core.detection.catalog import BUILT_IN
@@ -60,6 +61,13 @@ def test_reduction_keeps_only_our_annotations_that_are_read() -> None:
     }
     assert REDUCTION.reduce(service(annotations=annotations)).annotations == {f"{PREFIX}/toolset": "enabled"}
     assert REDUCTION.reduce(service(annotations={"other": "x"})).metadata.annotations is None
+
+
+def test_reduction_keeps_that_a_service_has_a_certificate_and_not_its_name() -> None:
+    annotations = {"service.beta.openshift.io/serving-cert-secret-name": "s" * 253}
+    reduced = REDUCTION.reduce(service(annotations=annotations))
+    assert reduced.annotations == dict.fromkeys(annotations, "")
+    assert detect(reduced, OPTIONS) == detect(service(annotations=annotations), OPTIONS)
 
 
 @pytest.mark.parametrize("value", ["/" + "a" * 262_144, "/\U0001f600"], ids=["long", "not ASCII"])
@@ -147,4 +155,4 @@ def test_reduction_does_not_change_what_detection_finds(
 
 
 def verdict_without_backend(verdict: Verdict) -> Verdict:
-    return verdict if isinstance(verdict, Rejected) else msgspec.structs.replace(verdict, backend="")
+    return verdict if isinstance(verdict, Rejected) else msgspec.structs.replace(verdict, backend=UNKNOWN_BACKEND)
