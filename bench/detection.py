@@ -1,4 +1,5 @@
-"""What detection costs: 10,000 Services, one in a hundred of them a backend; and one Service of each kind.
+"""What detection costs: 10,000 Services, one in a hundred of them a backend; one Service of each kind; and a tenant's
+namespace with 3,000 candidates whose selectors are made to contain each other.
 
 Beside it, for scale, what decoding the same Services from JSON costs.
 """
@@ -12,12 +13,16 @@ from typing import Final
 import msgspec
 
 from figures import Table, shown
+from toolset.core.backend import Backend
+from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
-from toolset.model import Service
+from toolset.core.duplicates import by_backend
+from toolset.model import Key, Service
 
 COUNT: Final = 10_000
 ROUNDS: Final = 9
+HOSTILE: Final = 3_000
 
 
 def manifest(number: int, app: str, port: dict[str, object]) -> dict[str, object]:
@@ -44,6 +49,28 @@ def application(number: int) -> dict[str, object]:
 
 def backend(number: int) -> dict[str, object]:
     return manifest(number, "prometheus", {"name": "http-web", "port": 9090, "targetPort": "http-web"})
+
+
+def hostile() -> list[Candidate]:
+    """Return candidates with all the selectors that can be made of twelve pairs."""
+    found: list[Candidate] = []
+    for number in range(1, HOSTILE + 1):
+        pairs = frozenset((f"k{bit}", "v") for bit in range(12) if number >> bit & 1)
+        name = f"p{number}"
+        found.append(
+            Candidate(
+                key=Key("team", name),
+                type="prometheus",
+                evidence=Evidence.NAME,
+                scheme="http",
+                host=name,
+                port=9090,
+                path="",
+                check=HealthCheck("/"),
+                backend=Backend(pairs, 9090),
+            )
+        )
+    return found
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -78,4 +105,7 @@ def measure() -> Table:
     for name, kind in (("an application", apps), ("a backend", backends)):
         each_us = milliseconds(partial(detect_all, kind, options)) * 1000 / COUNT
         rows.append((f"detect one Service, {name}", shown(each_us, "us")))
+    tenant = hostile()
+    crowd = milliseconds(lambda: by_backend(tenant))
+    rows.append((f"group {HOSTILE:,} candidates of one namespace by backend, selectors hostile", shown(crowd, "ms")))
     return Table("What detection costs", f"Medians of {ROUNDS} rounds.", ("", "measured"), tuple(rows))

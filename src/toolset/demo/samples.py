@@ -14,11 +14,12 @@ class Sample(msgspec.Struct, frozen=True):
     Attributes:
         namespace: Its namespace.
         name: Its name.
-        labels: Its labels, and its selector.
+        labels: Its labels.
         port: Name and number of its one port.
         backend: What answers there; ``None`` when nothing does.
-        target_port: Where its pods listen; the number of its port when 0.
+        target_port: Number or name of the port where its pods listen; the number of its port when 0.
         headless: Whether it has no address of its own.
+        selector: The labels of its pods; its own labels when empty.
     """
 
     namespace: str
@@ -26,8 +27,9 @@ class Sample(msgspec.Struct, frozen=True):
     labels: Mapping[str, str]
     port: tuple[str, int]
     backend: Product | None = None
-    target_port: int = 0
+    target_port: int | str = 0
     headless: bool = False
+    selector: Mapping[str, str] = {}
 
     @property
     def authority(self) -> str:
@@ -38,27 +40,45 @@ class Sample(msgspec.Struct, frozen=True):
         """Return it as it is applied."""
         name, number = self.port
         ports = [{"name": name, "port": number, "targetPort": self.target_port or number}]
-        spec: dict[str, object] = {"selector": dict(self.labels), "ports": ports}
+        spec: dict[str, object] = {"selector": dict(self.selector or self.labels), "ports": ports}
         if self.headless:
             spec["clusterIP"] = "None"
         metadata = {"namespace": self.namespace, "name": self.name, "labels": dict(self.labels)}
         return {"metadata": metadata, "spec": spec}
 
 
-_PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/component": "server"}
+_PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}
+_KPS: Final = {"operator.prometheus.io/name": "kps"}
 GRAFANA: Final = Sample(
     "monitoring", "grafana", {"app.kubernetes.io/name": "grafana"}, ("service", 80), "grafana", target_port=3000
 )
 FIRST: Final = (
-    Sample("monitoring", "prometheus-server", _PROMETHEUS, ("http", 80), "prometheus", target_port=9090),
-    Sample("monitoring", "prometheus-operated", _PROMETHEUS, ("web", 9090), "prometheus", headless=True),
+    Sample(
+        "monitoring",
+        "kps-prometheus",
+        {"app": "kube-prometheus-stack-prometheus"},
+        ("http-web", 9090),
+        "prometheus",
+        selector=_PROMETHEUS | _KPS,
+    ),
+    Sample(
+        "monitoring",
+        "prometheus-operated",
+        {"operated-prometheus": "true"},
+        ("http-web", 9090),
+        "prometheus",
+        target_port="http-web",
+        headless=True,
+        selector=_PROMETHEUS,
+    ),
     GRAFANA,
     Sample("logging", "elasticsearch", {"app": "elasticsearch"}, ("http", 9200), "elasticsearch"),
     Sample("monitoring", "alertmanager", {"app.kubernetes.io/name": "alertmanager"}, ("http", 9093)),
     Sample("tracing", "jaeger-collector", {"app": "jaeger"}, ("otlp-grpc", 4317)),
     Sample("shop", "checkout", {"app": "checkout"}, ("web", 8080)),
 )
-"""What the cluster has at the beginning: in every real one Services stand beside each other that look alike."""
+"""What the cluster has at the beginning: the Services of kube-prometheus-stack and its operator, and others that look
+alike in every real one."""
 JAEGER: Final = Sample("tracing", "jaeger-query", {"app": "jaeger-query"}, ("query", 16686), "jaeger")
 SECOND: Final = Sample("team-b", "prometheus", {"app": "prometheus"}, ("web", 9090), "prometheus")
 EVERY: Final = (*FIRST, JAEGER, SECOND)
