@@ -155,13 +155,13 @@ class Inventory:
         return combined([brake.decide(healths[trusted], now_s) for trusted, brake in self._brakes.items()])
 
     def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
-        """Return the health of the preferred candidate of each backend in namespaces that are ``trusted``, or are not."""
+        """Return the health of what stands for each backend, in namespaces that are ``trusted`` or in the others."""
         return self._healths_by_trust()[trusted]
 
     def _healths_by_trust(self) -> dict[bool, dict[Key, Health]]:
         found: dict[bool, dict[Key, Health]] = {True: {}, False: {}}
-        for winner in self._winners().values():
-            found[self.shares.trusted(winner.key.namespace)][winner.key] = self._entries[winner.key].health
+        for key in dict.fromkeys(winner.key for winner in self._winners().values()):
+            found[self.shares.trusted(key.namespace)][key] = self._entries[key].health
         return found
 
     def substitutes(self, key: Key) -> Iterator[Key]:

@@ -7,6 +7,7 @@ from support.build import service
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
+from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Service
 
 
@@ -59,10 +60,13 @@ def test_settings_allow_one_by_its_name(glob: str, *, external: bool) -> None:
 
 def test_two_of_them_are_not_taken_for_the_same_backend() -> None:
     options = DetectionOptions(BUILT_IN, selectorless=("*/*",))
-    one, other = (detect(without_selector(name), options) for name in ("prometheus", "other-prometheus"))
-    assert isinstance(one, Candidate)
-    assert isinstance(other, Candidate)
-    assert one.backend != other.backend
+    inventory = Inventory()
+    for name in ("prometheus", "other-prometheus"):
+        found = detect(without_selector(name), options)
+        assert isinstance(found, Candidate)
+        inventory.detected(found.key, found)
+        inventory.probed(found, ALIVE)
+    assert len(inventory.tools()) == 2
 
 
 @pytest.mark.parametrize(
