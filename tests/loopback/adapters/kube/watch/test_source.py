@@ -1,6 +1,7 @@
 import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import anyio
 import anyio.lowlevel
@@ -480,6 +481,5 @@ async def test_of_a_page_of_large_services_no_more_than_one_is_held_as_a_whole_a
 
 
 def _labelled(manifest: dict[str, object], labels: dict[str, str]) -> dict[str, object]:
-    metadata = manifest["metadata"]
-    assert isinstance(metadata, dict)
+    metadata = cast("dict[str, object]", manifest["metadata"])
     return {**manifest, "metadata": {**metadata, "labels": labels}}
