@@ -73,11 +73,6 @@ class Service(Child):
         """``None`` while it runs."""
         return self._process.poll()
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
     def lines(self) -> list[dict[str, Any]]:
         """Return its log; a line that is not JSON, a traceback for example, is an error."""
         text = self._log.read_text(encoding="utf-8")
