@@ -155,12 +155,13 @@ def _explain(options: argparse.Namespace) -> int:
         notes.write(*found.notes)
         if not found.services:
             raise SettingsError(manifests.without_services(options.file))
-        explained = explain.explain_manifests(settings, found)
+        explained = _loop(lambda: _patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
         namespace, slash, name = options.service.partition("/")
         if not (namespace and slash and name):
             raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
-        explained = _loop(lambda: _patiently(explain.explain_service(settings, Key(namespace, name))))
+        key = Key(namespace, name)
+        explained = _loop(lambda: _patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
         _print(printers.as_lines(explained.services))

@@ -12,7 +12,8 @@ from toolset.commands.doctor import Check
 from toolset.commands.explain import DROPPED, IGNORED, Explanation
 from toolset.commands.notes import ESCAPED
 from toolset.commands.plan import Report
-from toolset.core.candidate import Candidate, Reason, Verdict
+from toolset.core.candidate import Candidate, Reason, Variant, Verdict
+from toolset.core.health.thresholds import Health
 from toolset.model import Key
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
@@ -31,6 +32,7 @@ _ADVICE: Final = {
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
     Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
+    Reason.AUTH_REQUIRED.word: "docs/health.md shows how to give HolmesGPT credentials for it",
     Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same backend",
 }
@@ -52,6 +54,7 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines += report.overrides_moved
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
     lines += [f"{DROPPED}: {problem.translate(ESCAPED)}" for problem in report.overrides_dropped]
+    lines += [f"{key}: {health.how}" for key, health in sorted(report.healths.items()) if health.up and health.how]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.withheld:
@@ -117,14 +120,36 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         ]
         if explanation.overridden:
             lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
-        lines.append(explanation.note or "")
+        lines += [*_ways(explanation), explanation.note or ""]
     return "\n  ".join(line.translate(ESCAPED) for line in lines if line) + "\n"
+
+
+def _ways(explanation: Explanation) -> list[str]:
+    """Return how the published variant was found, or which others the probe may request."""
+    if explanation.how:
+        return [f"found by the probe: {explanation.how}"]
+    if explanation.health_path is None or explanation.requests is not None:
+        return []
+    first = explanation.chosen or next(iter(explanation.variants), None)
+    if first is None:
+        return []
+    others = [each for each in (*explanation.variants, *explanation.fallbacks) if each != first]
+    shown = "; ".join(_way(each, first) for each in others)
+    return [f"where an answer leads there, the probe tries {shown}"] if shown else []
+
+
+def _way(variant: Variant, first: Variant) -> str:
+    port = f" on port {variant.port}" if variant.port != first.port else ""
+    return f"{variant.scheme}{port}" + (f" at {variant.path or '/'}" if variant.path != first.path else "")
 
 
 def _condition(explanation: Explanation) -> str:
     if explanation.health_path is None:
         return "unprobed, because health.enabled is false"
     moved = explanation.probed_url not in {None, explanation.url}
+    proven = explanation.requests is not None and explanation.chosen is not None
+    if proven:
+        return f"now: {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}"
     proof = f" and proves to be {explanation.product}" if explanation.to_prove else ""
     return f"once {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}{proof}"
 
@@ -200,13 +225,17 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def _described(report: Report, candidate: Candidate) -> dict[str, object]:
-    verdict = report.verdicts[candidate.key]
+    verdict, health = report.verdicts[candidate.key], report.healths.get(candidate.key, Health())
     return {
         "namespace": candidate.key.namespace,
         "name": candidate.key.name,
         "type": candidate.type,
         "evidence": candidate.evidence.value,
         "url": candidate.url,
+        "variants": candidate.variants,
+        "chosen": health.variant if health.up else None,
+        "requests": health.requests or None,
+        "how": health.how,
         "published": isinstance(verdict, Candidate),
         "reason": None if isinstance(verdict, Candidate) else verdict.reason.word,
         "detail": "" if isinstance(verdict, Candidate) else verdict.detail,

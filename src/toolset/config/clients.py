@@ -54,7 +54,14 @@ def prober(settings: Settings) -> HttpProber:
     health, environment = settings.health, dict(os.environ)
     connect_to = _connect_to(environment.get(TEST_CONNECT_TO, "{}"))
     return HttpProber(
-        ProberOptions(health.timeout, health.concurrency, connect_to, health.refused_ranges, health.detectors),
+        ProberOptions(
+            health.timeout,
+            health.concurrency,
+            connect_to,
+            health.refused_ranges,
+            health.detectors,
+            settings.discovery.annotation_prefix,
+        ),
         api_server=credentials(settings, environment) if health.via == "apiserver-proxy" else None,
     )
 

@@ -8,6 +8,7 @@ from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
+from toolset.core.publishing.access import trust_warning
 from toolset.core.shares import Shares
 from toolset.errors import SettingsError
 from toolset.model import Key, Namespace, namespace_key
@@ -66,7 +67,13 @@ def target_key(settings: Settings) -> Key:
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
-    return TargetOptions(discovery.annotation_prefix, settings.output, discovery.untrusted_limit, target_key(settings))
+    return TargetOptions(
+        discovery.annotation_prefix,
+        settings.output,
+        discovery.untrusted_limit,
+        target_key(settings),
+        settings.health.detectors,
+    )
 
 
 def check(settings: Settings) -> None:
@@ -94,11 +101,17 @@ def doubts(settings: Settings) -> tuple[str, ...]:
     """Return warnings about valid settings that are likely mistakes, one sentence each."""
     known = {name for detector in detectors(settings) for name in (detector.product, detector.type)}
     near = {name: get_close_matches(name, known, n=1) for name in settings.health.detectors if name not in known}
-    return tuple(
+    unknown = (
         f"`health.detectors.{name}` counts only for a custom type of that name; did you mean `{found[0]}`?"
         for name, found in near.items()
         if found
     )
+    untrusted = (
+        f"`health.detectors.{name}`: {trust_warning(name, config)}"
+        for name, config in settings.health.detectors.items()
+        if config.leaves_readers_failing
+    )
+    return (*unknown, *untrusted)
 
 
 def lease_key(settings: Settings) -> Key:

@@ -43,6 +43,9 @@ class Reason(Enum):
     OVER_LIMIT = "there are more tools than may be published"
     NAME_TAKEN = "its name is already in use"
     EXTERNAL_HOST = "credentials are configured for it, but its host is not its own"
+    CREDENTIALS_WITHHELD = (
+        "credentials are configured for it, but it answers at another scheme or port than it declares"
+    )
 
     @property
     def word(self) -> str:
@@ -67,8 +70,19 @@ _OF_CANDIDATES = frozenset(
         Reason.OVER_LIMIT,
         Reason.NAME_TAKEN,
         Reason.EXTERNAL_HOST,
+        Reason.CREDENTIALS_WITHHELD,
     }
 )
+
+
+FieldWish = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(=.+)?\Z",
+        max_length=128,
+        description="a field of a JSON answer as `name` or `name=value`, with dots into inner objects",
+    ),
+]
 
 
 class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,10 +103,7 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] = ()
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
-    fields: Annotated[
-        tuple[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(=.+)?\Z", max_length=128)], ...],
-        msgspec.Meta(max_length=8),
-    ] = ()
+    fields: Annotated[tuple[FieldWish, ...], msgspec.Meta(max_length=8)] = ()
     challenge: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...] = ()
     publish_unauthorized: bool = False
     backend_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -198,8 +209,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
     @property
     def has_moved(self) -> bool:
-        """Whether ``url`` has another scheme or port than detection names first: no credential is sent there."""
+        """Whether ``url`` has another scheme or port than detection names first: a probe sends no credential there."""
         return self.origin is not None and (self.origin.scheme, self.origin.port) != (self.scheme, self.port)
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether ``url`` differs from what detection names first in that it is HTTPS."""
+        return self.origin is not None and (self.origin.port, self.scheme) == (self.port, "https")
 
     def at(self, variant: Variant) -> "Candidate":
         """Return the candidate with ``variant`` in its URL; the others stay as they are."""

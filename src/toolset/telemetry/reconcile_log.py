@@ -135,6 +135,9 @@ class ReconcileLog:
         self._metrics.probes.labels(kind, outcome.word).inc()
         self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
         before = self._failing.pop(candidate.key, None)
+        if outcome.how and outcome.variant is not None:
+            extra = {"type": candidate.type, "url": candidate.at(outcome.variant).url, "detail": outcome.how}
+            _log.info("endpoint found", extra={**service_fields(candidate.key), **extra})
         if not outcome.alive:
             self._failing[candidate.key] = outcome.detail
             known = outcome.detail == before and not self._verdicts.is_published(candidate.key)
@@ -159,7 +162,7 @@ class ReconcileLog:
         for key, note in publication.notes.items():
             if self._notes.get(key) != note:
                 _log.warning(
-                    "config map key not owned; tool published under another one",
+                    "tool published with a warning",
                     extra={**service_fields(key), "detail": note},
                 )
         self._notes = publication.notes

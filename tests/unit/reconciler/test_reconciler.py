@@ -17,7 +17,7 @@ from support.config_maps import FakeApplier, FakeConfigMaps
 from support.observers import Forbearance, Silence
 from support.prober import HUNG, SICK, FakeProber
 from support.stores import TargetStore, unexpected
-from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.candidate import Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.dialects.documents import Credentials
@@ -1444,3 +1444,59 @@ async def test_a_last_write_does_not_wait_for_its_pace() -> None:
     world.wind_down()
     assert await world.publish() == DONE
     assert "9007" in "".join(world.documents.values())
+
+
+SECURE: Final = Outcome(alive=True, status=200, variant=Variant("https", 9090, ""), requests=2, how="https after http")
+
+
+async def test_a_wrong_first_scheme_costs_one_more_request_once() -> None:
+    world = Reconcilers(service("a"))
+    world.prober.outcomes[A] = SECURE
+    await world.settled()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]
+    assert len(world.prober.asked[0].fallbacks) == 3
+    del world.prober.outcomes[A]
+    for _ in range(3):
+        await world.probe(A)
+    assert [(asked.scheme, asked.alternatives, asked.fallbacks) for asked in world.prober.asked[1:]] == [
+        ("https", (), ())
+    ] * 3
+    assert world.publications == 0
+
+
+async def test_other_variants_are_requested_again_when_the_one_that_answered_is_about_to_be_lost() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.prober.outcomes[A] = SICK
+    await world.probe(A)
+    await world.probe(A)
+    assert [len(asked.fallbacks) for asked in world.prober.asked[1:]] == [0, 0]
+    world.prober.outcomes[A] = SECURE
+    await world.probe(A)
+    assert len(world.prober.asked[-1].fallbacks) == 3
+    await world.publish()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]  # moved, and was never away
+    assert len(world.events.writes) == 2
+
+
+async def test_the_published_variant_is_requested_first_after_a_restart() -> None:
+    world = Reconcilers(service("a"))
+    world.begin(["https://a.monitoring.svc.cluster.local:9090"])
+    await world.detect_all()
+    world.prober.outcomes[A] = SICK
+    await world.probe(A)
+    (asked,) = world.prober.asked
+    assert (asked.scheme, asked.alternatives, asked.fallbacks) == ("https", (), ())
+    await world.publish()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]
+
+
+async def test_a_tool_that_begins_to_ask_for_credentials_is_published_no_more() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.prober.outcomes[A] = Outcome(alive=True, status=401, unauthorized=True)
+    await world.probe(A)
+    assert world.publications == 1
+    await world.publish()
+    assert PROMETHEUS not in world.documents
+    verdict = world.events.last_words[A]
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is Reason.AUTH_REQUIRED

@@ -164,7 +164,7 @@ def _config(tool: Candidate, options: Options, more: Mapping[Key, Document] | No
 
 
 def _prometheus(tool: Candidate, known: Credentials) -> PrometheusConfig:
-    return PrometheusConfig(prometheus_url=tool.url, additional_headers=_bearer(known))
+    return PrometheusConfig(prometheus_url=tool.url, additional_headers=_bearer(known), verify_ssl=_verify(tool))
 
 
 def _grafana(tool: Candidate, known: Credentials) -> GrafanaConfig:
@@ -174,6 +174,7 @@ def _grafana(tool: Candidate, known: Credentials) -> GrafanaConfig:
         username=_variable(known.username),
         password=_variable(known.password),
         additional_headers=_bearer(known),
+        verify_ssl=_verify(tool),
         timeout_seconds=TIMEOUT_S,
         max_retries=TRIES,
     )
@@ -185,7 +186,12 @@ def _elasticsearch(tool: Candidate, known: Credentials) -> ElasticsearchConfig:
         api_key=_variable(known.api_key),
         username=_variable(known.username),
         password=_variable(known.password),
+        verify_ssl=_verify(tool),
     )
+
+
+def _verify(tool: Candidate) -> bool | msgspec.UnsetType:
+    return False if tool.unverified and tool.scheme == "https" else msgspec.UNSET
 
 
 _CONFIGS: Final[Mapping[str, Callable[[Candidate, Credentials], msgspec.Struct]]] = {
@@ -203,7 +209,7 @@ def _http_toolset(tool: Candidate, options: Options, more: Mapping[Key, Document
         paths=(f"{parts.path}/api/*" if jaeger else f"{parts.path}/*",),
         methods=("GET",),
         auth=_auth(options.credentials.get(str(tool.key), Credentials())),
-        health_check_url=f"{tool.url}/api/services" if jaeger else f"{tool.url}{tool.check.path}",
+        health_check_url=f"{tool.url}/api/services" if jaeger else f"{tool.url}{tool.readers_path}",
     )
     block = Block(
         enabled=True,
@@ -211,7 +217,7 @@ def _http_toolset(tool: Candidate, options: Options, more: Mapping[Key, Document
         description=_JAEGER_DESCRIPTION if jaeger else _CUSTOM_DESCRIPTION,
         llm_instructions=_JAEGER_INSTRUCTIONS if jaeger else _CUSTOM_INSTRUCTIONS,
     )
-    config = from_struct(HttpToolsetConfig(endpoints=(endpoint,)))
+    config = from_struct(HttpToolsetConfig(endpoints=(endpoint,), verify_ssl=_verify(tool)))
     return {**from_struct(block), "config": _laid_over(config, tool, more)}
 
 

@@ -124,7 +124,7 @@ def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> ToolConfig:
     variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
     if variable:  # readers know a Grafana with a key without a timeout
         return ToolConfig(tool.url, api_key=f"${{{variable}}}")
-    extras = _EXTRAS.get(tool.type, {"health_path": tool.check.path, "type": tool.type})
+    extras = _EXTRAS.get(tool.type, {"health_path": tool.readers_path, "type": tool.type})
     return ToolConfig(tool.url, QUERY_TIMEOUT, **extras)
 
 

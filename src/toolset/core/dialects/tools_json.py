@@ -17,6 +17,18 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "jaeger": "Distributed traces (Jaeger query API)",
     "elasticsearch": "Logs and documents (Elasticsearch API)",
 }
+_HEALTH_PATHS: Final[Mapping[str, str]] = {
+    "prometheus": "/api/v1/labels",
+    "grafana": "/api/health",
+    "jaeger": "/",
+    "elasticsearch": "/_cluster/health",
+}
+_HEALTH_PATHS_OF_PRODUCTS: Final[Mapping[str, str]] = {
+    "prometheus": "/-/healthy",
+    "thanos-query": "/-/healthy",
+    "victoria-metrics-single": "/health",
+    "m3coordinator": "/health",
+}
 _CUSTOM: Final = "HTTP API of a service in the cluster"
 
 
@@ -57,11 +69,17 @@ def document(tools: Sequence[Candidate]) -> ToolList:
                 endpoint=tool.url,
                 description=_DESCRIPTIONS.get(tool.type, _CUSTOM),
                 namespace=tool.key.namespace,
-                metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": tool.check.path},
+                metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": _health_path(tool)},
             )
             for tool in tools
         )
     )
+
+
+def _health_path(tool: Candidate) -> str:
+    """Return what a reader may request to see whether a tool lives, as the original has it: no proof of identity."""
+    by_type = _HEALTH_PATHS.get(tool.type, tool.readers_path)
+    return tool.health_path or _HEALTH_PATHS_OF_PRODUCTS.get(tool.product, by_type)
 
 
 def text(content: Document) -> str:
