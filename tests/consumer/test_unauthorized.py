@@ -36,9 +36,9 @@ def test_one_that_refuses_alone_is_reported_as_failed(holmes: Holmes, plain: Ser
     loaded = holmes.load(found.data[DOCUMENT_KEY], connect_to={authority(locked): plain.address})
     assert loaded.error is None
     toolset = loaded.toolset("elasticsearch/data")
-    assert not toolset.enabled
-    assert "401" in (toolset.error or "")
-    assert loaded.toolset("kubernetes/core").enabled
+    assert toolset.status == "failed"
+    assert "authentication" in (toolset.error or "")
+    assert loaded.toolset("kubernetes/core").status == "enabled"
 
 
 def test_one_that_refuses_leaves_the_others_usable(holmes: Holmes, plain: Server) -> None:
@@ -49,7 +49,7 @@ def test_one_that_refuses_leaves_the_others_usable(holmes: Holmes, plain: Server
     connect_to = {authority(tool): plain.address for tool in (locked, usable)}
     loaded = holmes.load(found.data[DOCUMENT_KEY], connect_to=connect_to, calls=[call])
     toolset = loaded.toolset("elasticsearch/cluster")
-    assert toolset.enabled, toolset.error
+    assert toolset.status == "enabled", toolset.error
     assert {each.name: each.healthy for each in toolset.instances} == {
         "monitoring-locked": False,
         "monitoring-usable": True,

@@ -204,7 +204,7 @@ async def test_what_answers_queries_is_published_where_it_does_and_asked_there(
     loaded = holmes.load(found.data[DOCUMENT_KEY], connect_to=connect_to, calls=[QUERY])
     assert loaded.error is None
     toolset = loaded.toolset("prometheus/metrics")
-    assert toolset.enabled, toolset.error
+    assert toolset.status == "enabled", toolset.error
     assert [answer.status for answer in loaded.calls] == ["success"], loaded.calls
 
 
