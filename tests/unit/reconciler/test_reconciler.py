@@ -63,6 +63,7 @@ class Events:
         self.conflicts = 0
         self.exhausted = 0
         self.paces = 0
+        self.paced_for: set[Key] = set()
         self.overwritten_by: list[tuple[str, ...]] = []
         self.refusals: list[str] = []
         self.holds: list[Hold] = []
@@ -90,9 +91,9 @@ class Events:
         self.quiet.append(tools)
 
     def paced(self, services: Collection[Key], wait_s: float) -> None:
-        assert services
         assert wait_s > 0.0
         self.paces += 1
+        self.paced_for.update(services)
 
     def overwritten(self, by: tuple[str, ...]) -> None:
         self.overwritten_by.append(by)
@@ -1308,6 +1309,7 @@ async def test_somebody_who_always_changes_the_overrides_causes_a_write_a_second
     texts = itertools.cycle(["suppres: []", "aprove: []"])
     assert await an_hour_of(world, lambda: world.server.patch(TARGET, {"overrides.yaml": next(texts)})) <= 3600 + 20
     assert world.events.paces
+    assert world.events.paced_for == set()
 
 
 async def test_a_new_tool_does_not_wait_for_a_fight_over_another() -> None:
@@ -1417,7 +1419,7 @@ async def test_a_flapping_service_is_written_ten_times_in_forty_seconds_and_twic
 
     async with world.working(), running(flap):
         await anyio.sleep(160)
-        assert world.events.paces > 0
+        assert world.events.paced_for == {A}
         quick_s = anyio.current_time()
         world.services.apply(service("b", namespace="other", port=9091, version="5000"))
         await world.detect(Key("other", "b"))
