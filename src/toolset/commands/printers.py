@@ -14,29 +14,12 @@ from toolset.commands.notes import ESCAPED
 from toolset.commands.plan import Report
 from toolset.core.candidate import Candidate, Reason, Variant, Verdict
 from toolset.core.health.thresholds import Health
+from toolset.core.status.advice import remedy
 from toolset.model import Key
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
-_ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
-_ADVICE: Final = {
-    Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
-    Reason.DENIED.word: f"if the rule is wrong here, {_ANNOTATE}",
-    Reason.NO_USABLE_PORT.word: "to choose a port, annotate it with {prefix}/toolset-port",
-    Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",
-    Reason.NOT_OPTED_IN.word: "annotate it with {prefix}/toolset=enabled, or see the settings discovery.mode and "
-    "discovery.trusted_namespaces",
-    Reason.UNTRUSTED.word: "see also the settings discovery.trusted_namespaces and discovery.untrusted",
-    Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
-    Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
-    Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
-    Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
-    Reason.AUTH_REQUIRED.word: "docs/health.md shows how to give HolmesGPT credentials for it",
-    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
-    Reason.DUPLICATE.word: "nothing is lost: both lead to the same backend",
-}
-"""The advice for a reason; a reason that is missing here needs none."""
 _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
 
 
@@ -108,7 +91,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
     name = f"{explanation.namespace}/{explanation.name}"
     if explanation.type is None:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
-        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, overrides=overrides)
+        advice = remedy(explanation.reason or "", prefix, overrides)
         hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:
