@@ -1,5 +1,6 @@
 """Build the options of each part from settings, and check settings against each other."""
 
+import ipaddress
 from difflib import get_close_matches
 from uuid import uuid4
 
@@ -81,9 +82,10 @@ def check(settings: Settings) -> None:
 
     Raises:
         SettingsError: Election or shutdown times contradict each other, the overrides would be read from the ConfigMap
-            that is written, or the documents would be invalid.
+            that is written, the documents would be invalid, or the status would be open to others.
     """
     elector_options(settings)
+    status_address(settings)
     if settings.output.overrides_from == settings.target.name:
         raise SettingsError(
             "settings `output.overrides_from`: it names the ConfigMap that is written; name another one, or none"
@@ -132,6 +134,26 @@ def elector_options(settings: Settings) -> ElectorOptions:
         )
     except ValueError as error:
         raise SettingsError(f"settings `election`: {error}") from error
+
+
+def status_address(settings: Settings) -> tuple[str, int]:
+    """Return the host and the port on which the status is served.
+
+    Raises:
+        SettingsError: It is not a loopback address, or there is no such port.
+    """
+    host, _, port = settings.status.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        local = ipaddress.ip_address(host).is_loopback and int(port) <= 65535
+    except ValueError:
+        local = False
+    if not local:
+        raise SettingsError(
+            f"settings `status.listen`: `{settings.status.listen}` is not a loopback address with a port; the status "
+            "shows which Services there are, so write `127.0.0.1:8081` and use `kubectl port-forward`"
+        )
+    return host, int(port)
 
 
 def identity(host: str) -> str:

@@ -33,6 +33,7 @@ RESTART: Final = frozenset(
         "target",
         "kube",
         "server",
+        "status",
         "election",
         "discovery.annotation_prefix",
         "discovery.watch_namespaces",
@@ -213,6 +214,28 @@ class ServerSettings(_Section, frozen=True):
     port: PortNumber = 8080
 
 
+class StatusSettings(_Section, frozen=True):
+    """The HTTP server for the status: a JSON API.
+
+    It shows which Services there are, so it listens on loopback: `kubectl port-forward` reaches it, and the right to do
+    that decides who sees it.
+
+    Attributes:
+        enabled: Whether the status is served.
+        listen: A loopback address and a port, for example ``127.0.0.1:8081`` or ``[::1]:8081``; port 0 means a free
+            port. If it is in use, the service works without the status, and logs that.
+    """
+
+    enabled: bool = True
+    listen: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(\[[0-9a-f:]{2,39}\]|[0-9.]{7,15}):[0-9]{1,5}\Z",
+            description="an address and a port such as `127.0.0.1:8081`",
+        ),
+    ] = "127.0.0.1:8081"
+
+
 class ShutdownSettings(_Section, frozen=True):
     """Graceful shutdown.
 
@@ -249,6 +272,7 @@ class Settings(_Section, frozen=True):
     election: ElectionSettings = ElectionSettings()
     kube: KubeSettings = KubeSettings()
     server: ServerSettings = ServerSettings()
+    status: StatusSettings = StatusSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
 

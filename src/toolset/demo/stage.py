@@ -100,6 +100,7 @@ class Stage:
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",
             "TOOLSET_SHUTDOWN__DELAY": "0s",
+            "TOOLSET_STATUS__LISTEN": "127.0.0.1:0",
         }
         command = [sys.executable, "-m", "toolset", "run", "--log-format", "text"]
         with self.log.open("wb") as log:

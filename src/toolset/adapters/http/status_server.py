@@ -1,0 +1,133 @@
+"""The HTTP server of the status: GET and HEAD, bounded, without cookies; on loopback only for local clients."""
+
+import ipaddress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import orjson
+from aiohttp import web
+
+from toolset.adapters.http import event_stream, openapi
+from toolset.adapters.http.api import BASE, DISCOVER_GONE, RefusedError, StatusApi, StatusSource
+from toolset.adapters.http.event_stream import EventStream
+from toolset.adapters.http.listening import listening
+
+CONNECTIONS_LIMIT: Final = 128
+REQUESTS_PER_S: Final = 50.0
+BURST: Final = 100.0
+"""Requests at once, and then in a second, of all clients together; a page takes two."""
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Headers of every answer; a handler may set a more specific policy."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class StatusServer:
+    """Answers ``/api/v1``."""
+
+    def __init__(self, source: StatusSource, version: str) -> None:
+        """Make it.
+
+        Args:
+            source: Asked at each request.
+            version: The version of the service.
+        """
+        self.events = EventStream(source)
+        self._api = StatusApi(source)
+        self._openapi = orjson.dumps(openapi.document(version))
+        self._bucket = _Bucket()
+        self.port = 0
+
+    @asynccontextmanager
+    async def serve(self, host: str, port: int) -> AsyncGenerator[None]:
+        """Serve inside the block.
+
+        Args:
+            host: A loopback address to listen on.
+            port: Port to listen on; 0 lets the system choose, see ``port``.
+
+        Raises:
+            OSError: The address is in use or not ours.
+        """
+        app = web.Application(middlewares=[self._guarded], client_max_size=1)
+        app.add_routes(
+            [
+                *self._api.routes(),
+                web.get(event_stream.PATH, self.events.handle),
+                web.get(openapi.PATH, self._show_openapi),
+            ]
+        )
+        app.on_response_prepare.append(_with_headers)
+        app.on_shutdown.append(self._close_streams)
+        async with listening(app, host, port, connections=CONNECTIONS_LIMIT) as self.port:
+            yield
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what is not meant for this server, too much, or no reading; answer every refusal as JSON."""
+        try:
+            self._check(request)
+            return await handler(request)
+        except RefusedError as refused:
+            return refused.answer()
+        except web.HTTPNotFound:
+            return RefusedError(404, f"there is no such path; {openapi.PATH} lists what there is").answer()
+
+    def _check(self, request: web.Request) -> None:
+        if not _is_local(request.headers.get("Host", "")):
+            raise RefusedError(403, "the host of the request is not this machine: a web site may have sent it")
+        if request.path == f"{BASE}/discover":
+            raise RefusedError(410, DISCOVER_GONE)
+        if request.method not in {"GET", "HEAD"}:
+            raise RefusedError(405, "the status is read-only: GET and HEAD only", {"Allow": "GET, HEAD"})
+        if not self._bucket.take(anyio.current_time()):
+            raise RefusedError(429, "too many requests; try again in a second", {"Retry-After": "1"})
+
+    async def _show_openapi(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._openapi, content_type="application/json")
+
+    async def _close_streams(self, _: web.Application) -> None:
+        self.events.close()
+
+
+class _Bucket:
+    """A token bucket; time is given."""
+
+    def __init__(self) -> None:
+        self._tokens = BURST
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Take a token; return whether there was one."""
+        self._tokens = min(BURST, self._tokens + (now_s - self._at_s) * REQUESTS_PER_S)
+        self._at_s = now_s
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def _is_local(host: str) -> bool:
+    """Return whether a Host header names this machine; a name that leads here by DNS rebinding does not."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "toolset"
