@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolset.commands.plan import Report
     from toolset.config.loader import Source
     from toolset.config.settings import Settings
+    from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
+    from toolset.model import Key
 
 T = TypeVar("T")
 
@@ -145,7 +147,6 @@ def _plan(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from toolset.commands import explain, manifests, notes, printers
     from toolset.config.options import target_options
-    from toolset.model import Key
 
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
@@ -157,10 +158,7 @@ def _explain(options: argparse.Namespace) -> int:
             raise SettingsError(manifests.without_services(options.file))
         explained = _loop(lambda: _patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
-        namespace, slash, name = options.service.partition("/")
-        if not (namespace and slash and name):
-            raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
-        key = Key(namespace, name)
+        key = _service_key(options.service)
         explained = _loop(lambda: _patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
@@ -170,6 +168,49 @@ def _explain(options: argparse.Namespace) -> int:
         overrides = publishing.separate or publishing.target
         _print("".join(printers.explained(each, publishing.prefix, overrides) for each in explained.services))
     return EXIT_UNCHANGED
+
+
+def _status(options: argparse.Namespace) -> int:
+    from toolset.commands import status, status_printers
+
+    settings = _settings(options)
+    key = _service_key(options.service) if options.service else None
+
+    async def work() -> int:
+        async with status.reached(settings, options.server, options.pods) as client:
+            if key is not None:
+                return _show_service(options, await status.read_service(client, key))
+
+            def show(found: "StatusSnapshot") -> None:
+                wide = options.output == "wide"
+                as_json = options.output == "json"
+                _print(status_printers.as_json(found) if as_json else status_printers.as_table(found, wide=wide))
+
+            if options.watch:
+                await status.watch(client, show)
+            show(await _patiently(status.read(client)))
+        return EXIT_UNCHANGED
+
+    return _loop(work)
+
+
+def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
+    from datetime import datetime, timezone
+
+    from toolset.commands import status_printers
+
+    text = status_printers.as_text(found, datetime.now(timezone.utc))
+    _print(status_printers.as_json(found) if options.output == "json" else text)
+    return EXIT_UNCHANGED if found.published else EXIT_CHANGES
+
+
+def _service_key(text: str) -> "Key":
+    from toolset.model import Key
+
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name):
+        raise SettingsError(f"`{text}` names no Service: write it as NAMESPACE/NAME")
+    return Key(namespace, name)
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -288,6 +329,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "plan": _plan,
     "explain": _explain,
+    "status": _status,
     "doctor": _doctor,
     "check-config": _check_config,
     "purge": _purge,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Final
 
 import msgspec
@@ -11,6 +12,8 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import config_maps, detect_all, probe_all, read_all, read_namespaces, separate_overrides
 from toolset.commands.session import session
+from toolset.commands.status import service_now
+from toolset.commands.status_texts import now
 from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected, Variant
@@ -22,6 +25,8 @@ from toolset.model import ConfigMap, Key
 from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
+REACH_S: Final = 3.0
+"""How long the running service may take to answer, seconds; without it the explanation is what detection says."""
 DROPPED: Final = "a patch in overrides.yaml is ignored"
 
 
@@ -52,6 +57,7 @@ class Explanation(msgspec.Struct, frozen=True):
         overridden: The fields that ``overrides.yaml`` sets.
         overridden_at: Where it sets them.
         note: What else people should know.
+        now: What the running service says of it; ``None`` where it was not reached.
     """
 
     namespace: str
@@ -77,6 +83,7 @@ class Explanation(msgspec.Struct, frozen=True):
     overridden: tuple[str, ...] = ()
     overridden_at: str | None = None
     note: str | None = None
+    now: str | None = None
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -179,6 +186,7 @@ async def explain_service(settings: Settings, key: Key, *, probe: bool = False) 
         found = await read_all(KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random))
         spaces = await read_namespaces(kube, settings, key.namespace)
         current = {each: await _read(kube, each) for each in config_maps(settings)}
+        running = await service_now(kube, settings, key, REACH_S)
     readable = {each.key: each for read in current.values() for each in read or ()}
     if unread := [key for key, read in current.items() if read is None]:
         names = " and ".join(map(str, unread))
@@ -188,7 +196,8 @@ async def explain_service(settings: Settings, key: Key, *, probe: bool = False) 
     explained = await explain_all(settings, whole, key.name, probe=probe)
     for explanation in explained.services:
         if explanation.name == key.name:
-            return Explained((explanation,), (*notes, *explained.notes))
+            said = now(running, datetime.now(timezone.utc)) if running is not None else None
+            return Explained((msgspec.structs.replace(explanation, now=said),), (*notes, *explained.notes))
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
 
 

@@ -23,6 +23,14 @@ ask in the pod:
     toolset doctor --config /etc/toolset/settings.yaml
 """
 
+_STATUS: Final = """\
+Asks the running service: at --server; in a pod of the service, the service
+itself; otherwise the leader, through the API server and the kubelet, as
+`kubectl port-forward` does, with the rights to get and create pods/portforward.
+Exit status: 0 shown, 2 the one Service that was asked for is not published,
+1 no running service found, or another error.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose exit status for errors differs from that of a plan with changes."""
@@ -94,6 +102,20 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
     explain.add_argument("--probe", action="store_true", help="probe it once; without this nothing is probed")
+    status = add(
+        "status",
+        help="show what the running service publishes, what it does not and why, and what is wrong",
+        description=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    status.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service instead of all")
+    status.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table", help="default: table")
+    status.add_argument("-w", "--watch", action="store_true", help="show it again whenever it has changed")
+    status.add_argument("--server", metavar="URL", default="", help="for example http://127.0.0.1:8081")
+    status.add_argument(
+        "--pods", metavar="NAMESPACE", default="", help="namespace of the pods, if not that of the ConfigMap"
+    )
     doctor = add(
         "doctor",
         help="say what keeps the service from working, permission by permission; writes nothing",

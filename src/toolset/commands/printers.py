@@ -25,7 +25,7 @@ _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_
 
 def as_table(report: Report, *, colour: bool) -> str:
     """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap."""
-    lines = _aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
+    lines = aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
     rejected = len(report.verdicts) - len(report.candidates)
     lines.append("")
     lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
@@ -99,11 +99,13 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         source = "an override says so" if admin else f"its {explanation.evidence} says {explanation.product}"
         lines = [
             f"{name} is taken for {explanation.type}: {source}",
-            f"published at {explanation.url} {_condition(explanation)}",
+            *([] if explanation.now else [f"published at {explanation.url} {_condition(explanation)}"]),
         ]
         if explanation.overridden:
             lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
         lines += [*_ways(explanation), explanation.note or ""]
+    if explanation.now:
+        lines.append(f"now: {explanation.now}")
     return "\n  ".join(line.translate(ESCAPED) for line in lines if line) + "\n"
 
 
@@ -158,7 +160,7 @@ def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -
         for match in matches:
             found = ", ".join(match.services) or "-"
             rows.append((match.product, match.type, "settings" if match.own else "built in", found))
-        lines += _aligned(rows)
+        lines += aligned(rows)
     return "\n".join(lines) + "\n"
 
 
@@ -233,7 +235,8 @@ def _reasons(report: Report) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table; control characters are shown as escapes."""
     safe = [tuple(cell.translate(ESCAPED) for cell in row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]

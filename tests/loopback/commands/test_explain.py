@@ -98,6 +98,7 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "overridden": [],
         "overridden_at": None,
         "note": None,
+        "now": None,
     }
 
 
