@@ -65,6 +65,11 @@ def target_key(settings: Settings) -> Key:
     return Key(settings.target.namespace, settings.target.name)
 
 
+def required_keys(settings: Settings) -> tuple[Key, ...]:
+    """Return the Services that have to be published."""
+    return tuple(Key(*name.split("/", 1)) for name in settings.publish.required)
+
+
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery

@@ -27,6 +27,13 @@ DnsName = Annotated[
         description="a name of lower-case letters, digits, `-` and `.`",
     ),
 ]
+ServiceName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z",
+        description="a Service as `namespace/name`",
+    ),
+]
 TypeWord = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `loki`")]
 RESTART: Final = frozenset(
     {
@@ -126,6 +133,17 @@ class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_
     allow_selectorless: tuple[ServiceGlob, ...] = ()
     allow_external_name: tuple[ServiceGlob, ...] = ()
     detectors: dict[str, HttpConfig] = msgspec.field(default_factory=dict[str, HttpConfig])
+
+
+class PublishSettings(_Section, frozen=True):
+    """What has to be published.
+
+    Attributes:
+        required: Services (``namespace/name``) that have to be published. One that is not for 5 min is a problem in the
+            status, a Kubernetes Event ``RequiredToolMissing`` and an alert.
+    """
+
+    required: Annotated[tuple[ServiceName, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class NotifySettings(_Section, frozen=True):
@@ -267,6 +285,7 @@ class Settings(_Section, frozen=True):
     discovery: DiscoverySettings = DiscoverySettings()
     health: HealthSettings = HealthSettings()
     output: OutputOptions = OutputOptions()
+    publish: PublishSettings = PublishSettings()
     notify: NotifySettings = NotifySettings()
     controller: ControllerSettings = ControllerSettings()
     election: ElectionSettings = ElectionSettings()

@@ -26,7 +26,7 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, elector_options, identity, lease_key, shares, target_key
+from toolset.config.options import check, elector_options, identity, lease_key, required_keys, shares, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.core.status.problems import Condition, MissingPermission
@@ -45,6 +45,7 @@ from toolset.service.status_view import Identity, StatusView, serving
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics, LeaseGuardLog
+from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -96,7 +97,14 @@ class App:
             settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
         )
         named = Identity(self._identity, cluster, settings_file)
-        self._status = StatusView(named, settings, stores, self._supervisor, self._condition)
+        self._required = RequiredToolsMonitor(
+            lambda: required_keys(settings.value),
+            lambda: self._supervisor.is_working,
+            self._supervisor.history,
+            self._recorder,
+        )
+        self._status = StatusView(named, settings, stores, self._supervisor, self._condition, self._required)
+        metrics.follow_tools(self._status.tool_series, self._required.published)
         self._status_server = StatusServer(self._status, __version__)
         self._reloader: Reloader | None = None
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
@@ -154,6 +162,7 @@ class App:
                 )
                 group.start_soon(reloader.run, name="reloader")
                 group.start_soon(self._status.run, name="status")
+                group.start_soon(self._required.run, name="required tools")
                 group.start_soon(self._work, name="work")
                 await received()
                 in_time = await _finishes(self._stop, received)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timezone
 from typing import Final
@@ -12,7 +12,8 @@ import msgspec
 
 from toolset import __version__
 from toolset.adapters.http.status_server import StatusServer
-from toolset.config.options import status_address, target_key
+from toolset.adapters.metrics import ToolSeries
+from toolset.config.options import required_keys, status_address, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import owned_keys
 from toolset.core.status.build import Facts, service, snapshot
@@ -22,6 +23,7 @@ from toolset.model import Key
 from toolset.runtime.current import Current
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
+from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 FRESH_S: Final = 0.25
 """A snapshot answers all requests for so long, seconds."""
@@ -51,6 +53,7 @@ class StatusView:
         stores: Stores,
         supervisor: Supervisor,
         condition: Callable[[], Condition],
+        required: RequiredToolsMonitor,
     ) -> None:
         """Make it.
 
@@ -60,6 +63,7 @@ class StatusView:
             stores: What is known of the cluster.
             supervisor: Knows the running pipeline, and what is remembered.
             condition: Returns the state of the parts of the process.
+            required: Knows which required tools are missing.
         """
         self._identity = identity
         self._settings = settings
@@ -67,6 +71,7 @@ class StatusView:
         self._supervisor = supervisor
         self._history = supervisor.history
         self._condition = condition
+        self._required = required
         self._cached: StatusSnapshot | None = None
         self._built_at = 0.0
         self._took_s = 0.0
@@ -124,6 +129,16 @@ class StatusView:
         """Return what is known of any one Service; ``None`` when there is none, or this replica does not lead."""
         return service(self._facts(), key)
 
+    def tool_series(self) -> Iterator[ToolSeries]:
+        """Yield the series of each published tool, for a scrape."""
+        inventory = self._supervisor.inventory
+        for key, tool in self._history.tools.items():
+            if inventory is not None:
+                health = inventory.health(key)
+                yield ToolSeries(
+                    key.namespace, key.name, tool.type, tool.product, bool(health.up) and not health.failures
+                )
+
     def _facts(self) -> Facts:
         settings, condition = self._settings.value, self._condition()
         prefix, current = settings.discovery.annotation_prefix, self._stores.config_maps.get(target_key(settings))
@@ -138,6 +153,8 @@ class StatusView:
             services=len(self._stores.services.snapshot()),
             documents={key: text for key, text in sorted(entries.items()) if key in owned},
             limit_bytes=settings.output.limit_bytes,
+            required=frozenset(required_keys(settings)),
+            missing=self._required.missing,
             health=settings.health,
             prefix=prefix,
         )

@@ -14,7 +14,7 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.config.clients import prober
 from toolset.config.options import target_key
-from toolset.config.settings import LogSettings, Settings, ShutdownSettings
+from toolset.config.settings import LogSettings, PublishSettings, Settings, ShutdownSettings
 from toolset.core.inventory import Inventory
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.core.status.history import History
@@ -169,4 +169,5 @@ def _epoch(leadership: Leadership | None) -> int:
 
 def _work(settings: Settings) -> Settings:
     """Return ``settings`` without what no pipeline reads."""
-    return msgspec.structs.replace(settings, log=LogSettings(), shutdown=ShutdownSettings())
+    others = {"log": LogSettings(), "publish": PublishSettings(), "shutdown": ShutdownSettings()}
+    return msgspec.structs.replace(settings, **others)

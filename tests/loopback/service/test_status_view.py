@@ -13,6 +13,7 @@ from support.prober import SICK, FakeProber
 from support.waiting import until
 from toolset.adapters.http.status_server import StatusServer
 from toolset.config.loader import load
+from toolset.config.options import required_keys
 from toolset.config.settings import Settings
 from toolset.core.status.problems import Condition
 from toolset.model import Key
@@ -21,6 +22,7 @@ from toolset.service import supervisor
 from toolset.service.state import Stores
 from toolset.service.status_view import Identity, StatusView, serving
 from toolset.service.supervisor import Supervisor
+from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 KEY = Key("monitoring", "prometheus")
@@ -47,12 +49,16 @@ class Watched(ClusterLeader):
             self.cluster.create("Namespace", {"metadata": {"name": TARGET.namespace}})
             async with self.leading(settings, self.cluster.url) as leading:
                 stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
+                self.required = RequiredToolsMonitor(
+                    lambda: required_keys(settings), lambda: leading.is_working, leading.history, self.events
+                )
                 view = StatusView(
                     Identity("me", "https://cluster"),
                     self.current,
                     stores,
                     leading,
                     lambda: self.condition,
+                    self.required,
                 )
                 yield view, leading
 
@@ -75,6 +81,20 @@ async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss(monkeypa
         assert [each.kind for each in view.changes_after(0)] == ["added", "removed"]
     assert leading.led_since is None
     assert view.snapshot().services == ()
+
+
+async def test_series_and_rows_know_what_is_required_and_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader = Watched(monkeypatch)
+    leader.services.replace([service()], "1")
+    settings = load("{health: {interval: 100ms, fall: 100}, publish: {required: [monitoring/prometheus]}}", {}, {})
+    async with leader.watched(settings) as (view, _):
+        await until(lambda: [each.healthy for each in view.tool_series()] == [True])
+        found = view.service(KEY)
+        assert found is not None
+        assert found.required
+        leader.prober.outcomes[KEY] = SICK
+        await until(lambda: [each.healthy for each in view.tool_series()] == [False])
+        assert leader.required.published() == {KEY: True}
 
 
 async def test_the_documents_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Build the snapshot from what the service holds at that moment; nothing is kept between two calls."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,7 +13,8 @@ from toolset.core.health.thresholds import next_probe_s
 from toolset.core.inventory import Inventory
 from toolset.core.status.advice import remedy
 from toolset.core.status.history import History, is_shown
-from toolset.core.status.problems import Condition, problems
+from toolset.core.status.problems import Condition, missing_tools, problems
+from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import (
     PROBLEMS_LIMIT,
     PUBLISHED,
@@ -46,6 +47,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         documents: What the ConfigMap holds of this service.
         limit_bytes: What the documents may take.
         required: Services that have to be published.
+        missing: Those of them that are not.
         health: How health is judged.
         prefix: The annotation prefix.
     """
@@ -59,6 +61,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     documents: Mapping[str, str] = {}
     limit_bytes: int = 0
     required: Container[Key] = frozenset[Key]()
+    missing: Mapping[Key, Missing] = {}
     health: HealthOptions = DEFAULT_HEALTH
     prefix: str = "kubernaut.io"
 
@@ -69,7 +72,7 @@ def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
     shown = [key for key, verdict in verdicts.items() if is_shown(verdict) or key in facts.required]
     kept = sorted(sorted(shown, key=lambda key: (_rank(verdicts[key]), key))[:limit])
     return StatusSnapshot(
-        summary=_summary(facts, verdicts.values()),
+        summary=_summary(facts, verdicts),
         services=tuple(_row(facts, key, verdicts[key]) for key in kept),
         services_omitted=len(shown) - len(kept),
         documents=facts.documents,
@@ -108,11 +111,11 @@ def _rank(verdict: Verdict) -> int:
     return 1 if verdict.reason.of_candidates else 2 if verdict.type or verdict.asked else 3
 
 
-def _summary(facts: Facts, verdicts: Iterable[Verdict]) -> Summary:
+def _summary(facts: Facts, verdicts: Mapping[Key, Verdict]) -> Summary:
     history = facts.history
-    counts = Counter(PUBLISHED if isinstance(each, Candidate) else each.reason.word for each in verdicts)
+    counts = Counter(PUBLISHED if isinstance(each, Candidate) else each.reason.word for each in verdicts.values())
     recognised = sum(count for word, count in counts.items() if word == PUBLISHED or word in _OF_CANDIDATES)
-    found = problems(facts.condition, history, counts)
+    found = (*missing_tools(facts.missing, verdicts, facts.now), *problems(facts.condition, history, counts))
     worst_first = sorted(found, key=lambda each: _SEVERITIES.index(each.severity))
     return Summary(
         at=facts.now,

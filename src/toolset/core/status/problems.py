@@ -1,11 +1,13 @@
 """What needs attention, each in one sentence with its remedy."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import msgspec
 
-from toolset.core.candidate import Reason
+from toolset.core.candidate import Reason, Rejected, Verdict
 from toolset.core.status.history import History
+from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import NAMES_LIMIT, Problem, Role, Severity, plain
 from toolset.model import Key
 
@@ -34,10 +36,12 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
         missing: Missing permissions.
         probing: Whether candidates are probed.
         target: The ConfigMap.
+        overrides: The ConfigMap with `overrides.yaml`; ``None`` for the target itself.
     """
 
     role: Role
     target: Key
+    overrides: Key | None = None
     leader: str = ""
     unsynced: str = ""
     out_of_contact: str = ""
@@ -60,6 +64,22 @@ def problems(condition: Condition, history: History, verdicts: Mapping[str, int]
     """
     found = (*_process(condition), *_permissions(condition), *_settings(condition), *_publishing(history, condition))
     return (*found, *_limits(verdicts))
+
+
+def missing_tools(missing: Mapping[Key, Missing], verdicts: Mapping[Key, Verdict], now: datetime) -> Iterator[Problem]:
+    """Yield the required tools that are missing for too long, with the reason."""
+    for key, each in missing.items():
+        if not each.is_overdue:
+            continue
+        verdict = verdicts.get(key)
+        why = verdict.sentence if isinstance(verdict, Rejected) else "there is no such Service"
+        minutes = int((now - each.since).total_seconds() // 60)
+        yield _problem(
+            "RequiredToolMissing",
+            "error",
+            f"{key} has to be published and has not been for {minutes} min: {why}",
+            f"`toolset status {key}` says more; publish.required names it",
+        )
 
 
 def _problem(word: str, severity: Severity, sentence: str, remedy: str = "") -> Problem:
@@ -118,7 +138,8 @@ def _settings(condition: Condition) -> Iterator[Problem]:
 
 
 def _publishing(history: History, condition: Condition) -> Iterator[Problem]:
-    if condition.writer_conflict:
+    withheld = bool(condition.writer_conflict) and plain(condition.writer_conflict) in history.overrides.error
+    if condition.writer_conflict and not withheld:
         yield _problem(
             "WriterConflict",
             "error",
@@ -142,13 +163,13 @@ def _publishing(history: History, condition: Condition) -> Iterator[Problem]:
         what = (
             f"{overrides.dropped} patches cannot be applied, the others are in force"
             if partly
-            else "the file is ignored"
+            else "not all of it is in force as it stands"
         )
         yield _problem(
             "OverridesInvalid",
-            "warning",
+            "error" if withheld else "warning",
             f"overrides.yaml: {what}: {overrides.error}",
-            f"edit overrides.yaml in ConfigMap {condition.target}",
+            f"edit overrides.yaml in ConfigMap {condition.overrides or condition.target}",
         )
 
 
