@@ -13,13 +13,13 @@ from toolset.commands.manifests import Manifests
 from toolset.commands.plan import config_maps, detect_all, probe_all, read_all, read_namespaces, separate_overrides
 from toolset.commands.session import session
 from toolset.commands.status import service_now
-from toolset.commands.status_texts import now
 from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Rejected, Variant
 from toolset.core.health.thresholds import Health
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.publication import Publication
+from toolset.core.status.texts import now
 from toolset.errors import ForbiddenError, SettingsError
 from toolset.model import ConfigMap, Key
 from toolset.reconciler.publishing import Publisher

@@ -7,9 +7,9 @@ import msgspec
 
 from toolset.commands.notes import ESCAPED
 from toolset.commands.printers import aligned
-from toolset.commands.status_texts import age, now, probe_text
 from toolset.core.candidate import Reason
 from toolset.core.status.snapshot import PUBLISHED, Installation, ServiceStatus, StatusSnapshot, Summary
+from toolset.core.status.texts import age, now, probe_text
 
 
 def as_json(content: msgspec.Struct) -> str:

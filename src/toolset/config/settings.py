@@ -233,7 +233,7 @@ class ServerSettings(_Section, frozen=True):
 
 
 class StatusSettings(_Section, frozen=True):
-    """The HTTP server for the status: a JSON API.
+    """The HTTP server for the status: a page and a JSON API.
 
     It shows which Services there are, so it listens on loopback: `kubectl port-forward` reaches it, and the right to do
     that decides who sees it.

@@ -137,17 +137,17 @@ class StatusApi:
         ]
 
     async def _status(self, request: web.Request) -> web.Response:
-        _known(request)
+        known_parameters(request)
         summary = self._source.snapshot().summary
         return answer(summary)
 
     async def _tools(self, request: web.Request) -> web.Response:
-        _known(request)
+        known_parameters(request)
         tools = [each for each in self._source.snapshot().services if each.published]
         return answer(ToolList(tools=tuple(sorted(tools, key=lambda each: (each.type, each.key)))))
 
     async def _services(self, request: web.Request) -> web.Response:
-        asked = _known(request, "namespace", "type", "reason", "limit", "continue")
+        asked = known_parameters(request, "namespace", "type", "reason", "limit", "continue")
         snapshot = self._source.snapshot()
         found = [each for each in snapshot.services if _matches(each, asked)]
         limit, after = _limit(asked.get("limit", "")), asked.get("continue", "")
@@ -160,7 +160,7 @@ class StatusApi:
         return answer(ServicePage(services=page, total=len(found), omitted=snapshot.services_omitted, next=more))
 
     async def _service(self, request: web.Request) -> web.Response:
-        _known(request)
+        known_parameters(request)
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         if not (_NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name)):
             raise RefusedError(404, "there is no such Service: that is no name of one")
@@ -172,7 +172,7 @@ class StatusApi:
         return answer(found)
 
     async def _toolsets(self, request: web.Request) -> web.Response:
-        _known(request)
+        known_parameters(request)
         snapshot = self._source.snapshot()
         return answer(Toolsets(target=snapshot.summary.installation.target, documents=snapshot.documents))
 
@@ -183,7 +183,7 @@ def answer(content: msgspec.Struct, status: int = 200, headers: Mapping[str, str
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
-def _known(request: web.Request, *names: str) -> Mapping[str, str]:
+def known_parameters(request: web.Request, *names: str) -> Mapping[str, str]:
     """Return the parameters of a request.
 
     Raises:

@@ -10,9 +10,10 @@ import orjson
 from aiohttp import web
 
 from toolset.adapters.http import event_stream, openapi
-from toolset.adapters.http.api import BASE, DISCOVER_GONE, RefusedError, StatusApi, StatusSource
+from toolset.adapters.http.api import BASE, DISCOVER_GONE, RefusedError, StatusApi, StatusSource, known_parameters
 from toolset.adapters.http.event_stream import EventStream
 from toolset.adapters.http.listening import listening
+from toolset.adapters.http.page.render import QUERY_LIMIT, Page
 
 CONNECTIONS_LIMIT: Final = 128
 REQUESTS_PER_S: Final = 50.0
@@ -32,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class StatusServer:
-    """Answers ``/api/v1``."""
+    """Answers ``/``, the page, and ``/api/v1``."""
 
     def __init__(self, source: StatusSource, version: str) -> None:
         """Make it.
@@ -43,6 +44,8 @@ class StatusServer:
         """
         self.events = EventStream(source)
         self._api = StatusApi(source)
+        self._source = source
+        self._page = Page()
         self._openapi = orjson.dumps(openapi.document(version))
         self._bucket = _Bucket()
         self.port = 0
@@ -61,6 +64,7 @@ class StatusServer:
         app = web.Application(middlewares=[self._guarded], client_max_size=1)
         app.add_routes(
             [
+                web.get("/", self._show_page),
                 *self._api.routes(),
                 web.get(event_stream.PATH, self.events.handle),
                 web.get(openapi.PATH, self._show_openapi),
@@ -91,6 +95,14 @@ class StatusServer:
             raise RefusedError(405, "the status is read-only: GET and HEAD only", {"Allow": "GET, HEAD"})
         if not self._bucket.take(anyio.current_time()):
             raise RefusedError(429, "too many requests; try again in a second", {"Retry-After": "1"})
+
+    async def _show_page(self, request: web.Request) -> web.Response:
+        query = known_parameters(request, "q").get("q", "")
+        if len(query) > QUERY_LIMIT:
+            raise RefusedError(400, f"`q` takes at most {QUERY_LIMIT} characters")
+        body = self._page.render(self._source.snapshot(), query)
+        headers = {"Content-Security-Policy": self._page.policy}
+        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=headers)
 
     async def _show_openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=self._openapi, content_type="application/json")

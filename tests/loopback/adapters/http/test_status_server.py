@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import httpx
 import msgspec
+import orjson
 import pytest
 
 from support.build import candidate
@@ -169,7 +170,7 @@ async def test_a_request_with_a_body_is_not_read() -> None:
 async def test_the_openapi_document_names_every_path_and_resolves() -> None:
     async with asking(FakeSource()) as client:
         answer = (await client.get(f"{BASE}/openapi.json")).json()
-        assert answer == document("1.2.3")
+        assert answer == orjson.loads(orjson.dumps(document("1.2.3")))
     assert {*answer["paths"]} == {*(each.path for each in OPERATIONS), f"{BASE}/events"}
     schemas = answer["components"]["schemas"]
 
@@ -286,3 +287,13 @@ async def test_a_client_that_does_not_read_costs_one_buffer_and_is_dropped(monke
                     number += 1
                     publish(source, f"{'s' * 200}{number}")
                 await anyio.sleep(0.001)
+
+
+async def test_the_page_comes_with_its_own_policy() -> None:
+    async with asking(FakeSource()) as client:
+        answer = await client.get("/?q=prom")
+        refused = await client.get(f"/?q={'x' * 200}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'sha256-" in answer.headers["content-security-policy"]
+    assert 'value="prom"' in answer.text
+    assert (refused.status_code, refused.json()["error"]) == (400, "`q` takes at most 100 characters")
