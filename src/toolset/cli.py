@@ -175,9 +175,10 @@ def _status(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     key = _service_key(options.service) if options.service else None
+    server = status.Server(options.server, options.token_file, options.ca_file)
 
     async def work() -> int:
-        async with status.reached(settings, options.server, options.pods) as client:
+        async with status.reached(settings, server, options.pods) as client:
             if key is not None:
                 return _show_service(options, await status.read_service(client, key))
 

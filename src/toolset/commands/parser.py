@@ -113,6 +113,8 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     status.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table", help="default: table")
     status.add_argument("-w", "--watch", action="store_true", help="show it again whenever it has changed")
     status.add_argument("--server", metavar="URL", default="", help="for example http://127.0.0.1:8081")
+    status.add_argument("--token-file", metavar="FILE", default="", help="bearer token for a --server with https")
+    status.add_argument("--ca-file", metavar="FILE", default="", help="authority of that server's certificate")
     status.add_argument(
         "--pods", metavar="NAMESPACE", default="", help="namespace of the pods, if not that of the ConfigMap"
     )

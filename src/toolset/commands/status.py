@@ -3,9 +3,11 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import anyio
+import msgspec
 from anyio.abc import ByteStream
 
 from toolset.adapters.http.status_client import StatusClient, by_address, by_url
@@ -17,28 +19,53 @@ from toolset.config.clients import is_in_cluster, transport
 from toolset.config.options import lease_key, status_address
 from toolset.config.settings import Settings
 from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
-from toolset.errors import ForbiddenError, NotFoundError, ToolsetError, UnavailableError
+from toolset.errors import ForbiddenError, NotFoundError, SettingsError, ToolsetError, UnavailableError
 from toolset.model import Key
 
 WATCH_S: Final = 2.0
 NOT_FOUND: Final = "no running service found"
 
 
+class Server(msgspec.Struct, frozen=True):
+    """Where the status is, when that is known.
+
+    Attributes:
+        url: Its URL; empty to look for the leader.
+        token_file: The file of the bearer token; empty for none.
+        ca_file: The file of the authority of its certificate; empty for those that the system trusts.
+    """
+
+    url: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+
+
+NO_SERVER: Final = Server()
+
+
+def _content(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes() if file else b""
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 @asynccontextmanager
-async def reached(settings: Settings, server: str = "", pods: str = "") -> AsyncGenerator[StatusClient]:
+async def reached(settings: Settings, server: Server = NO_SERVER, pods: str = "") -> AsyncGenerator[StatusClient]:
     """Give a client of the running service: at a URL, in this pod, or in the pod that holds the Lease.
 
     Args:
         settings: Where the Lease is, and on which port the status listens.
-        server: The URL of the status; empty to look for the leader.
+        server: The address of the status.
         pods: The namespace of the pods; empty for that of the ConfigMap.
 
     Raises:
         ToolsetError: There is no running service, or it cannot be reached.
     """
     host, port = status_address(settings)
-    if server:
-        yield by_url(server)
+    if server.url:
+        token, authority = _content(server.token_file), _content(server.ca_file)
+        yield by_url(server.url, token.decode("ascii", "replace").strip(), authority or None)
     elif is_in_cluster(settings, dict(os.environ)):
         yield by_address(host, port)
     else:

@@ -145,18 +145,25 @@ def status_address(settings: Settings) -> tuple[str, int]:
     """Return the host and the port on which the status is served.
 
     Raises:
-        SettingsError: It is not a loopback address, or there is no such port.
+        SettingsError: There is no such address or port, others could read the status, or TLS is missing.
     """
-    host, _, port = settings.status.listen.rpartition(":")
+    status = settings.status
+    host, _, port = status.listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        local = ipaddress.ip_address(host).is_loopback and int(port) <= 65535
+        is_loopback, is_port = ipaddress.ip_address(host).is_loopback, int(port) <= 65535
     except ValueError:
-        local = False
-    if not local:
+        is_loopback = is_port = False
+    authenticates = status.auth == "kubernetes"
+    if not is_port or not (is_loopback or authenticates):
         raise SettingsError(
-            f"settings `status.listen`: `{settings.status.listen}` is not a loopback address with a port; the status "
-            "shows which Services there are, so write `127.0.0.1:8081` and use `kubectl port-forward`"
+            f"settings `status.listen`: `{status.listen}` is not a loopback address with a port; the status shows "
+            "which Services there are, so write `127.0.0.1:8081` and use `kubectl port-forward`, or set `status.auth`"
+        )
+    if bool(status.tls_cert_file) != bool(status.tls_key_file) or (authenticates and not status.tls_cert_file):
+        raise SettingsError(
+            "settings `status`: `auth: kubernetes` needs `tls_cert_file` and `tls_key_file`, because tokens must not "
+            "be sent in the clear; neither works without the other"
         )
     return host, int(port)
 

@@ -235,13 +235,18 @@ class ServerSettings(_Section, frozen=True):
 class StatusSettings(_Section, frozen=True):
     """The HTTP server for the status: a page and a JSON API.
 
-    It shows which Services there are, so it listens on loopback: `kubectl port-forward` reaches it, and the right to do
-    that decides who sees it.
+    It shows which Services there are. Without authentication it listens on loopback only: `kubectl port-forward`
+    reaches it, and the right to do that decides who sees it.
 
     Attributes:
         enabled: Whether the status is served.
-        listen: A loopback address and a port, for example ``127.0.0.1:8081`` or ``[::1]:8081``; port 0 means a free
-            port. If it is in use, the service works without the status, and logs that.
+        listen: An address and a port, for example ``127.0.0.1:8081`` or ``[::]:8443``; port 0 means a free port. If it
+            is in use, the service works without the status, and logs that.
+        auth: ``none``, which requires a loopback address; ``kubernetes`` to check bearer tokens with the API server
+            (TokenReview, then SubjectAccessReview of `get` on the path), which requires TLS.
+        tls_cert_file: The file of the server's certificate chain; read again when it changes. Empty for plain HTTP.
+        tls_key_file: The file of its private key.
+        metrics: Whether `/metrics` is served here, behind the same authentication, and not at ``server.port``.
     """
 
     enabled: bool = True
@@ -252,6 +257,10 @@ class StatusSettings(_Section, frozen=True):
             description="an address and a port such as `127.0.0.1:8081`",
         ),
     ] = "127.0.0.1:8081"
+    auth: Literal["none", "kubernetes"] = "none"
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    metrics: bool = False
 
 
 class ShutdownSettings(_Section, frozen=True):

@@ -17,7 +17,6 @@ import msgspec
 
 from toolset import __version__
 from toolset.adapters.http.health import HealthServer
-from toolset.adapters.http.status_server import StatusServer
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.events import EventOptions, KubeEvents
 from toolset.adapters.kube.write.leases import KubeLeases, lease
@@ -26,7 +25,16 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, elector_options, identity, lease_key, required_keys, shares, target_key
+from toolset.config.options import (
+    check,
+    elector_options,
+    identity,
+    lease_key,
+    required_keys,
+    shares,
+    target_key,
+    target_options,
+)
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.core.status.problems import Condition, MissingPermission
@@ -41,7 +49,8 @@ from toolset.service.informers import Informers
 from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
-from toolset.service.status_view import Identity, StatusView, serving
+from toolset.service.status_service import serving
+from toolset.service.status_view import Identity, StatusView
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics, LeaseGuardLog
@@ -105,7 +114,6 @@ class App:
         )
         self._status = StatusView(named, settings, stores, self._supervisor, self._condition, self._required)
         metrics.follow_tools(self._status.tool_series, self._required.published)
-        self._status_server = StatusServer(self._status, __version__)
         self._reloader: Reloader | None = None
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
         lease_name = lease_key(settings.value)
@@ -115,7 +123,8 @@ class App:
         self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
         readiness += [self._supervisor.problem, resources.problem]
-        self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
+        is_elsewhere = settings.value.status.enabled and settings.value.status.metrics
+        self.server = HealthServer([self._stuck], readiness, None if is_elsewhere else self._metrics.expose)
 
     def _make_elector(self, settings: Settings) -> Elector:
         key = lease_key(settings)
@@ -146,7 +155,7 @@ class App:
         async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
-            async with serving(self._status_server, self._settings.value):
+            async with serving(self._settings.value, self._status, self._kube, self._metrics.expose):
                 await self._run_until(received, reloader)
         _log.info("stopped")
 
@@ -250,6 +259,7 @@ class App:
         return Condition(
             role=self._role(unsynced),
             target=self._target,
+            overrides=target_options(settings).separate,
             leader=self._leader(),
             unsynced=unsynced,
             out_of_contact=self._informers.out_of_contact(),

@@ -1,9 +1,6 @@
 """The status of this process: gathers what its parts hold when somebody asks, and builds the snapshot."""
 
-import logging
-import os
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Final
 
@@ -11,9 +8,8 @@ import anyio
 import msgspec
 
 from toolset import __version__
-from toolset.adapters.http.status_server import StatusServer
 from toolset.adapters.metrics import ToolSeries
-from toolset.config.options import required_keys, status_address, target_key
+from toolset.config.options import required_keys, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import owned_keys
 from toolset.core.status.build import Facts, service, snapshot
@@ -31,8 +27,6 @@ SHARE: Final = 0.1
 """The share of the time that may be spent on building snapshots, however many ask."""
 UNCHANGED_S: Final = 1.0
 """For so long where nothing but probes has happened since, seconds."""
-
-_log: Final = logging.getLogger("toolset")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -173,21 +167,3 @@ class StatusView:
             settings_file=self._identity.settings_file,
             probing=settings.health.enabled,
         )
-
-
-@asynccontextmanager
-async def serving(server: StatusServer, settings: Settings) -> AsyncGenerator[None]:
-    """Serve the status inside the block, if the settings say so; the service works without it where that fails."""
-    async with AsyncExitStack() as stack:
-        if settings.status.enabled:
-            host, port = status_address(settings)
-            try:
-                await stack.enter_async_context(server.serve(host, port))
-            except OSError as error:
-                extra = {"address": settings.status.listen, "error": os.strerror(error.errno or 0)}
-                _log.warning("status not served: choose another address with status.listen", extra=extra)
-            else:
-                _log.info(
-                    "status served", extra={"address": f"{settings.status.listen.rpartition(':')[0]}:{server.port}"}
-                )
-        yield

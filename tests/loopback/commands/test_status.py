@@ -122,7 +122,7 @@ async def test_a_status_of_many_services_is_read_page_by_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8081", "https://127.0.0.1:8081", "http://", "http://a:99999", "http://a/path", "http://a/?b=c"]
+    "url", ["127.0.0.1:8081", "ftp://127.0.0.1:8081", "http://", "http://a:99999", "http://a/path", "http://a/?b=c"]
 )
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"write it as `http://127\.0\.0\.1:8081`"):

@@ -1,17 +1,19 @@
 """The status of a running service says what happened, and one snapshot answers many requests."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import pytest
 
+from support.api_server import FixedCredentials
 from support.background import running
 from support.build import service
 from support.leader import ClusterLeader
 from support.prober import SICK, FakeProber
 from support.waiting import until
 from toolset.adapters.http.status_server import StatusServer
+from toolset.adapters.kube.transport import KubeTransport
 from toolset.config.loader import load
 from toolset.config.options import required_keys
 from toolset.config.settings import Settings
@@ -20,7 +22,8 @@ from toolset.model import Key
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.service import supervisor
 from toolset.service.state import Stores
-from toolset.service.status_view import Identity, StatusView, serving
+from toolset.service.status_service import serving
+from toolset.service.status_view import Identity, StatusView
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.required_tools import RequiredToolsMonitor
 
@@ -65,7 +68,7 @@ class Watched(ClusterLeader):
 
 async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     leader = Watched(monkeypatch)
-    leader.services.replace([service(), service("other", app="shop")], "1")
+    leader.services.replace([service(), service("other", app="shop", port=80)], "1")
     settings = load("health: {interval: 100ms, timeout: 100ms, fall: 1}", {}, {})
     async with leader.watched(settings) as (view, leading):
         await until(lambda: (found := view.service(KEY)) is not None and found.published)
@@ -75,12 +78,13 @@ async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss(monkeypa
         await until(lambda: view.snapshot().summary.write is not None)
         made = view.snapshot()
         assert (made.summary.verdicts, made.summary.sizes.services) == ({"NoMatch": 1, "Published": 1}, 2)
-        assert made.summary.installation.since == leading.led_since is not None
+        assert [made.summary.installation.since] == [leading.led_since]
+        assert made.summary.installation.since is not None
         leader.prober.outcomes[KEY] = SICK
         await until(lambda: (found := view.service(KEY)) is not None and found.verdict == "Unhealthy")
         assert [each.kind for each in view.changes_after(0)] == ["added", "removed"]
-    assert leading.led_since is None
-    assert view.snapshot().services == ()
+    assert [leading.led_since] == [None]
+    await until(lambda: view.snapshot().services == ())
 
 
 async def test_series_and_rows_know_what_is_required_and_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +148,20 @@ async def test_an_address_in_use_leaves_the_service_without_status(
     leader = Watched(monkeypatch)
     leader.services.replace([], "1")
     async with leader.watched(Settings()) as (view, _):
-        one, two = StatusServer(view, "1"), StatusServer(view, "1")
-        async with serving(one, load("status: {listen: '127.0.0.1:0'}", {}, {})):
-            taken = f"127.0.0.1:{one.port}"
-            async with serving(two, load(f"status: {{listen: '{taken}'}}", {}, {})):
-                assert two.port == 0
-        async with serving(two, load("status: {enabled: false}", {}, {})):
-            assert two.port == 0
+
+        def served(text: str) -> AbstractAsyncContextManager[StatusServer | None]:
+            kube = KubeTransport(FixedCredentials("http://127.0.0.1:1"), "test")
+            return serving(load(f"status: {{{text}}}", {}, {}), view, kube, leader.metrics.expose)
+
+        async with served("listen: '127.0.0.1:0'") as one:
+            assert one is not None
+            async with served(f"listen: '127.0.0.1:{one.port}'") as two:
+                assert two is None
+        async with served("enabled: false") as off:
+            assert off is None
+        files = "tls_cert_file: /nowhere/tls.crt, tls_key_file: /nowhere/tls.key"
+        async with served(f"listen: '127.0.0.1:0', {files}") as without:
+            assert without is None
     lines = [record.getMessage() for record in caplog.records if "status" in record.getMessage()]
-    assert lines == ["status served", "status not served: choose another address with status.listen"]
+    refused = "status not served: change the settings below status"
+    assert lines == ["status served", refused, refused]

@@ -1,6 +1,7 @@
 """Server-sent events: each change of what is published, and a word whenever the snapshot differs."""
 
 import contextlib
+import math
 from typing import Final
 
 import anyio
@@ -31,9 +32,10 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 class EventStream:
     """Answers ``/api/v1/events``; nothing is queued for a client, which gets what is remembered when it can take it."""
 
-    def __init__(self, source: StatusSource) -> None:
-        """Make it."""
+    def __init__(self, source: StatusSource, lasts_s: float = math.inf) -> None:
+        """Make it; a stream ends after ``lasts_s`` seconds, and its client connects again."""
         self._source = source
+        self._lasts_s = lasts_s
         self._clients: set[_Client] = set()
         self._is_closing = False
 
@@ -63,7 +65,8 @@ class EventStream:
         cancel = self._source.subscribe(client.wake)
         try:
             await response.prepare(request)
-            with contextlib.suppress(OSError, TimeoutError):  # the client is gone, or does not read
+            # OSError and TimeoutError: the client is gone, or does not read
+            with contextlib.suppress(OSError, TimeoutError), anyio.move_on_after(self._lasts_s):
                 await self._follow(response, client, _last_seen(request.headers.get("Last-Event-ID", "")))
         finally:
             cancel()
@@ -79,7 +82,7 @@ class EventStream:
             await _write(response, b"".join(map(_change, changes)) + _status(source.revision))
             while not await client.woken():
                 await _write(response, b": alive\n\n")
-            await anyio.sleep(0 if self._is_closing else source.settle_s)  # then no snapshot is older than the change
+            await anyio.sleep(source.settle_s)  # then no snapshot is older than the change
 
 
 class _Client:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import orjson
 from aiohttp import web
@@ -10,6 +11,8 @@ from aiohttp import web
 from toolset.adapters.http.listening import listening
 from toolset.errors import SettingsError
 
+MetricsExposition = Callable[[str], tuple[bytes, str]]
+"""Returns the exposition that an ``Accept`` header asks for, and its content type."""
 Check = Callable[[], str]
 """Returns what is wrong, in a few words; empty when nothing is."""
 
@@ -18,14 +21,14 @@ class HealthServer:
     """Answers ``/health``, ``/livez``, ``/ready``, ``/readyz`` and ``/metrics``."""
 
     def __init__(
-        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: Callable[[str], tuple[bytes, str]]
+        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: MetricsExposition | None
     ) -> None:
         """Make it.
 
         Args:
             liveness: All must be silent for the process to be left alone.
             readiness: All must be silent for the replica to be ready.
-            metrics: Returns the exposition that an ``Accept`` header asks for, and its content type.
+            metrics: Returns the exposition for ``/metrics``; ``None`` when that is not here.
         """
         self._liveness = liveness
         self._readiness = readiness
@@ -50,9 +53,10 @@ class HealthServer:
                 web.get("/livez", self._live),
                 web.get("/ready", self._ready),
                 web.get("/readyz", self._ready),
-                web.get("/metrics", self._show_metrics),
             ]
         )
+        if self._metrics is not None:
+            app.add_routes([web.get("/metrics", partial(show_metrics, self._metrics))])
         async with AsyncExitStack() as stack:
             try:
                 self.port = await stack.enter_async_context(listening(app, host, port))
@@ -67,9 +71,11 @@ class HealthServer:
     async def _ready(self, _: web.Request) -> web.Response:
         return _judged(self._readiness, "ready", "not ready")
 
-    async def _show_metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics(",".join(request.headers.getall("Accept", [])))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+
+async def show_metrics(expose: MetricsExposition, request: web.Request) -> web.Response:
+    """Answer with the exposition that the request takes."""
+    body, content_type = expose(",".join(request.headers.getall("Accept", [])))
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _judged(checks: Sequence[Check], good: str, bad: str) -> web.Response:
