@@ -107,7 +107,7 @@ async def leader(kube: KubeTransport, settings: Settings, pods: str = "") -> Asy
             f"{NOT_FOUND}: nobody holds Lease {key}; is it installed there (-n NAMESPACE)? Where the election is off, "
             "use `kubectl port-forward` and --server"
         )
-    pod = Key(pods or key.namespace, lease.holder.partition("_")[0])
+    pod = Key(pods or key.namespace, lease.holder.rpartition("_")[0])
     _, port = status_address(settings)
     yield StatusClient(lambda: _forwarded(kube, pod, port), f"pod {pod}, port {port},")
 
