@@ -196,6 +196,13 @@ class Inventory:
         if candidate is not None and self._preferred(same := self._duplicates.of(candidate)) is candidate:
             yield from (each.key for each in same.members[:SUBSTITUTES_LIMIT] if each is not candidate)
 
+    def verdict(self, key: Key) -> Verdict | None:
+        """Return the tool that the Service ``key`` is or why it is none; ``None`` when nothing is known of it."""
+        entry = self._entries.get(key)
+        if entry is None or isinstance(entry.verdict, Rejected):
+            return entry.verdict if entry is not None else None
+        return self._final(entry, self._winners())
+
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
         winners = self._winners()

@@ -198,6 +198,21 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> 
             id="one that has to be proven",
         ),
         pytest.param(
+            Explanation(
+                "a",
+                "up",
+                type="grafana",
+                product="grafana",
+                evidence="label",
+                url="http://up:3000",
+                health_path="/h",
+                now="is published since 2026-01-01 12:00:00 UTC at http://up:3000",
+            ),
+            "a/up is taken for grafana: its label says grafana\n"
+            "  now: is published since 2026-01-01 12:00:00 UTC at http://up:3000\n",
+            id="one of which the service says what is so now",
+        ),
+        pytest.param(
             Explanation("a", "near", reason="BadAnnotation", detail="it is not valid", near="jaeger"),
             "a/near is not published: it is not valid [BadAnnotation]\n  nearly taken for jaeger\n",
             id="a near miss",

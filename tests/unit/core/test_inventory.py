@@ -523,3 +523,17 @@ def test_a_tool_that_asks_for_credentials_says_so() -> None:
     assert [tool.unauthorized for tool in inventory.tools()] == [True]
     inventory.probed(PROMETHEUS, WELL)
     assert [tool.unauthorized for tool in inventory.tools()] == [False]
+
+
+def test_the_verdict_on_one_service_is_that_among_all() -> None:
+    twin = candidate("twin", backend="same", created="2025-01-02T00:00:00Z")
+    inventory = known(candidate("first", backend="same"), twin, candidate("other"))
+    inventory.detected(Key("a", "b"), NO_MATCH)
+    inventory.detected(Key("monitoring", "new"), candidate("new"))
+    assert {key: inventory.verdict(key) for key in inventory.verdicts()} == inventory.verdicts()
+    assert {verdict.reason for verdict in inventory.verdicts().values() if isinstance(verdict, Rejected)} == {
+        Reason.DUPLICATE,
+        Reason.NO_MATCH,
+        Reason.UNPROBED,
+    }
+    assert inventory.verdict(Key("a", "none")) is None

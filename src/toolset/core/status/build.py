@@ -1,7 +1,7 @@
 """Build the snapshot from what the service holds at that moment; nothing is kept between two calls."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -68,7 +68,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
     """Return the whole status; ``limit`` bounds the Services in it."""
-    verdicts = dict(_final_verdicts(facts))
+    known = facts.inventory.verdicts() if facts.inventory is not None else {}
+    verdicts = {key: _settled(facts, key, verdict) for key, verdict in known.items()}
     shown = [key for key, verdict in verdicts.items() if is_shown(verdict) or key in facts.required]
     kept = sorted(sorted(shown, key=lambda key: (_rank(verdicts[key]), key))[:limit])
     return StatusSnapshot(
@@ -81,27 +82,18 @@ def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
 
 def service(facts: Facts, key: Key) -> ServiceStatus | None:
     """Return what is known of any one Service; ``None`` when there is none of that name, or this replica stands by."""
-    if facts.inventory is None:
-        return None
-    for known, verdict in _final_verdicts(facts):
-        if known == key:
-            return _row(facts, key, verdict)
-    return None
+    verdict = facts.inventory.verdict(key) if facts.inventory is not None else None
+    return _row(facts, key, _settled(facts, key, verdict)) if verdict is not None else None
 
 
-def _final_verdicts(facts: Facts) -> Iterator[tuple[Key, Verdict]]:
-    """Yield the verdict on each Service; for a candidate the one that the ConfigMap holds."""
-    inventory = facts.inventory
-    if inventory is None:
-        return
-    for key, verdict in inventory.verdicts().items():
-        if inventory.candidate(key) is None:
-            yield key, verdict
-            continue
-        settled = facts.history.settled_verdict(key)
-        if settled is None:
-            settled = _UNSETTLED if isinstance(verdict, Candidate) else verdict
-        yield key, settled
+def _settled(facts: Facts, key: Key, verdict: Verdict) -> Verdict:
+    """Return the verdict on a Service; for a candidate the one that the ConfigMap holds."""
+    if facts.inventory is None or facts.inventory.candidate(key) is None:
+        return verdict
+    settled = facts.history.settled_verdict(key)
+    if settled is None:
+        return _UNSETTLED if isinstance(verdict, Candidate) else verdict
+    return settled
 
 
 def _rank(verdict: Verdict) -> int:
@@ -153,7 +145,9 @@ def _row(facts: Facts, key: Key, verdict: Verdict) -> ServiceStatus:
         verdict=word,
         since=seen.since if seen is not None and seen.word == word else None,
         sentence=plain("it is published" if isinstance(verdict, Candidate) else verdict.sentence),
-        remedy="" if isinstance(verdict, Candidate) else plain(remedy(word, facts.prefix, facts.condition.target)),
+        remedy=""
+        if isinstance(verdict, Candidate)
+        else plain(remedy(word, facts.prefix, facts.condition.overrides or facts.condition.target)),
         evidence=found.evidence.value if found else "",
         url=plain(named.url) if named else "",
         trusted=found.trusted if found else None,
