@@ -1,6 +1,7 @@
 """The OpenAPI document, generated from the types that the API answers with."""
 
-from typing import Final
+import re
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +14,7 @@ _NAMESPACE: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z
 _NAME: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"}
 _WORD: Final = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}
 _KEY: Final = {"type": "string", "pattern": f"{_NAMESPACE['pattern'][:-1]}/{_NAME['pattern'][1:]}"}
+_ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)
 _ROOT: Final = "#/components/schemas/{name}"
 
 
@@ -66,8 +68,10 @@ def document(version: str) -> dict[str, object]:
     """Return the OpenAPI document of this version of the service."""
     types = [*(each.answers for each in OPERATIONS), Failed, Change, Revision]
     _, schemas = msgspec.json.schema_components(types, ref_template=_ROOT)
+    for schema in schemas.values():
+        _describe(schema)
     paths = {each.path: {"get": _operation(each)} for each in OPERATIONS}
-    events = {
+    events: dict[str, object] = {
         "description": "Events `change` with a Change, and `status` with a Revision when the snapshot differs",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
@@ -84,6 +88,19 @@ def document(version: str) -> dict[str, object]:
     }
 
 
+def _describe(schema: dict[str, Any]) -> None:
+    """Move what a docstring says of each attribute to the property."""
+    summary, _, attributes = str(schema.get("description", "")).partition("\n\nAttributes:\n")
+    schema["description"] = summary.replace("``", "`")
+    for name, text in _ATTRIBUTE.findall(attributes):
+        described = " ".join(text.split()).replace("``", "`")
+        found = schema["properties"][name]
+        # A reference that has siblings is one that older readers of OpenAPI pass over.
+        schema["properties"][name] = (
+            {"allOf": [found], "description": described} if "$ref" in found else {**found, "description": described}
+        )
+
+
 def _operation(operation: Operation) -> dict[str, object]:
     parameters: list[object] = [
         {"name": name, "in": "path", "required": True, "schema": schema}
@@ -94,7 +111,10 @@ def _operation(operation: Operation) -> dict[str, object]:
         for name, (schema, text) in operation.query.items()
     ]
     schema = {"$ref": _ROOT.format(name=operation.answers.__name__)}
-    content = {"description": operation.summary, "content": {"application/json": {"schema": schema}}}
+    content: dict[str, object] = {
+        "description": operation.summary,
+        "content": {"application/json": {"schema": schema}},
+    }
     codes = (400, 404, 429) if operation.path_parameters else (400, 429)
     return _answered(operation.summary, content, parameters, *codes)
 

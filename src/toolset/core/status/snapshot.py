@@ -5,7 +5,7 @@ Every number of entries and every length of a text in it has a limit, whatever t
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -21,6 +21,8 @@ TEXT_LIMIT: Final = 512
 """Characters of one text; a longer one ends with an ellipsis."""
 PUBLISHED: Final = "Published"
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time in UTC, RFC 3339 in JSON."""
 Role = Literal["starting", "leader", "standby", "stopping"]
 Severity = Literal["error", "warning", "info"]
 ChangeKind = Literal["added", "removed", "changed", "rejected", "held", "released", "repaired"]
@@ -41,7 +43,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         next_at: When the next one is due; ``None`` when none is scheduled.
     """
 
-    at: datetime
+    at: Moment
     outcome: str
     detail: str
     status: int
@@ -49,7 +51,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     successes: int
     failures: int
     fall: int
-    next_at: datetime | None = None
+    next_at: Moment | None = None
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +83,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     published: bool = False
     type: str = ""
     product: str = ""
-    since: datetime | None = None
+    since: Moment | None = None
     sentence: str = ""
     remedy: str = ""
     evidence: str = ""
@@ -114,7 +116,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     number: int
-    at: datetime
+    at: Moment
     kind: ChangeKind
     namespace: str
     name: str
@@ -162,7 +164,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     instance: str = ""
     cluster: str = ""
-    since: datetime | None = None
+    since: Moment | None = None
     leader: str = ""
     election: bool = True
     settings_file: str = ""
@@ -180,7 +182,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         drifted: Whether it reverted an edit by somebody else.
     """
 
-    at: datetime
+    at: Moment
     tools: int
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -198,7 +200,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     valid: bool = True
-    since: datetime | None = None
+    since: Moment | None = None
     error: str = ""
     dropped: int = 0
 
@@ -213,7 +215,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     count: int = 0
-    until: datetime | None = None
+    until: Moment | None = None
     tools: tuple[str, ...] = ()
 
 
@@ -251,7 +253,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         changes: The latest changes, the newest first.
     """
 
-    at: datetime
+    at: Moment
     revision: int
     installation: Installation
     problems: tuple[Problem, ...] = ()
@@ -297,5 +299,7 @@ _UNSAFE: Final = {
 
 def plain(text: str) -> str:
     """Return ``text`` on one line, without control and direction characters, at most ``TEXT_LIMIT`` characters."""
+    if len(text) <= TEXT_LIMIT and text.isascii() and text.isprintable():  # nearly always
+        return text
     safe = text[: TEXT_LIMIT + 1].replace("\n", " ").translate(_UNSAFE)
     return safe if len(safe) <= TEXT_LIMIT else f"{safe[: TEXT_LIMIT - 1]}…"

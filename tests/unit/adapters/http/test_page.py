@@ -4,7 +4,7 @@ import types
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import pytest
@@ -26,6 +26,8 @@ class Filled:
 
     def make(self, kind: Any) -> Any:
         origin, arguments = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            return self.make(arguments[0])
         if origin in {Union, types.UnionType}:
             return self.make(next(each for each in arguments if each is not type(None)))
         if origin is Literal:
@@ -135,7 +137,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 @pytest.mark.parametrize("field", ["sentence", "url", "type", "product", "note", "name", "verdict", "remedy"])
 def test_hostile_text_is_shown_as_text(field: str) -> None:
-    source = FakeSource(row(published=True, **{field: HOSTILE}), row("other", published=False, **{field: HOSTILE}))
+    source = FakeSource(row(**{field: HOSTILE}), row(**{"name": "other", "published": False, field: HOSTILE}))
     source.problems = (problem(sentence=HOSTILE, remedy=HOSTILE),)
     source.documents = {HOSTILE: HOSTILE}
     page = Page().render(source.snapshot())
