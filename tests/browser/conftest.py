@@ -35,8 +35,8 @@ def axe() -> str:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder for screenshots; ``TOOLSET_PICTURES`` names one that is kept."""
-    kept = os.environ.get("TOOLSET_PICTURES", "")
+    """Return the folder for screenshots; ``STATUS_PICTURES`` names one that is kept."""
+    kept = os.environ.get("STATUS_PICTURES", "")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
