@@ -7,8 +7,8 @@ nothing of one backend is left for another.
 import errno
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import anyio
 import h11
@@ -169,11 +169,6 @@ class _BoundedStream(ByteStream):
     @override
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-    @property
-    @override
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return self._stream.extra_attributes
 
 
 async def _connect(dial: Dial) -> ByteStream:
