@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         _drop_output()
         return EXIT_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if not (lack := _lack(error)):
+            raise
+        return _failed(lack)
     except _OutputError as error:
         _drop_output()
         return _failed(f"standard output cannot be written: {error}")
@@ -59,6 +63,15 @@ def _command(arguments: Sequence[str] | None) -> int:
 def _failed(sentence: str) -> int:
     sys.stderr.write(f"toolset: {' '.join(sentence.split())}\n")
     return EXIT_ERROR
+
+
+def _lack(error: MemoryError | RuntimeError) -> str:
+    """Return, as a sentence, which resource of the process was missing; empty for another error."""
+    if isinstance(error, MemoryError):
+        return "there is no memory left: raise the memory limit of the process"
+    if "can't start new thread" in str(error):
+        return "no thread can be started: raise the limit on processes (`pids.max`, `ulimit -u`), or the memory limit"
+    return ""
 
 
 class _OutputError(Exception):
