@@ -42,6 +42,7 @@ def as_text(service: ServiceStatus, at: datetime) -> str:
         lines.append(f"type {service.type}{f' ({service.product})' if service.product else ''}{source}")
     if service.url and not service.published:
         lines.append(f"would be published at {service.url}")
+    lines += [service.how] if service.how else []
     lines += [f"overrides.yaml sets its {', '.join(service.overridden)}"] if service.overridden else []
     lines += [each for each in (service.note, service.remedy) if each]
     return "\n  ".join(line.translate(ESCAPED) for line in lines) + "\n"

@@ -150,6 +150,7 @@ def _row(facts: Facts, key: Key, verdict: Verdict) -> ServiceStatus:
         else plain(remedy(word, facts.prefix, facts.condition.overrides or facts.condition.target)),
         evidence=found.evidence.value if found else "",
         url=plain(named.url) if named else "",
+        how=plain(health.how) if health is not None else "",
         trusted=found.trusted if found else None,
         held=word == PUBLISHED and health is not None and health.up is False,
         required=key in facts.required,

@@ -69,6 +69,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
         remedy: What to do about it; empty when nothing is to be done.
         evidence: The strongest evidence; empty when it is not a candidate.
         url: The URL that is published or probed; empty when it is not a candidate.
+        how: How the probe found that URL among several; empty when it was the first one.
         trusted: Whether its namespace is trusted; ``None`` when it is not a candidate.
         held: Whether it is published only because its removal is held.
         required: Whether the settings require it to be published.
@@ -88,6 +89,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
     evidence: str = ""
     url: str = ""
+    how: str = ""
     trusted: bool | None = None
     held: bool = False
     required: bool = False

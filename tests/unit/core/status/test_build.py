@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from support.build import candidate
 from support.prober import SICK, WELL
-from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.candidate import Candidate, Reason, Rejected, Variant
 from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import NOTHING
 from toolset.core.publishing.options import OutputOptions
@@ -80,6 +80,18 @@ def test_a_published_tool_has_its_url_its_time_and_its_last_probe() -> None:
     assert probe is not None
     assert (probe.outcome, probe.status, probe.took_ms, probe.failures, probe.fall) == ("alive", 200, 12.3, 0, 3)
     assert probe.next_at == NOW + timedelta(seconds=30)
+
+
+def test_a_url_that_the_probe_found_among_several_says_how() -> None:
+    world = World()
+    other = Variant("https", 443, "")
+    tool = msgspec.structs.replace(candidate(), alternatives=(other,))
+    world.inventory.detected(tool.key, tool)
+    how = "http did not answer, https did"
+    world.inventory.probed(tool, msgspec.structs.replace(WELL, variant=other, how=how))
+    world.publish()
+    row = world.row(tool.key)
+    assert (row.url.partition(":")[0], row.how) == ("https", how)
 
 
 def test_a_sick_candidate_says_what_its_probe_found() -> None:
