@@ -33,7 +33,7 @@ def facts() -> Facts:
         if number < TOOLS:
             host = f"{key.name}.{key.namespace}.svc.cluster.local"
             check = HealthCheck("/")
-            tool = Candidate(key, "grafana", Evidence.LABEL, "http", host, 3000, "", check, backend=str(number))
+            tool = Candidate(key, "grafana", Evidence.LABEL, "http", host, 3000, "", check)
             inventory.detected(key, tool)
             inventory.probed(tool, ALIVE)
             history.probed(tool, ALIVE, 0.01, NOW)

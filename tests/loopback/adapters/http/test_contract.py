@@ -57,7 +57,7 @@ def test_every_answer_is_one_that_the_document_names(
     client: httpx.Client, path: str, method: str, namespace: str, name: str, query: list[tuple[str, str]]
 ) -> None:
     asked = path.format(namespace=quote(namespace, safe="") or "a", name=quote(name, safe="") or "b")
-    answer = client.request(method, asked, params=query)
+    answer = client.request(method, asked, params=tuple(query))
     if method not in {"GET", "HEAD"}:
         assert answer.status_code == 405
         return

@@ -137,7 +137,9 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 @pytest.mark.parametrize("field", ["sentence", "url", "type", "product", "note", "name", "verdict", "remedy"])
 def test_hostile_text_is_shown_as_text(field: str) -> None:
-    source = FakeSource(row(**{field: HOSTILE}), row(**{"name": "other", "published": False, field: HOSTILE}))
+    first = msgspec.structs.replace(row(), **{field: HOSTILE})
+    second = msgspec.structs.replace(row("other", published=False), **{field: HOSTILE})
+    source = FakeSource(first, second)
     source.problems = (problem(sentence=HOSTILE, remedy=HOSTILE),)
     source.documents = {HOSTILE: HOSTILE}
     page = Page().render(source.snapshot())
