@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
-from toolset.core.duplicates import Duplicates, SameBackend
+from toolset.core.duplicates import Duplicates, SameBackend, joined
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.removal_brake import Hold, RemovalBrake, combined
 from toolset.core.health.thresholds import Health, Outcome, assumed_up, observe
@@ -215,10 +215,13 @@ class Inventory:
     def _winners(self) -> dict[Key, Candidate]:
         """Return for each candidate the one that stands for its backend."""
         winners: dict[Key, Candidate] = {}
-        for same in chain.from_iterable(self._duplicates):
+        for same in chain.from_iterable(joined(groups, self._backend_id) for groups in self._duplicates):
             winner = self._winner(same)
             winners.update((each.key, winner) for each in same.all)
         return winners
+
+    def _backend_id(self, key: Key) -> str:
+        return self._entries[key].health.backend_id
 
     def _winner(self, same: SameBackend) -> Candidate:
         """Return the preferred candidate of those that have answered; when that one is lost, another that is well.

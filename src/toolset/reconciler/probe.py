@@ -84,8 +84,7 @@ class ProbeReconciler:
 
     def _conclude(self, key: Key, before: Health, health: Health) -> Result:
         self._gate.settle(key)
-        found = (health.up, health.variant, health.unauthorized)
-        if found != (before.up, before.variant, before.unauthorized) or self._inventory.loss_waits:
+        if _published_by(health) != _published_by(before) or self._inventory.loss_waits:
             self._triggers.publish()
         if not self._options.enabled:
             return DONE
@@ -135,3 +134,8 @@ class ProbeReconciler:
                 spans.keep()  # before it is told of, so that log and series lead to it
             self._observer.probed(candidate, outcome, took_s)
         return outcome
+
+
+def _published_by(health: Health) -> tuple[object, ...]:
+    """Return what of ``health`` decides what is published."""
+    return health.up, health.variant, health.unauthorized, health.backend_id

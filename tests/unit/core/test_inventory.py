@@ -537,3 +537,19 @@ def test_the_verdict_on_one_service_is_that_among_all() -> None:
         Reason.UNPROBED,
     }
     assert inventory.verdict(Key("a", "none")) is None
+
+
+def test_services_that_name_the_same_cluster_are_one_backend() -> None:
+    """Nothing on these Services tells: their selectors have nothing in common."""
+    logs, search = (candidate(name, tool_type="elasticsearch") for name in ("logs", "search"))
+    inventory = known(logs, search, healthy=False)
+    inventory.probed(logs, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"))
+    inventory.probed(search, Outcome(alive=True, backend_id="another-cluster-of-them"))
+    assert names(inventory) == ["logs", "search"]
+    inventory.probed(search, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"))
+    assert names(inventory) == ["logs"]
+    assert inventory.verdicts()[search.key] == Rejected(Reason.DUPLICATE, "of monitoring/logs", "elasticsearch")
+    for _ in range(3):  # what was said counts while it fails; the other one answers
+        inventory.probed(logs, SICK, began_s=1.0, now_s=1.0)
+        inventory.probed(search, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"), began_s=2.0, now_s=2.0)
+    assert names(inventory) == ["search"]
