@@ -81,6 +81,10 @@ class Duplicates:
         self._grouped(_place(candidate))
         return self._by_key[candidate.key]
 
+    def near(self, candidate: Candidate) -> tuple[SameBackend, ...]:
+        """Return the backends of the namespace and type of ``candidate``."""
+        return self._grouped(_place(candidate))
+
     def __iter__(self) -> Iterator[tuple[SameBackend, ...]]:
         """Return the backends of each namespace and type."""
         return map(self._grouped, self._places)

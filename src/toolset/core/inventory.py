@@ -193,7 +193,10 @@ class Inventory:
     def substitutes(self, key: Key) -> Iterator[Key]:
         """Yield the candidates that may take over when ``key``, which stands for its backend, is lost."""
         candidate = self._candidates.get(key)
-        if candidate is not None and self._preferred(same := self._duplicates.of(candidate)) is candidate:
+        if candidate is None or self._preferred(self._duplicates.of(candidate)) is not candidate:
+            return
+        same = self._backend_of(candidate)
+        if self._preferred(same) is candidate:
             yield from (each.key for each in same.members[:SUBSTITUTES_LIMIT] if each is not candidate)
 
     def verdict(self, key: Key) -> Verdict | None:
@@ -201,7 +204,7 @@ class Inventory:
         entry = self._entries.get(key)
         if entry is None or isinstance(entry.verdict, Rejected):
             return entry.verdict if entry is not None else None
-        return self._final(entry, self._winners())
+        return self._final(entry, self._winners_of([self._backend_of(entry.verdict)]))
 
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
@@ -214,11 +217,22 @@ class Inventory:
 
     def _winners(self) -> dict[Key, Candidate]:
         """Return for each candidate the one that stands for its backend."""
+        return self._winners_of(chain.from_iterable(joined(each, self._backend_id) for each in self._duplicates))
+
+    def _winners_of(self, backends: Iterable[SameBackend]) -> dict[Key, Candidate]:
         winners: dict[Key, Candidate] = {}
-        for same in chain.from_iterable(joined(groups, self._backend_id) for groups in self._duplicates):
+        for same in backends:
             winner = self._winner(same)
             winners.update((each.key, winner) for each in same.all)
         return winners
+
+    def _backend_of(self, candidate: Candidate) -> SameBackend:
+        """Return the candidates of the backend of ``candidate``, without a look at other namespaces and types."""
+        own = self._duplicates.of(candidate)
+        if not any(self._backend_id(each.key) for each in own.members):
+            return own
+        near = joined(self._duplicates.near(candidate), self._backend_id)
+        return next(same for same in near if own.members[0] in same.members)
 
     def _backend_id(self, key: Key) -> str:
         return self._entries[key].health.backend_id
@@ -226,18 +240,25 @@ class Inventory:
     def _winner(self, same: SameBackend) -> Candidate:
         """Return the preferred candidate of those that have answered; when that one is lost, another that is well.
 
+        One that answers comes before one that only asks for credentials.
         What is published stays until a better one has proved itself. A candidate that began to fail before the
         preferred one was lost does not take over: both probably lead to the same pods, and the loss is real.
         """
         preferred = self._preferred(same)
-        fell_s = self._entries[preferred.key].health.fell_s
-        if fell_s is None:
+        lost = self._entries[preferred.key].health
+        if lost.fell_s is None:
             return preferred
-        return next((each for each in same.members if _outlives(self._entries[each.key].health, fell_s)), preferred)
+        return next((each for each in same.members if _outlives(self._entries[each.key].health, lost)), preferred)
 
     def _preferred(self, same: SameBackend) -> Candidate:
-        answered = (each for each in same.members if not self._entries[each.key].health.never_up)
-        return next(answered, same.members[0])
+        locked: Candidate | None = None
+        for each in same.members:
+            health = self._entries[each.key].health
+            if not health.never_up:
+                if not health.unauthorized:
+                    return each
+                locked = locked or each
+        return locked or same.members[0]
 
     def _final(self, entry: Entry, winners: Mapping[Key, Candidate], held: Container[Key] = ()) -> Verdict:
         verdict = entry.verdict
@@ -274,9 +295,11 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
     return by_priority(sorted(candidates, key=lambda c: (*rank(c), c.created, c.key)), rank)
 
 
-def _outlives(health: Health, fell_s: float) -> bool:
-    """Return whether a candidate is up, and was not failing when the preferred one was lost at ``fell_s``."""
-    return bool(health.up) and (not health.failures or health.began_s > fell_s)
+def _outlives(health: Health, lost: Health) -> bool:
+    """Return whether a candidate is up, was not failing when the preferred one was ``lost``, and asks for no more."""
+    if not health.up or (health.unauthorized and not lost.unauthorized):
+        return False
+    return not health.failures or lost.fell_s is None or health.began_s > lost.fell_s
 
 
 def _still_holds(known: Entry, now: Candidate) -> bool:

@@ -220,6 +220,18 @@ def test_a_backend_that_is_lost_with_all_its_services_is_a_loss_and_no_reason_to
     assert inventory.verdicts()[main.key] == Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
 
 
+def test_a_service_that_answers_comes_before_one_that_only_asks_for_credentials() -> None:
+    gateway, frontend = candidate("gateway", backend="same"), candidate("z-frontend", backend="same")
+    inventory = known(gateway, frontend, healthy=False)
+    inventory.probed(gateway, Outcome(alive=True, status=401, unauthorized=True))
+    assert names(inventory) == ["gateway"]
+    inventory.probed(frontend, WELL)
+    assert names(inventory) == ["z-frontend"]
+    assert inventory.verdict(gateway.key) == Rejected(Reason.DUPLICATE, "of monitoring/z-frontend", "prometheus")
+    probe(inventory, frontend, well=False, at_s=1, times=3)
+    assert inventory.tools() == (), "what cannot be asked takes over from none"
+
+
 def test_a_service_that_was_never_up_takes_over_from_none() -> None:
     main, headless = candidate("main", backend="same"), candidate("operated", backend="same", headless=True)
     inventory = known(main)
@@ -548,6 +560,8 @@ def test_services_that_name_the_same_cluster_are_one_backend() -> None:
     assert names(inventory) == ["logs", "search"]
     inventory.probed(search, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"))
     assert names(inventory) == ["logs"]
+    assert list(inventory.substitutes(logs.key)) == [search.key]
+    assert inventory.verdict(search.key) == inventory.verdicts()[search.key]
     assert inventory.verdicts()[search.key] == Rejected(Reason.DUPLICATE, "of monitoring/logs", "elasticsearch")
     for _ in range(3):  # what was said counts while it fails; the other one answers
         inventory.probed(logs, SICK, began_s=1.0, now_s=1.0)
