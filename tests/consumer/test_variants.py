@@ -6,7 +6,6 @@ pkg/server/http) has ``/metrics``, ``/-/healthy`` and ``/-/ready``; only the que
 Prometheus' API.
 """
 
-import json
 import ssl
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -45,7 +44,7 @@ pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 LOOPBACK: Final = "127.0.0.1"
 HOST: Final = "prometheus.monitoring.svc.cluster.local"
 SERVICE: Final = service(app="prometheus")
-VECTOR: Final = {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [0, "1"]}]}}
+VECTOR: Final = '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1764435600,"42"]}]}}'
 QUERY: Final[Call] = (
     "prometheus/metrics",
     "execute_prometheus_instant_query",
@@ -141,7 +140,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     folder, authority = tmp_path_factory.mktemp("variants"), trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
-    query = json.dumps(VECTOR)
     with ExitStack() as stack:
         real = {
             "plain": Prometheus(folder / "plain"),
@@ -156,7 +154,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         found = {name: stack.enter_context(each).address for name, each in real.items()}
         thanos = {
             "thanos sidecar": {"/-/healthy": (200, "ok"), "/metrics": (200, "")},
-            "thanos query": {"/-/healthy": (200, "OK"), "/api/v1/query": (200, query)},
+            "thanos query": {"/-/healthy": (200, "OK"), "/api/v1/query": (200, VECTOR)},
             "login page": {"*": (200, PAGE)},
             "says success": {"*": (200, '{"status":"success"}')},
         }
