@@ -91,7 +91,7 @@ def test_a_write_is_traced_down_to_its_request_and_linked_to_what_queued_it(
     probe = probes[0]
     (asked,) = collector.below(probe)
     tool = next(tool for tool in TOOLS if tool.name == attributes(probe)["k8s.service.name"])
-    health = {"grafana": "/api/health", "jaeger": "/"}[tool.name]
+    health = {"grafana": "/api/health", "jaeger": "/api/services"}[tool.name]
     assert asked.kind == Span.SPAN_KIND_CLIENT
     assert (
         attributes(asked).items()
