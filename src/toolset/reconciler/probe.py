@@ -19,6 +19,7 @@ from toolset.reconciler.bulkhead import Bulkhead
 from toolset.reconciler.ports import PipelineObserver, Prober, Triggers
 from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import DONE, Result
+from toolset.runtime.pacing import Paces
 
 PATIENCE: Final = 0.2
 """The share of a probe's time after which a backend counts as slow."""
@@ -61,6 +62,7 @@ class ProbeReconciler:
         self._jitter = jitter
         self._bulkhead = Bulkhead(options.concurrency, options.timeout * PATIENCE, triggers.probe, inventory.shares)
         self._swept_s = {True: -math.inf, False: -math.inf}  # by whether those were trusted
+        self._sweeps: Paces[str] = Paces()
 
     async def __call__(self, key: Key) -> Result:
         """Probe the candidate ``key`` once and say when to look again; never raises."""
@@ -90,7 +92,7 @@ class ProbeReconciler:
             return DONE
         if before.up and health.failures >= min(len(RECHECK_DELAYS_S), self._options.fall):
             self._probe_substitutes(key, health)
-            self._probe_the_others(health, trusted=self._inventory.shares.trusted(key.namespace))
+            self._probe_the_others(key.namespace, health)
         wait_s = next_probe_s(health, self._options.interval)
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
 
@@ -101,18 +103,21 @@ class ProbeReconciler:
             if health.up and not health.doubtful and health.probed_s < failing.began_s:
                 self._triggers.probe(other)
 
-    def _probe_the_others(self, failing: Health, *, trusted: bool) -> None:
+    def _probe_the_others(self, namespace: str, failing: Health) -> None:
         """Find out whether a tool that is about to be lost fails alone, before it is.
 
         Without this the brake would know only when the others' turn has come, up to an interval later. It compares
-        trusted tools with trusted ones only, and the others likewise; so does this.
+        trusted tools with trusted ones only, and the others likewise; so does this. A namespace whose tools fail
+        again and again is no sign of a common cause, and has the others probed with growing pauses.
         """
-        if failing.probed_s < self._swept_s[trusted] + SWEEP_EVERY_S:
+        trusted, now_s = self._inventory.shares.trusted(namespace), anyio.current_time()
+        if failing.probed_s < self._swept_s[trusted] + SWEEP_EVERY_S or self._sweeps.wait_s(namespace, now_s):
             return
         healths = self._inventory.healths(trusted=trusted)
         if sum(1 for health in healths.values() if health.up) < FEWEST - 1:
             return
         self._swept_s[trusted] = failing.probed_s
+        self._sweeps.acted([namespace], now_s)
         for key, health in healths.items():
             if health.up and not health.doubtful and health.probed_s < failing.began_s:
                 self._triggers.probe(key)

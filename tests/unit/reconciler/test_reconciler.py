@@ -893,6 +893,22 @@ async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_
         assert len(healthy) <= 2 * (len(ALL) - 2)
 
 
+async def test_a_tool_that_begins_to_fail_again_and_again_has_the_others_probed_with_growing_pauses() -> None:
+    world = await well(*ALL)
+    async with world.working():
+        assert world.probes is not None
+        await anyio.sleep(50)
+        world.prober.asked.clear()
+        for _ in range(75):  # for five minutes
+            fail(world, "p3")
+            world.probes.add(Key("monitoring", "p3"))
+            await anyio.sleep(1.5)
+            heal(world, "p3")
+            await anyio.sleep(2.5)
+        others = [asked for asked in world.prober.asked if asked.key.name != "p3"]
+        assert len(others) <= 35 * (len(ALL) - 1)
+
+
 def same_backend(*names: str) -> list[Service]:
     """Return Services that select the same pods."""
     return [Service(service(name).metadata, service("pods").spec) for name in names]
