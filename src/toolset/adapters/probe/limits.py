@@ -27,7 +27,7 @@ HEADERS_LIMIT: Final = 100
 BODY_LIMIT_BYTES: Final = 64 * 1024
 """What is read of a body."""
 
-PIECES_LIMIT: Final = 1024
+PIECES_LIMIT: Final = 128
 """Pieces in which a body may come: each costs the reader far more than its sender."""
 
 WIRE_LIMIT_BYTES: Final = 256 * 1024
