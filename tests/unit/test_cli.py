@@ -1,7 +1,9 @@
 """The commands inside this process: no sockets."""
 
+import argparse
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -263,3 +265,31 @@ def test_a_kubeconfig_that_may_not_be_read_is_one_sentence(
     assert cli.main(["plan"]) == 1
     reason = "it cannot be read (Not a directory); name another file with --kubeconfig"
     assert capsys.readouterr().err == f"toolset: {file / 'below'}: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("can't start new thread"), "toolset: no thread can be started: raise the limit on processes"),
+        (MemoryError(), "toolset: there is no memory left: raise the memory limit"),
+    ],
+)
+def test_a_lack_of_threads_or_memory_is_one_sentence(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli._COMMANDS, "version", failing(error))
+    assert cli.main(["version"]) == 1
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_another_error_of_the_runtime_is_a_bug_and_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cli._COMMANDS, "version", failing(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["version"])
+
+
+def failing(error: Exception) -> Callable[[argparse.Namespace], int]:
+    def fail(_: argparse.Namespace) -> int:
+        raise error
+
+    return fail
