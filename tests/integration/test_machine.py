@@ -18,7 +18,6 @@ import pytest
 
 import controlplane
 from controlplane import Child
-from integration import faults
 from integration.backends import Backends
 from integration.clocks import Clocks
 from integration.cluster import LEASE, Cluster, boards, expected_urls
@@ -210,28 +209,3 @@ def test_a_process_that_can_start_no_thread_ends_with_one_sentence(cluster: Clus
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("toolset: no thread can be started: raise the limit")
     assert "Traceback" not in ended.stderr
-
-
-def test_a_list_for_which_there_is_no_memory_is_tried_again_and_removes_nothing(
-    large_cluster: Cluster, large_proxy: FaultProxy, start: Start
-) -> None:
-    large_cluster.create(BOARDS[0])
-    service = start(large_cluster, BOARDS, KUBE__KUBECONFIG=large_proxy.kubeconfig(large_cluster.kubeconfig()))
-    settles(large_cluster.urls, expected_urls("grafana", BOARDS[:1]), within_s=20)
-    writes = len(large_cluster.writes())
-    size = int(Path(f"/proc/{service.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-    with limited(service.pid, resource.RLIMIT_AS, size + 2 * 2**20):
-        large_proxy.fail_watches(faults.GONE)  # every list is fetched again
-        eventually(lambda: service.logged("list or watch failed"), within_s=20)
-        threading.Event().wait(5.0)
-        assert service.status("/livez") == 200
-    assert len(large_cluster.writes()) == writes
-    publishes(large_cluster, 2, within_s=60)
-    assert service.exit_code is None
-
-
-@pytest.fixture
-def large_proxy(large_control_plane: controlplane.ControlPlane, tmp_path: Path) -> Iterator[FaultProxy]:
-    (directory := tmp_path / "large-proxy").mkdir()
-    with FaultProxy(large_control_plane, directory) as running:
-        yield running

@@ -71,7 +71,7 @@ def test_no_fault_costs_more_than_one_request_a_second_for_long(
         FAULTS[name](proxy)
     began = time.monotonic()
     cluster.create(BOARDS[1])
-    cluster.edit(**{"grafana-toolset.yaml": "theirs"})
+    put(cluster, "grafana-toolset.yaml", "config: {url: 'http://theirs.example'}")
     threading.Event().wait(LASTS_S)
     found: dict[str, tuple[int, float]] = {}
     for name, proxy in proxies.items():

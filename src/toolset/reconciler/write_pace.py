@@ -15,8 +15,8 @@ OF_A_SERVICE: Final = Pacing()
 OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
 """Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s. All untrusted
 namespaces together have as much as one."""
-OF_THE_REST: Final = Pacing(free=20, calm_s=1.0)
-"""Writes that change no tool, such as those for overrides: twenty at once, and then one a second."""
+OF_THE_REST: Final = Pacing(free=20, calm_s=1.2)
+"""Writes that change no tool, such as those for overrides: twenty at once, and then fewer than one a second."""
 
 
 class WritePace:
