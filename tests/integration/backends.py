@@ -37,8 +37,7 @@ class Answer(msgspec.Struct, frozen=True):
 _JSON: Final = "application/json; charset=UTF-8"
 PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
     "prometheus": {
-        "/-/healthy": Answer(200, "text/plain; charset=utf-8", "Prometheus Server is Healthy.\n"),
-        "/api/v1/query?query=vector(1)": Answer(
+        "/api/v1/query": Answer(
             200, _JSON, '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}}'
         ),
     },
