@@ -9,6 +9,7 @@ import msgspec
 from detection import ROUNDS, milliseconds
 from figures import Table, shown
 from toolset.adapters.http.page.render import Page
+from toolset.core.backend import Backend
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import NOTHING
@@ -32,8 +33,8 @@ def facts() -> Facts:
         key = Key(f"team-{number % 200}", f"service-{number}")
         if number < TOOLS:
             host = f"{key.name}.{key.namespace}.svc.cluster.local"
-            check = HealthCheck("/")
-            tool = Candidate(key, "grafana", Evidence.LABEL, "http", host, 3000, "", check)
+            check, backend = HealthCheck("/"), Backend(selector=frozenset({("app", key.name)}))
+            tool = Candidate(key, "grafana", Evidence.LABEL, "http", host, 3000, "", check, backend=backend)
             inventory.detected(key, tool)
             inventory.probed(tool, ALIVE)
             history.probed(tool, ALIVE, 0.01, NOW)
