@@ -243,7 +243,7 @@ class StatusSettings(_Section, frozen=True):
         listen: An address and a port, for example ``127.0.0.1:8081`` or ``[::]:8443``; port 0 means a free port. If it
             is in use, the service works without the status, and logs that.
         auth: ``none``, which requires a loopback address; ``kubernetes`` to check bearer tokens with the API server
-            (TokenReview, then SubjectAccessReview of `get` on the path), which requires TLS.
+            (TokenReview, then SubjectAccessReview of `get` on `/toolset-status` and the path), which requires TLS.
         tls_cert_file: The file of the server's certificate chain; read again when it changes. Empty for plain HTTP.
         tls_key_file: The file of its private key.
         metrics: Whether `/metrics` is served here, behind the same authentication, and not at ``server.port``.

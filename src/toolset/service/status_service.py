@@ -20,6 +20,7 @@ from toolset.config.options import status_address
 from toolset.config.settings import Settings
 from toolset.errors import SettingsError
 
+PREFIX: Final = "/toolset-status"
 _log: Final = logging.getLogger("toolset")
 
 
@@ -64,10 +65,19 @@ def _server(settings: Settings, source: StatusSource, kube: KubeTransport, metri
         user = await user_of(kube, token)
         if user is None:
             return "unknown"
-        return "allowed" if await may_read(kube, user, path) else "forbidden"
+        return "allowed" if await may_read(kube, user, reviewed(path)) else "forbidden"
 
     authenticator = Authenticator(review) if settings.status.auth == "kubernetes" else None
     return StatusServer(source, __version__, authenticator, metrics if settings.status.metrics else None)
+
+
+def reviewed(path: str) -> str:
+    """Return the path that the API server is asked about for a request of ``path``.
+
+    It is below a prefix of our own: every authenticated user may get `/api/*` of the API server, by the ClusterRole
+    `system:discovery`, and that must not be a right to read the status. `/metrics` is what roles of a Prometheus name.
+    """
+    return path if path == "/metrics" else f"{PREFIX}{path}"
 
 
 def _certificate(settings: Settings) -> ServerCertificate | None:

@@ -51,7 +51,9 @@ class Authenticator:
             raise _unauthorized("the API server does not know this token")
         if decision == "forbidden":
             raise RefusedError(
-                403, "the user of this token may not get this path: grant a ClusterRole with it in nonResourceURLs"
+                403,
+                "the user of this token may not get this path: grant a ClusterRole with the nonResourceURLs "
+                "/toolset-status/* and the verb get",
             )
 
     async def _decide(self, token: str, path: str) -> Decision:

@@ -24,7 +24,7 @@ from toolset.adapters.server_certificate import ServerCertificate
 from toolset.config.loader import load
 from toolset.config.options import check
 from toolset.errors import ForbiddenError, SettingsError
-from toolset.service.status_service import serving
+from toolset.service.status_service import PREFIX, serving
 
 TOKENS = {"good": "ada", "poor": "bob"}
 
@@ -40,9 +40,10 @@ class Reviewer:
 
     def __init__(self) -> None:
         self.rights: dict[str, set[str]] = {
-            "ada": {f"{BASE}/status", f"{BASE}/events", f"{BASE}/toolsets", "/", "/metrics"}
+            "ada": {f"{PREFIX}{path}" for path in (f"{BASE}/status", f"{BASE}/events", f"{BASE}/toolsets", "/")}
+            | {f"{PREFIX}{BASE}/services", "/metrics"},
+            "bob": {"/", f"{BASE}/status"},  # as `system:discovery` grants /api/* to every authenticated user
         }
-        self.rights["ada"].add(f"{BASE}/services")
         self.asked: list[str] = []
         self.fails = False
 
@@ -203,7 +204,6 @@ async def test_metrics_are_behind_the_same_authentication_on_demand(secured: Sec
 async def test_the_command_sends_its_token_over_tls_only(secured: Secured) -> None:
     async with secured.serve():
         authority = secured.authority.cert_pem.bytes()
-        secured.reviewer.rights["ada"].add(f"{BASE}/services")
         assert (await by_url(secured.url, "good", authority).snapshot()).summary.revision == 0
         with pytest.raises(ForbiddenError, match="may not get this path"):
             await by_url(secured.url, "poor", authority).snapshot()
