@@ -18,6 +18,7 @@ from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
+from toolset.core.toolset_mapping import TOOLSETS
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(300)]
@@ -144,7 +145,7 @@ def test_500_hostile_services_change_nothing_but_what_they_are(
     on = {toolset.name for toolset in loaded.toolsets if toolset.enabled}
     assert on == set(blocks) | DEFAULTS
     expected = {re.sub(r"[^a-z0-9-]+", "-", f"{tool.type}-") for tool in published.tools}
-    for name in set(blocks) - set(OutputOptions().base_toolsets) - BUILT_IN_TOOLSETS:
+    for name in set(blocks) - set(OutputOptions().base_toolsets) - TOOLSETS.keys():
         assert blocks[name].type == "http"
         assert any(name.startswith(each) for each in expected)
     for toolset in loaded.toolsets:
@@ -156,7 +157,6 @@ def test_500_hostile_services_change_nothing_but_what_they_are(
     assert [command for command in loaded.commands if command not in KUBECTL] == []
 
 
-BUILT_IN_TOOLSETS: Final = {"prometheus/metrics", "grafana/dashboards", "elasticsearch/data", "elasticsearch/cluster"}
 
 
 def test_the_attack_works_where_nobody_defends(holmes: Holmes, plain: Server) -> None:

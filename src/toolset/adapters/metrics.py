@@ -11,11 +11,12 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
+from toolset.core.backends.catalog import TYPES
 from toolset.core.candidate import Reason
 from toolset.core.health.thresholds import Failure
 from toolset.runtime.line_writer import LineWriter
 
-TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
+TOOL_TYPES: Final = (*TYPES, "custom")
 CONTROLLERS: Final = ("service", "probe", "target", "notify")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
 RELOADS: Final = ("success", "invalid")

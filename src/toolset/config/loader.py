@@ -14,12 +14,15 @@ import msgspec
 from msgspec.inspect import is_struct_type
 
 from toolset.config.settings import Settings
+from toolset.core.backends.backend import publish_fault
+from toolset.core.backends.catalog import TYPES
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import Detector, fault
 from toolset.core.durations import Duration
 from toolset.core.health.http_config import AddressRange
 from toolset.core.json_values import Json
 from toolset.core.strict_yaml import YamlFault, parse
+from toolset.core.toolset_mapping import Publish
 from toolset.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"
@@ -227,11 +230,16 @@ def _said(message: str, plain: object, description: str) -> str:
 
 def _check_detectors(detectors: Iterable[Detector], source: str) -> None:
     seen: set[str] = set()
+    published: dict[str, Publish | None] = {}
     for position, detector in enumerate(detectors):
         problem = fault(detector) or ("there is another one of this product" if detector.product in seen else "")
         seen.add(detector.product)
         if problem:
             raise SettingsError(f"{source}: `discovery.detectors[{position}]` ({detector.product}): {problem}")
+        if found := publish_fault(detector, TYPES, published):
+            field, problem = found
+            raise SettingsError(f"{source}: `discovery.detectors[{position}].{field}`: {problem}")
+        published[detector.type] = detector.publish
 
 
 def _check_products(products: Iterable[str], source: str) -> None:

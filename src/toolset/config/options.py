@@ -4,10 +4,13 @@ from difflib import get_close_matches
 from uuid import uuid4
 
 from toolset.config.settings import Settings
+from toolset.core.backends.backend import types_of
+from toolset.core.backends.catalog import BACKENDS
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
+from toolset.core.publishing.options import publish_options
 from toolset.core.shares import Shares
 from toolset.errors import SettingsError
 from toolset.model import Key, Namespace, namespace_key
@@ -66,7 +69,8 @@ def target_key(settings: Settings) -> Key:
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
-    return TargetOptions(discovery.annotation_prefix, settings.output, discovery.untrusted_limit, target_key(settings))
+    output = publish_options(settings.output, types_of(BACKENDS, discovery.detectors))
+    return TargetOptions(discovery.annotation_prefix, output, discovery.untrusted_limit, target_key(settings))
 
 
 def check(settings: Settings) -> None:

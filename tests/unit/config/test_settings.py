@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import toolset
 from toolset.config.loader import load
-from toolset.config.options import detectors, doubts, elector_options, identity
+from toolset.config.options import detectors, doubts, elector_options, identity, target_options
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
@@ -420,6 +420,13 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
     assert mine == ["grafana", *(name for name in names if name not in {"grafana", "cortex"})]
 
 
+def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list() -> None:
+    found = settings(DETECTOR % ", publish: {toolset: grafana/tempo, url_key: api_url}")
+    types = target_options(found).output.types
+    assert types["tempo"].toolsets == ("grafana/tempo",)
+    assert types["prometheus"].toolsets == ("prometheus/metrics",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -460,6 +467,40 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
             "discovery: {detectors: [{product: a, type: b, label_keys: [x]}, {product: a, type: b, label_keys: [y]}]}",
             "`discovery.detectors[1]` (a): there is another one of this product",
             id="twice",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/lokki}",
+            "`discovery.detectors[0].publish.toolset`: discovered backends cannot be published as `grafana/lokki`; "
+            "did you mean `grafana/loki`?",
+            id="a toolset that is misspelt",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: bash}",
+            "cannot be published as `bash`; known are elasticsearch/cluster, elasticsearch/data, grafana/dashboards",
+            id="a toolset that is not in the list",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/loki, url_key: prometheus_url}",
+            "`discovery.detectors[0].publish.url_key`: grafana/loki has no `prometheus_url`; did you mean `api_url`?",
+            id="a key for the URL that the toolset does not have",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolst: grafana/loki}",
+            "unknown setting `discovery.detectors[0].publish.toolst`; "
+            "did you mean `discovery.detectors[0].publish.toolset`?",
+            id="a field of publish",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: jaeger, phrases: [a], publish: {toolset: grafana/tempo}}]}",
+            "`discovery.detectors[0].publish`: the type `jaeger` is built in and published as a toolset of type http; "
+            "choose another `type`",
+            id="another toolset for a built-in type",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b, phrases: [a], publish: {toolset: victorialogs}}, "
+            "{product: c, type: b, phrases: [c]}]}",
+            "`discovery.detectors[1].publish`: another detector of the type `b` is published in another way",
+            id="two ways for one type",
         ),
         pytest.param(
             "discovery: {disabled_detectors: [cortx]}",

@@ -8,6 +8,7 @@ from toolset.core.candidate import HealthCheck
 from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.detection.identity import Identity
+from toolset.core.toolset_mapping import Publish
 from toolset.model import Service
 
 DEFAULT_CHECK: Final = HealthCheck("/")
@@ -87,6 +88,8 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             Services of one namespace whose selectors differ only in these lead to one backend.
         installation_keys: Label keys of a selector whose value names the installation.
         check: How to probe it.
+        publish: As which toolset of HolmesGPT a type of the settings is published; ``None`` for a built-in type, and
+            for one that is read over HTTP.
         source: Where the rule comes from.
     """
 
@@ -106,6 +109,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parts: tuple[Phrase, ...] = ()
     installation_keys: tuple[str, ...] = ()
     check: HealthCheck = DEFAULT_CHECK
+    publish: Publish | None = None
     source: str = ""
 
     def suits(self, service: Service) -> bool:

@@ -1,23 +1,18 @@
 """The json dialect: one list of all tools, as the service that this one replaces wrote it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from toolset.core.backends.catalog import TYPES
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.json_values import Document
+from toolset.core.toolset_mapping import Types, mapping_of
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"
-_DESCRIPTIONS: Final[Mapping[str, str]] = {
-    "prometheus": "Metrics and alerts (Prometheus query API)",
-    "grafana": "Dashboards (Grafana API)",
-    "jaeger": "Distributed traces (Jaeger query API)",
-    "elasticsearch": "Logs and documents (Elasticsearch API)",
-}
-_CUSTOM: Final = "HTTP API of a service in the cluster"
 
 
 class JsonTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +32,7 @@ class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: tuple[JsonTool, ...]
 
 
-def document(tools: Sequence[Candidate]) -> ToolList:
+def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
     """Return the document.
 
     A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Trusted
@@ -45,6 +40,7 @@ def document(tools: Sequence[Candidate]) -> ToolList:
 
     Args:
         tools: In the order of ``inventory.instances``.
+        types: How each type is published.
     """
     first: dict[str, Key] = {}
     for tool in sorted(tools, key=lambda tool: not tool.trusted):
@@ -55,7 +51,7 @@ def document(tools: Sequence[Candidate]) -> ToolList:
                 name=tool.key.name if first[tool.key.name] == tool.key else f"{tool.key.name}.{tool.key.namespace}",
                 type=tool.type,
                 endpoint=tool.url,
-                description=_DESCRIPTIONS.get(tool.type, _CUSTOM),
+                description=mapping_of(types, tool.type).description,
                 namespace=tool.key.namespace,
                 metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": tool.check.path},
             )

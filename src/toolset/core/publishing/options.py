@@ -4,11 +4,13 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from toolset.core.backends.catalog import TYPES
 from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
 from toolset.core.durations import Interval
+from toolset.core.toolset_mapping import Types
 
 Dialect = Literal["kubernaut", "holmesgpt", "json"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
@@ -84,11 +86,31 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Policy(frozenset(self.variables).union(*named), self.allow_unsafe_overrides)
 
     @property
-    def grafana_key_env(self) -> dict[str, str]:
-        """The variable with the API key, by ``namespace/name`` of a Grafana."""
+    def api_keys(self) -> dict[str, str]:
+        """The variable with the API key, by ``namespace/name``."""
         return {name: known.api_key for name, known in self.credentials.items() if known.api_key}
+
+    @property
+    def types(self) -> Types:
+        """How each type is published; :class:`PublishOptions` adds those of the settings."""
+        return TYPES
 
     @property
     def limit_bytes(self) -> int:
         """The limit in bytes."""
         return self.limit_kib * 1024
+
+
+class PublishOptions(OutputOptions, frozen=True, forbid_unknown_fields=True):
+    """What is written to the ConfigMap, with what other settings say about it.
+
+    Attributes:
+        types: How each type is published.
+    """
+
+    types: Types = TYPES  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+def publish_options(output: OutputOptions, types: Types) -> PublishOptions:
+    """Return ``output`` with how each type is published."""
+    return PublishOptions(**msgspec.structs.asdict(output), types=types)

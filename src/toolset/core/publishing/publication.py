@@ -9,7 +9,7 @@ from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
 from toolset.core.dialects.configured_toolsets import configured_fault
 from toolset.core.dialects.documents import Fault
-from toolset.core.dialects.toolset_patches import BUILT_IN_TOOLSETS, INSTANCES
+from toolset.core.dialects.toolset_patches import INSTANCES
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
@@ -25,6 +25,7 @@ from toolset.core.publishing.plan import (
 )
 from toolset.core.publishing.provenance import Field, trace
 from toolset.core.publishing.rendering import cost, documents, fault, texts, writable
+from toolset.core.toolset_mapping import TOOLSETS
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key
 
@@ -159,7 +160,9 @@ def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Pu
         kept = {tool.key for tool in published.tools}
         alone = publish([tool for tool in tools if tool.key in kept], options)
         plain = alone.documents
-    patches: dict[str, Document] = {holmesgpt.DOCUMENT_KEY: {holmesgpt.TOOLSETS: dict(published.overrides.toolsets)}}
+    patches: dict[str, Document] = {
+        holmesgpt.DOCUMENT_KEY: {holmesgpt.TOOLSETS_KEY: dict(published.overrides.toolsets)}
+    }
     for name, patch in published.overrides.kubernaut.items():
         if isinstance(patch, dict):
             patches[f"{name}{kubernaut.SUFFIX}"] = patch
@@ -216,9 +219,10 @@ def _caps(options: OutputOptions, per_untrusted: int) -> budget.Caps:
     return budget.Caps(
         options.max_per_type,
         options.max_http_tools,
-        BUILT_IN_TOOLSETS,
+        {kind: mapping.toolsets for kind, mapping in options.types.items() if mapping.toolsets},
         per_untrusted,
-        holmesgpt.UNTRUSTED_INSTANCES,
+        {name: toolset.untrusted for name, toolset in TOOLSETS.items()},
+        frozenset(name for name, toolset in TOOLSETS.items() if toolset.several == "none"),
     )
 
 

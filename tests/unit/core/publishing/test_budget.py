@@ -18,7 +18,7 @@ from toolset.core.publishing.budget import (
     within_caps,
 )
 
-SHARED = frozenset({"prometheus", "grafana", "elasticsearch"})
+SHARED = {"prometheus": ("prometheus/metrics",), "grafana": ("grafana/dashboards",), "elasticsearch": ("a", "b")}
 
 
 def names(tools: tuple[Candidate, ...]) -> list[str]:
@@ -131,7 +131,7 @@ def test_a_newcomer_takes_no_place_of_an_older_tool_that_is_the_first_of_its_typ
 def test_untrusted_instances_of_a_type_are_no_more_than_the_reader_survives() -> None:
     untrusted = [candidate("u", namespace=f"team-{n}", trusted=False) for n in range(3)]
     tools = instances([*untrusted, *(candidate(f"t{n}") for n in range(3))])
-    cut = within_caps(tools, Caps(untrusted={"prometheus": 1}))
+    cut = within_caps(tools, Caps(shared=SHARED, untrusted={"prometheus/metrics": 1}))
     assert [str(tool.key) for tool in cut.kept] == ["monitoring/t0", "monitoring/t1", "monitoring/t2", "team-0/u"]
     assert {rejected.detail for rejected in cut.dropped.values()} == {
         "HolmesGPT survives 1 prometheus of untrusted namespaces, should they all hang"
