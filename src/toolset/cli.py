@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Container, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolset.commands.plan import Report
     from toolset.config.loader import Source
     from toolset.config.settings import Settings
+    from toolset.model import Key
 
 T = TypeVar("T")
 
@@ -145,7 +146,6 @@ def _plan(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from toolset.commands import explain, manifests, notes, printers
     from toolset.config.options import target_options
-    from toolset.model import Key
 
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
@@ -157,10 +157,8 @@ def _explain(options: argparse.Namespace) -> int:
             raise SettingsError(manifests.without_services(options.file))
         explained = explain.explain_manifests(settings, found)
     else:
-        namespace, slash, name = options.service.partition("/")
-        if not (namespace and slash and name):
-            raise SettingsError(f"`{options.service}` names no Service: write it as NAMESPACE/NAME")
-        explained = _loop(lambda: _patiently(explain.explain_service(settings, Key(namespace, name))))
+        key = _key(options.service, {backend.name for backend in settings.static})
+        explained = _loop(lambda: _patiently(explain.explain_service(settings, key)))
     notes.write(*explained.notes)
     if options.output == "json":
         _print(printers.as_lines(explained.services))
@@ -169,6 +167,18 @@ def _explain(options: argparse.Namespace) -> int:
         overrides = publishing.separate or publishing.target
         _print("".join(printers.explained(each, publishing.prefix, overrides) for each in explained.services))
     return EXIT_UNCHANGED
+
+
+def _key(text: str, static: Container[str]) -> "Key":
+    """Return the key of the Service or the static backend that ``text`` names."""
+    from toolset.model import Key
+
+    namespace, slash, name = text.partition("/")
+    if text in static:
+        return Key("", text)
+    if not (namespace and slash and name):
+        raise SettingsError(f"`{text}` names no Service: write it as NAMESPACE/NAME")
+    return Key(namespace, name)
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -187,7 +197,8 @@ def _check_config(options: argparse.Namespace) -> int:
         sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
     services = manifests.read(options.file).services if options.file else ()
     found = check_config.matches(settings, services)
-    _print(printers.as_matches(options.settings, found, services=len(services) if options.file else None))
+    count = len(services) if options.file else None
+    _print(printers.as_matches(options.settings, found, services=count, static=len(settings.static)))
     return EXIT_UNCHANGED
 
 

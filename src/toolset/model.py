@@ -13,14 +13,14 @@ PROTOCOL_TCP: Final = "TCP"
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
-    """The name of one namespaced object; what a work queue holds."""
+    """The name of one object; what a work queue holds. What is in no namespace has an empty one."""
 
     namespace: str
     name: str
 
     @override
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 class FieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):

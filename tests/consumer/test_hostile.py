@@ -157,8 +157,6 @@ def test_500_hostile_services_change_nothing_but_what_they_are(
     assert [command for command in loaded.commands if command not in KUBECTL] == []
 
 
-
-
 def test_the_attack_works_where_nobody_defends(holmes: Holmes, plain: Server) -> None:
     """What this file looks for would be seen: an expanded variable reaches the server, and a command runs."""
     plain.put({"p:9090": Backend("prometheus")})

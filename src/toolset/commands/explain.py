@@ -16,7 +16,7 @@ from toolset.core.candidate import Candidate, Rejected
 from toolset.core.inventory import ALIVE
 from toolset.core.publishing.publication import Publication
 from toolset.errors import ForbiddenError, SettingsError
-from toolset.model import ConfigMap, Key
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
@@ -27,8 +27,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """The explanation of one Service, flat for JSON; ``None`` where it does not apply.
 
     Attributes:
-        namespace: The namespace of the Service.
-        name: The name of the Service.
+        namespace: The namespace of the Service; empty for a static backend.
+        name: The name of the Service or the static backend.
         type: The tool type; ``None`` if it is not a candidate.
         product: The product of its detector.
         reason: Why it is not a candidate, as a :class:`Reason` word.
@@ -109,18 +109,21 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
 
 
 async def explain_service(settings: Settings, key: Key) -> Explained:
-    """Explain the Service ``key`` of the cluster, with the overrides there; nothing is probed.
+    """Explain the Service or static backend ``key``, with the overrides in the cluster; nothing is probed.
 
     Limits are applied to the Services of its namespace only.
 
     Raises:
-        SettingsError: There is no such Service.
+        SettingsError: There is none.
         ToolsetError: The API server cannot be reached or refuses.
     """
     notes: tuple[str, ...] = ()
+    found: list[Service] = []
+    spaces: Mapping[Key, Namespace] = {}
     async with session(settings) as kube:
-        found = await read_all(KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random))
-        spaces = await read_namespaces(kube, settings, key.namespace)
+        if key.namespace:
+            source = KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random)
+            found, spaces = await read_all(source), await read_namespaces(kube, settings, key.namespace)
         current = {each: await _read(kube, each) for each in config_maps(settings)}
     readable = {each.key: each for read in current.values() for each in read or ()}
     if unread := [key for key, read in current.items() if read is None]:
@@ -129,8 +132,10 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
         settings, readable = _without_overrides(settings), {}
     explained = explain_manifests(settings, Manifests(tuple(found), readable, spaces))  # all, for duplicates
     for explanation in explained.services:
-        if explanation.name == key.name:
+        if (explanation.namespace, explanation.name) == (key.namespace, key.name):
             return Explained((explanation,), (*notes, *explained.notes))
+    if not key.namespace:
+        raise SettingsError(f"the settings list no static backend {key}; write a Service as NAMESPACE/NAME")
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
 
 

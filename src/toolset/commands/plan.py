@@ -13,7 +13,7 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, namespace
 from toolset.commands.manifests import Manifests
 from toolset.commands.session import session
 from toolset.config.clients import prober
-from toolset.config.options import detection_options, reduction, target_key, target_options
+from toolset.config.options import detection_options, reduction, static_tools, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect
@@ -119,7 +119,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
 
 
 def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, list[Candidate]]:
-    """Return the inventory after detection of every Service in ``manifests``, and the candidates.
+    """Return the inventory after detection of every Service in ``manifests``, and the candidates, static ones too.
 
     One probe decides the health of a candidate.
     """
@@ -136,6 +136,9 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
         inventory.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
             candidates.append(verdict)
+    for key, candidate in static_tools(settings).items():
+        inventory.detected(key, candidate)
+        candidates.append(candidate)
     return inventory, candidates
 
 

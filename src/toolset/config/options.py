@@ -1,17 +1,20 @@
 """Build the options of each part from settings, and check settings against each other."""
 
 from difflib import get_close_matches
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from toolset.config.settings import Settings
 from toolset.core.backends.backend import types_of
 from toolset.core.backends.catalog import BACKENDS
+from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
 from toolset.core.publishing.options import publish_options
 from toolset.core.shares import Shares
+from toolset.core.static_backends import static_candidates, static_credentials
 from toolset.errors import SettingsError
 from toolset.model import Key, Namespace, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -61,6 +64,11 @@ def reduction(settings: Settings) -> Reduction:
     return Reduction(settings.discovery.annotation_prefix, settings.discovery.detectors)
 
 
+def static_tools(settings: Settings) -> dict[Key, Candidate]:
+    """Return the candidates that the settings list, by key."""
+    return static_candidates(settings.static, detectors(settings))
+
+
 def target_key(settings: Settings) -> Key:
     """Return the key of the target ConfigMap."""
     return Key(settings.target.namespace, settings.target.name)
@@ -69,7 +77,9 @@ def target_key(settings: Settings) -> Key:
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
-    output = publish_options(settings.output, types_of(BACKENDS, discovery.detectors))
+    types = types_of(BACKENDS, discovery.detectors)
+    names = (backend.name for backend in settings.static)
+    output = publish_options(settings.output, types, static_credentials(settings.static), names)
     return TargetOptions(discovery.annotation_prefix, output, discovery.untrusted_limit, target_key(settings))
 
 
@@ -97,12 +107,27 @@ def check(settings: Settings) -> None:
 def doubts(settings: Settings) -> tuple[str, ...]:
     """Return warnings about valid settings that are likely mistakes, one sentence each."""
     known = {name for detector in detectors(settings) for name in (detector.product, detector.type)}
-    near = {name: get_close_matches(name, known, n=1) for name in settings.health.detectors if name not in known}
-    return tuple(
-        f"`health.detectors.{name}` counts only for a custom type of that name; did you mean `{found[0]}`?"
-        for name, found in near.items()
-        if found
-    )
+    types = {detector.type for detector in detectors(settings)}
+    places = {name: f"health.detectors.{name}" for name in settings.health.detectors if name not in known}
+    near = [(place, get_close_matches(name, known, n=1)) for name, place in places.items()]
+    near += [
+        (f"static[{position}].type", get_close_matches(backend.type, types, n=1))
+        for position, backend in enumerate(settings.static)
+        if backend.type not in types
+    ]
+    found = [
+        f"`{place}` counts only for a custom type of that name; did you mean `{names[0]}`?"
+        for place, names in near
+        if names
+    ]
+    domain = f".svc.{settings.discovery.cluster_domain}"
+    for position, backend in enumerate(settings.static):
+        if (urlsplit(backend.url).hostname or "").endswith(domain):
+            found.append(
+                f"`static[{position}].url` is a Service of this cluster, which may be discovered as well; "
+                "annotate the Service instead"
+            )
+    return tuple(found)
 
 
 def lease_key(settings: Settings) -> Key:

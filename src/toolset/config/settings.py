@@ -11,6 +11,7 @@ from toolset.core.durations import Duration, Interval
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
 from toolset.core.health.options import HealthOptions
 from toolset.core.publishing.options import OutputOptions
+from toolset.core.static_backends import StaticBackend
 from toolset.core.trust import Untrusted
 
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -238,7 +239,7 @@ class LogSettings(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
-    """The whole configuration."""
+    """The whole configuration: sections, and the list of static backends."""
 
     target: TargetSettings = TargetSettings()
     discovery: DiscoverySettings = DiscoverySettings()
@@ -251,6 +252,7 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
+    static: tuple[StaticBackend, ...] = ()
 
 
 def reloads(path: str) -> bool:

@@ -12,6 +12,7 @@ from toolset.model import Key
 class Evidence(Enum):
     """Why a Service is taken for a tool, strongest first."""
 
+    SETTINGS = "settings"
     ANNOTATION = "annotation"
     LABEL = "label"
     NAME = "name"
@@ -87,7 +88,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """A Service that a detector recognises.
 
     Attributes:
-        key: The Service.
+        key: The Service; a static backend has a key without a namespace.
         type: ``prometheus``, ``grafana``, ``jaeger``, ``elasticsearch`` or a custom word.
         product: What its detector recognises, for example ``thanos-query``; the type when an annotation alone names it.
         evidence: The strongest evidence found.

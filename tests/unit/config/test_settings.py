@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.inspect import is_struct_type
 
 import toolset
 from toolset.config.loader import load
-from toolset.config.options import detectors, doubts, elector_options, identity, target_options
+from toolset.config.options import detectors, doubts, elector_options, identity, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
@@ -380,7 +381,8 @@ def test_no_setting_explains_itself_by_a_regular_expression() -> None:
 
 
 def test_every_setting_that_a_message_names_exists() -> None:
-    sections = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    every = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    sections = {name: kind for name, kind in every.items() if is_struct_type(kind)}
     known = {f"{name}.{field.name}" for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
     places = re.compile(rf"(?<!`)`((?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_]+)*)`(?!`)")
     source = Path(toolset.__file__).parent
@@ -544,3 +546,107 @@ def test_the_times_of_an_election_have_to_fit_together() -> None:
 
 def test_every_process_has_a_name_of_its_own() -> None:
     assert identity("pod") != identity("pod")
+
+
+STATIC = "static: [{type: prometheus, name: prod, url: 'https://metrics.example.com'}, {%s}]"
+
+
+def test_static_backends_are_a_list_of_the_settings() -> None:
+    found = settings(STATIC % "type: loki, name: logs, url: 'http://10.0.0.9:3100', credentials: {bearer_token: T}")
+    assert [str(key) for key in static_tools(found)] == ["prod", "logs"]
+    assert target_options(found).output.credentials["logs"].bearer_token == "T"
+    assert target_options(found).output.policy.variables == {"T"}
+    assert settings("static:") == Settings()
+
+
+def test_static_backends_come_from_the_environment_too() -> None:
+    text = "[{type: prometheus, name: prod, url: 'https://metrics.example.com'}]"
+    found = load("", {"TOOLSET_STATIC": text}, {})
+    assert [backend.name for backend in found.static] == ["prod"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param(
+            "type: loki, nme: a, url: 'http://a'",
+            "unknown setting `static[1].nme`; did you mean `static[1].name`?",
+            id="a field",
+        ),
+        pytest.param("type: loki, url: 'http://a'", "missing required field `name`", id="no name"),
+        pytest.param("type: Loki, name: a, url: 'http://a'", "`static[1].type`: Expected a lower-case word", id="type"),
+        pytest.param(
+            "type: kubernetes, name: a, url: 'http://a'", "`static[1].type`: `kubernetes` is taken", id="taken"
+        ),
+        pytest.param("type: loki, name: a/b, url: 'http://a'", "`static[1].name`: Expected a name", id="two names"),
+        pytest.param("type: loki, name: prod, url: 'http://a'", "`static[1].name`: another static", id="twice"),
+        pytest.param(
+            "type: prometheus, name: a, url: 'https://metrics.example.com:443/'",
+            "`static[1].url`: `https://metrics.example.com:443/` is listed twice as prometheus",
+            id="one backend twice",
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://u:p@a'",
+            "`static[1].url`: Expected a URL such as `https://metrics.example.com/prometheus`",
+            id="a password",
+        ),
+        pytest.param("type: loki, name: a, url: 'http://a:0'", "the port must be 1 to 65535", id="port 0"),
+        pytest.param("type: loki, name: a, url: 'http://a:99999'", "the port must be 1 to 65535", id="port 99999"),
+        pytest.param(
+            "type: prometheus, name: a, url: 'http://a', product: vmselct",
+            "`static[1].product`: no detector of the type `prometheus` is called `vmselct`; known are prometheus, ",
+            id="a product",
+        ),
+        pytest.param(
+            "type: shop, name: a, url: 'http://a', product: b", "is called `b`; leave it out", id="no product at all"
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://a', health_path: x", "`static[1].health_path`: `x`: expected", id="path"
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'https://a', ca_file: x, insecure_skip_verify: true",
+            "`static[1].ca_file`: it means nothing with `insecure_skip_verify`",
+            id="a contradiction",
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://a', allowed_ranges: [x]",
+            "`static[1].allowed_ranges[0]`: Expected a range of addresses",
+            id="a range",
+        ),
+    ],
+)
+def test_a_wrong_static_backend_is_named_with_its_place(entry: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(STATIC % entry)
+    assert str(caught.value).startswith("toolset.yaml: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("static: {type: loki}", "`static`: Expected a list", id="a mapping"),
+        pytest.param("static: 3", "`static`: Expected a list", id="a number"),
+        pytest.param("statc: []", "unknown setting `statc`; did you mean `static`?", id="misspelt"),
+    ],
+)
+def test_static_backends_are_nothing_but_a_list(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        settings(text)
+    with pytest.raises(SettingsError, match="`static` is a list; set it as a whole"):
+        load("", {"TOOLSET_STATIC__0": "{}"}, {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        pytest.param("type: promtheus, name: a, url: 'http://a'", "did you mean `prometheus`?", id="a type"),
+        pytest.param(
+            "type: shop, name: a, url: 'http://a.b.svc.cluster.local'", "annotate the Service instead", id="a Service"
+        ),
+    ],
+)
+def test_a_static_backend_that_is_likely_a_mistake_is_in_doubt(entry: str, meant: str) -> None:
+    (doubt,) = doubts(settings(STATIC % entry))
+    assert doubt.startswith("`static[1].")
+    assert doubt.endswith(meant)

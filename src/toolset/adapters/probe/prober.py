@@ -19,6 +19,19 @@ from toolset.adapters.probe.transport import Transport
 from toolset.core.candidate import Candidate
 from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Failure, Outcome
+from toolset.model import Key
+
+
+class StaticConfig(msgspec.Struct, frozen=True):
+    """How one static backend is reached.
+
+    Attributes:
+        http_config: Its TLS, headers and statuses.
+        allowed_ranges: Address ranges that it may have although probes refuse them.
+    """
+
+    http_config: HttpConfig
+    allowed_ranges: tuple[str, ...] = ()
 
 
 class ProberOptions(msgspec.Struct, frozen=True):
@@ -30,6 +43,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
         connect_to: Dial ``host:port`` at another ``host:port``, unchecked; for tests.
         refused_ranges: Address ranges that are not dialled, beside those that never are.
         http_configs: By product, how its candidates are reached.
+        static: By key, how static backends are reached: always directly, and nothing of a product's config is theirs.
     """
 
     timeout_s: float = 5.0
@@ -37,6 +51,14 @@ class ProberOptions(msgspec.Struct, frozen=True):
     connect_to: Mapping[str, str] = {}
     refused_ranges: tuple[str, ...] = ()
     http_configs: Mapping[str, HttpConfig] = {}
+    static: Mapping[Key, StaticConfig] = {}
+
+
+class _Access(msgspec.Struct, frozen=True):
+    """How a candidate is reached, and what is said to it."""
+
+    connector: Connector
+    config: LoadedHttpConfig
 
 
 class HttpProber:
@@ -74,6 +96,15 @@ class HttpProber:
             product: LoadedHttpConfig(http_configs) for product, http_configs in options.http_configs.items()
         }
         self._default_config = LoadedHttpConfig(HttpConfig())
+        self._static = {
+            key: _Access(
+                Direct(
+                    guard or AddressGuard(options.refused_ranges, each.allowed_ranges), resolver, options.connect_to
+                ),
+                LoadedHttpConfig(each.http_config),
+            )
+            for key, each in options.static.items()
+        }
         self._transport = Transport()
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._host_limiter = HostLimiter(PER_HOST)
@@ -104,30 +135,35 @@ class HttpProber:
             return outcome
 
     async def _ask(self, candidate: Candidate, deadline: anyio.CancelScope) -> Outcome:
-        config = self._http_configs.get(candidate.product, self._default_config)
-        route = await self._connector.route(candidate, config)
+        access = self._access(candidate)
+        route = await access.connector.route(candidate, access.config)
         async with self._host_limiter.one_of_few(route.host, deadline, self._options.timeout_s) as came:
             if not came:
                 return DEFERRED
             response = await self._transport.handle_async_request(route.request)
             try:
-                return await self._judge(response, candidate, config)
+                return await _judge(response, candidate, access)
             finally:
                 await response.aclose()
 
-    async def _judge(self, response: httpx.Response, candidate: Candidate, config: LoadedHttpConfig) -> Outcome:
-        """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
-        status, check = response.status_code, candidate.check
-        well = 200 <= status < 300 or status in config.statuses(check.statuses)
-        body = await _read(response) if well or self._connector.reads_failures else b""
-        if objection := self._connector.objection(status, body):
-            return Outcome(alive=False, detail=objection, failure=Failure.OTHER, status=status)
-        if not well:
-            return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
-        if check.identity.encode() not in body:
-            detail = f"the answer does not tell of {candidate.product}"
-            return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
-        return Outcome(alive=True, status=status)
+    def _access(self, candidate: Candidate) -> _Access:
+        config = self._http_configs.get(candidate.product, self._default_config)
+        return self._static.get(candidate.key) or _Access(self._connector, config)
+
+
+async def _judge(response: httpx.Response, candidate: Candidate, access: _Access) -> Outcome:
+    """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
+    status, check = response.status_code, candidate.check
+    well = 200 <= status < 300 or status in access.config.statuses(check.statuses)
+    body = await _read(response) if well or access.connector.reads_failures else b""
+    if objection := access.connector.objection(status, body):
+        return Outcome(alive=False, detail=objection, failure=Failure.OTHER, status=status)
+    if not well:
+        return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
+    if check.identity.encode() not in body:
+        detail = f"the answer does not tell of {candidate.product}"
+        return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
+    return Outcome(alive=True, status=status)
 
 
 def _outcome(error: Exception) -> Outcome:

@@ -22,6 +22,7 @@ from toolset.core.dialects.toolset_names import (
     instance_names,
     plain_http_name,
     possible_http_names,
+    possible_instance_names,
     tool_name,
 )
 from toolset.core.dialects.toolset_patches import CONFIG, is_disablement
@@ -103,7 +104,7 @@ def name_conflicts(tools: Sequence[Candidate], options: Options) -> dict[Key, st
     for tool in tools:
         for toolset in options.toolsets(tool):
             names = {str(each.get("name")) for each in configured_instances(options.base.get(toolset, _ENABLED))}
-            if names & {f"{tool.key.namespace}-{tool.key.name}", f"{tool.key.namespace}.{tool.key.name}"}:
+            if names & possible_instance_names(tool):
                 found[tool.key] = f"an instance of {toolset}"
     return found
 

@@ -102,7 +102,7 @@ def names(tools: Sequence[Candidate], taken: Container[str] = frozenset[str]()) 
 
 def full_name(tool: Candidate) -> str:
     """Return the name of the document of ``tool`` where it is not the first of its type."""
-    return f"{tool.type}.{tool.key.namespace}.{tool.key.name}"
+    return ".".join(filter(None, (tool.type, tool.key.namespace, tool.key.name)))
 
 
 def text(document: Document) -> str:

@@ -35,15 +35,15 @@ class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
     """Return the document.
 
-    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Trusted
-    tools take their names first.
+    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Static
+    backends take their names first, then trusted tools.
 
     Args:
         tools: In the order of ``inventory.instances``.
         types: How each type is published.
     """
     first: dict[str, Key] = {}
-    for tool in sorted(tools, key=lambda tool: not tool.trusted):
+    for tool in sorted(tools, key=lambda tool: (not tool.trusted, bool(tool.key.namespace))):
         first.setdefault(tool.key.name, tool.key)
     return ToolList(
         tuple(
@@ -53,11 +53,16 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
                 endpoint=tool.url,
                 description=mapping_of(types, tool.type).description,
                 namespace=tool.key.namespace,
-                metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": tool.check.path},
+                metadata=_metadata(tool),
             )
             for tool in tools
         )
     )
+
+
+def _metadata(tool: Candidate) -> dict[str, str]:
+    service = {"service": tool.key.name, "service_port": str(tool.port)} if tool.key.namespace else {}
+    return {**service, "health_path": tool.check.path}
 
 
 def text(content: Document) -> str:

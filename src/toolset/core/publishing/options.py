@@ -1,5 +1,6 @@
 """What is written to the ConfigMap: a part of the settings."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -96,6 +97,11 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return TYPES
 
     @property
+    def static_names(self) -> frozenset[str]:
+        """The names of static backends; :class:`PublishOptions` adds those of the settings."""
+        return frozenset()
+
+    @property
     def limit_bytes(self) -> int:
         """The limit in bytes."""
         return self.limit_kib * 1024
@@ -106,11 +112,26 @@ class PublishOptions(OutputOptions, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         types: How each type is published.
+        static_names: The names of static backends.
     """
 
     types: Types = TYPES  # pyright: ignore[reportIncompatibleMethodOverride]
+    static_names: frozenset[str] = frozenset()  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
-def publish_options(output: OutputOptions, types: Types) -> PublishOptions:
-    """Return ``output`` with how each type is published."""
-    return PublishOptions(**msgspec.structs.asdict(output), types=types)
+def publish_options(
+    output: OutputOptions,
+    types: Types,
+    credentials: Mapping[str, Credentials] = {},
+    static_names: Iterable[str] = (),
+) -> PublishOptions:
+    """Return ``output`` with what other settings say about it.
+
+    Args:
+        output: The section of the settings.
+        types: How each type is published.
+        credentials: Those of static backends, by name.
+        static_names: The names of static backends.
+    """
+    more = {"credentials": {**output.credentials, **credentials}, "types": types}
+    return PublishOptions(**{**msgspec.structs.asdict(output), **more, "static_names": frozenset(static_names)})

@@ -12,7 +12,7 @@ from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.toolset_patches import INSTANCES
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document
-from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
+from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow, unknown_static
 from toolset.core.publishing import budget
 from toolset.core.publishing.eligibility import eligible, fitting, foreign_key_notes
 from toolset.core.publishing.options import OutputOptions
@@ -206,7 +206,10 @@ def _compose(tools: Sequence[Candidate], options: OutputOptions, overrides: Over
         {**unsafe, **applied.hidden, **refused, **capped.dropped, **cut.dropped},
         kept,
         applied.overridden,
-        dropped=tuple(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
+        dropped=(
+            *unknown_static(overrides, options.static_names),
+            *(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
+        ),
         notes=foreign_key_notes(cut.kept, options, limits.taken),
         bytes=size,
         blocked=blocked,

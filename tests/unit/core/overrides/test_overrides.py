@@ -92,17 +92,25 @@ def test_nothing_said_changes_nothing(text: str) -> None:
             id="approve holds a glob",
         ),
         pytest.param(
-            "suppress:\n- a/b\n- c",
+            "suppress:\n- a/b\n- c/",
             3,
             3,
-            "suppress > 1: expected namespace/name of a Service",
+            "suppress > 1: expected namespace/name of a Service, or the name of a static backend",
             id="suppress names no Service",
         ),
         pytest.param(
-            "suppress: [1]", 1, 12, "suppress > 0: expected namespace/name of a Service", id="suppress holds a number"
+            "suppress: [1]",
+            1,
+            12,
+            "suppress > 0: expected namespace/name of a Service, or the name of a static backend",
+            id="suppress holds a number",
         ),
         pytest.param(
-            "tools:\n  Grafana: {}", 2, 3, "tools > Grafana: expected namespace/name of a Service", id="no Service"
+            "tools:\n  Grafana: {}",
+            2,
+            3,
+            "tools > Grafana: expected namespace/name of a Service, or the name of a static backend",
+            id="no Service",
         ),
         pytest.param("tools:\n  a/b: 1", 2, 3, "tools > a/b: Expected `object`, got `int`", id="tool is no map"),
         pytest.param(
