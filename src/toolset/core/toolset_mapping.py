@@ -17,6 +17,7 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
         url_key: The field of its config that holds the URL.
         several: How it reads two or more backends: as ``instances`` in its config, or not at all.
         config: Further fields of its config, the same for every backend.
+        options: Fields of its config that the settings may set.
         instructions: What the language model is told in addition; for toolsets about which HolmesGPT tells it nothing.
         untrusted: How many instances of untrusted namespaces may stand in it together with trusted ones. HolmesGPT
             checks instances one after another within 20 s, 10 s each or ``timeout_seconds``, and all may hang.
@@ -25,6 +26,7 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
     url_key: Literal["prometheus_url", "api_url"]
     several: Literal["instances", "none"] = "instances"
     config: Mapping[str, int] = {}
+    options: tuple[str, ...] = ()
     instructions: str = ""
     untrusted: int = 1
 
@@ -69,12 +71,14 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         toolsets: The toolsets of HolmesGPT that read it, names in :data:`TOOLSETS`; empty where none does.
+        config: Further fields of the config of these, from the settings.
         http: How HolmesGPT reads it where ``toolsets`` is empty.
         kubernaut: Its document; ``None`` names its type and the probed path there.
         description: What it is, for people; in the json dialect.
     """
 
     toolsets: tuple[str, ...] = ()
+    config: Mapping[str, str] = {}
     http: HttpApi = CUSTOM_API
     kubernaut: KubernautConfig | None = None
     description: str = "HTTP API of a service in the cluster"
@@ -102,7 +106,9 @@ TOOLSETS: Final[Mapping[str, Toolset]] = {
     "grafana/loki": Toolset(url_key="api_url", config=RETRY_LIMITS, untrusted=3),
     "grafana/tempo": Toolset(url_key="api_url", config=RETRY_LIMITS, untrusted=3),
     "prometheus/metrics": Toolset(url_key="prometheus_url"),
-    "prometheus/multi-tenant-metrics": Toolset(url_key="prometheus_url", several="none"),
+    "prometheus/multi-tenant-metrics": Toolset(
+        url_key="prometheus_url", several="none", options=("tenant_header", "tenant_label")
+    ),
     "victorialogs": Toolset(url_key="api_url", config={"timeout_seconds": 5}, untrusted=3),
 }
 """The closed list of toolsets into which discovered backends are published."""
@@ -114,15 +120,22 @@ class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         toolset: A toolset of HolmesGPT, one of :data:`TOOLSETS`.
         url_key: The field of its config that holds the URL; may be left out, because the toolset decides.
+        config: Further fields of its config, from the ``options`` of the toolset.
     """
 
     toolset: Annotated[str, msgspec.Meta(max_length=64)]
     url_key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    config: dict[
+        str,
+        Annotated[
+            str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", description="at most 64 letters, digits, `-` and `_`")
+        ],
+    ] = {}
 
     @property
     def mapping(self) -> ToolsetMapping:
         """The mapping that it asks for."""
-        return ToolsetMapping(toolsets=(self.toolset,))
+        return ToolsetMapping(toolsets=(self.toolset,), config=self.config)
 
 
 def mapping_of(types: Types, kind: str) -> ToolsetMapping:

@@ -487,6 +487,17 @@ def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list
             id="a key for the URL that the toolset does not have",
         ),
         pytest.param(
+            DETECTOR % ", publish: {toolset: prometheus/multi-tenant-metrics, config: {tenant_hedder: X}}",
+            "`discovery.detectors[0].publish.config.tenant_hedder`: prometheus/multi-tenant-metrics takes "
+            "`tenant_header`, `tenant_label` here; did you mean `tenant_header`?",
+            id="a field of the config",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/loki, config: {api_key: X}}",
+            "`discovery.detectors[0].publish.config.api_key`: grafana/loki takes no such fields here",
+            id="a credential",
+        ),
+        pytest.param(
             DETECTOR % ", publish: {toolst: grafana/loki}",
             "unknown setting `discovery.detectors[0].publish.toolst`; "
             "did you mean `discovery.detectors[0].publish.toolset`?",

@@ -1,6 +1,6 @@
 """What a type of backend is: its detectors and the mapping to toolsets, as one value."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -57,11 +57,21 @@ def publish_fault(detector: Detector, built_in: Types, before: Mapping[str, Publ
     url_key = TOOLSETS[publish.toolset].url_key
     if publish.url_key not in {"", url_key}:
         return "publish.url_key", f"{publish.toolset} has no `{publish.url_key}`; did you mean `{url_key}`?"
+    options = TOOLSETS[publish.toolset].options
+    for field in publish.config:
+        if field not in options:
+            return f"publish.config.{field}", f"{publish.toolset} takes {_options(field, options)}"
     known = built_in.get(detector.type)
     if known is not None and publish.toolset not in known.toolsets:
         published = " and ".join(known.toolsets) or "a toolset of type http"
         return "publish", f"the type `{detector.type}` is built in and published as {published}; choose another `type`"
     return None
+
+
+def _options(field: str, options: Sequence[str]) -> str:
+    near = get_close_matches(field, options, n=1, cutoff=0.5)
+    listed = ", ".join(f"`{option}`" for option in options)
+    return f"{listed or 'no such fields'} here" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
 def _hint(toolset: str) -> str:

@@ -138,9 +138,9 @@ def _over_http(tools: Sequence[Candidate], options: Options) -> list[Candidate]:
 
 def _config(name: str, tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
     """Return the config with which the toolset ``name`` reads ``tool``."""
-    toolset, kind = TOOLSETS[name], CONFIGS[name]
+    toolset, kind, own = TOOLSETS[name], CONFIGS[name], mapping_of(options.types, tool.type).config
     known = options.credentials.get(str(tool.key), Credentials())
-    fields: dict[str, object] = {toolset.url_key: tool.url, **toolset.config, **_login(known, kind)}
+    fields: dict[str, object] = {toolset.url_key: tool.url, **toolset.config, **own, **_login(known, kind)}
     return _laid_over(from_struct(msgspec.convert(fields, kind)), tool, more)
 
 

@@ -91,7 +91,7 @@ def test_every_built_in_detector_belongs_to_a_backend_of_its_type() -> None:
 @pytest.mark.parametrize("name", TOOLSETS)
 def test_every_toolset_for_backends_has_the_fields_that_are_written(name: str) -> None:
     toolset_ = TOOLSETS[name]
-    assert {toolset_.url_key, *toolset_.config} <= {*CONFIGS[name].__struct_fields__}
+    assert {toolset_.url_key, *toolset_.config, *toolset_.options} <= {*CONFIGS[name].__struct_fields__}
 
 
 def test_types_of_one_toolset_are_instances_of_it() -> None:
@@ -116,11 +116,12 @@ def test_untrusted_tools_of_all_types_in_a_toolset_share_what_the_reader_survive
 
 def test_a_toolset_that_reads_one_backend_gets_one() -> None:
     name = "prometheus/multi-tenant-metrics"
-    own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name))
+    tenancy = {"tenant_header": "X-Scope-OrgID", "tenant_label": "tenant"}
+    own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name, config=tenancy))
     tools = [candidate("a", tool_type="tenants"), candidate("b", tool_type="tenants")]
     found = publish(tools, publish_options(OUTPUT, types_of(BACKENDS, [own])))
     block = cast("dict[str, Any]", yaml.safe_load(found.data["custom_toolset.yaml"]))["toolsets"][name]
-    assert block["config"] == {"prometheus_url": "http://a.monitoring.svc.cluster.local:8080"}
+    assert block["config"] == {"prometheus_url": "http://a.monitoring.svc.cluster.local:8080", **tenancy}
     assert [rejected.detail for rejected in found.rejected.values()] == [
         f"HolmesGPT reads only one backend with {name}"
     ]
