@@ -18,6 +18,7 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
         several: How it reads two or more backends: as ``instances`` in its config, or not at all.
         config: Further fields of its config, the same for every backend.
         options: Fields of its config that the settings may set.
+        excludes: Toolsets that must not be on together with it, because their tools have the same names.
         instructions: What the language model is told in addition; for toolsets about which HolmesGPT tells it nothing.
         untrusted: How many instances of untrusted namespaces may stand in it together with trusted ones. HolmesGPT
             checks instances one after another within 20 s, 10 s each or ``timeout_seconds``, and all may hang.
@@ -27,6 +28,7 @@ class Toolset(msgspec.Struct, frozen=True, kw_only=True):
     several: Literal["instances", "none"] = "instances"
     config: Mapping[str, int] = {}
     options: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
     instructions: str = ""
     untrusted: int = 1
 
@@ -107,7 +109,10 @@ TOOLSETS: Final[Mapping[str, Toolset]] = {
     "grafana/tempo": Toolset(url_key="api_url", config=RETRY_LIMITS, untrusted=3),
     "prometheus/metrics": Toolset(url_key="prometheus_url"),
     "prometheus/multi-tenant-metrics": Toolset(
-        url_key="prometheus_url", several="none", options=("tenant_header", "tenant_label")
+        url_key="prometheus_url",
+        several="none",
+        options=("tenant_header", "tenant_label"),
+        excludes=("prometheus/metrics",),
     ),
     "victorialogs": Toolset(url_key="api_url", config={"timeout_seconds": 5}, untrusted=3),
 }

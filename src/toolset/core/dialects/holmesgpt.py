@@ -109,6 +109,29 @@ def name_conflicts(tools: Sequence[Candidate], options: Options) -> dict[Key, st
     return found
 
 
+def exclusions(tools: Sequence[Candidate], options: Options) -> dict[Key, str]:
+    """Return which tools cannot be published next to a toolset whose tools have the same names, and which toolset.
+
+    A toolset that is configured stays; of discovered ones stays the one that excludes the other: settings ask for it.
+    """
+    found: dict[Key, str] = {}
+    configured = {name for name in options.names if options.base.get(name, _ENABLED).enabled}
+    present: set[str] = set()
+    for tool in tools:
+        names = options.toolsets(tool)
+        rivals = [rival for name in names for rival in TOOLSETS[name].excludes if rival in configured]
+        if rivals:
+            found[tool.key] = rivals[0]
+        else:
+            present.update(names)
+    excluded = {rival: name for name in present for rival in TOOLSETS[name].excludes}
+    for tool in tools:
+        for name in options.toolsets(tool):
+            if name in excluded:
+                found[tool.key] = excluded[name]
+    return found
+
+
 def disablements(tools: Sequence[Candidate], options: Options, patches: Mapping[str, Json]) -> dict[str, Json]:
     """Return those of the admin's ``patches`` that disable a toolset, for the toolsets that are meant as well.
 

@@ -80,8 +80,10 @@ def _name_conflicts(
 ) -> Mapping[Key, str]:
     found: dict[Key, str] = {}
     if "holmesgpt" in options.dialects:
-        configured = holmesgpt.name_conflicts(tools, holmesgpt_options(options, overrides))
-        found |= {key: f"{what} is configured" for key, what in configured.items()}
+        asked = holmesgpt_options(options, overrides)
+        found |= {key: f"{what} is configured" for key, what in holmesgpt.name_conflicts(tools, asked).items()}
+        rivals = holmesgpt.exclusions(tools, asked)
+        found |= {key: f"the tools of toolset {name} have the same names" for key, name in rivals.items()}
     if "kubernaut" in options.dialects:
         keys = {tool.key: f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}" for tool in tools}
         found |= {key: f"this service does not own data key {name}" for key, name in keys.items() if name in taken}

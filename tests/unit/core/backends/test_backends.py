@@ -9,14 +9,14 @@ import toolset
 from support.build import candidate
 from toolset.core.backends.backend import Backend, types_of
 from toolset.core.backends.catalog import BACKENDS, TYPES
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import Candidate, Reason
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.dialects import schema
 from toolset.core.dialects.documents import Credentials
-from toolset.core.dialects.schema import CONFIGS
+from toolset.core.dialects.schema import CONFIGS, BaseToolset
 from toolset.core.publishing.options import OutputOptions, publish_options
 from toolset.core.publishing.publication import publish
 from toolset.core.toolset_mapping import TOOLSETS, KubernautConfig, Publish, ToolsetMapping, Types
@@ -144,3 +144,30 @@ def test_a_toolset_gets_the_credentials_for_which_it_has_fields(name: str, login
     config = cast("dict[str, Any]", yaml.safe_load(found.data["custom_toolset.yaml"]))["toolsets"][name]["config"]
     fixed = {TOOLSETS[name].url_key, *TOOLSETS[name].config}
     assert {field: value for field, value in config.items() if field not in fixed} == login
+
+
+@pytest.mark.parametrize(
+    ("base", "kept", "detail"),
+    [
+        ({}, "mimir", "the tools of toolset prometheus/multi-tenant-metrics have the same names"),
+        (
+            {"prometheus/metrics": BaseToolset(config={"prometheus_url": "http://own.example.com:9090"})},
+            "prometheus",
+            "the tools of toolset prometheus/metrics have the same names",
+        ),
+        ({"prometheus/metrics": BaseToolset(enabled=False)}, "mimir", "have the same names"),
+    ],
+    ids=["discovered", "configured", "configured and off"],
+)
+def test_of_two_toolsets_whose_tools_have_the_same_names_one_is_published(
+    base: dict[str, BaseToolset], kept: str, detail: str
+) -> None:
+    name = "prometheus/multi-tenant-metrics"
+    own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name))
+    options = OutputOptions(base_toolsets={"kubernetes/core": BaseToolset(), **base})
+    tools = [candidate(), candidate("mimir", tool_type="tenants")]
+    found = publish(tools, publish_options(options, types_of(BACKENDS, [own])))
+    assert [tool.key.name for tool in found.tools] == [kept]
+    (rejected,) = found.rejected.values()
+    assert rejected.reason is Reason.NAME_TAKEN
+    assert rejected.detail.endswith(detail)
