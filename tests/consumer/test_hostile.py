@@ -12,13 +12,13 @@ from consumer.answers import Backend, Server
 from consumer.holmes import DEFAULTS, Holmes
 from consumer.test_scenarios import KUBECTL, read
 from support.build import candidate
+from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
-from toolset.core.toolset_mapping import TOOLSETS
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(300)]

@@ -18,13 +18,12 @@ from toolset.config.settings import Settings
 from toolset.core.backends.backend import publish_fault
 from toolset.core.backends.catalog import TYPES
 from toolset.core.detection.catalog import BUILT_IN
-from toolset.core.detection.detector import Detector, fault
+from toolset.core.detection.detector import Detector, Publish, fault
 from toolset.core.durations import Duration
 from toolset.core.health.http_config import AddressRange
 from toolset.core.json_values import Json
-from toolset.core.static_backends import StaticBackend, static_fault
+from toolset.core.publishing.static_backends import StaticBackend, static_fault
 from toolset.core.strict_yaml import YamlFault, parse
-from toolset.core.toolset_mapping import Publish
 from toolset.errors import SettingsError
 
 ENVIRONMENT_PREFIX: Final = "TOOLSET_"

@@ -13,8 +13,8 @@ from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
 from toolset.core.publishing.options import publish_options
+from toolset.core.publishing.static_backends import static_candidates, static_credentials
 from toolset.core.shares import Shares
-from toolset.core.static_backends import static_candidates, static_credentials
 from toolset.errors import SettingsError
 from toolset.model import Key, Namespace, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions

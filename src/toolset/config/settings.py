@@ -11,7 +11,7 @@ from toolset.core.durations import Duration, Interval
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
 from toolset.core.health.options import HealthOptions
 from toolset.core.publishing.options import OutputOptions
-from toolset.core.static_backends import StaticBackend
+from toolset.core.publishing.static_backends import StaticBackend
 from toolset.core.trust import Untrusted
 
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from toolset.core.detection.detector import Detector
-from toolset.core.toolset_mapping import TOOLSETS, Publish, ToolsetMapping, Types
+from toolset.core.backends.mapping import TOOLSETS, ToolsetMapping, Types
+from toolset.core.detection.detector import Detector, Publish
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +32,12 @@ def types_of(backends: Iterable[Backend], own: Iterable[Detector] = ()) -> Types
         own: The detectors of the settings; those with ``publish`` add their type.
     """
     built_in = {backend.type: backend.mapping for backend in backends}
-    added = {detector.type: detector.publish.mapping for detector in own if detector.publish}
+    added = {detector.type: _mapping(detector.publish) for detector in own if detector.publish}
     return MappingProxyType({**added, **built_in})
+
+
+def _mapping(publish: Publish) -> ToolsetMapping:
+    return ToolsetMapping(toolsets=(publish.toolset,), config=publish.config)
 
 
 def publish_fault(detector: Detector, built_in: Types, before: Mapping[str, Publish | None]) -> tuple[str, str] | None:

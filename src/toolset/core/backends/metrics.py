@@ -3,8 +3,8 @@
 from typing import Final
 
 from toolset.core.backends.backend import Backend
+from toolset.core.backends.mapping import KubernautConfig, ToolsetMapping
 from toolset.core.detection import catalog
-from toolset.core.toolset_mapping import KubernautConfig, ToolsetMapping
 
 PROMETHEUS: Final = Backend(
     type="prometheus",

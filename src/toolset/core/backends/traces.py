@@ -3,8 +3,8 @@
 from typing import Final
 
 from toolset.core.backends.backend import Backend
+from toolset.core.backends.mapping import HttpApi, KubernautConfig, ToolsetMapping
 from toolset.core.detection import catalog
-from toolset.core.toolset_mapping import HttpApi, KubernautConfig, ToolsetMapping
 
 JAEGER: Final = Backend(
     type="jaeger",

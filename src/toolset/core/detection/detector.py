@@ -8,7 +8,6 @@ from toolset.core.candidate import HealthCheck
 from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.detection.identity import Identity
-from toolset.core.toolset_mapping import Publish
 from toolset.model import Service
 
 DEFAULT_CHECK: Final = HealthCheck("/")
@@ -64,6 +63,25 @@ class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     number: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a detector of the settings publishes its type.
+
+    Attributes:
+        toolset: A toolset of HolmesGPT, one of ``backends.mapping.TOOLSETS``.
+        url_key: The field of its config that holds the URL; may be left out, because the toolset decides.
+        config: Further fields of its config, from the ``options`` of the toolset.
+    """
+
+    toolset: Annotated[str, msgspec.Meta(max_length=64)]
+    url_key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    config: dict[
+        str,
+        Annotated[
+            str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", description="at most 64 letters, digits, `-` and `_`")
+        ],
+    ] = {}
 
 
 class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 A single instance of a type stands flat in its toolset, two or more as ``instances:``. What HolmesGPT has no toolset
 for, such as Jaeger and custom types, is a toolset of ``type: http`` of its own: GET only, host and path pinned. How a
-type is published is data: see ``toolset_mapping``. Nothing in the document is a text from a Service: names are built
+type is published is data: see ``backends.mapping``. Nothing in the document is a text from a Service: names are built
 from what Kubernetes allows in names, all else is fixed.
 """
 
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import TOOLSETS, Types, mapping_of
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.configured_toolsets import configured_instances, joined
 from toolset.core.dialects.documents import Credentials, from_struct
@@ -27,7 +28,6 @@ from toolset.core.dialects.toolset_names import (
 )
 from toolset.core.dialects.toolset_patches import CONFIG, is_disablement
 from toolset.core.json_values import Document, Json, leaves, merged_map
-from toolset.core.toolset_mapping import TOOLSETS, Types, mapping_of
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "custom_toolset.yaml"

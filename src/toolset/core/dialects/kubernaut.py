@@ -14,11 +14,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy, value_fault
 from toolset.core.json_values import Document, merged
-from toolset.core.toolset_mapping import Types, mapping_of
 from toolset.model import Key
 
 SUFFIX: Final = "-toolset.yaml"

@@ -6,10 +6,10 @@ from typing import Final
 import msgspec
 
 from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.json_values import Document
-from toolset.core.toolset_mapping import Types, mapping_of
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"

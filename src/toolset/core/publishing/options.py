@@ -6,12 +6,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types
 from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
 from toolset.core.durations import Interval
-from toolset.core.toolset_mapping import Types
 
 Dialect = Literal["kubernaut", "holmesgpt", "json"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
 from toolset.core.dialects.configured_toolsets import configured_fault
@@ -25,7 +26,6 @@ from toolset.core.publishing.plan import (
 )
 from toolset.core.publishing.provenance import Field, trace
 from toolset.core.publishing.rendering import cost, documents, fault, texts, writable
-from toolset.core.toolset_mapping import TOOLSETS
 from toolset.errors import SettingsError
 from toolset.model import ConfigMap, Key
 

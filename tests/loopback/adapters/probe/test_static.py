@@ -9,7 +9,8 @@ from support.api_server import Answer, FixedCredentials, ScriptedApiServer
 from support.build import candidate
 from toolset.adapters.probe import HttpProber, ProberOptions, StaticConfig
 from toolset.core.detection.catalog import BUILT_IN
-from toolset.core.static_backends import StaticBackend, static_candidates
+from toolset.core.health.http_config import AddressRange
+from toolset.core.publishing.static_backends import StaticBackend, static_candidates
 
 HEALTHY = Answer(b"Prometheus Server is Healthy.\n")
 LOOPBACK = ("127.0.0.0/8",)
@@ -17,7 +18,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 def backend(url: str, **fields: object) -> StaticBackend:
     entry = {"type": "prometheus", "name": "prod", "url": url, "health_path": "/-/healthy", **fields}
-    return msgspec.convert(entry, StaticBackend, dec_hook=lambda _, value: value)
+    return msgspec.convert(entry, StaticBackend, dec_hook=lambda _, value: AddressRange.parse(value))
 
 
 def options(*backends: StaticBackend) -> ProberOptions:

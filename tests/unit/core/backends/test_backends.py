@@ -9,17 +9,17 @@ import toolset
 from support.build import candidate
 from toolset.core.backends.backend import Backend, types_of
 from toolset.core.backends.catalog import BACKENDS, TYPES
+from toolset.core.backends.mapping import TOOLSETS, KubernautConfig, ToolsetMapping, Types
 from toolset.core.candidate import Candidate, Reason
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
-from toolset.core.detection.detector import Detector
+from toolset.core.detection.detector import Detector, Publish
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.dialects import schema
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.schema import CONFIGS, BaseToolset
 from toolset.core.publishing.options import OutputOptions, publish_options
 from toolset.core.publishing.publication import publish
-from toolset.core.toolset_mapping import TOOLSETS, KubernautConfig, Publish, ToolsetMapping, Types
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 OUTPUT: Final = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))

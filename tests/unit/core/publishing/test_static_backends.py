@@ -11,7 +11,7 @@ from toolset.core.dialects.documents import Credentials
 from toolset.core.inventory import Inventory, instances
 from toolset.core.publishing.options import OutputOptions, publish_options
 from toolset.core.publishing.publication import Publication, publish
-from toolset.core.static_backends import StaticBackend, static_candidates, static_credentials
+from toolset.core.publishing.static_backends import StaticBackend, static_candidates, static_credentials
 from toolset.model import Key
 
 DIALECTS: Final = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))

@@ -1,7 +1,7 @@
 """How the tools of a type are published: as which toolset of HolmesGPT, and as which kubernaut document. Data only."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -117,30 +117,6 @@ TOOLSETS: Final[Mapping[str, Toolset]] = {
     "victorialogs": Toolset(url_key="api_url", config={"timeout_seconds": 5}, untrusted=3),
 }
 """The closed list of toolsets into which discovered backends are published."""
-
-
-class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a detector of the settings publishes its type.
-
-    Attributes:
-        toolset: A toolset of HolmesGPT, one of :data:`TOOLSETS`.
-        url_key: The field of its config that holds the URL; may be left out, because the toolset decides.
-        config: Further fields of its config, from the ``options`` of the toolset.
-    """
-
-    toolset: Annotated[str, msgspec.Meta(max_length=64)]
-    url_key: Annotated[str, msgspec.Meta(max_length=64)] = ""
-    config: dict[
-        str,
-        Annotated[
-            str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", description="at most 64 letters, digits, `-` and `_`")
-        ],
-    ] = {}
-
-    @property
-    def mapping(self) -> ToolsetMapping:
-        """The mapping that it asks for."""
-        return ToolsetMapping(toolsets=(self.toolset,), config=self.config)
 
 
 def mapping_of(types: Types, kind: str) -> ToolsetMapping:
