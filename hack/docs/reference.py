@@ -15,8 +15,8 @@ from msgspec.inspect import is_struct_type
 
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings, reloads
+from toolset.core.backends.catalog import DETECTORS, OPT_IN
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason
-from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import HELPERS
 from toolset.core.detection.identity import COMPONENT_KEYS, GENERIC, LABEL_KEYS
 from toolset.core.dialects.documents import Credentials
@@ -120,8 +120,10 @@ def detectors() -> str:
         "Words that are removed from the end of a name before it is compared:",
         "",
         *_yaml(sorted(GENERIC)),
+        "",
+        f"Disabled by default, enabled by `discovery.enabled_detectors`: {', '.join(each.product for each in OPT_IN)}.",
     ]
-    for each in BUILT_IN:
+    for each in (*DETECTORS, *OPT_IN):
         lines += ["", f"## {each.product}", "", *_yaml([_set_fields(each)])]
     return _HEAD + "\n".join(lines) + "\n"
 
@@ -145,7 +147,7 @@ def documents() -> str:
     lines = [
         "# Published documents",
         "",
-        "What the ConfigMap holds, by key, for one tool of each type and the custom type `loki`, where the settings",
+        "What the ConfigMap holds, by key, for one tool of each type and the custom type `shop`, where the settings",
         "name credentials for the Prometheus and the Grafana. [HolmesGPT](../holmesgpt.md) explains how to change it.",
     ]
     options = OutputOptions(
@@ -170,8 +172,11 @@ _TOOLS: Final = (
     _tool("elasticsearch", 9200, "/_cluster/health"),
     _tool("grafana", 3000, "/api/health"),
     _tool("jaeger", 16686),
-    _tool("loki", 3100, "/ready"),
+    _tool("loki", 3100, "/loki/api/v1/labels"),
     _tool("prometheus", 9090, "/-/healthy"),
+    _tool("shop", 8080, "/ready"),
+    _tool("tempo", 3200, "/api/echo"),
+    _tool("victorialogs", 9428, "/health"),
 )
 
 

@@ -121,9 +121,9 @@ SCENARIOS: Final = {
     ),
     "over TLS": Scenario(
         tools=[
-            over_tls(tool) for tool in [*ONE_OF_EACH, *several("prometheus", 2), *several("loki", 1, check="/ready")]
+            over_tls(tool) for tool in [*ONE_OF_EACH, *several("prometheus", 2), *several("note", 1, check="/ready")]
         ],
-        expected=TOOLSETS | JAEGER | {"loki-monitoring-loki-0"},
+        expected=TOOLSETS | JAEGER | {"note-monitoring-note-0"},
     ),
     "base paths": Scenario(
         tools=[
@@ -132,24 +132,24 @@ SCENARIOS: Final = {
             candidate("grafana", tool_type="grafana", path="/grafana"),
             candidate("elasticsearch", tool_type="elasticsearch", path="/es"),
             candidate("tracing", tool_type="jaeger", path="/jaeger"),
-            candidate("loki", tool_type="loki", path="/logs", check="/ready"),
+            candidate("note", tool_type="note", path="/logs", check="/ready"),
         ],
-        expected=TOOLSETS | {"jaeger-monitoring-tracing", "loki-monitoring-loki"},
+        expected=TOOLSETS | {"jaeger-monitoring-tracing", "note-monitoring-note"},
     ),
     "custom types": Scenario(
-        tools=[*several("loki", 2, check="/ready"), *several("tempo", 1, check="/ready")],
-        expected=frozenset({"loki-monitoring-loki-0", "loki-monitoring-loki-1", "tempo-monitoring-tempo-0"}),
+        tools=[*several("note", 2, check="/ready"), *several("tasks", 1, check="/ready")],
+        expected=frozenset({"note-monitoring-note-0", "note-monitoring-note-1", "tasks-monitoring-tasks-0"}),
     ),
     "names that would meet": Scenario(
         tools=[
             candidate("c", namespace="a-b"),
             candidate("b-c", namespace="a"),
-            candidate("c", namespace="a-b", tool_type="loki", check="/ready"),
-            candidate("b-c", namespace="a", tool_type="loki", check="/ready"),
-            candidate(LONG, namespace=LONG, tool_type="loki", check="/ready"),
+            candidate("c", namespace="a-b", tool_type="note", check="/ready"),
+            candidate("b-c", namespace="a", tool_type="note", check="/ready"),
+            candidate(LONG, namespace=LONG, tool_type="note", check="/ready"),
         ],
         expected=frozenset(
-            {"prometheus/metrics", "loki-a-b-c", "loki-a-b-c-3c3f52bc", f"loki-{LONG}"[:47].rstrip("-") + "-e9337b6d"}
+            {"prometheus/metrics", "note-a-b-c", "note-a-b-c-291edeb0", f"note-{LONG}"[:47].rstrip("-") + "-e9337b6d"}
         ),
     ),
     "an override adds": Scenario(
@@ -230,19 +230,19 @@ toolsets:
         ),
     ),
     "more than fit": Scenario(
-        tools=[*several("prometheus", 60), *several("grafana", 1), *several("loki", 40, check="/ready")],
+        tools=[*several("prometheus", 60), *several("grafana", 1), *several("note", 40, check="/ready")],
         options=OutputOptions(limit_kib=16),
         expected=frozenset({"prometheus/metrics", "grafana/dashboards"}),
         published=-1,
     ),
     "more than a model takes": Scenario(
-        tools=[*several("loki", 90, check="/ready"), candidate()],
+        tools=[*several("note", 90, check="/ready"), candidate()],
         options=OutputOptions(max_http_tools=5),
-        expected=frozenset({"prometheus/metrics"}) | {f"loki-monitoring-loki-{n}" for n in (0, 1, 10, 11, 12)},
+        expected=frozenset({"prometheus/metrics"}) | {f"note-monitoring-note-{n}" for n in (0, 1, 10, 11, 12)},
         published=6,
     ),
     "as many as the default settings allow": Scenario(
-        tools=[*several("loki", 90, check="/ready"), *(tool for kind in BUILT_IN[:3] for tool in several(kind, 2))],
+        tools=[*several("note", 90, check="/ready"), *(tool for kind in BUILT_IN[:3] for tool in several(kind, 2))],
         options=OutputOptions(max_per_type=OutputOptions().max_per_type, max_http_tools=OutputOptions().max_http_tools),
         expected=TOOLSETS,
         published=-1,

@@ -16,8 +16,7 @@ from msgspec.inspect import is_struct_type
 from toolset.config.options import detectors
 from toolset.config.settings import Settings
 from toolset.core.backends.backend import publish_fault
-from toolset.core.backends.catalog import TYPES
-from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.backends.catalog import DETECTORS, OPT_IN, TYPES
 from toolset.core.detection.detector import Detector, Publish, fault
 from toolset.core.durations import Duration
 from toolset.core.health.http_config import AddressRange
@@ -39,6 +38,9 @@ _EXAMPLES: Final = {
 """msgspec's messages in terms of JSON, and their replacements in terms of YAML."""
 _FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 _SECTIONS: Final = {name: kind for name, kind in _FIELDS.items() if is_struct_type(kind)}
+
+_PRODUCTS: Final = {"discovery.disabled_detectors": DETECTORS, "discovery.enabled_detectors": OPT_IN}
+"""The detectors that the products in a setting name."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -182,8 +184,8 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     converted = _convert(value, fields[path[1]], place, source)
     if place == "discovery.detectors":
         _check_detectors(converted, source)
-    if place == "discovery.disabled_detectors":
-        _check_products(converted, source)
+    if place in _PRODUCTS:
+        _check_products(converted, place, source)
     cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
 
 
@@ -261,12 +263,11 @@ def _check_static(settings: Settings, source: str) -> None:
         before[backend.name] = backend
 
 
-def _check_products(products: Iterable[str], source: str) -> None:
-    known = [detector.product for detector in BUILT_IN]
+def _check_products(products: Iterable[str], place: str, source: str) -> None:
+    known = [detector.product for detector in _PRODUCTS[place]]
     for product in products:
         if product not in known:
-            place = "`discovery.disabled_detectors`"
-            raise SettingsError(f"{source}: {place}: no detector is called `{product}`; {_hint(product, known, '')}")
+            raise SettingsError(f"{source}: `{place}`: no detector is called `{product}`; {_hint(product, known, '')}")
 
 
 def _check_name(name: str, known: Mapping[str, object], parent: str, source: str) -> None:

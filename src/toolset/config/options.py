@@ -6,9 +6,8 @@ from uuid import uuid4
 
 from toolset.config.settings import Settings
 from toolset.core.backends.backend import types_of
-from toolset.core.backends.catalog import BACKENDS
+from toolset.core.backends.catalog import BACKENDS, DETECTORS, OPT_IN
 from toolset.core.candidate import Candidate
-from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
@@ -24,9 +23,11 @@ from toolset.runtime.store import Reader
 
 def detectors(settings: Settings) -> tuple[Detector, ...]:
     """Return the effective detectors: those in the settings, then the built-in ones not replaced or disabled."""
-    own = settings.discovery.detectors
-    left_out = {detector.product for detector in own} | set(settings.discovery.disabled_detectors)
-    return own + tuple(detector for detector in BUILT_IN if detector.product not in left_out)
+    discovery = settings.discovery
+    own = discovery.detectors
+    left_out = {detector.product for detector in own}.union(discovery.disabled_detectors)
+    enabled = tuple(detector for detector in OPT_IN if detector.product in discovery.enabled_detectors)
+    return own + tuple(detector for detector in (*DETECTORS, *enabled) if detector.product not in left_out)
 
 
 def detection_options(settings: Settings) -> DetectionOptions:
@@ -34,6 +35,7 @@ def detection_options(settings: Settings) -> DetectionOptions:
     discovery = settings.discovery
     return DetectionOptions(
         detectors=detectors(settings),
+        opt_in=OPT_IN,
         prefix=discovery.annotation_prefix,
         cluster_domain=discovery.cluster_domain,
         external_endpoints=discovery.external_endpoints,
@@ -61,7 +63,8 @@ def shares(settings: Settings, namespaces: Reader[Namespace]) -> Shares:
 
 def reduction(settings: Settings) -> Reduction:
     """Return how Services are reduced before they are stored."""
-    return Reduction(settings.discovery.annotation_prefix, settings.discovery.detectors)
+    own = settings.discovery.detectors
+    return Reduction(settings.discovery.annotation_prefix, (*own, *DETECTORS, *OPT_IN))
 
 
 def static_tools(settings: Settings) -> dict[Key, Candidate]:

@@ -82,6 +82,7 @@ class DiscoverySettings(_Section, frozen=True):
         watch_namespaces: Names of namespaces to watch individually, if RBAC does not allow watching all.
         detectors: Custom detectors; they take precedence over the built-in ones, and replace one with the same product.
         disabled_detectors: Products whose built-in detector is disabled.
+        enabled_detectors: Products whose built-in detector is disabled by default: ``alertmanager``, ``zipkin``.
     """
 
     namespaces: tuple[str, ...] = ("*",)
@@ -97,6 +98,7 @@ class DiscoverySettings(_Section, frozen=True):
     watch_namespaces: tuple[DnsLabel, ...] = ()
     detectors: tuple[Detector, ...] = ()
     disabled_detectors: tuple[str, ...] = ()
+    enabled_detectors: tuple[str, ...] = ()
 
 
 class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -422,6 +422,12 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
     assert mine == ["grafana", *(name for name in names if name not in {"grafana", "cortex"})]
 
 
+def test_detectors_that_are_off_by_default_are_enabled_by_product() -> None:
+    by_default = {detector.product for detector in detectors(Settings())}
+    found = {detector.product for detector in detectors(settings("discovery: {enabled_detectors: [alertmanager]}"))}
+    assert found - by_default == {"alertmanager"}
+
+
 def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list() -> None:
     found = settings(DETECTOR % ", publish: {toolset: grafana/tempo, url_key: api_url}")
     types = target_options(found).output.types
@@ -514,6 +520,11 @@ def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list
             "{product: c, type: b, phrases: [c]}]}",
             "`discovery.detectors[1].publish`: another detector of the type `b` is published in another way",
             id="two ways for one type",
+        ),
+        pytest.param(
+            "discovery: {enabled_detectors: [zipkn]}",
+            "`discovery.enabled_detectors`: no detector is called `zipkn`; did you mean `zipkin`?",
+            id="a detector to enable",
         ),
         pytest.param(
             "discovery: {disabled_detectors: [cortx]}",

@@ -17,11 +17,13 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
         type: The type: the word that annotations and documents use.
         detectors: How its products are recognised, in order.
         mapping: How its tools are published.
+        opt_in: Whether its detectors count only where the settings enable them, or an annotation names the type.
     """
 
     type: str
     detectors: tuple[Detector, ...]
     mapping: ToolsetMapping
+    opt_in: bool = False
 
 
 def types_of(backends: Iterable[Backend], own: Iterable[Detector] = ()) -> Types:

@@ -45,6 +45,7 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
 
     Attributes:
         detectors: In order; of equal evidence the first wins.
+        opt_in: Detectors that count only where an annotation names their type.
         prefix: The prefix of our annotations.
         cluster_domain: The DNS domain of the cluster.
         external_endpoints: Whether ``toolset-endpoint`` may name another host.
@@ -59,6 +60,7 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
     """
 
     detectors: tuple[Detector, ...]
+    opt_in: tuple[Detector, ...] = ()
     prefix: str = "kubernaut.io"
     cluster_domain: str = "cluster.local"
     external_endpoints: bool = False
@@ -194,7 +196,7 @@ def _named(service: Service, asked: Annotations, options: DetectionOptions) -> F
     """Return the detector that the annotation names: the product that also matches, else the first of the type."""
     identity = identify(service)
     matching = (d for d, _ in options.index.matches(service, identity) if not d.objection(identity))
-    of_type = (detector for detector in (*matching, *options.detectors) if detector.type == asked.type)
+    of_type = (detector for detector in (*matching, *options.detectors, *options.opt_in) if detector.type == asked.type)
     detector = next(of_type, Detector(product=asked.type, type=asked.type))
     where = endpoint(service, asked, detector.port, detector.path, options.cluster_domain, Evidence.ANNOTATION)
     if isinstance(where, Rejected):

@@ -8,7 +8,7 @@ import yaml
 import toolset
 from support.build import candidate
 from toolset.core.backends.backend import Backend, types_of
-from toolset.core.backends.catalog import BACKENDS, TYPES
+from toolset.core.backends.catalog import BACKENDS, DETECTORS, OPT_IN, TYPES
 from toolset.core.backends.mapping import TOOLSETS, KubernautConfig, ToolsetMapping, Types
 from toolset.core.candidate import Candidate, Reason
 from toolset.core.detection.catalog import BUILT_IN
@@ -82,7 +82,9 @@ def test_only_the_core_names_types(layer: str) -> None:
 
 
 def test_every_built_in_detector_belongs_to_a_backend_of_its_type() -> None:
-    assert tuple(detector for backend in BACKENDS for detector in backend.detectors) == BUILT_IN
+    every = {detector.product: detector for backend in BACKENDS for detector in backend.detectors}
+    assert {detector.product for detector in BUILT_IN} <= every.keys()
+    assert [detector.product for detector in (*DETECTORS, *OPT_IN)] == [*every]
     for backend in BACKENDS:
         assert {detector.type for detector in backend.detectors} == {backend.type}
         assert set(backend.mapping.toolsets) <= TOOLSETS.keys()

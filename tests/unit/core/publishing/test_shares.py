@@ -19,7 +19,7 @@ from toolset.core.publishing.options import DIALECTS, OutputOptions
 from toolset.core.publishing.publication import publish
 
 HOLMES, JSON = "custom_toolset.yaml", "toolset.json"
-TYPES = st.sampled_from(["prometheus", "grafana", "elasticsearch", "jaeger", "loki", "loki-a", "aaa"])
+TYPES = st.sampled_from(["prometheus", "grafana", "elasticsearch", "jaeger", "note", "note-a", "aaa"])
 NAMES = st.sampled_from(["a", "b", "a-b", "b-a", "prometheus"])
 TIMES = st.sampled_from(["2023-01-01T00:00:00Z", "2024-01-01T00:00:00Z"])
 
