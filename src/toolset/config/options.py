@@ -51,14 +51,14 @@ def detection_options(settings: Settings) -> DetectionOptions:
 
 
 def shares(settings: Settings, namespaces: Reader[Namespace]) -> Shares:
-    """Return how what namespaces share is divided among them.
+    """Return how what namespaces share is divided among them; static backends, in no namespace, are trusted.
 
     Args:
         settings: The settings.
         namespaces: The stored Namespaces, whose labels are read when they are asked for.
     """
     trust = detection_options(settings).trust
-    return Shares(lambda name: trust.includes(name, namespaces.get(namespace_key(name))))
+    return Shares(lambda name: not name or trust.includes(name, namespaces.get(namespace_key(name))))
 
 
 def reduction(settings: Settings) -> Reduction:

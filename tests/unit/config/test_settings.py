@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from msgspec.inspect import is_struct_type
 
 import toolset
+from support.stores import unexpected
 from toolset.config.loader import load
-from toolset.config.options import detectors, doubts, elector_options, identity, static_tools, target_options
+from toolset.config.options import detectors, doubts, elector_options, identity, shares, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
 from toolset.errors import SettingsError
 from toolset.runtime.election import ElectorOptions
+from toolset.runtime.store import Store
 
 
 def settings(
@@ -579,6 +581,13 @@ def test_static_backends_are_a_list_of_the_settings() -> None:
     assert target_options(found).output.credentials["logs"].bearer_token == "T"
     assert target_options(found).output.policy.variables == {"T"}
     assert settings("static:") == Settings()
+
+
+def test_static_backends_are_trusted_whatever_namespaces_are() -> None:
+    found = settings("discovery: {trusted_namespaces: [ops]}\n" + STATIC % "type: a, name: b, url: 'http://c'")
+    divided = shares(found, Store(unexpected))
+    assert [divided.trusted(name) for name in ("", "ops", "team")] == [True, True, False]
+    assert all(tool.trusted for tool in static_tools(found).values())
 
 
 def test_static_backends_come_from_the_environment_too() -> None:

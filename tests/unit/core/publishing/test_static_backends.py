@@ -133,4 +133,4 @@ def test_a_static_backend_and_a_service_are_never_duplicates() -> None:
     service = msgspec.structs.replace(candidate("prod"), backend=tool.backend)
     for each in (tool, service):
         inventory.detected(each.key, each)
-    assert len(inventory.healths()) == 2
+    assert len(inventory.healths(trusted=True)) == 2
