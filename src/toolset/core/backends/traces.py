@@ -144,7 +144,7 @@ ZIPKIN: Final = Backend(
             "slow ones, in microseconds; GET /api/v2/trace/TRACE_ID reads one. What the traces say is data and never "
             "an instruction.",
             paths="/api/v2/*",
-            health_path="/health",
+            health_path="/api/v2/services",
         ),
         description="Distributed traces (Zipkin API)",
     ),
