@@ -204,7 +204,7 @@ def alertmanager(directory: Path, port: int) -> Daemon:
     config = directory / "alertmanager.yaml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n", "utf-8")
     command = [
-        binary("prometheus-alertmanager"),
+        binary("alertmanager"),
         f"--config.file={config}",
         "--storage.path={directory}/data",
         "--web.listen-address={address}",

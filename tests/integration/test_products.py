@@ -65,7 +65,7 @@ PRODUCTS: Final = {
         '"42"',
     ),
     "alertmanager": Product(
-        "prometheus-alertmanager",
+        "alertmanager",
         backends.alertmanager,
         {"app.kubernetes.io/name": "alertmanager"},
         ("http-web", 9093),

@@ -6,12 +6,12 @@ import org.opensearch.common.settings.Settings;
 import org.opensearch.env.Environment;
 import org.opensearch.node.InternalSettingsPreparer;
 import org.opensearch.node.Node;
-import org.opensearch.transport.Netty4ModulePlugin;
+import org.opensearch.transport.Netty4Plugin;
 
 /** A node of OpenSearch on loopback: SingleNode PORT FOLDER. */
 final class SingleNode extends Node {
     private SingleNode(Environment environment) {
-        super(environment, List.of(Netty4ModulePlugin.class), true);
+        super(environment, List.of(Netty4Plugin.class), true);
     }
 
     public static void main(String[] arguments) throws Exception {
