@@ -1,6 +1,7 @@
 """`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
 import random
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec

@@ -102,7 +102,7 @@ def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
         readable = (tool for tool in left if toolset in caps.shared.get(tool.type, ()))
         keep(in_turn(readable), partial(_toolset_limits, toolset, caps=caps))
     for kind in dict.fromkeys(tool.type for tool in left):
-        keep(in_turn(tool for tool in left if tool.type == kind), lambda tool: _type_limits(tool, caps))
+        keep(in_turn(tool for tool in left if tool.type == kind), lambda _: _type_limits(caps))
     keep(_order(left), lambda tool: _overall_limits(tool, caps))
     return Cut(tuple(tool for tool in tools if tool.key not in dropped), dropped)
 
@@ -129,7 +129,7 @@ def _toolset_limits(toolset: str, tool: Candidate, caps: Caps) -> Iterator[_Limi
         yield _Limit("alone", 1, f"HolmesGPT reads only one backend with {toolset}")
 
 
-def _type_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
+def _type_limits(caps: Caps) -> Iterator[_Limit]:
     if caps.per_type:
         yield _Limit("all", caps.per_type, f"output.max_per_type is {caps.per_type}")
 
@@ -137,14 +137,6 @@ def _type_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
 def _overall_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
     if caps.single and tool.type not in caps.shared:
         yield _Limit("single", caps.single, f"output.max_http_tools is {caps.single}")
-
-
-def _toolset_limits(tool: Candidate, toolset: str, caps: Caps) -> Iterator[_Limit]:
-    if not tool.trusted and (most := caps.untrusted.get(toolset)) is not None:
-        sentence = f"HolmesGPT survives {most} {tool.type} of untrusted namespaces, should they all hang"
-        yield _Limit(f"untrusted {toolset}", most, sentence)
-    if toolset in caps.alone:
-        yield _Limit(f"toolset {toolset}", 1, f"HolmesGPT reads only one backend with {toolset}")
 
 
 def within_bytes(tools: Sequence[Candidate], cost: Callable[[Candidate], int], left: int, untrusted: int) -> Cut:
