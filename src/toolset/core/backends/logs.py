@@ -39,7 +39,7 @@ LOKI: Final = Backend(
         Detector(
             product="lokistack-gateway",
             type="loki",
-            phrases=("lokistack", "lokistack-gateway"),
+            component_phrases=("lokistack", "lokistack-gateway"),
             components=frozenset({"lokistack-gateway"}),
             port=PortSelector(names=("public",), numbers=(8080,), only=False, tls=frozenset({8080})),
             path="/api/logs/v1/application",
@@ -53,6 +53,7 @@ LOKI: Final = Backend(
             phrases=("loki", "grafana-loki", "loki-distributed", *(f"loki-{part}" for part in _LOKI_PARTS)),
             components=frozenset({*_LOKI_PARTS, "loki"}),
             excluded_words=_LOKI_HELPERS,
+            parts=_LOKI_PARTS,
             port=PortSelector(
                 names=_HTTP, numbers=(3100, 80), exclude_names=_NOT_HTTP, exclude_numbers=_GOSSIP | {3101, 3500}
             ),

@@ -91,8 +91,9 @@ TEMPO: Final = Backend(
         Detector(
             product="tempo-operator-gateway",
             type="tempo",
-            phrases=("tempo", "tempo-monolithic"),
+            component_phrases=("tempo", "tempo-monolithic"),
             components=frozenset({"gateway"}),
+            requires_labels=("app.kubernetes.io/managed-by=tempo-operator",),
             port=PortSelector(names=("public",), numbers=(8080,), only=False, tls=frozenset({8080})),
             path="/api/traces/v1/dev/tempo",
             check=_TEMPO_API,
@@ -105,6 +106,7 @@ TEMPO: Final = Backend(
             phrases=("tempo", "grafana-tempo", "tempo-monolithic", *(f"tempo-{part}" for part in _TEMPO_PARTS)),
             components=frozenset({*_TEMPO_PARTS, "tempo"}),
             excluded_words=_TEMPO_HELPERS,
+            parts=_TEMPO_PARTS,
             port=PortSelector(
                 names=_TEMPO_NAMES,
                 numbers=(3200, 3100, 80),

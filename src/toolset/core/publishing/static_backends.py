@@ -133,7 +133,6 @@ def _candidate(backend: StaticBackend, detector: Detector | None) -> Candidate:
         path=parts.path.rstrip("/"),
         check=check,
         address=host if is_literal else "",
-        backend=_plain(backend.url),
         asked=True,
         admin_priority=backend.priority,
     )
