@@ -16,7 +16,7 @@ from toolset.config.clients import prober
 from toolset.config.options import detection_options, reduction, static_tools, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
-from toolset.core.detection.detect import detect
+from toolset.core.detection.detect import detect, detect_further
 from toolset.core.health.options import HealthOptions
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
@@ -135,7 +135,10 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
         verdict = detect(reduced.reduce(service), options, namespace, approved=approved_here)
         inventory.detected(service.key, verdict)
         if isinstance(verdict, Candidate):
-            candidates.append(verdict)
+            further = detect_further(reduced.reduce(service), verdict, options)
+            for each in further:
+                inventory.detected(each.key, each)
+            candidates += [verdict, *further]
     for key, candidate in static_tools(settings).items():
         inventory.detected(key, candidate)
         candidates.append(candidate)

@@ -21,7 +21,7 @@ from toolset.core.detection.identity import identify
 from toolset.core.detection.index import Index
 from toolset.core.globs import Namespaces, matches_any
 from toolset.core.trust import TRUST_LABEL, TRUSTED, Trust, Untrusted
-from toolset.model import Namespace, Service
+from toolset.model import Key, Namespace, Service
 
 Mode = Literal["auto", "annotated"]
 
@@ -112,6 +112,32 @@ def detect(
     if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
+
+
+def detect_further(service: Service, first: Candidate, options: DetectionOptions) -> tuple[Candidate, ...]:
+    """Return what else ``service`` is: tools of other types, each on a port that is named after its product.
+
+    Annotations that choose a port, a path or a type are for the first tool alone.
+
+    Args:
+        service: The Service.
+        first: The candidate that it is.
+        options: How to detect.
+    """
+    found: dict[str, Candidate] = {}
+    identity = identify(service)
+    plain = Annotations(switch="enabled" if first.asked else "auto", priority=first.priority)
+    for detector, _ in options.index.matches(service, identity):
+        if detector.type in {first.type, *found} or detector.objection(identity):
+            continue
+        where = endpoint(service, plain, detector.port, detector.path, options.cluster_domain, Evidence.PORT)
+        if isinstance(where, Rejected) or where.port == first.port or not detector.port.is_called(where.declared):
+            continue
+        verdict = _candidate(service, plain, Found(detector, Evidence.PORT, where), options)
+        if isinstance(verdict, Candidate):
+            key = Key(service.metadata.namespace, service.metadata.name, detector.type)
+            found[detector.type] = msgspec.structs.replace(verdict, key=key, trusted=first.trusted)
+    return tuple(found.values())
 
 
 def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None, *, trusted: bool) -> Verdict:

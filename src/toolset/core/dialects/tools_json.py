@@ -1,6 +1,6 @@
 """The json dialect: one list of all tools, as the service that this one replaces wrote it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -44,11 +44,11 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
     """
     first: dict[str, Key] = {}
     for tool in sorted(tools, key=lambda tool: (not tool.trusted, bool(tool.key.namespace))):
-        first.setdefault(tool.key.name, tool.key)
+        first.setdefault(tool.key.name, tool.key.service)
     return ToolList(
         tuple(
             JsonTool(
-                name=tool.key.name if first[tool.key.name] == tool.key else f"{tool.key.name}.{tool.key.namespace}",
+                name=_name(tool, first),
                 type=tool.type,
                 endpoint=tool.url,
                 description=mapping_of(types, tool.type).description,
@@ -58,6 +58,13 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
             for tool in tools
         )
     )
+
+
+def _name(tool: Candidate, first: Mapping[str, Key]) -> str:
+    key = tool.key
+    if first[key.name] == key:
+        return key.name
+    return ".".join(filter(None, (key.name, key.namespace, key.part)))
 
 
 def _metadata(tool: Candidate) -> dict[str, str]:

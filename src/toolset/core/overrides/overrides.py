@@ -152,8 +152,10 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
     kubernaut: dict[Key, Document] = {}
     overridden: dict[Key, tuple[str, ...]] = {}
     for tool in tools:
-        name = str(tool.key)
+        name = str(tool.key.service)
         patch = overrides.tools.get(name, _NOTHING)
+        if tool.key.part and patch is not None:  # a URL or a header is for the first tool of a Service alone
+            patch = ToolPatch(enabled=patch.enabled)
         if name in overrides.suppress or patch is None or not patch.enabled:
             place = overrides.place("suppress") if name in overrides.suppress else overrides.place("tools", name)
             hidden[tool.key] = Rejected(Reason.SUPPRESSED, place, tool.type, tool.asked)
