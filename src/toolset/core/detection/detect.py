@@ -11,8 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from toolset.core.backend import UNKNOWN_BACKEND
-from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
+from toolset.core.candidate import UNKNOWN_BACKEND, Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
 from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
 from toolset.core.detection.backend import backend
 from toolset.core.detection.detector import Detector
