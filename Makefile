@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends consumer manifests integration compatibility cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root
 # and takes a file at a time in the order of pyproject's testpaths: the long ones first.
 WORKERS ?= 4
 
-test: setup control-plane-build backends consumer manifests ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
+test: setup control-plane-build backends consumer manifests browser ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=
 
 test-fast: setup ## Run the tests that need no server but this program (a minute)
@@ -108,6 +108,13 @@ manifests: ## Fetch promtool and what validates the manifests for the tests, onc
 	@if command -v apt-get >/dev/null; then hack/manifests/build >/dev/null; \
 	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
 
+browser: ## Install Chromium and fetch axe-core for the tests of the status page, once (root, Debian)
+	@if command -v apt-get >/dev/null; then hack/browser >/dev/null || echo "Chromium could not be installed: tests of the status page are skipped"; \
+	else echo "apt-get is missing: tests of the status page in a browser are skipped"; fi
+
+screenshots: setup browser ## Take the pictures of the status page from a real run, into build/pictures
+	STATUS_PICTURES=build/pictures $(BIN)/python -m pytest -q tests/browser
+
 # KUBE names a minor release other than the pinned one, KUBE_FLAGS further flags of kube-apiserver.
 integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only (KUBE=1.33, KUBE_FLAGS=)
 	CONTROL_PLANE_VERSION=$(KUBE) CONTROL_PLANE_FLAGS="$(KUBE_FLAGS)" \
@@ -136,6 +143,7 @@ lock: setup ## Pin all dependencies with hashes, anew
 	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
+	$(COMPILE) requirements/browser.in -o requirements/browser.txt
 
 clean: ## Remove what was made here; the cache with the control plane stays
 	rm -rf $(VENV) dist build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -27,6 +27,7 @@ import queues
 import reconnects
 import scale
 import starts
+import status
 import synced
 import takeover
 import tools
@@ -96,6 +97,7 @@ GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
     "collectors": _alone(collectors.measure),
     "probes": _alone(probes.measure),
     "passes": _alone(detection.measure, passes.measure),
+    "status": _alone(status.measure),
     "hostile": _alone(hostile.measure),
     "queues": _alone(queues.measure),
     "reconnects": _alone(reconnects.measure),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolset.commands.plan import Report
     from toolset.config.loader import Source
     from toolset.config.settings import Settings
+    from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
     from toolset.model import Key
 
 T = TypeVar("T")
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         _drop_output()
         return EXIT_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if not (lack := _lack(error)):
+            raise
+        return _failed(lack)
     except _OutputError as error:
         _drop_output()
         return _failed(f"standard output cannot be written: {error}")
@@ -58,6 +63,15 @@ def _command(arguments: Sequence[str] | None) -> int:
 def _failed(sentence: str) -> int:
     sys.stderr.write(f"toolset: {' '.join(sentence.split())}\n")
     return EXIT_ERROR
+
+
+def _lack(error: MemoryError | RuntimeError) -> str:
+    """Return, as a sentence, which resource of the process was missing; empty for another error."""
+    if isinstance(error, MemoryError):
+        return "there is no memory left: raise the memory limit of the process"
+    if "can't start new thread" in str(error):
+        return "no thread can be started: raise the limit on processes (`pids.max`, `ulimit -u`), or the memory limit"
+    return ""
 
 
 class _OutputError(Exception):
@@ -155,10 +169,10 @@ def _explain(options: argparse.Namespace) -> int:
         notes.write(*found.notes)
         if not found.services:
             raise SettingsError(manifests.without_services(options.file))
-        explained = explain.explain_manifests(settings, found)
+        explained = _loop(lambda: _patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
-        key = _key(options.service, {backend.name for backend in settings.static})
-        explained = _loop(lambda: _patiently(explain.explain_service(settings, key)))
+        key = _service_key(options.service, {backend.name for backend in settings.static})
+        explained = _loop(lambda: _patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
         _print(printers.as_lines(explained.services))
@@ -169,7 +183,42 @@ def _explain(options: argparse.Namespace) -> int:
     return EXIT_UNCHANGED
 
 
-def _key(text: str, static: Container[str]) -> "Key":
+def _status(options: argparse.Namespace) -> int:
+    from toolset.commands import status, status_printers
+
+    settings = _settings(options)
+    key = _service_key(options.service) if options.service else None
+    server = status.Server(options.server, options.token_file, options.ca_file)
+
+    async def work() -> int:
+        async with status.reached(settings, server, options.pods) as client:
+            if key is not None:
+                return _show_service(options, await status.read_service(client, key))
+
+            def show(found: "StatusSnapshot") -> None:
+                wide = options.output == "wide"
+                as_json = options.output == "json"
+                _print(status_printers.as_json(found) if as_json else status_printers.as_table(found, wide=wide))
+
+            if options.watch:
+                await status.watch(client, show)
+            show(await _patiently(status.read(client)))
+        return EXIT_UNCHANGED
+
+    return _loop(work)
+
+
+def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
+    from datetime import datetime, timezone
+
+    from toolset.commands import status_printers
+
+    text = status_printers.as_text(found, datetime.now(timezone.utc))
+    _print(status_printers.as_json(found) if options.output == "json" else text)
+    return EXIT_UNCHANGED if found.published else EXIT_CHANGES
+
+
+def _service_key(text: str, static: Container[str] = ()) -> "Key":
     """Return the key of the Service or the static backend that ``text`` names."""
     from toolset.model import Key
 
@@ -298,6 +347,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "plan": _plan,
     "explain": _explain,
+    "status": _status,
     "doctor": _doctor,
     "check-config": _check_config,
     "purge": _purge,

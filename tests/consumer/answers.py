@@ -14,12 +14,13 @@ from typing_extensions import override
 
 LOOPBACK: Final = "127.0.0.1"
 _HEALTH: Final = {"cluster_name": "logs", "status": "green", "number_of_nodes": 1}
+_ROOT: Final = {"cluster_name": "logs", "cluster_uuid": "QlXk1sZyTmW3vRb0aJcE5g", "version": {"number": "8.15.0"}}
 _UP: Final = {"metric": {"__name__": "up", "job": "shop"}, "value": [1700000000, "1"]}
 ANSWERS: Final[Mapping[str, Mapping[str, object]]] = {
     "prometheus": {"/api/v1/query": {"status": "success", "data": {"resultType": "vector", "result": [_UP]}}},
     "grafana": {"/api/dashboards/tags": [], "/api/search": [], "/api/health": {"database": "ok"}},
     "jaeger": {"/api/services": {"data": ["shop"], "total": 1}},
-    "elasticsearch": {"/_cluster/health": _HEALTH, "/_cat/indices/*": [{"index": "logs-1"}]},
+    "elasticsearch": {"/": _ROOT, "/_cluster/health": _HEALTH, "/_cat/indices/*": [{"index": "logs-1"}]},
     "loki": {"/loki/api/v1/query_range": {"status": "success", "data": {"resultType": "streams", "result": []}}},
     "tempo": {"/api/search": {"traces": []}},
     "victorialogs": {"/health": "OK", "/select/logsql/query": {"_msg": "shop is open"}},

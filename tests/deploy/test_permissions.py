@@ -54,6 +54,7 @@ def documented(*headings: str) -> set[Right]:
 EVERYWHERE: Final = documented("Permissions")
 CASES: Final = {
     (): EVERYWHERE,
+    ("status",): EVERYWHERE | documented("Permissions with `status`"),
     ("namespaced",): {right for right in EVERYWHERE if right.where != CLUSTER}
     | documented("Permissions with `namespaced`"),
     ("holmes-integration",): {

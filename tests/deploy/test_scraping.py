@@ -61,6 +61,7 @@ def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
         "ELECTION__ENABLED": "true",
         "DISCOVERY__WATCH_NAMESPACES": "[monitoring]",
         "HEALTH__INTERVAL": "1s",
+        "PUBLISH__REQUIRED": "[monitoring/prometheus]",
         "CONTROLLER__RECONCILE_INTERVAL": "1s",
         "TOOLSET_TEST_CONNECT_TO": msgspec.json.encode({TOOL.authority: daemon.address}).decode(),
         "SERVER__PORT": str(controlplane.free_ports()),

@@ -29,6 +29,11 @@ class Cluster:
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
 
+    @property
+    def kubeconfig(self) -> str:
+        """The path of the admin's kubeconfig."""
+        return self._kubeconfig
+
     def command(self, *arguments: str, namespace: str = NAMESPACE) -> list[str]:
         """Return the command line of kubectl."""
         return ["kubectl", f"--kubeconfig={self._kubeconfig}", f"--namespace={namespace}", *arguments]

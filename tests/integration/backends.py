@@ -49,10 +49,20 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
     "grafana below /a and /b": {
         f"{base}/api/health": Answer(200, _JSON, '{"database": "ok"}') for base in ("", "/a", "/b")
     },
-    "jaeger": {"/": Answer(200, "text/html; charset=utf-8", "<!doctype html><title>Jaeger UI</title>")},
-    "elasticsearch": {"/_cluster/health": Answer(200, _JSON, '{"cluster_name": "logs", "status": "green"}')},
-    "elasticsearch behind a login": {"/_cluster/health": Answer(401, _JSON, '{"error": {"reason": "missing login"}}')},
-    "sick": {"/_cluster/health": Answer(503, _JSON, '{"error": {"reason": "no master"}}')},
+    "jaeger": {
+        "/": Answer(200, "text/html; charset=utf-8", "<!doctype html><title>Jaeger UI</title>"),
+        "/api/services": Answer(
+            200, _JSON, '{"data": ["checkout"], "total": 1, "limit": 0, "offset": 0, "errors": null}'
+        ),
+    },
+    "elasticsearch": {
+        "/": Answer(200, _JSON, '{"cluster_name": "logs", "cluster_uuid": "QlXk1sZyTmW3vRb0aJcE5g", "version": {}}'),
+        "/_cluster/health": Answer(200, _JSON, '{"cluster_name": "logs", "status": "green"}'),
+    },
+    "elasticsearch behind a login": {
+        "/": Answer(401, _JSON, '{"error": {"type": "security_exception"}, "status": 401}')
+    },
+    "sick": {"/": Answer(503, _JSON, '{"error": {"reason": "no master"}}')},
     "custom": {"/ready": Answer(200, "text/plain", "ready\n")},
 }
 """By product, what it answers by path; any other path is not found."""
@@ -109,7 +119,7 @@ class Answers:
             if left := self._failing.get(authority, 0):
                 self._failing[authority] = left - 1
                 return Answer(503, "text/plain", "no healthy upstream")
-            return self._products.get(authority, {}).get(path, Answer(404, "text/plain", "not found"))
+            return self._products.get(authority, {}).get(path.partition("?")[0], Answer(404, "text/plain", "not found"))
 
 
 class _Server(ThreadingHTTPServer):

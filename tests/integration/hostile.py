@@ -27,7 +27,8 @@ GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOf
 
 
 async def healthy(stream: SocketStream) -> None:
-    await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+    body = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+    await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 async def hangs(stream: SocketStream) -> None:

@@ -57,6 +57,7 @@ class Service(Child):
     def __init__(self, kubeconfig: str, log: Path, settings: Mapping[str, str]) -> None:
         """Start it and return when its HTTP server listens."""
         defaults = ALONE | {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
+        defaults |= {"STATUS__LISTEN": "127.0.0.1:0"}
         super().__init__(command(settings), log, environment(kubeconfig, {**defaults, **settings}))
         eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
         assert self.exit_code is None, log.read_text()

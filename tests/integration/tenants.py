@@ -169,9 +169,9 @@ class Shared:
 
     def data(self) -> dict[str, str]:
         """Return what is published."""
-        found: dict[str, str] = ((self.cluster.get(*TARGET) or {}).get("data") or {}).copy()
-        found.pop("overrides.yaml", None)
-        return found
+        stored = self.cluster.get(*TARGET)
+        found: dict[str, str] = stored.get("data", {}) if stored else {}
+        return {key: text for key, text in found.items() if key != "overrides.yaml"}
 
     def publishes(self, *tools: Tool) -> bool:
         text = "".join(self.data().values())
@@ -218,6 +218,13 @@ def shared(folder: Path) -> Generator[Shared]:
             yield made
 
 
+def instances_of(block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the config of each instance of a toolset of HolmesGPT."""
+    config: dict[str, Any] = block.get("config") or {}
+    found: list[dict[str, Any]] = config.get("instances", [config])
+    return found
+
+
 def of_victim(data: Mapping[str, str]) -> dict[str, object]:
     """Return what is published of the victim: whole documents, and of lists its entries, in their order.
 
@@ -228,8 +235,7 @@ def of_victim(data: Mapping[str, str]) -> dict[str, object]:
     for key, text in data.items():
         if key == DOCUMENT:
             for name, block in yaml.safe_load(text)["toolsets"].items():
-                config = block.get("config") or {}
-                entries = [each for each in config.get("instances", [config]) if mine in str(each)]
+                entries = [each for each in instances_of(block) if mine in str(each)]
                 if entries:
                     plain = [{field: value for field, value in each.items() if field != "name"} for each in entries]
                     found[f"{key} {name}"] = {**block, "config": plain}

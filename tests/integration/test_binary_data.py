@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 TOOLS: Final = tuple(Tool("grafana", "team-a", f"g{n}", 3000, "service", labels={"app": "grafana"}) for n in range(2))
 TAKEN: Final = "grafana-toolset.yaml"
-MOVED: Final = "config map key not owned; tool published under another one"
+MOVED: Final = "tool published with a warning"
 
 
 @pytest.mark.parametrize("size", [pytest.param(1000, id="little"), pytest.param(1_030_000, id="nearly all there is")])

@@ -40,6 +40,7 @@ QUICK: Final = {
 LEASE_S: Final = 5.0
 ASLEEP_S: Final = 8.0
 HOUR_S: Final = 3600
+GIGABYTE: Final = 2**30
 SOON_S: Final = 8.0
 
 
@@ -198,21 +199,17 @@ def test_a_process_without_descriptors_removes_nothing_and_recovers(
     eventually(lambda: service.status("/readyz") == 200, within_s=60)
 
 
-def test_a_process_that_can_start_no_thread_says_so_or_works(
-    cluster: Cluster, backends: Backends, tmp_path: Path
-) -> None:
-    gigabyte = 2**30
-    log = tmp_path / "threadless.log"
-    stack = ["prlimit", f"--stack={64 * gigabyte}", f"--as={8 * gigabyte}"]
-    if shutil.which("prlimit") is None:
+def test_a_process_that_can_start_no_thread_ends_with_one_sentence(cluster: Cluster) -> None:
+    """The stack of a thread would be larger than all memory that the process may have."""
+    if (limiter := shutil.which("prlimit")) is None:
         lack("prlimit is missing")
-    service = Silent(cluster, backends, log, RUN_BY=" ".join(stack))
-    try:
-        publishes(cluster, 1, within_s=20)
-        assert service.http.get("/livez").status_code == 200
-    finally:
-        service.end(signal.SIGTERM)
-        service.http.close()
+    limits = [limiter, f"--stack={64 * GIGABYTE}", f"--as={8 * GIGABYTE}"]
+    given = environment(cluster.kubeconfig(), {**ALONE, "SERVER__PORT": "0"})
+    started = [*limits, *command({})]
+    ended = subprocess.run(started, env=given, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("toolset: no thread can be started: raise the limit")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_list_for_which_there_is_no_memory_is_tried_again_and_removes_nothing(

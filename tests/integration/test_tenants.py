@@ -26,6 +26,7 @@ from integration.tenants import (
     Shared,
     custom,
     grafana,
+    instances_of,
     of_victim,
     prometheus,
     shared,
@@ -72,8 +73,7 @@ def toolsets(world: Shared) -> dict[str, Any]:
 
 
 def first_instance(world: Shared, toolset: str) -> str:
-    config = toolsets(world)[toolset]["config"]
-    return str(config.get("instances", [config])[0])
+    return str(instances_of(toolsets(world)[toolset])[0])
 
 
 def test_row_01_a_credential_stands_only_where_its_url_stands(world: Shared) -> None:
@@ -85,10 +85,7 @@ def test_row_01_a_credential_stands_only_where_its_url_stands(world: Shared) -> 
     eventually(lambda: world.publishes(*attackers), within_s=10)
     holds(world, before)
     with_token = [
-        instance
-        for block in toolsets(world).values()
-        for instance in (block.get("config") or {}).get("instances", [block.get("config")])
-        if TOKEN in str(instance)
+        instance for block in toolsets(world).values() for instance in instances_of(block) if TOKEN in str(instance)
     ]
     assert [each["prometheus_url"] for each in with_token] == [VICTIMS[0].url]
     assert "".join(world.data().values()).count(TOKEN) == 1
@@ -368,9 +365,7 @@ def test_row_14_no_name_that_a_tenant_chooses_names_an_instance_or_a_tool_for_a_
     eventually(lambda: world.publishes(attackers[0]), within_s=10)
     found = toolsets(world)
     assert not [name for name in found if words in name]
-    names = [
-        each.get("name", "") for block in found.values() for each in (block.get("config") or {}).get("instances", [])
-    ]
+    names = [str(each.get("name", "")) for block in found.values() for each in instances_of(block)]
     assert not [name for name in names if words in name]
     assert not [
         block

@@ -3,17 +3,22 @@
 Names and buckets of the machinery are those of client-go and controller-runtime, so that their dashboards work.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice, product
 from typing import Final, TypeVar
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from toolset.core.backends.catalog import TYPES
 from toolset.core.candidate import Reason
 from toolset.core.health.thresholds import Failure
+from toolset.model import Key
 from toolset.runtime.line_writer import LineWriter
 
 TOOL_TYPES: Final = (*TYPES, "custom")
@@ -23,9 +28,11 @@ RELOADS: Final = ("success", "invalid")
 RESOURCES: Final = ("services", "configmaps", "namespaces", "leases")
 LIST_REASONS: Final = ("start", "expired", "out of sync", "cannot resume", "silence", "refresh")
 DROPS: Final = ("malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug")
-OUTCOMES: Final = ("alive", *(failure.value for failure in Failure if failure is not Failure.DEFERRED))
+OUTCOMES: Final = ("alive", "unauthorized", *(failure.value for failure in Failure if failure is not Failure.DEFERRED))
 VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
 CANDIDATE_VERDICTS: Final = ("Published", *(reason.word for reason in Reason if reason.of_candidates))
+TOOLS_LIMIT: Final = 1000
+"""Tools with series of their own; the caps of what is published allow fewer."""
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _RECONCILE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # client-go's adapter
@@ -53,6 +60,16 @@ class Description(msgspec.Struct, frozen=True, order=True):
     labels: Mapping[str, tuple[str, ...]]
 
 
+class ToolSeries(msgspec.Struct, frozen=True):
+    """The labels of one published tool, and whether its last probe found it healthy."""
+
+    namespace: str
+    name: str
+    type: str
+    product: str
+    healthy: bool
+
+
 class Metrics:
     """The series of one process, in a registry of their own."""
 
@@ -68,6 +85,16 @@ class Metrics:
         self._toolset_series()
         self._publication_series()
         self._settings_series()
+        tool = ("tool_namespace", "tool_name")
+        self._info = self._note_series(
+            "toolset_tool_info", "Constant 1 for each published tool.", *tool, "type", "product"
+        )
+        self._healthy = self._note_series(
+            "toolset_tool_healthy", "Whether the last probe of a published tool found it healthy.", *tool
+        )
+        self._required = self._note_series(
+            "toolset_required_tool_published", "Whether a tool that publish.required names is published.", *tool
+        )
         ProcessCollector(registry=self._registry)
         self._gauge("toolset_build_info", "Constant 1, labelled by version.", version=()).labels(version).set(1)
 
@@ -228,6 +255,35 @@ class Metrics:
             "toolset_event_to_write_seconds", "From a change of a Service to the write that it led to.", _WRITE_BUCKETS
         )
 
+    def follow_tools(
+        self, tools: Callable[[], Iterable[ToolSeries]], required: Callable[[], Mapping[Key, bool]]
+    ) -> None:
+        """Read the series of single tools at each scrape; at most ``TOOLS_LIMIT`` of them.
+
+        Args:
+            tools: Returns the published tools.
+            required: Returns for each tool that has to be published whether it is.
+        """
+        self._registry.register(_Tools(partial(self._tool_families, tools, required)))
+
+    def _tool_families(
+        self, tools: Callable[[], Iterable[ToolSeries]], required: Callable[[], Mapping[Key, bool]]
+    ) -> list[GaugeMetricFamily]:
+        info, healthy, wanted = (
+            GaugeMetricFamily(each.name, each.text, labels=[*each.labels])
+            for each in (self._info, self._healthy, self._required)
+        )
+        for each in islice(tools(), TOOLS_LIMIT):
+            info.add_metric([each.namespace, each.name, each.type, each.product], 1)
+            healthy.add_metric([each.namespace, each.name], each.healthy)
+        for key, published in required().items():
+            wanted.add_metric([key.namespace, key.name], published)
+        return [info, healthy, wanted]
+
+    def _note_series(self, name: str, text: str, *labels: str) -> Description:
+        self._note(name, "gauge", text, dict.fromkeys(labels, ()))
+        return self._described[-1]
+
     def expose(self, accept: str = "") -> tuple[bytes, str]:
         """Return the exposition and its content type.
 
@@ -270,6 +326,18 @@ class Metrics:
             for values in product(*labels.values()):  # nothing where the values of a label are not known before
                 series.labels(*values)
         return series
+
+
+class _Tools(Collector):
+    """Families that are built at each scrape."""
+
+    def __init__(self, collect: Callable[[], Iterable[GaugeMetricFamily]]) -> None:
+        self._collect = collect
+
+    @override
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return them."""
+        return self._collect()
 
 
 def type_label(tool_type: str) -> str:

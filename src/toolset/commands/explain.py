@@ -1,7 +1,8 @@
 """`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from typing import Final
 
 import msgspec
@@ -9,18 +10,23 @@ import msgspec
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, services
 from toolset.commands.manifests import Manifests
-from toolset.commands.plan import config_maps, detect_all, read_all, read_namespaces, separate_overrides
+from toolset.commands.plan import config_maps, detect_all, probe_all, read_all, read_namespaces, separate_overrides
 from toolset.commands.session import session
+from toolset.commands.status import service_now
 from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
-from toolset.core.candidate import Candidate, Rejected
-from toolset.core.inventory import ALIVE
+from toolset.core.candidate import Candidate, Rejected, Variant
+from toolset.core.health.thresholds import Health
+from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.publication import Publication
+from toolset.core.status.texts import now
 from toolset.errors import ForbiddenError, SettingsError
 from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
+REACH_S: Final = 3.0
+"""How long the running service may take to answer, seconds; without it the explanation is what detection says."""
 DROPPED: Final = "a patch in overrides.yaml is ignored"
 
 
@@ -43,9 +49,15 @@ class Explanation(msgspec.Struct, frozen=True):
         probed_url: The probed URL: as discovered, regardless of overrides.
         health_path: The probed path, below ``probed_url``.
         to_prove: Whether the probe also verifies the identity of the backend.
+        variants: The likely ways to reach it, in the order in which the probe requests them.
+        fallbacks: Further ones, which the probe requests only when an answer leads to them.
+        chosen: The variant that answered this probe, or that is published; ``None`` if there is none.
+        requests: How many variants the probe requested; ``None`` if nothing was probed.
+        how: Which variant answered after what the others did; empty if the first one did.
         overridden: The fields that ``overrides.yaml`` sets.
         overridden_at: Where it sets them.
         note: What else people should know.
+        now: What the running service says of it; ``None`` where it was not reached.
     """
 
     namespace: str
@@ -63,9 +75,15 @@ class Explanation(msgspec.Struct, frozen=True):
     probed_url: str | None = None
     health_path: str | None = None
     to_prove: bool = False
+    variants: tuple[Variant, ...] = ()
+    fallbacks: tuple[Variant, ...] = ()
+    chosen: Variant | None = None
+    requests: int | None = None
+    how: str = ""
     overridden: tuple[str, ...] = ()
     overridden_at: str | None = None
     note: str | None = None
+    now: str | None = None
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -87,8 +105,37 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
         SettingsError: The settings alone produce an invalid document.
     """
     inventory, candidates = detect_all(settings, manifests)
-    for candidate in candidates:
-        inventory.probed(candidate, ALIVE)
+    return _explained(settings, manifests, inventory, candidates)
+
+
+async def explain_all(settings: Settings, manifests: Manifests, name: str = "", *, probe: bool) -> Explained:
+    """Explain every Service in ``manifests``, with the overrides there.
+
+    Args:
+        settings: The settings.
+        manifests: The Services.
+        name: Of the only Service to probe; empty for all.
+        probe: Whether candidates are probed once.
+
+    Raises:
+        SettingsError: The settings alone produce an invalid document.
+    """
+    inventory, candidates = detect_all(settings, manifests)
+    probes = probe and settings.health.enabled
+    probed = [each for each in candidates if probes and name in {"", each.key.name}]
+    if probed:
+        await probe_all(settings, inventory, probed)
+    keys = {candidate.key for candidate in probed}
+    return _explained(settings, manifests, inventory, [each for each in candidates if each.key not in keys])
+
+
+def _explained(
+    settings: Settings, manifests: Manifests, inventory: Inventory, unprobed: Iterable[Candidate]
+) -> Explained:
+    published = {key: inventory.health(key).variant for key in (candidate.key for candidate in unprobed)}
+    for key in published:
+        if (candidate := inventory.candidate(key)) is not None:
+            inventory.probed(candidate, ALIVE)
     current = manifests.config_maps.get(target_key(settings))
     options = target_options(settings)
     separate = separate_overrides(options, manifests)
@@ -98,9 +145,14 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
     explanations: list[Explanation] = []
     for key, verdict in verdicts.items():
         if isinstance(verdict, Rejected):
-            explanations.append(_rejected(key, verdict))
+            explained = _rejected(key, verdict)
         else:
-            explanations.append(_published(settings, verdict, tools[key], publication))
+            explained = _published(settings, verdict, tools[key], publication)
+        if (candidate := inventory.candidate(key)) is not None:
+            explained = _with_variants(explained, candidate, inventory.health(key))
+            if key in published:
+                explained = msgspec.structs.replace(explained, chosen=published[key], requests=None, how="")
+        explanations.append(explained)
     notes = [*filter(None, (publication.withheld, publication.lost, publication.ignored))]
     notes += [f"{IGNORED}: {publication.error}"] if publication.error and not publication.withheld else []
     notes += [f"{DROPPED}: {problem}" for problem in publication.dropped]
@@ -109,8 +161,19 @@ def explain_manifests(settings: Settings, manifests: Manifests) -> Explained:
     return Explained(tuple(explanations), tuple(notes))
 
 
-async def explain_service(settings: Settings, key: Key) -> Explained:
-    """Explain the Service or static backend ``key``, with the overrides in the cluster; nothing is probed.
+def _with_variants(explanation: Explanation, candidate: Candidate, health: Health) -> Explanation:
+    return msgspec.structs.replace(
+        explanation,
+        variants=candidate.variants,
+        fallbacks=candidate.fallbacks,
+        chosen=health.variant if health.up else None,
+        requests=health.requests,
+        how=health.how,
+    )
+
+
+async def explain_service(settings: Settings, key: Key, *, probe: bool = False) -> Explained:
+    """Explain the Service or static backend ``key``, with its overrides; it is probed if ``probe`` says so.
 
     Limits are applied to the Services of its namespace only.
 
@@ -126,15 +189,18 @@ async def explain_service(settings: Settings, key: Key) -> Explained:
             source = KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random)
             found, spaces = await read_all(source), await read_namespaces(kube, settings, key.namespace)
         current = {each: await _read(kube, each) for each in config_maps(settings)}
+        running = await service_now(kube, settings, key, REACH_S)
     readable = {each.key: each for read in current.values() for each in read or ()}
     if unread := [key for key, read in current.items() if read is None]:
         names = " and ".join(map(str, unread))
         notes = (f"you may not list ConfigMap {names}, so this is what detection says, without overrides.yaml",)
         settings, readable = _without_overrides(settings), {}
-    explained = explain_manifests(settings, Manifests(tuple(found), readable, spaces))  # all, for duplicates
+    whole = Manifests(tuple(found), readable, spaces)  # the whole namespace, for duplicates
+    explained = await explain_all(settings, whole, key.name, probe=probe)
     for explanation in explained.services:
         if (explanation.namespace, explanation.name) == (key.namespace, key.name):
-            return Explained((explanation,), (*notes, *explained.notes))
+            said = now(running, datetime.now(timezone.utc)) if running is not None else None
+            return Explained((msgspec.structs.replace(explanation, now=said),), (*notes, *explained.notes))
     if not key.namespace:
         raise SettingsError(f"the settings list no static backend {key}; write a Service as NAMESPACE/NAME")
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
@@ -179,7 +245,7 @@ def _published(settings: Settings, found: Candidate, tool: Candidate, publicatio
         url=tool.url,
         probed_url=found.url if probes else None,
         health_path=found.check.path if probes else None,
-        to_prove=probes and bool(found.check.identity),
+        to_prove=probes and found.check.proves,
         overridden=overridden,
         overridden_at=publication.overrides.place("tools", str(key)) if overridden else None,
         note=publication.notes.get(key),

@@ -23,6 +23,14 @@ ask in the pod:
     toolset doctor --config /etc/toolset/settings.yaml
 """
 
+_STATUS: Final = """\
+Asks the running service: at --server; in a pod of the service, the service
+itself; otherwise the leader, through the API server and the kubelet, as
+`kubectl port-forward` does, with the rights to get and create pods/portforward.
+Exit status: 0 shown, 2 the one Service that was asked for is not published,
+1 no running service found, or another error.
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose exit status for errors differs from that of a plan with changes."""
@@ -87,7 +95,7 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
-    explain = add("explain", help="say why a Service is or is not published; probes nothing", parents=[_common()])
+    explain = add("explain", help="say why a Service is or is not published", parents=[_common()])
     explain.add_argument(
         "service",
         nargs="?",
@@ -98,6 +106,23 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
     )
     explain.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object a line")
+    explain.add_argument("--probe", action="store_true", help="probe it once; without this nothing is probed")
+    status = add(
+        "status",
+        help="show what the running service publishes, what it does not and why, and what is wrong",
+        description=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    status.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service instead of all")
+    status.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table", help="default: table")
+    status.add_argument("-w", "--watch", action="store_true", help="show it again whenever it has changed")
+    status.add_argument("--server", metavar="URL", default="", help="for example http://127.0.0.1:8081")
+    status.add_argument("--token-file", metavar="FILE", default="", help="bearer token for a --server with https")
+    status.add_argument("--ca-file", metavar="FILE", default="", help="authority of that server's certificate")
+    status.add_argument(
+        "--pods", metavar="NAMESPACE", default="", help="namespace of the pods, if not that of the ConfigMap"
+    )
     doctor = add(
         "doctor",
         help="say what keeps the service from working, permission by permission; writes nothing",

@@ -2,8 +2,8 @@
 
 import difflib
 import random
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
 
 import anyio
 import msgspec
@@ -18,14 +18,18 @@ from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect, detect_further
 from toolset.core.health.options import HealthOptions
+from toolset.core.health.search import to_request
+from toolset.core.health.thresholds import Health
 from toolset.core.inventory import ALIVE, Inventory
-from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest
+from toolset.core.overrides.baseline import read_back
+from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest, owned_keys
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
 from toolset.runtime.listwatch import PAGE_SIZE, ListerWatcher
 from toolset.runtime.store import Stored
 
+_ONE_PROBE: Final = HealthOptions(rise=1, fall=1)
 V = TypeVar("V", bound=Stored)
 
 
@@ -34,7 +38,7 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         target: The ConfigMap.
-        candidates: Every candidate, ordered by key.
+        candidates: Every candidate at the variant that answered, ordered by key.
         verdicts: The verdict on every Service.
         change: The change to write; ``None`` if there is none.
         manifest: The ConfigMap to apply, as JSON, without ``resourceVersion`` and ``uid``.
@@ -47,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
         withheld: Why the service writes nothing, because it has never been there; empty if it writes.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
+        healths: What the probe found, by candidate.
     """
 
     target: Key
@@ -63,6 +68,7 @@ class Report(msgspec.Struct, frozen=True):
     withheld: str = ""
     notes: Mapping[Key, str] = {}
     health_enabled: bool = True
+    healths: Mapping[Key, Health] = {}
 
 
 async def plan_cluster(settings: Settings, *, assume_healthy: bool) -> Report:
@@ -92,7 +98,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         for candidate in candidates:
             inventory.probed(candidate, ALIVE)
     else:
-        await _probe_all(settings, inventory, candidates)
+        await probe_all(settings, inventory, candidates)
     target = target_key(settings)
     options = _as_kept(target_options(settings), current)
     publisher = Publisher.resume(options, current)
@@ -102,7 +108,8 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
     change = decision if isinstance(decision, Apply) and not publication.withheld else None
     return Report(
         target=target,
-        candidates=tuple(sorted(candidates, key=lambda candidate: candidate.key)),
+        candidates=tuple(filter(None, (inventory.tool(key) for key in sorted(each.key for each in candidates)))),
+        healths={candidate.key: inventory.health(candidate.key) for candidate in candidates},
         verdicts={**inventory.verdicts(), **publication.rejected},
         change=change,
         manifest=manifest(target, wanted, None, fenced=False),
@@ -121,19 +128,20 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
 def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, list[Candidate]]:
     """Return the inventory after detection of every Service in ``manifests``, and the candidates, static ones too.
 
-    One probe decides the health of a candidate.
+    One probe decides the health of a candidate. As after a restart, what is published is requested first.
     """
     publishing, current = target_options(settings), manifests.config_maps.get(target_key(settings))
     source = publishing.source(current, separate_overrides(publishing, manifests))
-    approved = publishing.resumed(current).follow(source, publishing.output.policy).approved
-    inventory = Inventory(HealthOptions(rise=1, fall=1), approved)
+    overrides = publishing.resumed(current).follow(source, publishing.output.policy)
+    published = read_back(current, owned_keys(current, publishing.prefix), overrides)
+    inventory = Inventory(_ONE_PROBE, overrides.approved)
     options, reduced = detection_options(settings), reduction(settings)
     candidates: list[Candidate] = []
     for service in manifests.services:
         namespace = manifests.namespaces.get(namespace_key(service.key.namespace))
         approved_here = inventory.is_approved(service.key)
         verdict = detect(reduced.reduce(service), options, namespace, approved=approved_here)
-        inventory.detected(service.key, verdict)
+        inventory.detected(service.key, verdict, published)
         if isinstance(verdict, Candidate):
             further = detect_further(reduced.reduce(service), verdict, options)
             for each in further:
@@ -164,14 +172,16 @@ def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions
     return msgspec.structs.replace(options, output=msgspec.structs.replace(options.output, instance=keeper))
 
 
-async def _probe_all(settings: Settings, inventory: Inventory, candidates: list[Candidate]) -> None:
+async def probe_all(settings: Settings, inventory: Inventory, candidates: Iterable[Candidate]) -> None:
+    """Probe ``candidates`` once, all at the same time."""
     async with prober(settings) as health_prober, anyio.create_task_group() as group:
 
-        async def look(candidate: Candidate) -> None:
-            inventory.probed(candidate, await health_prober.probe(candidate))
+        async def probe(candidate: Candidate) -> None:
+            asked = to_request(candidate, inventory.health(candidate.key), _ONE_PROBE)
+            inventory.probed(candidate, await health_prober.probe(asked))
 
         for candidate in candidates:
-            group.start_soon(look, candidate)
+            group.start_soon(probe, candidate)
 
 
 async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "") -> Mapping[Key, Namespace]:

@@ -12,35 +12,20 @@ from toolset.commands.doctor import Check
 from toolset.commands.explain import DROPPED, IGNORED, Explanation
 from toolset.commands.notes import ESCAPED
 from toolset.commands.plan import Report
-from toolset.core.candidate import Candidate, Evidence, Reason, Verdict
+from toolset.core.candidate import Candidate, Evidence, Reason, Variant, Verdict
+from toolset.core.health.thresholds import Health
+from toolset.core.status.advice import remedy
 from toolset.model import Key
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
 _RESET: Final = "\x1b[0m"
-_ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
-_ADVICE: Final = {
-    Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
-    Reason.DENIED.word: f"if the rule is wrong here, {_ANNOTATE}",
-    Reason.NO_USABLE_PORT.word: "to choose a port, annotate it with {prefix}/toolset-port",
-    Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",
-    Reason.NOT_OPTED_IN.word: "annotate it with {prefix}/toolset=enabled, or see the settings discovery.mode and "
-    "discovery.trusted_namespaces",
-    Reason.UNTRUSTED.word: "see also the settings discovery.trusted_namespaces and discovery.untrusted",
-    Reason.NAMESPACE_EXCLUDED.word: "see the settings discovery.namespaces and discovery.exclude_namespaces",
-    Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
-    Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
-    Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
-    Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
-    Reason.DUPLICATE.word: "nothing is lost: both lead to the same backend",
-}
-"""The advice for a reason; a reason that is missing here needs none."""
 _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
 
 
 def as_table(report: Report, *, colour: bool) -> str:
     """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap."""
-    lines = _aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
+    lines = aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
     rejected = len(report.verdicts) - len(report.candidates)
     static = sum(not key.namespace for key in report.verdicts)
     lines.append("")
@@ -55,6 +40,7 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines += report.overrides_moved
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
     lines += [f"{DROPPED}: {problem.translate(ESCAPED)}" for problem in report.overrides_dropped]
+    lines += [f"{key}: {health.how}" for key, health in sorted(report.healths.items()) if health.up and health.how]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
     if report.withheld:
@@ -108,7 +94,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
     name = str(Key(explanation.namespace, explanation.name))
     if explanation.type is None:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
-        advice = _ADVICE.get(explanation.reason or "", "").format(prefix=prefix, overrides=overrides)
+        advice = remedy(explanation.reason or "", prefix, overrides)
         hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:
@@ -119,18 +105,42 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
             source = "an override says so"
         lines = [
             f"{name} is taken for {explanation.type}: {source}",
-            f"published at {explanation.url} {_condition(explanation)}",
+            *([] if explanation.now else [f"published at {explanation.url} {_condition(explanation)}"]),
         ]
         if explanation.overridden:
             lines.append(f"{explanation.overridden_at}, sets its {', '.join(explanation.overridden)}")
-        lines.append(explanation.note or "")
+        lines += [*_ways(explanation), explanation.note or ""]
+    if explanation.now:
+        lines.append(f"now: {explanation.now}")
     return "\n  ".join(line.translate(ESCAPED) for line in lines if line) + "\n"
+
+
+def _ways(explanation: Explanation) -> list[str]:
+    """Return how the published variant was found, or which others the probe may request."""
+    if explanation.how:
+        return [f"found by the probe: {explanation.how}"]
+    if explanation.health_path is None or explanation.requests is not None:
+        return []
+    first = explanation.chosen or next(iter(explanation.variants), None)
+    if first is None:
+        return []
+    others = [each for each in (*explanation.variants, *explanation.fallbacks) if each != first]
+    shown = "; ".join(_way(each, first) for each in others)
+    return [f"where an answer leads there, the probe tries {shown}"] if shown else []
+
+
+def _way(variant: Variant, first: Variant) -> str:
+    port = f" on port {variant.port}" if variant.port != first.port else ""
+    return f"{variant.scheme}{port}" + (f" at {variant.path or '/'}" if variant.path != first.path else "")
 
 
 def _condition(explanation: Explanation) -> str:
     if explanation.health_path is None:
         return "unprobed, because health.enabled is false"
     moved = explanation.probed_url not in {None, explanation.url}
+    proven = explanation.requests is not None and explanation.chosen is not None
+    if proven:
+        return f"now: {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}"
     proof = f" and proves to be {explanation.product}" if explanation.to_prove else ""
     return f"once {explanation.probed_url if moved else 'it'} answers GET {explanation.health_path}{proof}"
 
@@ -159,7 +169,7 @@ def as_matches(source: str, matches: Sequence[Match], *, services: int | None, s
         for match in matches:
             found = ", ".join(match.services) or "-"
             rows.append((match.product, match.type, "settings" if match.own else "built in", found))
-        lines += _aligned(rows)
+        lines += aligned(rows)
     return "\n".join(lines) + "\n"
 
 
@@ -209,13 +219,17 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def _described(report: Report, candidate: Candidate) -> dict[str, object]:
-    verdict = report.verdicts[candidate.key]
+    verdict, health = report.verdicts[candidate.key], report.healths.get(candidate.key, Health())
     return {
         "namespace": candidate.key.namespace,
         "name": candidate.key.name,
         "type": candidate.type,
         "evidence": candidate.evidence.value,
         "url": candidate.url,
+        "variants": candidate.variants,
+        "chosen": health.variant if health.up else None,
+        "requests": health.requests or None,
+        "how": health.how,
         "published": isinstance(verdict, Candidate),
         "reason": None if isinstance(verdict, Candidate) else verdict.reason.word,
         "detail": "" if isinstance(verdict, Candidate) else verdict.detail,
@@ -230,7 +244,8 @@ def _reasons(report: Report) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table; control characters are shown as escapes."""
     safe = [tuple(cell.translate(ESCAPED) for cell in row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]

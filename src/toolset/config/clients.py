@@ -30,7 +30,7 @@ def credentials(settings: Settings, environment: dict[str, str]) -> Credentials:
     As controller-runtime: the settings' kubeconfig, else one of ``KUBECONFIG``, else the pod's ServiceAccount, else the
     kubeconfig in the home folder.
     """
-    if not _is_in_cluster(settings, environment):
+    if not is_in_cluster(settings, environment):
         return KubeconfigCredentials(settings.kube.kubeconfig, settings.kube.context)
     host = environment["KUBERNETES_SERVICE_HOST"]
     return InClusterCredentials(host, environment.get("KUBERNETES_SERVICE_PORT", "443"))
@@ -60,6 +60,7 @@ def prober(settings: Settings) -> HttpProber:
             connect_to,
             health.refused_ranges,
             health.detectors,
+            settings.discovery.annotation_prefix,
             {each.key: StaticConfig(each.http_config, each.allowed_ranges) for each in settings.static},
         ),
         api_server=credentials(settings, environment) if health.via == "apiserver-proxy" else None,
@@ -78,12 +79,13 @@ def _connect_to(text: str) -> dict[str, str]:
 
 def named(settings: Settings, environment: dict[str, str]) -> Settings:
     """Return ``settings`` with ``output.instance`` set; its default in a pod is the ServiceAccount."""
-    if settings.output.instance or not _is_in_cluster(settings, environment):
+    if settings.output.instance or not is_in_cluster(settings, environment):
         return settings
     output = msgspec.structs.replace(settings.output, instance=service_account())
     return msgspec.structs.replace(settings, output=output)
 
 
-def _is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
+def is_in_cluster(settings: Settings, environment: dict[str, str]) -> bool:
+    """Return whether the credentials are those of a pod."""
     named = settings.kube.kubeconfig or settings.kube.context or is_kubeconfig_set(environment)
     return bool(environment.get("KUBERNETES_SERVICE_HOST")) and not named

@@ -1,5 +1,6 @@
 """Build the options of each part from settings, and check settings against each other."""
 
+import ipaddress
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -11,6 +12,7 @@ from toolset.core.candidate import Candidate
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
+from toolset.core.publishing.access import trust_warning
 from toolset.core.publishing.options import publish_options
 from toolset.core.publishing.static_backends import static_candidates, static_credentials
 from toolset.core.shares import Shares
@@ -77,13 +79,24 @@ def target_key(settings: Settings) -> Key:
     return Key(settings.target.namespace, settings.target.name)
 
 
+def required_keys(settings: Settings) -> tuple[Key, ...]:
+    """Return the Services that have to be published."""
+    return tuple(Key(*name.split("/", 1)) for name in settings.publish.required)
+
+
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
     types = types_of(BACKENDS, discovery.detectors)
     names = (backend.name for backend in settings.static)
     output = publish_options(settings.output, types, static_credentials(settings.static), names)
-    return TargetOptions(discovery.annotation_prefix, output, discovery.untrusted_limit, target_key(settings))
+    return TargetOptions(
+        discovery.annotation_prefix,
+        output,
+        discovery.untrusted_limit,
+        target_key(settings),
+        settings.health.detectors,
+    )
 
 
 def check(settings: Settings) -> None:
@@ -91,9 +104,10 @@ def check(settings: Settings) -> None:
 
     Raises:
         SettingsError: Election or shutdown times contradict each other, the overrides would be read from the ConfigMap
-            that is written, or the documents would be invalid.
+            that is written, the documents would be invalid, or the status would be open to others.
     """
     elector_options(settings)
+    status_address(settings)
     if settings.output.overrides_from == settings.target.name:
         raise SettingsError(
             "settings `output.overrides_from`: it names the ConfigMap that is written; name another one, or none"
@@ -130,6 +144,11 @@ def doubts(settings: Settings) -> tuple[str, ...]:
                 f"`static[{position}].url` is a Service of this cluster, which may be discovered as well; "
                 "annotate the Service instead"
             )
+    found += [
+        f"`health.detectors.{name}`: {trust_warning(name, config)}"
+        for name, config in settings.health.detectors.items()
+        if config.leaves_readers_failing
+    ]
     return tuple(found)
 
 
@@ -151,6 +170,33 @@ def elector_options(settings: Settings) -> ElectorOptions:
         )
     except ValueError as error:
         raise SettingsError(f"settings `election`: {error}") from error
+
+
+def status_address(settings: Settings) -> tuple[str, int]:
+    """Return the host and the port on which the status is served.
+
+    Raises:
+        SettingsError: There is no such address or port, others could read the status, or TLS is missing.
+    """
+    status = settings.status
+    host, _, port = status.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback, is_port = ipaddress.ip_address(host).is_loopback, int(port) <= 65535
+    except ValueError:
+        is_loopback = is_port = False
+    authenticates = status.auth == "kubernetes"
+    if not is_port or not (is_loopback or authenticates):
+        raise SettingsError(
+            f"settings `status.listen`: `{status.listen}` is not a loopback address with a port; the status shows "
+            "which Services there are, so write `127.0.0.1:8081` and use `kubectl port-forward`, or set `status.auth`"
+        )
+    if bool(status.tls_cert_file) != bool(status.tls_key_file) or (authenticates and not status.tls_cert_file):
+        raise SettingsError(
+            "settings `status`: `auth: kubernetes` needs `tls_cert_file` and `tls_key_file`, because tokens must not "
+            "be sent in the clear; neither works without the other"
+        )
+    return host, int(port)
 
 
 def identity(host: str) -> str:

@@ -28,12 +28,20 @@ DnsName = Annotated[
         description="a name of lower-case letters, digits, `-` and `.`",
     ),
 ]
+ServiceName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z",
+        description="a Service as `namespace/name`",
+    ),
+]
 TypeWord = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `loki`")]
 RESTART: Final = frozenset(
     {
         "target",
         "kube",
         "server",
+        "status",
         "election",
         "discovery.annotation_prefix",
         "discovery.watch_namespaces",
@@ -130,6 +138,17 @@ class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_
     detectors: dict[str, HttpConfig] = msgspec.field(default_factory=dict[str, HttpConfig])
 
 
+class PublishSettings(_Section, frozen=True):
+    """What has to be published.
+
+    Attributes:
+        required: Services (``namespace/name``) that have to be published. One that is not for 5 min is a problem in the
+            status, a Kubernetes Event ``RequiredToolMissing`` and an alert.
+    """
+
+    required: Annotated[tuple[ServiceName, ...], msgspec.Meta(max_length=100)] = ()
+
+
 class NotifySettings(_Section, frozen=True):
     """How readers are notified when the ConfigMap has changed, and once when a replica starts to work.
 
@@ -216,6 +235,37 @@ class ServerSettings(_Section, frozen=True):
     port: PortNumber = 8080
 
 
+class StatusSettings(_Section, frozen=True):
+    """The HTTP server for the status: a page and a JSON API.
+
+    It shows which Services there are. Without authentication it listens on loopback only: `kubectl port-forward`
+    reaches it, and the right to do that decides who sees it.
+
+    Attributes:
+        enabled: Whether the status is served.
+        listen: An address and a port, for example ``127.0.0.1:8081`` or ``[::]:8443``; port 0 means a free port. If it
+            is in use, the service works without the status, and logs that.
+        auth: ``none``, which requires a loopback address; ``kubernetes`` to check bearer tokens with the API server
+            (TokenReview, then SubjectAccessReview of `get` on the path), which requires TLS.
+        tls_cert_file: The file of the server's certificate chain; read again when it changes. Empty for plain HTTP.
+        tls_key_file: The file of its private key.
+        metrics: Whether `/metrics` is served here, behind the same authentication, and not at ``server.port``.
+    """
+
+    enabled: bool = True
+    listen: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(\[[0-9a-f:]{2,39}\]|[0-9.]{7,15}):[0-9]{1,5}\Z",
+            description="an address and a port such as `127.0.0.1:8081`",
+        ),
+    ] = "127.0.0.1:8081"
+    auth: Literal["none", "kubernetes"] = "none"
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    metrics: bool = False
+
+
 class ShutdownSettings(_Section, frozen=True):
     """Graceful shutdown.
 
@@ -247,11 +297,13 @@ class Settings(_Section, frozen=True):
     discovery: DiscoverySettings = DiscoverySettings()
     health: HealthSettings = HealthSettings()
     output: OutputOptions = OutputOptions()
+    publish: PublishSettings = PublishSettings()
     notify: NotifySettings = NotifySettings()
     controller: ControllerSettings = ControllerSettings()
     election: ElectionSettings = ElectionSettings()
     kube: KubeSettings = KubeSettings()
     server: ServerSettings = ServerSettings()
+    status: StatusSettings = StatusSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
     static: tuple[StaticBackend, ...] = ()

@@ -62,12 +62,16 @@ class Reason(Enum):
     TERMINATING = "it is being deleted"
     DUPLICATE = "another Service leads to the same backend"
     UNHEALTHY = "its health check fails"
+    AUTH_REQUIRED = "it answers only with credentials, and none are configured for it"
     IDENTITY_MISMATCH = "what answers there is something else"
     UNPROBED = "its health is not known yet"
     SUPPRESSED = "an override hides it"
     OVER_LIMIT = "there are more tools than may be published"
     NAME_TAKEN = "its name is already in use"
     EXTERNAL_HOST = "credentials are configured for it, but its host is not its own"
+    CREDENTIALS_WITHHELD = (
+        "credentials are configured for it, but it answers at another scheme or port than it declares"
+    )
 
     @property
     def word(self) -> str:
@@ -85,32 +89,75 @@ _OF_CANDIDATES = frozenset(
         Reason.PENDING,
         Reason.DUPLICATE,
         Reason.UNHEALTHY,
+        Reason.AUTH_REQUIRED,
         Reason.IDENTITY_MISMATCH,
         Reason.UNPROBED,
         Reason.SUPPRESSED,
         Reason.OVER_LIMIT,
         Reason.NAME_TAKEN,
         Reason.EXTERNAL_HOST,
+        Reason.CREDENTIALS_WITHHELD,
     }
 )
 
 
+FieldWish = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(=.+)?\Z",
+        max_length=128,
+        description="a field of a JSON answer as `name` or `name=value`, with dots into inner objects",
+    ),
+]
+
+
 class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to tell that a tool lives.
+    """How to tell that a tool lives, and that it is what its detector says.
 
     Attributes:
-        path: Begins with ``/``; asked below the tool's own base path.
-        statuses: Answers that mean alive beside 200 to 299.
-        identity: A text in the body that proves what answers; empty when nothing has to be proven.
+        path: Begins with ``/``, and may end with a query; requested below the tool's own base path.
+        statuses: Statuses that mean alive in addition to 200 to 299.
+        identity: A text in the body that proves what answers; empty proves nothing.
+        fields: What the body has to hold as a JSON object that proves what answers: ``name``, or ``name=value`` for a
+            text; dots lead into inner objects.
+        challenge: Texts of which an answer 401 or 403 of the product itself holds one, in its body or in the header
+            ``WWW-Authenticate``; empty accepts each.
+        publish_unauthorized: Whether a tool that answers 401 or 403 is published without credentials for it.
+        backend_id: The field of the body that names the backend, so that two Services of one backend can be told.
     """
 
     path: str
     statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] = ()
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    fields: Annotated[tuple[FieldWish, ...], msgspec.Meta(max_length=8)] = ()
+    challenge: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...] = ()
+    publish_unauthorized: bool = False
+    backend_id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+    @property
+    def proves(self) -> bool:
+        """Whether an answer has to prove what it comes from."""
+        return bool(self.identity or self.fields)
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One way to reach a Service.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        port: A port of the Service.
+        path: The base path; empty or ``/...`` without a trailing slash.
+    """
+
+    scheme: str
+    port: int
+    path: str
 
 
 class Candidate(msgspec.Struct, frozen=True):
     """A Service that a detector recognises.
+
+    It may be reached in several ways where nothing on the Service decides: its variants. The probe chooses one of them.
 
     Attributes:
         key: The Service; a static backend has a key without a namespace.
@@ -123,6 +170,10 @@ class Candidate(msgspec.Struct, frozen=True):
         port: The Service's port in ``url``.
         scheme: The scheme in ``url``.
         path: The base path in ``url``; empty or ``/...`` without a trailing slash.
+        alternatives: The other likely variants, the likeliest first.
+        fallbacks: Unlikely variants, which are requested only when an answer leads to them.
+        origin: The variant that detection names first, when ``url`` is another one.
+        health_path: A path that its annotation wants requested as well; empty when there is none.
         address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
         created: When the Service was made, RFC 3339.
         priority: What its annotation says; orders the instances of a type within its namespace, higher first.
@@ -133,6 +184,8 @@ class Candidate(msgspec.Struct, frozen=True):
             credential is sent to it.
         trusted: Whether its namespace is trusted; those come first.
         admin_priority: What the admin says; orders all instances of a type, higher first.
+        unauthorized: Whether its last probe was answered with 401 or 403.
+        unverified: Whether readers must not verify its certificate, because the admin says so.
     """
 
     key: Key
@@ -153,11 +206,64 @@ class Candidate(msgspec.Struct, frozen=True):
     external: bool = False
     trusted: bool = True
     admin_priority: int = 0
+    alternatives: tuple[Variant, ...] = ()
+    fallbacks: tuple[Variant, ...] = ()
+    origin: Variant | None = None
+    health_path: str = ""
+    unauthorized: bool = False
+    unverified: bool = False
 
     @property
     def url(self) -> str:
         """``scheme://host:port/base``, without a trailing slash."""
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+    @property
+    def variant(self) -> Variant:
+        """The variant in ``url``."""
+        return Variant(self.scheme, self.port, self.path)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The likely variants: the one in ``url`` first."""
+        return (self.variant, *self.alternatives)
+
+    @property
+    def readers_path(self) -> str:
+        """The path below ``url`` that readers of a custom tool are told to check: no query."""
+        return self.health_path or self.check.path.partition("?")[0]
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether ``url`` has another scheme or port than detection names first: a probe sends no credential there."""
+        return self.origin is not None and (self.origin.scheme, self.origin.port) != (self.scheme, self.port)
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether ``url`` differs from what detection names first in that it is HTTPS."""
+        return self.origin is not None and (self.origin.port, self.scheme) == (self.port, "https")
+
+    def at(self, variant: Variant) -> "Candidate":
+        """Return the candidate with ``variant`` in its URL; the others stay as they are."""
+        here = self.variant
+        if variant == here:
+            return self
+        origin = self.origin or here
+        return msgspec.structs.replace(
+            self,
+            scheme=variant.scheme,
+            port=variant.port,
+            path=variant.path,
+            alternatives=tuple(each for each in self.variants if each != variant),
+            fallbacks=tuple(each for each in self.fallbacks if each != variant),
+            origin=None if variant == origin else origin,
+        )
+
+    def alone(self) -> "Candidate":
+        """Return the candidate with the variant in its URL and no other."""
+        if not self.alternatives and not self.fallbacks:
+            return self
+        return msgspec.structs.replace(self, alternatives=(), fallbacks=())
 
 
 class Rejected(msgspec.Struct, frozen=True):

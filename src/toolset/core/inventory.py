@@ -11,7 +11,7 @@ from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.duplicates import Duplicates, SameBackend
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.removal_brake import Hold, RemovalBrake, combined
-from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome, observe
+from toolset.core.health.thresholds import Health, Outcome, assumed_up, observe
 from toolset.core.overrides.baseline import NOTHING, Published
 from toolset.core.shares import Shares, by_priority
 from toolset.model import Key
@@ -23,10 +23,26 @@ ALIVE: Final = Outcome(alive=True, assumed=True)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What is known of one Service."""
+    """What is known of one Service.
+
+    Attributes:
+        verdict: What detection says.
+        health: What probes found.
+        tool: A candidate at the variant that answered, as it is published when it is up; else the verdict.
+    """
 
     verdict: Verdict
-    health: Health = _UNKNOWN
+    health: Health
+    tool: Verdict
+
+
+def _entry(verdict: Verdict, health: Health) -> Entry:
+    if isinstance(verdict, Rejected):
+        return Entry(verdict, health, verdict)
+    tool = verdict.at(health.variant) if health.variant is not None else verdict
+    if health.unauthorized:
+        tool = msgspec.structs.replace(tool, unauthorized=True)
+    return Entry(verdict, health, tool)
 
 
 class Inventory:
@@ -62,7 +78,7 @@ class Inventory:
     def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
         """Note what detection says of ``key``; return whether that differs from what was known.
 
-        Health is kept while the endpoint and its check stay the same.
+        Health is kept while the check stays the same, and the variant that answered remains one of the candidate's.
 
         Args:
             key: The Service.
@@ -77,11 +93,11 @@ class Inventory:
         if isinstance(verdict, Candidate):
             self._candidates[key] = verdict
             self._duplicates.put(verdict)
-            if known is not None and _same_backend(known.verdict, verdict):
+            if known is not None and _still_holds(known, verdict):
                 health = known.health
-            elif published.holds(verdict):
-                health = ASSUMED_UP
-        self._entries[key] = Entry(verdict, health)
+            elif (variant := published.variant(verdict)) is not None:
+                health = assumed_up(variant)
+        self._entries[key] = _entry(verdict, health)
         return True
 
     def probed(
@@ -100,8 +116,13 @@ class Inventory:
         known = self._entries.get(candidate.key)
         if known is None or known.verdict != candidate:
             return None
-        health = observe(known.health, outcome, self._options, began_s=began_s, now_s=now_s)
-        self._entries[candidate.key] = Entry(candidate, health)
+        asked = known.health.variant or candidate.variant
+        health = observe(known.health, outcome, self._options, asked=asked, began_s=began_s, now_s=now_s)
+        before = known.health
+        if (before.variant, before.unauthorized) == (health.variant, health.unauthorized):
+            self._entries[candidate.key] = Entry(candidate, health, known.tool)
+        else:
+            self._entries[candidate.key] = _entry(candidate, health)
         return health
 
     def approve(self, approved: frozenset[Key]) -> frozenset[Key]:
@@ -127,6 +148,11 @@ class Inventory:
     def candidate(self, key: Key) -> Candidate | None:
         """Return the candidate that ``key`` is, or ``None``."""
         return self._candidates.get(key)
+
+    def tool(self, key: Key) -> Candidate | None:
+        """Return the candidate that ``key`` is at the variant that answered last; ``None`` when it is none."""
+        entry = self._entries.get(key)
+        return entry.tool if entry is not None and isinstance(entry.tool, Candidate) else None
 
     def tools(self) -> tuple[Candidate, ...]:
         """Return the healthy candidates, each backend once, best instance of a type first."""
@@ -170,6 +196,13 @@ class Inventory:
         if candidate is not None and self._preferred(same := self._duplicates.of(candidate)) is candidate:
             yield from (each.key for each in same.members[:SUBSTITUTES_LIMIT] if each is not candidate)
 
+    def verdict(self, key: Key) -> Verdict | None:
+        """Return the tool that the Service ``key`` is or why it is none; ``None`` when nothing is known of it."""
+        entry = self._entries.get(key)
+        if entry is None or isinstance(entry.verdict, Rejected):
+            return entry.verdict if entry is not None else None
+        return self._final(entry, self._winners())
+
     def verdicts(self) -> Mapping[Key, Verdict]:
         """Return for each Service, in the order of their names, the tool it is or why it is none."""
         winners = self._winners()
@@ -212,7 +245,7 @@ class Inventory:
             return Rejected(Reason.DUPLICATE, f"of {winner.key}", verdict.type, verdict.asked)
         health = entry.health
         if health.up or verdict.key in held:
-            return verdict
+            return entry.tool
         if health.up is None:
             return Rejected(Reason.UNPROBED, "", verdict.type, verdict.asked)
         reason = Reason.IDENTITY_MISMATCH if health.identity_mismatch else Reason.UNHEALTHY
@@ -243,10 +276,15 @@ def _outlives(health: Health, fell_s: float) -> bool:
     return bool(health.up) and (not health.failures or health.began_s > fell_s)
 
 
-def _same_backend(known: Verdict, now: Candidate) -> bool:
-    return isinstance(known, Candidate) and (known.url, known.type, known.check, known.address) == (
-        now.url,
-        now.type,
-        now.check,
-        now.address,
-    )
+def _still_holds(known: Entry, now: Candidate) -> bool:
+    """Return whether the health in ``known`` is that of ``now`` as well."""
+    before, variant = known.verdict, known.health.variant
+    if isinstance(before, Rejected) or _probed(before) != _probed(now):
+        return False
+    ways = (*now.variants, *now.fallbacks)
+    return (*before.variants, *before.fallbacks) == ways if variant is None else variant in ways
+
+
+def _probed(candidate: Candidate) -> tuple[object, ...]:
+    """Return what decides what a probe finds at a variant of ``candidate``."""
+    return candidate.host, candidate.type, candidate.check, candidate.health_path, candidate.address

@@ -48,6 +48,12 @@ class Stage:
         found = re.search(r"http server started port=(\d+)", self.log.read_text("utf-8"))
         return f"http://127.0.0.1:{found[1]}" if found else ""
 
+    @property
+    def status_url(self) -> str:
+        """Where the status of the service is; empty before it is served."""
+        found = re.search(r"status served .*?address=(\S+)", self.log.read_text("utf-8"))
+        return f"http://{found[1]}/" if found else ""
+
     def add(self, *samples: Sample) -> None:
         """Create Services, and the namespaces they need."""
         for sample in samples:
@@ -100,6 +106,7 @@ class Stage:
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",
             "TOOLSET_SHUTDOWN__DELAY": "0s",
+            "TOOLSET_STATUS__LISTEN": "127.0.0.1:0",
         }
         command = [sys.executable, "-m", "toolset", "run", "--log-format", "text"]
         with self.log.open("wb") as log:

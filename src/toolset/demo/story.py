@@ -198,6 +198,7 @@ async def _stay(stage: Stage, screen: Screen) -> None:
     width = max(map(len, commands))
     screen.text(*(f"   {command:{width}} {told and f'# {told}'}".rstrip() for command, told in commands.items()))
     screen.quiet(
+        f"   the status of the service: open {stage.status_url}, or run `toolset status --server {stage.status_url}`",
         f"   API server {stage.cluster.url}, metrics {stage.url}/metrics, readiness {stage.url}/readyz",
         f"   log of the service {stage.log}",
     )

@@ -98,7 +98,7 @@ class PipelineObserver(Protocol):
         """A target pass found nothing to write."""
 
     def paced(self, services: Collection[Key], wait_s: float) -> None:
-        """A write waits, because the ``services`` that it is for change too often."""
+        """A write waits, because the ``services`` that it is for change too often; empty when it changes no tool."""
 
     def overwritten(self, by: tuple[str, ...]) -> None:
         """A repair waits, because others keep overwriting the same keys; empty for another process of this service."""

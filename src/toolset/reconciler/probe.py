@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind
 from toolset.core.candidate import Candidate
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.removal_brake import FEWEST
+from toolset.core.health.search import to_request
 from toolset.core.health.thresholds import RECHECK_DELAYS_S, Health, Outcome, next_probe_s
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Key
@@ -83,7 +84,8 @@ class ProbeReconciler:
 
     def _conclude(self, key: Key, before: Health, health: Health) -> Result:
         self._gate.settle(key)
-        if health.up != before.up or self._inventory.loss_waits:
+        found = (health.up, health.variant, health.unauthorized)
+        if found != (before.up, before.variant, before.unauthorized) or self._inventory.loss_waits:
             self._triggers.publish()
         if not self._options.enabled:
             return DONE
@@ -123,9 +125,10 @@ class ProbeReconciler:
 
     async def _ask(self, candidate: Candidate) -> Outcome:
         started = anyio.current_time()
-        with spans.step("probe", SpanKind.CLIENT, spans.probe_attributes(candidate)) as step:
-            outcome = await self._prober.probe(candidate)
-            step.set_attributes(spans.outcome_attributes(outcome))
+        asked = to_request(candidate, self._inventory.health(candidate.key), self._options)
+        with spans.step("probe", SpanKind.CLIENT, spans.probe_attributes(asked)) as step:
+            outcome = await self._prober.probe(asked)
+            step.set_attributes(spans.outcome_attributes(outcome, asked))
         if not outcome.deferred and self._inventory.candidate(candidate.key) is not None:
             took_s = anyio.current_time() - started
             if took_s >= spans.SLOW_S or not (outcome.alive or self._inventory.health(candidate.key).failures):

@@ -1,13 +1,15 @@
 """What the ConfigMap should hold: the documents of the tools, under the overrides that were valid last."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 import msgspec
 from msgspec.structs import replace
 
 from toolset.core.candidate import Candidate
+from toolset.core.health.http_config import HttpConfig
 from toolset.core.publishing import overrides_source
+from toolset.core.publishing.access import prepared, warned
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.overrides_source import InForce, OverridesSource
 from toolset.core.publishing.plan import Desired, Plan, desired, legacy_keys, owned_keys, plan
@@ -27,12 +29,14 @@ class TargetOptions(msgspec.Struct, frozen=True):
         output: The settings of the output.
         untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
         target: The ConfigMap to write.
+        http_configs: By product, how its candidates are reached.
     """
 
     prefix: str = "kubernaut.io"
     output: OutputOptions = OutputOptions()
     untrusted_limit: int = 0
     target: Key = DEFAULT_TARGET
+    http_configs: Mapping[str, HttpConfig] = {}
 
     @property
     def separate(self) -> Key | None:
@@ -98,8 +102,8 @@ class Publisher:
         entries = cached.entries if cached else {}
         binary = cached.binary_sizes if cached else {}
         owned = owned_keys(cached, options.prefix)
-        return publish(
-            tools,
+        publication = publish(
+            prepared(tools, options.http_configs),
             options.output,
             last=self._in_force.overrides,
             text=text,
@@ -108,6 +112,7 @@ class Publisher:
             occupied=binary,
             untrusted_limit=options.untrusted_limit,
         )
+        return warned(publication, options.http_configs)
 
     def wanted(self, publication: Publication) -> Desired:
         """Return all that is ours on the ConfigMap."""

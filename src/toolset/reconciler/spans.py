@@ -206,13 +206,18 @@ def probe_attributes(candidate: Candidate) -> dict[str, str | int]:
     }
 
 
-def outcome_attributes(outcome: Outcome) -> dict[str, str | int]:
-    """Return how a health request ended, by OpenTelemetry's names for HTTP; no text from the backend."""
+def outcome_attributes(outcome: Outcome, candidate: Candidate) -> dict[str, str | int]:
+    """Return how the probe of ``candidate`` ended, by OpenTelemetry's names for HTTP; no text from the backend."""
     attributes: dict[str, str | int] = {"toolset.probe.outcome": outcome.word}
     if outcome.status:
         attributes["http.response.status_code"] = outcome.status
     if not outcome.alive:
         attributes["error.type"] = str(outcome.status) if outcome.failure is Failure.STATUS else outcome.word
+    if outcome.requests > 1:
+        attributes["toolset.probe.variants"] = outcome.requests
+    if outcome.variant is not None:
+        attributes["toolset.probe.variant"] = candidate.at(outcome.variant).url
+        attributes["toolset.probe.how"] = outcome.how
     return attributes
 
 

@@ -25,9 +25,20 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.clients import named, transport
 from toolset.config.loader import Source
-from toolset.config.options import check, elector_options, identity, lease_key, shares, target_key
+from toolset.config.options import (
+    check,
+    elector_options,
+    identity,
+    lease_key,
+    required_keys,
+    shares,
+    target_key,
+    target_options,
+)
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import FIELD_MANAGER
+from toolset.core.status.problems import Condition, MissingPermission
+from toolset.core.status.snapshot import Role
 from toolset.model import Lease
 from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
@@ -38,9 +49,12 @@ from toolset.service.informers import Informers
 from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
+from toolset.service.status_service import serving
+from toolset.service.status_view import Identity, StatusView
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.local_resources import LocalResources
 from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics, LeaseGuardLog
+from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 FLUSH_EVENTS_S: Final = 1.0
 
@@ -57,6 +71,9 @@ class App:
         metrics: Metrics,
         tracing: Tracing,
         permission_monitor: PermissionMonitor,
+        *,
+        cluster: str = "",
+        settings_file: str = "",
     ) -> None:
         self._settings = settings
         self._kube = kube
@@ -84,10 +101,20 @@ class App:
             informers.overrides,
             informers.relist_config_map,
         )
-        resources = LocalResources(metrics)
+        self._resources = resources = LocalResources(metrics)
         self._supervisor = Supervisor(
             settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
         )
+        named = Identity(self._identity, cluster, settings_file)
+        self._required = RequiredToolsMonitor(
+            lambda: required_keys(settings.value),
+            lambda: self._supervisor.is_working,
+            self._supervisor.history,
+            self._recorder,
+        )
+        self._status = StatusView(named, settings, stores, self._supervisor, self._condition, self._required)
+        metrics.follow_tools(self._status.tool_series, self._required.published)
+        self._reloader: Reloader | None = None
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
         lease_name = lease_key(settings.value)
         self._guard_log = LeaseGuardLog(metrics, lease_name.name)
@@ -96,7 +123,8 @@ class App:
         self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
         readiness += [self._supervisor.problem, resources.problem]
-        self.server = HealthServer([self._stuck], readiness, self._metrics.expose)
+        is_elsewhere = settings.value.status.enabled and settings.value.status.metrics
+        self.server = HealthServer([self._stuck], readiness, None if is_elsewhere else self._metrics.expose)
 
     def _make_elector(self, settings: Settings) -> Elector:
         key = lease_key(settings)
@@ -122,27 +150,35 @@ class App:
 
     async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
+        self._reloader = reloader
         server = self._settings.value.server
         async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
-            in_time = True
-            try:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._informers.run, name="informers")
-                    group.start_soon(self._recorder.run, name="events")
-                    group.start_soon(
-                        self._permission_monitor.run, self._kube, self._informers.wait_synced, name="permissions"
-                    )
-                    group.start_soon(reloader.run, name="reloader")
-                    group.start_soon(self._work, name="work")
-                    await received()
-                    in_time = await _finishes(self._stop, received)
-                    group.cancel_scope.cancel()
-            finally:
-                if in_time:
-                    await _finishes(self._tracing.stop, received)
+            async with serving(self._settings.value, self._status, self._kube, self._metrics.expose):
+                await self._run_until(received, reloader)
         _log.info("stopped")
+
+    async def _run_until(self, received: Callable[[], Awaitable[object]], reloader: Reloader) -> None:
+        """Run every part until a signal has come, then stop in order."""
+        in_time = True
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._informers.run, name="informers")
+                group.start_soon(self._recorder.run, name="events")
+                group.start_soon(
+                    self._permission_monitor.run, self._kube, self._informers.wait_synced, name="permissions"
+                )
+                group.start_soon(reloader.run, name="reloader")
+                group.start_soon(self._status.run, name="status")
+                group.start_soon(self._required.run, name="required tools")
+                group.start_soon(self._work, name="work")
+                await received()
+                in_time = await _finishes(self._stop, received)
+                group.cancel_scope.cancel()
+        finally:
+            if in_time:
+                await _finishes(self._tracing.stop, received)
 
     async def _stop(self) -> None:
         """Stop in order, within the time that there is: not ready, endpoints, work, Lease, Events."""
@@ -216,6 +252,40 @@ class App:
         problem = self._informers.unsynced()
         return "; ".join(filter(None, (problem, problem and self._permission_monitor.unreadable())))
 
+    def _condition(self) -> Condition:
+        """Return the state of the parts of the process, for the status."""
+        settings, reloader = self._settings.value, self._reloader
+        unsynced = self._informers.unsynced()
+        return Condition(
+            role=self._role(unsynced),
+            target=self._target,
+            overrides=target_options(settings).separate,
+            leader=self._leader(),
+            unsynced=unsynced,
+            out_of_contact=self._informers.out_of_contact(),
+            waits_for=self._kept_back(),
+            writer_conflict=self._supervisor.problem(),
+            exhausted=self._resources.problem(),
+            settings_error=reloader.problem if reloader is not None else "",
+            restart_needed=reloader.waiting if reloader is not None else (),
+            missing=tuple(
+                MissingPermission(each.sentence, each.loss, each.remedy) for each in self._permission_monitor.missing
+            ),
+            probing=settings.health.enabled,
+        )
+
+    def _role(self, unsynced: str) -> Role:
+        if self._stopping.is_set():
+            return "stopping"
+        if self._supervisor.is_working:
+            return "leader"
+        return "starting" if unsynced else "standby"
+
+    def _leader(self) -> str:
+        if self._supervisor.is_working:
+            return self._identity
+        return self._elector.leader if self._elector is not None else self._guard.holder
+
     def _stuck(self) -> str:
         if self._elector is not None and not self._elector.healthy():
             return "the work of a lost leadership does not end"
@@ -251,8 +321,9 @@ async def serve(source: Source) -> None:
     metrics = Metrics(__version__)
     monitor = PermissionMonitor(settings, metrics)
     async with transport(settings.value, environment, ClientMetrics(metrics, monitor.refused).answered) as kube:
-        _log.info("connecting", extra=msgspec.structs.asdict(await kube.check_credentials()))
-        app = App(settings, kube, metrics, tracing, monitor)
+        origin = await kube.check_credentials()
+        _log.info("connecting", extra=msgspec.structs.asdict(origin))
+        app = App(settings, kube, metrics, tracing, monitor, cluster=origin.cluster, settings_file=source.file)
         await app.run(Reloader(source, text, settings, metrics, record=app.record_reload))
 
 

@@ -36,6 +36,11 @@ class PermissionMonitor:
         self._is_asking = False
         self._missing: list[Permission] = []
 
+    @property
+    def missing(self) -> tuple[Permission, ...]:
+        """What the API server does not allow of what the settings need, as far as it was asked."""
+        return tuple(self._missing)
+
     def refused(self) -> None:
         """Take note of a request that was refused, unless what is missing already, or asked for now, may be why."""
         if not (self._missing or self._is_asking):

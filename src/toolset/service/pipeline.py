@@ -65,7 +65,7 @@ class Pipeline:
         self._gives_up_probes = False
         divided = shares(settings, stores.namespaces)
         self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log, divided)
-        inventory = Inventory(settings.health, approved_at(start, settings, stores), divided)
+        self.inventory = inventory = Inventory(settings.health, approved_at(start, settings, stores), divided)
         self._services = self._service_controller(inventory)
         self._probes = self._probe_controller(inventory, prober)
         self._target_reconciler = TargetReconciler(

@@ -33,6 +33,10 @@ class Reloader:
 
     Also where it is a link into a folder that is swapped, as the kubelet does it. What cannot be read or is not valid
     leaves the settings as they are. The environment and the flags keep their precedence.
+
+    Attributes:
+        problem: Why the file is rejected; empty when it is in force.
+        waiting: Settings that differ from the file until a restart.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Reloader:
         self._settings = settings
         self._metrics = metrics
         self._record = record
+        self.problem = ""
+        self.waiting: tuple[str, ...] = ()
         metrics.settings_valid.set(1)
         metrics.settings_loaded_at.set_to_current_time()
 
@@ -98,6 +104,7 @@ class Reloader:
             self._put_in_force(wanted)
 
     def _refuse(self, problem: str) -> None:
+        self.problem = problem
         self._metrics.settings_reloads.labels("invalid").inc()
         self._metrics.settings_valid.set(0)
         _log.error("settings not valid; those in force stay", extra={"error": problem[:512]})
@@ -106,6 +113,7 @@ class Reloader:
     def _put_in_force(self, wanted: Settings) -> None:
         before = self._settings.value
         merged, changed, waiting = merge(before, wanted)
+        self.problem, self.waiting = "", waiting
         self._metrics.settings_reloads.labels("success").inc()
         self._metrics.settings_valid.set(1)
         self._metrics.settings_loaded_at.set_to_current_time()

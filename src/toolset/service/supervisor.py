@@ -1,6 +1,7 @@
 """One pipeline run after the other: a new one for each leadership, and for each change of the settings."""
 
 import logging
+from datetime import datetime, timezone
 from typing import Final
 
 import anyio
@@ -12,8 +13,11 @@ from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.config.clients import prober
-from toolset.config.settings import LogSettings, Settings, ShutdownSettings
+from toolset.config.options import target_key
+from toolset.config.settings import LogSettings, PublishSettings, Settings, ShutdownSettings
+from toolset.core.inventory import Inventory
 from toolset.core.publishing.plan import FIELD_MANAGER
+from toolset.core.status.history import History
 from toolset.reconciler.ports import EventRecorder
 from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
@@ -32,7 +36,11 @@ _log: Final = logging.getLogger("toolset")
 
 
 class Supervisor:
-    """Runs a pipeline for as long as this replica may write, under the settings that are in force."""
+    """Runs a pipeline for as long as this replica may write, under the settings that are in force.
+
+    Attributes:
+        history: What the status remembers.
+    """
 
     def __init__(
         self,
@@ -65,15 +73,27 @@ class Supervisor:
         self._recorder = recorder
         self._tracing = tracing
         self._resources = resources
+        self.history = History(target_key(settings.value))
         self._pipeline: Pipeline | None = None
         self._log: ReconcileLog | None = None
         self._serving: anyio.Event | None = None  # set when it has ended
         self._stopping = False
+        self._led_since: datetime | None = None
+
+    @property
+    def led_since(self) -> datetime | None:
+        """Since when this replica may write; ``None`` when it may not."""
+        return self._led_since
 
     @property
     def is_working(self) -> bool:
         """Whether a pipeline runs."""
         return self._pipeline is not None
+
+    @property
+    def inventory(self) -> Inventory | None:
+        """What the running pipeline knows of each Service; ``None`` when none runs."""
+        return self._pipeline.inventory if self._pipeline is not None else None
 
     def problem(self) -> str:
         """Return why what this replica publishes does not last, for readiness; empty when it does."""
@@ -92,6 +112,7 @@ class Supervisor:
         serving = self._serving = anyio.Event()
         telemetry = self._telemetry(leadership)
         self._log = telemetry.log
+        self._led_since = datetime.now(timezone.utc)
         notifier: Notifier | None = None
         start = read_handover(self._settings.value, self._stores)
         try:
@@ -107,7 +128,7 @@ class Supervisor:
                     start = await self._run(pipeline, settings)
         finally:
             telemetry.log.close()
-            self._log = None
+            self._log = self._led_since = None
             serving.set()
 
     async def _run(self, pipeline: Pipeline, settings: Settings) -> Handover:
@@ -138,7 +159,7 @@ class Supervisor:
     def _telemetry(self, leadership: Leadership | None) -> Telemetry:
         share = self._tracing.share
         traces = NoTraces() if share is None else ReconcileTraces(_epoch(leadership), share)
-        log = ReconcileLog(self._metrics, self._recorder, self._resources)
+        log = ReconcileLog(self._metrics, self._recorder, self._resources, self.history)
         return Telemetry(self._metrics, self._recorder, traces, log)
 
 
@@ -148,4 +169,5 @@ def _epoch(leadership: Leadership | None) -> int:
 
 def _work(settings: Settings) -> Settings:
     """Return ``settings`` without what no pipeline reads."""
-    return msgspec.structs.replace(settings, log=LogSettings(), shutdown=ShutdownSettings())
+    others = {"log": LogSettings(), "publish": PublishSettings(), "shutdown": ShutdownSettings()}
+    return msgspec.structs.replace(settings, **others)

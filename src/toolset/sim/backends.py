@@ -30,13 +30,27 @@ PRODUCTS: Final[Mapping[Product, Mapping[str, Answer]]] = {
     "prometheus": {
         "/-/healthy": Answer("Prometheus Server is Healthy.\n"),
         "/-/ready": Answer("Prometheus Server is Ready.\n"),
+        "/api/v1/query": Answer(
+            '{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1764435600,"1"]}]}}',
+            _JSON,
+        ),
     },
     "grafana": {
         "/": _LOGIN,
         "/api/health": Answer('{"commit":"af8d5d9c","database":"ok","version":"11.6.0"}', _JSON),
     },
-    "jaeger": {"/": Answer("<!doctype html><title>Jaeger UI</title>", "text/html")},
-    "elasticsearch": {"/_cluster/health": Answer('{"cluster_name":"logs","status":"green"}', _JSON)},
+    "jaeger": {
+        "/": Answer("<!doctype html><title>Jaeger UI</title>", "text/html"),
+        "/api/services": Answer('{"data":["checkout"],"total":1,"limit":0,"offset":0,"errors":null}', _JSON),
+    },
+    "elasticsearch": {
+        "/": Answer(
+            '{"name":"logs-0","cluster_name":"logs","cluster_uuid":"QlXk1sZyTmW3vRb0aJcE5g",'
+            '"version":{"number":"8.15.0"},"tagline":"You Know, for Search"}',
+            _JSON,
+        ),
+        "/_cluster/health": Answer('{"cluster_name":"logs","status":"green"}', _JSON),
+    },
 }
 """By product, what it answers by path; any other path is not found."""
 

@@ -63,6 +63,12 @@ def write_delayed(key: Key) -> str:
     return f"Service {key}, or its namespace, changes too often: its changes are published with growing pauses"
 
 
+def required_missing(key: Key, reason: str) -> str:
+    """A tool that `publish.required` names has been missing for too long."""
+    why = f" ({reason})" if reason else ""
+    return f"{key} has to be published and has not been for 5 min{why}; `toolset status {key}` says why"
+
+
 def settings_invalid(problem: str) -> str:
     """The settings file is not valid."""
     return f"the settings file is not valid, and the settings in force stay: {problem}"

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Collection, Container, Mapping
+from datetime import datetime, timezone
 from typing import Final
 
 import anyio
@@ -14,6 +15,7 @@ from toolset.core.health.thresholds import Outcome
 from toolset.core.overrides.baseline import Published
 from toolset.core.publishing.plan import Apply
 from toolset.core.publishing.publication import Publication
+from toolset.core.status.history import History
 from toolset.model import Key
 from toolset.reconciler import spans
 from toolset.reconciler.ports import EventRecorder
@@ -32,15 +34,23 @@ _MANAGERS: Final = 3  # of 128 characters each, so that they fit a note
 class ReconcileLog:
     """Logs changes, and measures every reconcile."""
 
-    def __init__(self, metrics: Metrics, recorder: EventRecorder, resources: LocalResources | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        recorder: EventRecorder,
+        resources: LocalResources | None = None,
+        history: History | None = None,
+    ) -> None:
         """Create the log.
 
         Args:
             metrics: The series.
             recorder: Records Kubernetes Events.
             resources: Counts what this process lacks; ``None`` for one that nothing else reads.
+            history: Remembers what the status shows; ``None`` for one that nothing else reads.
         """
         self._metrics = metrics
+        self._history = history or History(Key("", ""))
         self.resources_exhausted = (resources or LocalResources(metrics)).exhausted
         self._verdicts = ServiceStatusLog(metrics, recorder)
         self._recorder = recorder
@@ -66,6 +76,7 @@ class ReconcileLog:
             published: What the ConfigMap publishes.
         """
         self._verdicts.resume(published)
+        self._history.begin(published)
         for key in self._verdicts.known():
             if key.service not in services:
                 self.verdict_changed(key, None)
@@ -79,6 +90,7 @@ class ReconcileLog:
         self._metrics.overrides_dropped.set(0)
         self._set_overwritten("")
         self._refused = self._withheld = ""
+        self._history.close()
 
     def problem(self) -> str:
         """Return why the ConfigMap is not what this replica wrote, or would write, for readiness; empty when it is."""
@@ -107,6 +119,7 @@ class ReconcileLog:
         if key in self._changed_at:
             self._awaited.setdefault(key, self._changed_at[key])
         self._verdicts.detected(key, verdict)
+        self._history.detected(key, verdict, _now())
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         """Record the verdict on each candidate, and measure the time from its change to the write."""
@@ -116,10 +129,12 @@ class ReconcileLog:
             if wrote:
                 self._metrics.event_to_write.observe(anyio.current_time() - changed_at, spans.exemplar())
         self._verdicts.settled(verdicts)
+        self._history.settled(verdicts, _now())
 
     def held(self, hold: Hold) -> None:
         """Measure held removals; log when a hold begins and ends."""
         self._metrics.held.set(len(hold.keys))
+        self._history.held_back(hold, _now())
         if hold.begins:
             self._metrics.holds.inc()
             some = [str(key) for key in sorted(hold.keys)[:10]]
@@ -131,10 +146,14 @@ class ReconcileLog:
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         """Measure a probe; log a failure, repeated ones of an unpublished tool at debug level."""
+        self._history.probed(candidate, outcome, took_s, _now())
         kind = type_label(candidate.type)
         self._metrics.probes.labels(kind, outcome.word).inc()
         self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
         before = self._failing.pop(candidate.key, None)
+        if outcome.how and outcome.variant is not None:
+            extra = {"type": candidate.type, "url": candidate.at(outcome.variant).url, "detail": outcome.how}
+            _log.info("endpoint found", extra={**service_fields(candidate.key), **extra})
         if not outcome.alive:
             self._failing[candidate.key] = outcome.detail
             known = outcome.detail == before and not self._verdicts.is_published(candidate.key)
@@ -145,6 +164,7 @@ class ReconcileLog:
     def composed(self, publication: Publication) -> None:
         """Measure what is to be published; report overrides that do not count, and tools published differently."""
         self._metrics.config_map_bytes.set(publication.bytes)
+        self._history.composed(publication, _now())
         if publication.is_large and not self._is_large:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
         self._is_large = publication.is_large
@@ -159,7 +179,7 @@ class ReconcileLog:
         for key, note in publication.notes.items():
             if self._notes.get(key) != note:
                 _log.warning(
-                    "config map key not owned; tool published under another one",
+                    "tool published with a warning",
                     extra={**service_fields(key), "detail": note},
                 )
         self._notes = publication.notes
@@ -203,6 +223,7 @@ class ReconcileLog:
         if self._refused or self._overwritten_by:
             self._written_at = anyio.current_time()
         self._metrics.writes.inc()
+        self._history.published(change, tools, _now())
         if change.drifted:
             self._metrics.drift.inc()
         _log.info(
@@ -224,6 +245,8 @@ class ReconcileLog:
 
     def refused(self, why: str) -> None:
         """Note why nothing is written, for readiness; the error itself is logged where it ends the reconcile."""
+        if why != self._refused:
+            self._history.touch()
         self._refused = why
 
     def overwritten(self, by: tuple[str, ...]) -> None:
@@ -240,6 +263,7 @@ class ReconcileLog:
         if by:
             self._metrics.overwritten.labels(by).set(1)
         self._overwritten_by = by
+        self._history.touch()
 
     def paced(self, services: Collection[Key], wait_s: float) -> None:
         """Count a write that waits, and report for which Services, each once until the next write."""
@@ -260,3 +284,7 @@ class ReconcileLog:
 
 def _is_open(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -50,7 +50,9 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "  to publish it all the same, annotate it with kubernaut.io/toolset=enabled and "
         "kubernaut.io/toolset-type=TYPE\n"
         "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
-        "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET /-/healthy\n"
+        "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET "
+        "/api/v1/query?query=vector(1) and proves to be prometheus\n"
+        "  where an answer leads there, the probe tries https; http at /prometheus; https at /prometheus\n"
         "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
         "monitoring/prometheus [Duplicate]\n"
         "  nothing is lost: both lead to the same backend\n"
@@ -82,11 +84,21 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "path": "",
         "url": "http://prometheus.monitoring.svc.cluster.local:9090",
         "probed_url": "http://prometheus.monitoring.svc.cluster.local:9090",
-        "health_path": "/-/healthy",
-        "to_prove": False,
+        "health_path": "/api/v1/query?query=vector(1)",
+        "to_prove": True,
+        "variants": [{"scheme": "http", "port": 9090, "path": ""}],
+        "fallbacks": [
+            {"scheme": "https", "port": 9090, "path": ""},
+            {"scheme": "http", "port": 9090, "path": "/prometheus"},
+            {"scheme": "https", "port": 9090, "path": "/prometheus"},
+        ],
+        "chosen": None,
+        "requests": None,
+        "how": "",
         "overridden": [],
         "overridden_at": None,
         "note": None,
+        "now": None,
     }
 
 
@@ -230,7 +242,8 @@ def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_pro
     assert main(told(cluster, tmp_path, MOVED)) == 0
     assert (
         "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
-        f"  published at https://prometheus.example.com:443/base once {URL} answers GET /-/healthy\n"
+        f"  published at https://prometheus.example.com:443/base once {URL} answers GET "
+        "/api/v1/query?query=vector(1) and proves to be prometheus\n"
         "  overrides.yaml, line 2, sets its url, priority\n"
     ) in capsys.readouterr().out
 

@@ -5,15 +5,17 @@ import anyio
 import msgspec
 import orjson
 import pytest
+from aiohttp import web
 
-from support.api_server import Answer, ScriptedApiServer, page, status_error
+from support.api_server import Answer, ScriptedApiServer, page, serving, status_error
 from toolset.cli import main
 from toolset.commands import plan, printers
+from toolset.commands.explain import explain_all, explain_manifests
 from toolset.commands.manifests import Manifests
 from toolset.commands.plan import Report, plan_cluster, plan_manifests
-from toolset.config.loader import load
+from toolset.config.loader import TEST_CONNECT_TO, load
 from toolset.config.settings import Settings
-from toolset.core.candidate import Candidate, Reason, Rejected
+from toolset.core.candidate import Candidate, Reason, Rejected, Variant
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.errors import ForbiddenError, OutOfSyncError, SettingsError, ToolsetError
 from toolset.model import ConfigMap, ConfigMapMeta, FieldsEntry, Key, Service, ServiceMeta, ServicePort, ServiceSpec
@@ -191,7 +193,8 @@ async def test_settings_without_health_probe_nothing() -> None:
 
 @pytest.mark.parametrize(("code", "published"), [(200, True), (503, False)])
 async def test_candidates_are_probed(code: int, *, published: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ScriptedApiServer(Answer(b"", code)).serve() as backend:
+    vector = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+    async with ScriptedApiServer(Answer(vector, code)).serve() as backend:
         moved = {"prometheus.monitoring.svc.cluster.local:9090": backend.url.removeprefix("http://")}
         monkeypatch.setenv("TOOLSET_TEST_CONNECT_TO", orjson.dumps(moved).decode())
         report = await planned(service(), asked=settings(), healthy=False)
@@ -281,3 +284,75 @@ def test_a_plan_holds_static_backends(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "loki  outside  settings  https://logs.example.com:443/loki  published" in told
     assert "1 Services: 0 candidates, 1 not recognised; 1 static backend" in told
     assert "+      api_url: https://logs.example.com:443/loki" in told
+
+
+class Below:
+    """Serves Prometheus' query API below ``/prometheus``, and notes what is requested."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        if request.path != "/prometheus/api/v1/query":
+            return web.Response(status=404)
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": []}})
+
+
+def leading_to(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    place = {"prometheus.monitoring.svc.cluster.local:9090": url.removeprefix("http://")}
+    monkeypatch.setenv(TEST_CONNECT_TO, orjson.dumps(place).decode())
+
+
+async def test_a_plan_says_which_variant_answered_and_how_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Below()
+    async with serving(server.handle) as url:
+        leading_to(monkeypatch, url)
+        report = await planned(service(), healthy=False)
+        assert server.asked == ["/api/v1/query", "/prometheus/api/v1/query"]
+        await planned(service(), current=live(report), healthy=False)
+    assert server.asked[2:] == ["/prometheus/api/v1/query"]  # what is published is requested first
+
+    found = "http://prometheus.monitoring.svc.cluster.local:9090/prometheus"
+    assert [candidate.url for candidate in report.candidates] == [found]
+    assert f"{PROMETHEUS}: /prometheus after / answered 404\n" in printers.as_table(report, colour=False)
+    (described,) = orjson.loads(printers.as_json(report))["candidates"]
+    assert described["url"] == found
+    assert described["chosen"] == {"scheme": "http", "port": 9090, "path": "/prometheus"}
+    assert described["variants"][0] == described["chosen"]
+    assert (described["requests"], described["how"]) == (2, "/prometheus after / answered 404")
+
+
+async def test_a_plan_names_what_each_variant_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedApiServer().serve() as server:
+        leading_to(monkeypatch, server.url)
+        report = await planned(service(), healthy=False)
+    detail = "/: answered 404; /prometheus: answered 404; annotate it with kubernaut.io/toolset-path to decide"
+    assert report.verdicts[PROMETHEUS] == Rejected(Reason.UNHEALTHY, detail, "prometheus")
+    (described,) = orjson.loads(printers.as_json(report))["candidates"]
+    assert (described["chosen"], described["requests"], described["detail"]) == (None, 2, detail)
+
+
+async def test_a_service_is_explained_with_what_a_probe_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Below().handle) as url:
+        leading_to(monkeypatch, url)
+        (explanation,) = (await explain_all(settings(), Manifests((service(),), {}), probe=True)).services
+    way = Variant("http", 9090, "/prometheus")
+    assert (explanation.chosen, explanation.requests, explanation.path) == (way, 2, "/prometheus")
+    assert (explanation.variants, way in explanation.fallbacks) == ((Variant("http", 9090, ""),), True)
+    assert printers.explained(explanation, "kubernaut.io", TARGET) == (
+        "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
+        "  published at http://prometheus.monitoring.svc.cluster.local:9090/prometheus now: it answers GET "
+        "/api/v1/query?query=vector(1)\n"
+        "  found by the probe: /prometheus after / answered 404\n"
+    )
+
+
+async def test_a_service_is_explained_with_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(Below().handle) as url:
+        leading_to(monkeypatch, url)
+        current = live(await planned(service(), healthy=False))
+    (explanation,) = explain_manifests(settings(), Manifests((service(),), {TARGET: current})).services
+    assert (explanation.chosen, explanation.requests) == (Variant("http", 9090, "/prometheus"), None)
+    told = printers.explained(explanation, "kubernaut.io", TARGET)
+    assert "the probe tries http at /; https at /; https\n" in told

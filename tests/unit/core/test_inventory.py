@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from support.build import candidate
 from support.prober import SICK, WELL
 from support.rendering import kubernaut
-from toolset.core.candidate import Backend, Candidate, Reason, Rejected, Verdict
+from toolset.core.candidate import Backend, Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.duplicates import by_backend
 from toolset.core.health.options import HealthOptions
-from toolset.core.health.thresholds import ASSUMED_UP, Health, Outcome
+from toolset.core.health.thresholds import Health, Outcome, assumed_up
 from toolset.core.inventory import ALIVE, SUBSTITUTES_LIMIT, Inventory, instances
 from toolset.core.overrides.baseline import Published
 from toolset.core.shares import Shares
@@ -18,6 +18,10 @@ from toolset.model import Key
 
 PROMETHEUS: Final = candidate("prometheus")
 NO_MATCH: Final = Rejected(Reason.NO_MATCH)
+TLS: Final = Variant("https", 9090, "")
+BELOW: Final = Variant("http", 9090, "/prometheus")
+OPEN: Final = msgspec.structs.replace(PROMETHEUS, alternatives=(TLS,), fallbacks=(BELOW,))
+AT_TLS: Final = Outcome(alive=True, variant=TLS, requests=2, how="https after http did not speak HTTP")
 
 
 def known(*candidates: Candidate, healthy: bool = True) -> Inventory:
@@ -38,7 +42,7 @@ def test_a_candidate_becomes_a_tool_after_its_first_success() -> None:
     inventory = Inventory()
     assert inventory.detected(PROMETHEUS.key, PROMETHEUS)
     assert inventory.tools() == ()
-    assert inventory.probed(PROMETHEUS, WELL) == Health(up=True, successes=1)
+    assert inventory.probed(PROMETHEUS, WELL) == Health(up=True, successes=1, variant=PROMETHEUS.variant)
     assert inventory.tools() == (PROMETHEUS,)
 
 
@@ -70,7 +74,7 @@ def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() ->
     """Defect of the original: it published an empty list when its own network failed."""
     inventory = Inventory()
     inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
-    assert inventory.health(PROMETHEUS.key) == ASSUMED_UP
+    assert inventory.health(PROMETHEUS.key) == assumed_up(PROMETHEUS.variant)
     assert inventory.tools() == (PROMETHEUS,)
     inventory.probed(PROMETHEUS, SICK)
     assert inventory.tools() == (PROMETHEUS,)
@@ -474,3 +478,61 @@ def test_what_several_brakes_hold_is_held_until_the_first_of_them_is_due() -> No
     assert hold.keys == {tool.key for tool in (*OPS, *TEAMS)}
     assert hold.again_s == 60.0
     assert inventory.hold(124.0).keys == {tool.key for tool in TEAMS}
+
+
+def test_a_tool_is_published_at_the_variant_that_answered() -> None:
+    inventory = known(OPEN, healthy=False)
+    inventory.probed(OPEN, AT_TLS)
+    assert [tool.url for tool in inventory.tools()] == [OPEN.at(TLS).url]
+    assert inventory.tool(OPEN.key) == OPEN.at(TLS)
+    assert inventory.candidate(OPEN.key) == OPEN
+    for outcome in (WELL, SICK, SICK):  # what is remembered counts, whatever detection names first
+        inventory.probed(OPEN, outcome)
+        assert [tool.url for tool in inventory.tools()] == [OPEN.at(TLS).url]
+
+
+def test_what_is_no_candidate_is_no_tool() -> None:
+    inventory = known()
+    inventory.detected(PROMETHEUS.key, NO_MATCH)
+    assert inventory.tool(PROMETHEUS.key) is None
+    assert inventory.tool(Key("no", "where")) is None
+
+
+def test_the_published_variant_is_the_one_to_start_with() -> None:
+    for variant in (OPEN.variant, TLS, BELOW):
+        inventory = Inventory()
+        inventory.detected(OPEN.key, OPEN, published=Published(tools={OPEN.key: OPEN.at(variant).url}))
+        assert inventory.health(OPEN.key) == assumed_up(variant)
+        assert [tool.url for tool in inventory.tools()] == [OPEN.at(variant).url]
+
+
+def test_an_annotation_that_states_what_the_probe_found_keeps_the_tool() -> None:
+    inventory = known(OPEN, healthy=False)
+    inventory.probed(OPEN, AT_TLS)
+    stated = msgspec.structs.replace(PROMETHEUS, scheme="https")
+    assert inventory.detected(stated.key, stated)
+    assert inventory.tools() == (stated,)
+    inventory.detected(PROMETHEUS.key, PROMETHEUS)  # and one that states something else has to be proven
+    assert inventory.tools() == ()
+
+
+def test_a_tool_that_asks_for_credentials_says_so() -> None:
+    inventory = known(PROMETHEUS, healthy=False)
+    inventory.probed(PROMETHEUS, Outcome(alive=True, status=401, unauthorized=True))
+    assert [tool.unauthorized for tool in inventory.tools()] == [True]
+    inventory.probed(PROMETHEUS, WELL)
+    assert [tool.unauthorized for tool in inventory.tools()] == [False]
+
+
+def test_the_verdict_on_one_service_is_that_among_all() -> None:
+    twin = candidate("twin", backend="same", created="2025-01-02T00:00:00Z")
+    inventory = known(candidate("first", backend="same"), twin, candidate("other"))
+    inventory.detected(Key("a", "b"), NO_MATCH)
+    inventory.detected(Key("monitoring", "new"), candidate("new"))
+    assert {key: inventory.verdict(key) for key in inventory.verdicts()} == inventory.verdicts()
+    assert {verdict.reason for verdict in inventory.verdicts().values() if isinstance(verdict, Rejected)} == {
+        Reason.DUPLICATE,
+        Reason.NO_MATCH,
+        Reason.UNPROBED,
+    }
+    assert inventory.verdict(Key("a", "none")) is None

@@ -17,7 +17,7 @@ from support.config_maps import FakeApplier, FakeConfigMaps
 from support.observers import Forbearance, Silence
 from support.prober import HUNG, SICK, FakeProber
 from support.stores import TargetStore, unexpected
-from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
+from toolset.core.candidate import Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.dialects.documents import Credentials
@@ -63,6 +63,7 @@ class Events:
         self.conflicts = 0
         self.exhausted = 0
         self.paces = 0
+        self.paced_for: set[Key] = set()
         self.overwritten_by: list[tuple[str, ...]] = []
         self.refusals: list[str] = []
         self.holds: list[Hold] = []
@@ -90,9 +91,9 @@ class Events:
         self.quiet.append(tools)
 
     def paced(self, services: Collection[Key], wait_s: float) -> None:
-        assert services
         assert wait_s > 0.0
         self.paces += 1
+        self.paced_for.update(services)
 
     def overwritten(self, by: tuple[str, ...]) -> None:
         self.overwritten_by.append(by)
@@ -1308,6 +1309,7 @@ async def test_somebody_who_always_changes_the_overrides_causes_a_write_a_second
     texts = itertools.cycle(["suppres: []", "aprove: []"])
     assert await an_hour_of(world, lambda: world.server.patch(TARGET, {"overrides.yaml": next(texts)})) <= 3600 + 20
     assert world.events.paces
+    assert world.events.paced_for == set()
 
 
 async def test_a_new_tool_does_not_wait_for_a_fight_over_another() -> None:
@@ -1417,7 +1419,7 @@ async def test_a_flapping_service_is_written_ten_times_in_forty_seconds_and_twic
 
     async with world.working(), running(flap):
         await anyio.sleep(160)
-        assert world.events.paces > 0
+        assert world.events.paced_for == {A}
         quick_s = anyio.current_time()
         world.services.apply(service("b", namespace="other", port=9091, version="5000"))
         await world.detect(Key("other", "b"))
@@ -1444,3 +1446,59 @@ async def test_a_last_write_does_not_wait_for_its_pace() -> None:
     world.wind_down()
     assert await world.publish() == DONE
     assert "9007" in "".join(world.documents.values())
+
+
+SECURE: Final = Outcome(alive=True, status=200, variant=Variant("https", 9090, ""), requests=2, how="https after http")
+
+
+async def test_a_wrong_first_scheme_costs_one_more_request_once() -> None:
+    world = Reconcilers(service("a"))
+    world.prober.outcomes[A] = SECURE
+    await world.settled()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]
+    assert len(world.prober.asked[0].fallbacks) == 3
+    del world.prober.outcomes[A]
+    for _ in range(3):
+        await world.probe(A)
+    assert [(asked.scheme, asked.alternatives, asked.fallbacks) for asked in world.prober.asked[1:]] == [
+        ("https", (), ())
+    ] * 3
+    assert world.publications == 0
+
+
+async def test_other_variants_are_requested_again_when_the_one_that_answered_is_about_to_be_lost() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.prober.outcomes[A] = SICK
+    await world.probe(A)
+    await world.probe(A)
+    assert [len(asked.fallbacks) for asked in world.prober.asked[1:]] == [0, 0]
+    world.prober.outcomes[A] = SECURE
+    await world.probe(A)
+    assert len(world.prober.asked[-1].fallbacks) == 3
+    await world.publish()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]  # moved, and was never away
+    assert len(world.events.writes) == 2
+
+
+async def test_the_published_variant_is_requested_first_after_a_restart() -> None:
+    world = Reconcilers(service("a"))
+    world.begin(["https://a.monitoring.svc.cluster.local:9090"])
+    await world.detect_all()
+    world.prober.outcomes[A] = SICK
+    await world.probe(A)
+    (asked,) = world.prober.asked
+    assert (asked.scheme, asked.alternatives, asked.fallbacks) == ("https", (), ())
+    await world.publish()
+    assert "https://a.monitoring" in world.documents[PROMETHEUS]
+
+
+async def test_a_tool_that_begins_to_ask_for_credentials_is_published_no_more() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.prober.outcomes[A] = Outcome(alive=True, status=401, unauthorized=True)
+    await world.probe(A)
+    assert world.publications == 1
+    await world.publish()
+    assert PROMETHEUS not in world.documents
+    verdict = world.events.last_words[A]
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is Reason.AUTH_REQUIRED

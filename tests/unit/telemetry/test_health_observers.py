@@ -7,6 +7,7 @@ from support.build import candidate
 from support.events import FakeEvents
 from support.series import exposed
 from toolset.adapters.metrics import Metrics
+from toolset.core.candidate import Variant
 from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.core.publishing.options import OutputOptions
@@ -73,10 +74,27 @@ def test_each_kind_of_failure_is_a_series_that_stands_at_zero_from_the_start(fai
             {"toolset.probe.outcome": "timeout", "error.type": "timeout"},
             id="no answer",
         ),
+        pytest.param(
+            Outcome(
+                alive=True,
+                status=200,
+                variant=Variant("https", 9090, "/base"),
+                requests=3,
+                how="https /base after http / did not speak HTTP",
+            ),
+            {
+                "toolset.probe.outcome": "alive",
+                "http.response.status_code": 200,
+                "toolset.probe.variants": 3,
+                "toolset.probe.variant": "https://prometheus.monitoring.svc.cluster.local:9090/base",
+                "toolset.probe.how": "https /base after http / did not speak HTTP",
+            },
+            id="another variant",
+        ),
     ],
 )
 def test_a_span_says_how_a_probe_ended(outcome: Outcome, attributes: dict[str, str | int]) -> None:
-    assert outcome_attributes(outcome) == attributes
+    assert outcome_attributes(outcome, candidate()) == attributes
 
 
 def test_overrides_that_do_not_count_are_reported_once_and_so_is_their_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -135,6 +153,6 @@ def test_a_tool_whose_usual_key_somebody_else_owns_is_logged_once(caplog: pytest
     for taken in ({"prometheus-toolset.yaml"}, {"prometheus-toolset.yaml"}, set[str]()):
         log.composed(publish([candidate()], OutputOptions(), taken=taken))
     [line] = caplog.records
-    assert line.getMessage() == "config map key not owned; tool published under another one"
+    assert line.getMessage() == "tool published with a warning"
     assert vars(line)["k8s.service.name"] == "prometheus"
     assert "stays" in str(vars(line)["detail"])

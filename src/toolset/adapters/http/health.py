@@ -1,28 +1,18 @@
 """The HTTP server: health, readiness, metrics; nothing that shows topology."""
 
-import asyncio  # noqa: TID251 - aiohttp serves on its loop
-import logging
 import os
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import orjson
-from aiohttp import http_exceptions, web
-from typing_extensions import override
+from aiohttp import web
 
+from toolset.adapters.http.listening import listening
 from toolset.errors import SettingsError
 
-CONNECTIONS_LIMIT: Final = 64
-"""Connections that are kept open. For each one more the oldest of the peer that has most is closed, so that the idle
-connections of a pod are never in the way of a probe by the kubelet."""
-BACKLOG: Final = 64
-"""Connections that are accepted at once, beyond the limit."""
-_KEEP_ALIVE_S: Final = 30.0
-
-_log: Final = logging.getLogger("toolset.http")
-
+MetricsExposition = Callable[[str], tuple[bytes, str]]
+"""Returns the exposition that an ``Accept`` header asks for, and its content type."""
 Check = Callable[[], str]
 """Returns what is wrong, in a few words; empty when nothing is."""
 
@@ -31,14 +21,14 @@ class HealthServer:
     """Answers ``/health``, ``/livez``, ``/ready``, ``/readyz`` and ``/metrics``."""
 
     def __init__(
-        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: Callable[[str], tuple[bytes, str]]
+        self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: MetricsExposition | None
     ) -> None:
         """Make it.
 
         Args:
             liveness: All must be silent for the process to be left alone.
             readiness: All must be silent for the replica to be ready.
-            metrics: Returns the exposition that an ``Accept`` header asks for, and its content type.
+            metrics: Returns the exposition for ``/metrics``; ``None`` when that is not here.
         """
         self._liveness = liveness
         self._readiness = readiness
@@ -63,40 +53,17 @@ class HealthServer:
                 web.get("/livez", self._live),
                 web.get("/ready", self._ready),
                 web.get("/readyz", self._ready),
-                web.get("/metrics", self._show_metrics),
             ]
         )
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            shutdown_timeout=2.0,
-            logger=_WithoutClientErrors(_log),
-        )
-        await runner.setup()
-        try:
-            listening = await self._listen(runner, host, port)
-            async with listening:
-                self.port = listening.sockets[0].getsockname()[1]
-                yield
-        finally:
-            await runner.cleanup()
-
-    @staticmethod
-    async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-        server = runner.server
-        assert server is not None  # noqa: S101 - there is one from setup() on
-
-        def accept() -> asyncio.Protocol:
-            _make_room([each.transport for each in server.connections if each.transport is not None])
-            return server()
-
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(accept, host or None, port, backlog=BACKLOG)
-        except OSError as error:
-            place, why = f"{host or '*'}:{port}", os.strerror(error.errno or 0)
-            raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
+        if self._metrics is not None:
+            app.add_routes([web.get("/metrics", partial(show_metrics, self._metrics))])
+        async with AsyncExitStack() as stack:
+            try:
+                self.port = await stack.enter_async_context(listening(app, host, port))
+            except OSError as error:
+                place, why = f"{host or '*'}:{port}", os.strerror(error.errno or 0)
+                raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
+            yield
 
     async def _live(self, _: web.Request) -> web.Response:
         return _judged(self._liveness, "ok", "stuck")
@@ -104,40 +71,11 @@ class HealthServer:
     async def _ready(self, _: web.Request) -> web.Response:
         return _judged(self._readiness, "ready", "not ready")
 
-    async def _show_metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics(",".join(request.headers.getall("Accept", [])))
-        return web.Response(body=body, headers={"Content-Type": content_type})
 
-
-def _make_room(transports: Sequence[asyncio.Transport]) -> None:
-    """Close as many connections, oldest first, that one more is within the limit."""
-    kept = [transport for transport in transports if not transport.is_closing()]
-    if len(kept) < CONNECTIONS_LIMIT:
-        return
-    peers = Counter(map(_peer, kept))
-    while len(kept) >= CONNECTIONS_LIMIT:
-        busiest = max(peers, key=peers.__getitem__)
-        oldest = next(transport for transport in kept if _peer(transport) == busiest)
-        kept.remove(oldest)
-        peers[busiest] -= 1
-        oldest.abort()
-
-
-def _peer(transport: asyncio.Transport) -> str:
-    address = transport.get_extra_info("peername")
-    return str(address[0]) if address else ""
-
-
-class _WithoutClientErrors(logging.LoggerAdapter[logging.Logger]):
-    """Passes on what the server logs, but for requests that are not HTTP: anybody can send those."""
-
-    @override
-    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
-        """Log at debug level, and without a traceback, what a client did wrong."""
-        if isinstance(kwargs.get("exc_info"), http_exceptions.HttpProcessingError):
-            self.logger.debug("malformed request")
-        else:
-            super().log(level, msg, *args, **kwargs)  # type: ignore[arg-type]
+async def show_metrics(expose: MetricsExposition, request: web.Request) -> web.Response:
+    """Answer with the exposition that the request takes."""
+    body, content_type = expose(",".join(request.headers.getall("Accept", [])))
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def _judged(checks: Sequence[Check], good: str, bad: str) -> web.Response:

@@ -39,6 +39,7 @@ _KEEPALIVE: Final = (
 )
 """A peer that vanished without a word is noticed within a minute, also while nothing is being sent."""
 
+WebSocket = aiohttp.ClientWebSocketResponse[bool]
 _tracer: Final = trace.get_tracer("toolset")
 
 
@@ -188,6 +189,40 @@ class KubeTransport:
                 yield LineReader(body_of(response))
             finally:
                 response.close()
+
+    @asynccontextmanager
+    async def websocket(self, path: str, params: Mapping[str, str], protocol: str) -> AsyncGenerator[WebSocket]:
+        """Open a WebSocket; leaving the block closes it.
+
+        Args:
+            path: Begins with ``/``.
+            params: Query parameters.
+            protocol: The subprotocol.
+
+        Raises:
+            ToolsetError: As for :meth:`send`.
+        """
+        if self._session is None:
+            raise RuntimeError("the transport is used outside its context")
+        access = await self._credentials.current()
+        try:
+            with anyio.fail_after(CONNECT_TIMEOUT_S):
+                opened = await self._session.ws_connect(
+                    access.base_url + path,
+                    protocols=(protocol,),
+                    params=dict(params),
+                    headers=access.headers,
+                    ssl=access.tls if access.tls is not None else True,
+                    server_hostname=access.server_name or None,
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status == 401:
+                self._credentials.refused(access)
+            raise error_of(error.status if error.status >= 300 else 502, b"", 0.0) from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UnavailableError(f"the API server did not answer: {brief(error)}") from error
+        async with opened:
+            yield opened
 
     @asynccontextmanager
     async def _answer(

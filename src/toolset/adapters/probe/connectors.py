@@ -23,6 +23,8 @@ _HEADERS: Final = {
     "Connection": "close",
     "User-Agent": "kubernaut-dynamic-toolset",
 }
+_OTHER_SCHEME: Final = (b"server gave HTTP response to HTTPS client", b"malformed HTTP ", b": EOF")
+"""What Go's HTTP client says, in a Status of the API server, of a backend that speaks the other scheme."""
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -47,16 +49,16 @@ class Connector(Protocol):
 
     reads_failures: bool
 
-    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
-        """Return how ``candidate`` is asked.
+    async def route(self, candidate: Candidate, path: str, config: LoadedHttpConfig) -> Route:
+        """Return how ``path``, below the base path of ``candidate``, is requested.
 
         Raises:
             Fault: It cannot be asked.
         """
         ...
 
-    def objection(self, status: int, body: bytes) -> str:
-        """Return why an answer does not come from the backend, in a few words of ours; empty when it does."""
+    def objection(self, status: int, body: bytes) -> ProbeError | None:
+        """Return why an answer does not come from the backend; ``None`` when it does."""
         ...
 
 
@@ -123,8 +125,8 @@ class Direct:
         self._resolver = resolver
         self._connect_to = connect_to
 
-    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
-        """Return how ``candidate`` is asked.
+    async def route(self, candidate: Candidate, path: str, config: LoadedHttpConfig) -> Route:
+        """Return how ``path``, below the base path of ``candidate``, is requested.
 
         Raises:
             Fault: It cannot be asked.
@@ -139,13 +141,13 @@ class Direct:
         dial = Dial(addresses, port, tls, candidate.host.strip("[]"))
         headers = {**_HEADERS, **await config.headers(candidate), "Host": authority}
         return Route(
-            _request(candidate.scheme, candidate.host, candidate.port, _path(candidate), headers.items(), dial), host
+            _request(candidate.scheme, candidate.host, candidate.port, candidate.path + path, headers.items(), dial),
+            host,
         )
 
-    def objection(self, status: int, body: bytes) -> str:
+    def objection(self, status: int, body: bytes) -> None:
         """Return nothing: who answers is the backend."""
         del status, body
-        return ""
 
     async def _checked(self, candidate: Candidate) -> Sequence[str]:
         """Return the addresses of ``candidate``: all of them may be dialled, or none is.
@@ -181,8 +183,8 @@ class ApiServerProxy:
         self._api_server = api_server
         self._resolver = resolver
 
-    async def route(self, candidate: Candidate, config: LoadedHttpConfig) -> Route:
-        """Return how ``candidate`` is asked.
+    async def route(self, candidate: Candidate, path: str, config: LoadedHttpConfig) -> Route:
+        """Return how ``path``, below the base path of ``candidate``, is requested.
 
         Raises:
             Fault: The API server cannot be asked.
@@ -199,29 +201,28 @@ class ApiServerProxy:
             raise ProbeError(Failure.OTHER, "there is no access to the API server")
         key = candidate.key
         service = f"{candidate.scheme}:{key.name}:{candidate.port}"
-        path = f"{base.path}/api/v1/namespaces/{key.namespace}/services/{service}/proxy{_path(candidate)}"
+        proxied = f"{base.path}/api/v1/namespaces/{key.namespace}/services/{service}/proxy{candidate.path}{path}"
         dial = Dial(addresses, port, access.tls, access.server_name or host)
-        request = _request(base.scheme, host, port, path, (*_HEADERS.items(), *access.headers), dial)
+        request = _request(base.scheme, host, port, proxied, (*_HEADERS.items(), *access.headers), dial)
         return Route(request, candidate.host)
 
-    def objection(self, status: int, body: bytes) -> str:
+    def objection(self, status: int, body: bytes) -> ProbeError | None:
         """Return why an answer is the API server's own: it says so in a Status."""
         if status < 400 or not body.startswith(b'{"kind":"Status","apiVersion":"v1"'):
-            return ""
+            return None
         if status in {401, 403}:
-            return f"the API server refuses services/proxy with {status}"
-        return f"the API server reached nothing there and answered {status}"
-
-
-def _path(candidate: Candidate) -> str:
-    return candidate.path + candidate.check.path
+            return ProbeError(Failure.OTHER, f"the API server refuses services/proxy with {status}")
+        if any(text in body for text in _OTHER_SCHEME):
+            return ProbeError(Failure.PROTOCOL, "it does not speak the scheme that the API server was told to use")
+        return ProbeError(Failure.OTHER, f"the API server reached nothing there and answered {status}")
 
 
 def _request(
     scheme: str, host: str, port: int, path: str, headers: Iterable[tuple[str, str]], dial: Dial
 ) -> httpx.Request:
+    path, mark, query = path.partition("?")
     try:
-        url = httpx.URL(scheme=scheme, host=host, port=port, path=path)
+        url = httpx.URL(scheme=scheme, host=host, port=port, path=path, query=query.encode() if mark else None)
         return httpx.Request("GET", url, headers=[*headers], extensions={"dial": dial})
     except (httpx.InvalidURL, ValueError) as error:
         raise ProbeError(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error

@@ -41,12 +41,12 @@ class LoadedHttpConfig:
             raise ProbeError(Failure.TLS, f"{self._config.ca_file}, the CA bundle of its detector: {reason}") from error
 
     async def headers(self, candidate: Candidate) -> dict[str, str]:
-        """Return the headers for ``candidate``.
+        """Return the headers for ``candidate``; none at another scheme or port than detection names first.
 
         Raises:
             ProbeError: They must not be sent to its host, or one of their files cannot be read, and never could.
         """
-        if not self._headers or not matches_any(str(candidate.key), self._config.services):
+        if not self._headers or candidate.has_moved or not matches_any(str(candidate.key), self._config.services):
             return {}
         if candidate.external:
             raise ProbeError(Failure.ADDRESS, "the headers of its detector are not sent to a host that is not its own")

@@ -9,15 +9,17 @@ import httpx
 import msgspec
 
 from toolset.adapters.probe.address_guard import AddressGuard
-from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Connector, Direct
+from toolset.adapters.probe.connectors import ApiServer, ApiServerProxy, Connector, Direct, Route
 from toolset.adapters.probe.error import ProbeError, is_exhaustion
 from toolset.adapters.probe.host_limiter import HostLimiter
 from toolset.adapters.probe.limits import BODY_LIMIT_BYTES, PER_HOST, PIECES_LIMIT
 from toolset.adapters.probe.loaded_config import LoadedHttpConfig
 from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import Candidate, HealthCheck
 from toolset.core.health.http_config import HttpConfig
+from toolset.core.health.proof import UNAUTHORIZED, backend_id, is_challenge, is_proven
+from toolset.core.health.search import Search
 from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Failure, Outcome
 from toolset.model import Key
 
@@ -43,6 +45,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
         connect_to: Dial ``host:port`` at another ``host:port``, unchecked; for tests.
         refused_ranges: Address ranges that are not dialled, beside those that never are.
         http_configs: By product, how its candidates are reached.
+        prefix: The prefix of our annotations, which remedies name.
         static: By key, how static backends are reached: always directly, and nothing of a product's config is theirs.
     """
 
@@ -51,6 +54,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
     connect_to: Mapping[str, str] = {}
     refused_ranges: tuple[str, ...] = ()
     http_configs: Mapping[str, HttpConfig] = {}
+    prefix: str = "kubernaut.io"
     static: Mapping[Key, StaticConfig] = {}
 
 
@@ -122,29 +126,58 @@ class HttpProber:
         return None if self._api_server is None else await self._api_server.__aexit__(kind, error, trace)
 
     async def probe(self, candidate: Candidate) -> Outcome:
-        """Return what one request found; never raises. Time begins once a slot is free."""
+        """Return what the requests of one probe found; never raises. Time begins once a slot is free.
+
+        The variant in the candidate's URL is requested first, others where its answer leads there.
+        """
         async with self._limiter:
-            outcome = Outcome(
-                alive=False, detail=f"no answer within {self._options.timeout_s:g} s", failure=Failure.TIMEOUT
-            )
+            search = Search(candidate, self._options.prefix)
             with anyio.move_on_after(self._options.timeout_s) as deadline:
                 try:
-                    outcome = await self._ask(candidate, deadline)
+                    await self._ask(search, deadline)
                 except (ProbeError, OSError, RuntimeError, MemoryError) as error:
-                    outcome = _outcome(error)
-            return outcome
+                    search.met(_outcome(error))
+            if deadline.cancelled_caught:
+                detail = f"no answer within {self._options.timeout_s:g} s"
+                search.met(Outcome(alive=False, detail=detail, failure=Failure.TIMEOUT))
+            return search.outcome()
 
-    async def _ask(self, candidate: Candidate, deadline: anyio.CancelScope) -> Outcome:
+    async def _ask(self, search: Search, deadline: anyio.CancelScope) -> None:
+        candidate = search.candidate
         access = self._access(candidate)
-        route = await access.connector.route(candidate, access.config)
+        route = await access.connector.route(candidate, candidate.check.path, access.config)
         async with self._host_limiter.one_of_few(route.host, deadline, self._options.timeout_s) as came:
             if not came:
-                return DEFERRED
+                search.met(DEFERRED)
+                return
+            while True:
+                outcome = await self._request(route, search.candidate, access)
+                if outcome.alive and not outcome.unauthorized and candidate.health_path:
+                    outcome = await self._ask_health_path(search.candidate, access, outcome)
+                search.met(outcome)
+                if not search.advance():
+                    return
+                route = await access.connector.route(search.candidate, candidate.check.path, access.config)
+
+    async def _request(self, route: Route, candidate: Candidate, access: _Access) -> Outcome:
+        try:
             response = await self._transport.handle_async_request(route.request)
             try:
                 return await _judge(response, candidate, access)
             finally:
                 await response.aclose()
+        except ProbeError as error:
+            return _outcome(error)
+
+    async def _ask_health_path(self, candidate: Candidate, access: _Access, proven: Outcome) -> Outcome:
+        """Request the health path of its annotation from a backend that is ``proven``."""
+        plain = msgspec.structs.replace(candidate, check=HealthCheck(candidate.health_path))
+        route = await access.connector.route(plain, candidate.health_path, access.config)
+        outcome = await self._request(route, plain, access)
+        if outcome.alive:
+            return proven
+        detail = f"{outcome.detail}, at the health path of its annotation"
+        return Outcome(alive=False, detail=detail, failure=outcome.failure)  # no status: it leads to no other variant
 
     def _access(self, candidate: Candidate) -> _Access:
         config = self._http_configs.get(candidate.product, self._default_config)
@@ -154,16 +187,22 @@ class HttpProber:
 async def _judge(response: httpx.Response, candidate: Candidate, access: _Access) -> Outcome:
     """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
     status, check = response.status_code, candidate.check
-    well = 200 <= status < 300 or status in access.config.statuses(check.statuses)
-    body = await _read(response) if well or access.connector.reads_failures else b""
+    is_good = 200 <= status < 300
+    is_alive = is_good or status in access.config.statuses(check.statuses)
+    asks_for_login = status in UNAUTHORIZED and not is_alive
+    reads = is_alive or asks_for_login or access.connector.reads_failures
+    body = await _read(response) if reads else b""
     if objection := access.connector.objection(status, body):
-        return Outcome(alive=False, detail=objection, failure=Failure.OTHER, status=status)
-    if not well:
+        return msgspec.structs.replace(objection.outcome(), status=status)
+    if asks_for_login and is_challenge(check, body, response.headers.get_list("WWW-Authenticate")):
+        return Outcome(alive=True, status=status, unauthorized=True)
+    if not is_alive:
         return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
-    if check.identity.encode() not in body:
+    check_of_status = check if is_good else msgspec.structs.replace(check, fields=())  # an error has no such fields
+    if not is_proven(check_of_status, body, is_cut=len(body) >= BODY_LIMIT_BYTES):
         detail = f"the answer does not tell of {candidate.product}"
         return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
-    return Outcome(alive=True, status=status)
+    return Outcome(alive=True, status=status, backend_id=backend_id(check, body))
 
 
 def _outcome(error: Exception) -> Outcome:

@@ -7,8 +7,8 @@ nothing of one backend is left for another.
 import errno
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import anyio
 import h11
@@ -30,6 +30,19 @@ from toolset.adapters.probe.limits import (
 from toolset.core.health.thresholds import Failure
 
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+NOT_TLS: Final = "it does not speak TLS"
+_NO_TLS: Final = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "HTTP_REQUEST",
+        "HTTPS_PROXY_REQUEST",
+        "UNKNOWN_PROTOCOL",
+        "RECORD_LAYER_FAILURE",
+        "PACKET_LENGTH_TOO_LONG",
+        "UNEXPECTED_EOF_WHILE_READING",
+    }
+)
+"""What OpenSSL says of bytes that are no TLS. An alert is TLS: whoever sends one is not asked in plain HTTP."""
 _BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 
@@ -157,11 +170,6 @@ class _BoundedStream(ByteStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    @property
-    @override
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return self._stream.extra_attributes
-
 
 async def _connect(dial: Dial) -> ByteStream:
     """Return a connection to the first of the addresses that answers."""
@@ -174,18 +182,27 @@ async def _connect(dial: Dial) -> ByteStream:
         return stream
     stream = _BoundedStream(stream)
     try:
-        return await TLSStream.wrap(
-            stream, hostname=dial.server_name, ssl_context=dial.tls, server_side=False, standard_compatible=False
-        )
-    except ssl.SSLCertVerificationError as error:
-        await anyio.aclose_forcefully(stream)
-        raise ProbeError(Failure.TLS, "TLS failed: the certificate is not trusted") from error
-    except (*_BROKEN, anyio.EndOfStream, ValueError) as error:
-        await anyio.aclose_forcefully(stream)
-        raise ProbeError(Failure.TLS, "TLS failed") from error
-    except BaseException:  # cancelled in the handshake
+        return await _handshake(stream, dial.tls, dial.server_name)
+    except BaseException:  # also cancelled
         await anyio.aclose_forcefully(stream)
         raise
+
+
+async def _handshake(stream: ByteStream, tls: ssl.SSLContext, server_name: str) -> ByteStream:
+    try:
+        return await TLSStream.wrap(
+            stream, hostname=server_name, ssl_context=tls, server_side=False, standard_compatible=False
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise ProbeError(Failure.TLS, "TLS failed: the certificate is not trusted") from error
+    except ssl.SSLError as error:
+        if error.reason in _NO_TLS:
+            raise ProbeError(Failure.PROTOCOL, NOT_TLS) from error
+        raise ProbeError(Failure.TLS, "TLS failed") from error
+    except (*_BROKEN, anyio.EndOfStream) as error:
+        raise ProbeError(Failure.PROTOCOL, NOT_TLS) from error
+    except ValueError as error:
+        raise ProbeError(Failure.TLS, "TLS failed") from error
 
 
 async def _open(address: str, port: int) -> ByteStream:

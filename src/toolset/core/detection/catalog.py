@@ -6,7 +6,7 @@ one Service.
 
 from typing import Final
 
-from toolset.core.candidate import HealthCheck
+from toolset.core.detection.checks import ELASTICSEARCH_API, GRAFANA_API, JAEGER_API, PROMETHEUS_API
 from toolset.core.detection.detector import HELPERS, Detector, KnownPort
 from toolset.core.detection.endpoint import PortSelector
 
@@ -45,9 +45,6 @@ _JAEGER_INGEST: Final = frozenset(
     {4317, 4318, 5775, 5778, 6831, 6832, 9411, 14250, 14267, 14268, 14269, 16685, 16687, 8888, 8889, 13133}
 )
 """Jaeger's ports that are not its query API over HTTP: ingest, sampling, gRPC, admin and metrics."""
-_PROMETHEUS_API: Final = HealthCheck("/-/healthy", identity="Prometheus")
-_ELASTICSEARCH_API: Final = HealthCheck("/_cluster/health", statuses=(401, 403), identity='"cluster_name"')
-_JAEGER_UI: Final = HealthCheck("/", identity="Jaeger UI")
 _VICTORIA_OTHERS: Final = frozenset(
     {
         "vminsert",
@@ -104,7 +101,8 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("tigera-prometheus", "calico-node-prometheus"),
         port=PortSelector(names=_WEB_NAMES, numbers=(9090,), only=False, exclude_names=_NOT_WEB, tls=frozenset({9095})),
-        check=_PROMETHEUS_API,
+        sub_paths=("/prometheus",),
+        check=PROMETHEUS_API,
         source="Tigera's operator: the Service prometheus-http-api leads to a proxy with TLS on 9095",
     ),
     Detector(
@@ -120,7 +118,8 @@ _PROMETHEUS: Final = (
             exclude_numbers=_GOSSIP | _THANOS_STORE | {9093},
             tls=frozenset({9091}),
         ),
-        check=_PROMETHEUS_API,
+        sub_paths=("/prometheus",),
+        check=PROMETHEUS_API,
         source="Prometheus management API; labels and port names of its charts and of its operator; "
         "OpenShift serves the web port 9091 through a proxy with TLS",
     ),
@@ -132,7 +131,8 @@ _PROMETHEUS: Final = (
         components=frozenset(_THANOS_PARTS),
         parts=_THANOS_PARTS,
         port=_THANOS_PORT,
-        check=_PROMETHEUS_API,
+        sub_paths=("/thanos",),
+        check=PROMETHEUS_API,
         source="Thanos serves Prometheus' management API; labels of kube-thanos and of Bitnami's chart, which calls "
         "each part thanos: without a component it may be a sidecar or a store",
     ),
@@ -144,7 +144,8 @@ _PROMETHEUS: Final = (
         components=frozenset(_THANOS_PARTS),
         parts=_THANOS_PARTS,
         port=_THANOS_PORT,
-        check=_PROMETHEUS_API,
+        sub_paths=("/thanos",),
+        check=PROMETHEUS_API,
         source="Thanos documentation: a Query has StoreAPI on the port grpc 10901, whatever its name",
     ),
     Detector(
@@ -156,7 +157,8 @@ _PROMETHEUS: Final = (
         port=PortSelector(
             names=("http", "https"), numbers=(8428, 8429), exclude_names=_NOT_WEB, exclude_numbers=_GOSSIP | {9093}
         ),
-        check=HealthCheck("/health"),
+        sub_paths=("/victoriametrics",),
+        check=PROMETHEUS_API,
         source="VictoriaMetrics single-node documentation; its charts and operator",
     ),
     Detector(
@@ -165,7 +167,8 @@ _PROMETHEUS: Final = (
         phrases=("vmselect",),
         port=PortSelector(names=("http", "https"), numbers=(8481,), exclude_names=_NOT_WEB),
         path="/select/0/prometheus",
-        check=HealthCheck("/api/v1/status/buildinfo"),
+        sub_paths=("/vmselect/select/0/prometheus",),
+        check=PROMETHEUS_API,
         source="VictoriaMetrics cluster documentation: the URL of tenant 0",
     ),
     Detector(
@@ -176,7 +179,7 @@ _PROMETHEUS: Final = (
         parts=_READERS,
         port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
-        check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
+        check=PROMETHEUS_API,
         source="Mimir HTTP API: the Prometheus prefix; components of its charts",
     ),
     Detector(
@@ -187,7 +190,8 @@ _PROMETHEUS: Final = (
         parts=_READERS,
         port=PortSelector(names=("http", "https", *_METRICS_NAMES), numbers=(8080, 80, 9009), exclude_names=_NOT_WEB),
         path="/prometheus",
-        check=HealthCheck("/api/v1/labels", statuses=(401, 403)),
+        sub_paths=("/api/prom",),
+        check=PROMETHEUS_API,
         source="Cortex HTTP API: the Prometheus prefix; components of its chart",
     ),
     Detector(
@@ -195,7 +199,7 @@ _PROMETHEUS: Final = (
         type="prometheus",
         phrases=("m3coordinator", "m3dbnode", "m3query"),
         port=PortSelector(names=("coordinator",), numbers=(7201,), only=False),
-        check=HealthCheck("/health"),
+        check=PROMETHEUS_API,
         source="M3 coordinator documentation: API on port 7201",
     ),
 )
@@ -214,7 +218,8 @@ _OTHERS: Final = (
             exclude_names=_NOT_WEB,
             exclude_numbers=_GOSSIP,
         ),
-        check=HealthCheck("/api/health", identity='"database"'),
+        sub_paths=("/grafana",),
+        check=GRAFANA_API,
         source="Grafana health API; Grafana's charts and operator, and images that hold several products, call its "
         "port grafana",
     ),
@@ -225,7 +230,8 @@ _OTHERS: Final = (
         only_names=frozenset({"tracing"}),
         port=PortSelector(names=("http-query",), numbers=(16686,), only=False, exclude_numbers=_JAEGER_INGEST),
         path="/jaeger",
-        check=_JAEGER_UI,
+        sub_paths=("",),
+        check=JAEGER_API,
         source="Istio's Jaeger addon: the Service tracing, with QUERY_BASE_PATH set to /jaeger",
     ),
     Detector(
@@ -241,7 +247,8 @@ _OTHERS: Final = (
             exclude_names=_NOT_WEB,
             exclude_numbers=_JAEGER_INGEST,
         ),
-        check=_JAEGER_UI,
+        sub_paths=("/jaeger",),
+        check=JAEGER_API,
         source="Jaeger's ports and its components, as its chart, its operator and its documentation name them; Tempo's "
         "operator and chart serve its UI on a port jaeger-ui",
     ),
@@ -249,8 +256,8 @@ _OTHERS: Final = (
         product="openshift-elasticsearch",
         type="elasticsearch",
         label_keys=("es-node-client", "es-node-data", "es-node-master"),
-        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
-        check=_ELASTICSEARCH_API,
+        port=PortSelector(numbers=(9200,), either=frozenset({9200}), only=False, tls=frozenset({9200})),
+        check=ELASTICSEARCH_API,
         source="OpenShift's elasticsearch-operator: its nodes' labels and ports; the REST API wants TLS with a "
         "client's certificate or a token",
     ),
@@ -261,8 +268,8 @@ _OTHERS: Final = (
         requires_labels=("chart=elasticsearch",),
         requires_ports=(KnownPort("http", 9200),),
         parts=_NODE_ROLES,
-        port=PortSelector(numbers=(9200,), only=False, tls=frozenset({9200})),
-        check=_ELASTICSEARCH_API,
+        port=PortSelector(numbers=(9200,), either=frozenset({9200}), only=False, tls=frozenset({9200})),
+        check=ELASTICSEARCH_API,
         source="Elastic's chart labels its Services with the bare name of the chart; since 8.0 it turns TLS on, on a "
         "port that is still called http",
     ),
@@ -274,8 +281,10 @@ _OTHERS: Final = (
         parts=_NODE_ROLES,
         installation_keys=_SEARCH_KEYS,
         requires_ports=(KnownPort("metrics", 9600), KnownPort("indexer-rest", 9200)),
-        port=PortSelector(numbers=(9200,), only=False, exclude_numbers=_NOT_REST, tls=frozenset({9200})),
-        check=_ELASTICSEARCH_API,
+        port=PortSelector(
+            numbers=(9200,), either=frozenset({9200}), only=False, exclude_numbers=_NOT_REST, tls=frozenset({9200})
+        ),
+        check=ELASTICSEARCH_API,
         source="OpenSearch's own chart and operator, and Wazuh's manifests, turn the security plugin on: TLS on 9200 "
         "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, tells them",
     ),
@@ -297,8 +306,8 @@ _OTHERS: Final = (
         known_ports=tuple(KnownPort(name, 9200) for name in ("http", "https", *_REST_NAMES)),
         parts=_NODE_ROLES,
         installation_keys=_SEARCH_KEYS,
-        port=PortSelector(numbers=(9200,), exclude_names=_NOT_WEB, exclude_numbers=_NOT_REST),
-        check=_ELASTICSEARCH_API,
+        port=PortSelector(numbers=(9200,), either=frozenset({9200}), exclude_names=_NOT_WEB, exclude_numbers=_NOT_REST),
+        check=ELASTICSEARCH_API,
         source="Elasticsearch cluster health API, 401 and 403 mean alive behind authentication; labels of ECK and of "
         "OpenSearch's operator; Bitnami's chart serves REST on a port tcp-rest-api",
     ),

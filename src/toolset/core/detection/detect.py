@@ -11,13 +11,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from toolset.core.candidate import UNKNOWN_BACKEND, Candidate, Evidence, HealthCheck, Reason, Rejected, Verdict
+from toolset.core.candidate import UNKNOWN_BACKEND, Candidate, Evidence, HealthCheck, Reason, Rejected, Variant, Verdict
 from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
 from toolset.core.detection.backend import backend
-from toolset.core.detection.detector import Detector
+from toolset.core.detection.detector import Detector, effective_check
 from toolset.core.detection.endpoint import Endpoint, endpoint
 from toolset.core.detection.identity import identify
 from toolset.core.detection.index import Index
+from toolset.core.detection.variants import variants
 from toolset.core.globs import Namespaces, matches_any
 from toolset.core.trust import TRUST_LABEL, TRUSTED, Trust, Untrusted
 from toolset.model import Key, Namespace, Service
@@ -183,7 +184,8 @@ def _from_untrusted(candidate: Candidate, options: DetectionOptions, *, approved
     if candidate.type not in options.types_for_untrusted:
         detail = f"annotation {options.prefix}/toolset-type must be a known type here, or one that the setting "
         return Rejected(Reason.BAD_ANNOTATION, f"{detail}discovery.untrusted_types lists", candidate.type)
-    if not _PLAIN_PATH.fullmatch(candidate.path) or len(candidate.check.path) > _PLAIN_PATH_LIMIT:
+    health_path = candidate.health_path or candidate.check.path
+    if not _PLAIN_PATH.fullmatch(candidate.path) or len(health_path) > _PLAIN_PATH_LIMIT:
         detail = (
             f"a path in annotations {options.prefix}/toolset-* may have 4 parts here, of 24 lower-case letters, digits "
             f"and hyphens each, and a health path {_PLAIN_PATH_LIMIT} characters"
@@ -241,6 +243,15 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
             detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
             return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
     external = where.host != own_host or service.spec.type == "ExternalName"
+    first = Variant(where.scheme, where.port, where.path)
+    alternatives, fallbacks = variants(
+        first,
+        detector.sub_paths,
+        scheme_is_stated=where.scheme_is_stated,
+        path_is_stated=where.path_is_stated,
+        either_scheme=where.port in detector.port.either,
+    )
+    check, health_path = _check(detector, asked)
     return Candidate(
         key=service.key,
         type=detector.type,
@@ -250,7 +261,10 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
         host=where.host,
         port=where.port,
         path=where.path,
-        check=_check(detector, asked, found.evidence),
+        check=check,
+        health_path=health_path,
+        alternatives=alternatives,
+        fallbacks=fallbacks,
         address=_address(service) if where.host == own_host else "",
         created=service.metadata.creation_timestamp or "",
         priority=asked.priority,
@@ -261,14 +275,15 @@ def _candidate(service: Service, asked: Annotations, found: Found, options: Dete
     )
 
 
-def _check(detector: Detector, asked: Annotations, evidence: Evidence) -> HealthCheck:
-    """Return how to probe: only a port alone has to be proven by what answers there."""
-    check = detector.check
-    return HealthCheck(
-        path=asked.health_path or check.path,
-        statuses=check.statuses,
-        identity=check.identity if evidence is Evidence.PORT else "",
-    )
+def _check(detector: Detector, asked: Annotations) -> tuple[HealthCheck, str]:
+    """Return how to probe, and which path the annotation wants requested as well.
+
+    The annotation's path takes the place of one that proves nothing; what proves the identity is always requested.
+    """
+    check = effective_check(detector)
+    if check.proves or not asked.health_path:
+        return check, asked.health_path if asked.health_path != check.path else ""
+    return msgspec.structs.replace(check, path=asked.health_path), ""
 
 
 def _address(service: Service) -> str:

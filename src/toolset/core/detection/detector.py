@@ -1,17 +1,20 @@
 """What a detector is: one product, how it is recognised and how it is reached. Data; the engine is ``detection``."""
 
+import re
 from typing import Annotated, Final
 
 import msgspec
 
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
+from toolset.core.detection.checks import TYPE_CHECKS
 from toolset.core.detection.endpoint import PortSelector
 from toolset.core.detection.identity import Identity
 from toolset.model import Service
 
 DEFAULT_CHECK: Final = HealthCheck("/")
 ANY_PORT: Final = PortSelector()
+_QUERY: Final = re.compile(r"[A-Za-z0-9._~!$'()*+,;=:@/?&%-]{0,256}")
 HELPERS: Final = frozenset(
     {
         "agent",
@@ -105,7 +108,9 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         parts: What the parts of one installation are called that answer for all of it, the preferred one first:
             Services of one namespace whose selectors differ only in these lead to one backend.
         installation_keys: Label keys of a selector whose value names the installation.
-        check: How to probe it.
+        sub_paths: Other base paths at which installations of this product are known to serve, the commonest first; the
+            probe tries them when an answer says that the base path is wrong.
+        check: How to probe it; a detector of a built-in type that says nothing proves itself as that type does.
         publish: As which toolset of HolmesGPT a type of the settings is published; ``None`` for a built-in type, and
             for one that is read over HTTP.
         source: Where the rule comes from.
@@ -126,6 +131,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     path: str = ""
     parts: tuple[Phrase, ...] = ()
     installation_keys: tuple[str, ...] = ()
+    sub_paths: Annotated[tuple[str, ...], msgspec.Meta(max_length=3)] = ()
     check: HealthCheck = DEFAULT_CHECK
     publish: Publish | None = None
     source: str = ""
@@ -161,11 +167,18 @@ def fault(detector: Detector) -> str:
     names = detector.phrases or detector.component_phrases or detector.label_keys
     if not (names or detector.known_ports or detector.port.phrases):
         return "it can match nothing; give it `phrases`, `label_keys`, `known_ports` or `port.phrases`"
-    if (detector.known_ports or detector.port.phrases) and not detector.check.identity:
+    if (detector.known_ports or detector.port.phrases) and not effective_check(detector).proves:
         evidence = "known_ports" if detector.known_ports else "port.phrases"
-        return f"`{evidence}` need `check.identity`, a text in the answer that proves what answers there"
-    if detector.path and (not is_path(detector.path) or detector.path.endswith("/")):
-        return "`path`: expected an absolute path without a trailing slash"
-    if not is_path(detector.check.path):
-        return "`check.path`: expected an absolute path"
+        return f"`{evidence}` need `check.identity` or `check.fields`, which prove what answers there"
+    for name, paths in (("path", (detector.path,)), ("sub_paths", detector.sub_paths)):
+        if any(path and (not is_path(path) or path.endswith("/")) for path in paths):
+            return f"`{name}`: expected an absolute path without a trailing slash"
+    path, mark, query = detector.check.path.partition("?")
+    if not is_path(path) or (mark and not _QUERY.fullmatch(query)):
+        return "`check.path`: expected an absolute path, which a query may follow"
     return ""
+
+
+def effective_check(detector: Detector) -> HealthCheck:
+    """Return how to probe what ``detector`` recognises: one of a built-in type proves itself where it says nothing."""
+    return TYPE_CHECKS.get(detector.type, DEFAULT_CHECK) if detector.check == DEFAULT_CHECK else detector.check

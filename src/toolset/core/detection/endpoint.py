@@ -10,7 +10,7 @@ import msgspec
 from toolset.core.candidate import Evidence, Reason, Rejected
 from toolset.core.detection.annotations import Annotations
 from toolset.core.detection.identity import Words, is_called, separated
-from toolset.core.detection.schemes import scheme_of
+from toolset.core.detection.schemes import scheme_of, states_scheme
 from toolset.model import PROTOCOL_TCP, Service, ServicePort
 
 PORTS_LIMIT: Final = 64
@@ -39,6 +39,7 @@ class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict
         exclude_names: Port names that this product does not answer on; the product's own number counts more.
         exclude_numbers: Port numbers that this product does not answer on, on either side.
         tls: Port numbers, on either side, on which this product speaks TLS although nothing on the Service says so.
+        either: Port numbers on which this product speaks HTTP or TLS, as its installation wants: both are likely.
     """
 
     names: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict
     exclude_names: frozenset[str] = frozenset()
     exclude_numbers: frozenset[int] = frozenset()
     tls: frozenset[int] = frozenset()
+    either: frozenset[int] = frozenset()
 
     def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
         """Return the port to use, or ``None`` when none fits."""
@@ -92,6 +94,8 @@ class Endpoint(msgspec.Struct, frozen=True):
         port: The Service's port.
         path: Base path, empty or without a trailing slash.
         declared: The port as the Service declares it.
+        scheme_is_stated: Whether an annotation or ``appProtocol`` states the scheme.
+        path_is_stated: Whether an annotation states the path.
     """
 
     scheme: str
@@ -99,6 +103,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     port: int
     path: str
     declared: ServicePort
+    scheme_is_stated: bool = False
+    path_is_stated: bool = False
 
     def moved_to(self, url: str) -> "Endpoint":
         """Return the endpoint that ``url`` names: checked, and without a trailing slash."""
@@ -109,6 +115,8 @@ class Endpoint(msgspec.Struct, frozen=True):
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
             path=parts.path,
             declared=self.declared,
+            scheme_is_stated=True,
+            path_is_stated=True,
         )
 
 
@@ -148,6 +156,8 @@ def endpoint(
         port=chosen.port,
         path=path if asked.path is None else asked.path,
         declared=chosen,
+        scheme_is_stated=bool(asked.scheme) or states_scheme(chosen),
+        path_is_stated=asked.path is not None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from toolset.core.detection.identity import separated
 from toolset.model import Service, ServicePort
 
+_SCHEMES: Final = frozenset({"http", "https"})
 _TLS_PORTS: Final = frozenset({443, 8443, 9443})
 _TLS_WORDS: Final = frozenset({"https", "tls", "ssl"})
 _PROXIES: Final = frozenset({"oauth", "oauth-proxy", "oauth2-proxy", "rbac-proxy", "kube-rbac-proxy"})
@@ -17,6 +18,11 @@ CERTIFICATE_ANNOTATIONS: Final = frozenset(
     }
 )
 """OpenShift makes a certificate for the name of a Service that has one of these."""
+
+
+def states_scheme(port: ServicePort) -> bool:
+    """Tell whether a port says which scheme it speaks; its name and its number only hint at it."""
+    return (port.app_protocol or "").lower() in _SCHEMES
 
 
 def scheme_of(service: Service, port: ServicePort, tls: Container[int | str | None] = ()) -> str:
@@ -31,7 +37,7 @@ def scheme_of(service: Service, port: ServicePort, tls: Container[int | str | No
         tls: Port numbers, on either side, on which the product speaks TLS.
     """
     protocol, name = (port.app_protocol or "").lower(), (port.name or "").lower()
-    if protocol in {"http", "https"}:
+    if protocol in _SCHEMES:
         return protocol
     if port.port in tls or port.target_port in tls:
         return "https"

@@ -164,6 +164,8 @@ def _config(name: str, tool: Candidate, options: Options, more: Mapping[Key, Doc
     toolset, kind, own = TOOLSETS[name], CONFIGS[name], mapping_of(options.types, tool.type).config
     known = options.credentials.get(str(tool.key), Credentials())
     fields: dict[str, object] = {toolset.url_key: tool.url, **toolset.config, **own, **_login(known, kind)}
+    if "verify_ssl" in kind.__struct_fields__ and tool.unverified and tool.scheme == "https":
+        fields["verify_ssl"] = False
     return _laid_over(from_struct(msgspec.convert(fields, kind)), tool, more)
 
 
@@ -177,6 +179,10 @@ def _login(known: Credentials, kind: type[msgspec.Struct]) -> dict[str, object]:
     return login
 
 
+def _verify(tool: Candidate) -> bool | msgspec.UnsetType:
+    return False if tool.unverified and tool.scheme == "https" else msgspec.UNSET
+
+
 def _http_toolset(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> Document:
     api = mapping_of(options.types, tool.type).http
     parts = urlsplit(tool.url)
@@ -185,10 +191,10 @@ def _http_toolset(tool: Candidate, options: Options, more: Mapping[Key, Document
         paths=(f"{parts.path}{api.paths}",),
         methods=("GET",),
         auth=_auth(options.credentials.get(str(tool.key), Credentials())),
-        health_check_url=f"{tool.url}{api.health_path or tool.check.path}",
+        health_check_url=f"{tool.url}{api.health_path or tool.readers_path}",
     )
     block = Block(enabled=True, type="http", description=api.description, llm_instructions=api.instructions)
-    config = from_struct(HttpToolsetConfig(endpoints=(endpoint,)))
+    config = from_struct(HttpToolsetConfig(endpoints=(endpoint,), verify_ssl=_verify(tool)))
     return {**from_struct(block), CONFIG: _laid_over(config, tool, more)}
 
 

@@ -13,6 +13,18 @@ from toolset.core.json_values import Document
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"
+_HEALTH_PATHS: Final[Mapping[str, str]] = {
+    "prometheus": "/api/v1/labels",
+    "grafana": "/api/health",
+    "jaeger": "/",
+    "elasticsearch": "/_cluster/health",
+}
+_HEALTH_PATHS_OF_PRODUCTS: Final[Mapping[str, str]] = {
+    "prometheus": "/-/healthy",
+    "thanos-query": "/-/healthy",
+    "victoria-metrics-single": "/health",
+    "m3coordinator": "/health",
+}
 
 
 class JsonTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +81,13 @@ def _name(tool: Candidate, first: Mapping[str, Key]) -> str:
 
 def _metadata(tool: Candidate) -> dict[str, str]:
     service = {"service": tool.key.name, "service_port": str(tool.port)} if tool.key.namespace else {}
-    return {**service, "health_path": tool.check.path}
+    return {**service, "health_path": _health_path(tool)}
+
+
+def _health_path(tool: Candidate) -> str:
+    """Return what a reader may request to see whether a tool lives, as the original has it: no proof of identity."""
+    by_type = _HEALTH_PATHS.get(tool.type, tool.readers_path)
+    return tool.health_path or _HEALTH_PATHS_OF_PRODUCTS.get(tool.product, by_type)
 
 
 def text(content: Document) -> str:

@@ -44,6 +44,10 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         services: Globs of ``namespace/name``: which Services get those headers; a label or an annotation must not be
             enough to be handed a credential.
         statuses: Answers that mean alive beside 200 to 299; ``None`` leaves them to the detector.
+        publish_unauthorized: Whether a tool that answers 401 or 403 is published although ``output.credentials`` has
+            none for it; ``None`` leaves it to the detector.
+        publish_verify: Whether readers verify the certificates: ``False`` writes that they must not. ``None`` lets them
+            verify, with a warning where ``ca_file`` or ``insecure_skip_verify`` says that they may fail.
     """
 
     ca_file: str = ""
@@ -51,6 +55,13 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     headers_from: dict[HeaderName, Annotated[str, msgspec.Meta(min_length=1)]] = {}
     services: tuple[ServiceGlob, ...] = ()
     statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] | None = None
+    publish_unauthorized: bool | None = None
+    publish_verify: bool | None = None
+
+    @property
+    def leaves_readers_failing(self) -> bool:
+        """Whether probes trust certificates that readers may not trust, and nobody has said what to do about it."""
+        return self.publish_verify is None and bool(self.ca_file or self.insecure_skip_verify)
 
     def __post_init__(self) -> None:
         """Refuse headers that nobody would get, and contradictions.

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.candidate import Variant
 from toolset.core.health.options import HealthOptions
 
 RECHECK_DELAYS_S: Final = (1.0, 2.0)
@@ -26,11 +27,13 @@ class Failure(Enum):
     STATUS = "status"
     IDENTITY = "identity"
     TLS = "tls"
+    """It speaks TLS, and there is no handshake: its certificate is not trusted, for example."""
+
     ADDRESS = "address"
     """The guard forbids the address."""
 
     PROTOCOL = "protocol"
-    """What came was no whole HTTP answer within its limits."""
+    """What came was no TLS, or no whole HTTP answer within its limits."""
 
     DEFERRED = "put_off"
     """There was no room for it; nothing was found out."""
@@ -48,6 +51,11 @@ class Outcome(msgspec.Struct, frozen=True):
         identity_mismatch: Something else answered than the detector expects.
         failure: Of which kind the failure is; says nothing when alive.
         status: The answer's status code; 0 when there was none.
+        unauthorized: The answer was 401 or 403: it lives, and wants credentials. Only when alive.
+        variant: Which variant answered; ``None`` for the one that was requested first.
+        requests: How many variants were requested.
+        how: Which variant answered after what the others did, in words of ours; empty when the first one did.
+        backend_id: The name that the backend has for itself, well-formed; empty when it gave none.
         retry_after_s: When to probe again where nothing was found out, seconds; 0 where the bulkhead decides that.
     """
 
@@ -58,10 +66,17 @@ class Outcome(msgspec.Struct, frozen=True):
     failure: Failure = Failure.OTHER
     status: int = 0
     retry_after_s: float = 0.0
+    unauthorized: bool = False
+    variant: Variant | None = None
+    requests: int = 1
+    how: str = ""
+    backend_id: str = ""
 
     @property
     def word(self) -> str:
-        """The one word for metrics and traces: ``alive``, or the kind of failure."""
+        """The one word for metrics and traces: ``alive``, ``unauthorized``, or the kind of failure."""
+        if self.unauthorized:
+            return "unauthorized"
         return "alive" if self.alive else self.failure.value
 
     @property
@@ -96,6 +111,11 @@ class Health(msgspec.Struct, frozen=True):
         looked_s: When the last look that brought something began, on the caller's clock.
         began_s: When the first of the failures in a row was looked for.
         fell_s: When it went down after it had been up; ``None`` when it is up, or never was.
+        variant: The variant that answered last, or that is published; ``None`` until there is one.
+        how: How that variant was found, for people; empty when it was the first one.
+        requests: How many variants the last probe requested.
+        unauthorized: Whether its last good probe was answered with 401 or 403.
+        backend_id: The name that the backend gave itself last; empty when it gave none.
     """
 
     up: bool | None = None
@@ -107,6 +127,11 @@ class Health(msgspec.Struct, frozen=True):
     probed_s: float = -math.inf
     began_s: float = -math.inf
     fell_s: float | None = None
+    variant: Variant | None = None
+    how: str = ""
+    requests: int = 1
+    unauthorized: bool = False
+    backend_id: str = ""
 
     @property
     def doubtful(self) -> bool:
@@ -119,13 +144,22 @@ class Health(msgspec.Struct, frozen=True):
         return not self.up and self.fell_s is None
 
 
-ASSUMED_UP: Final = Health(up=True)
-"""Where a candidate starts that is in the published ConfigMap: up, with no failures, so that a restart or a failover
-never drops a tool on its first failed probe."""
+def assumed_up(variant: Variant) -> Health:
+    """Return where a candidate starts whose ``variant`` is in the published ConfigMap.
+
+    It is up, with no failures, so that a restart or a failover never drops a tool on its first failed probe.
+    """
+    return Health(up=True, variant=variant)
 
 
 def observe(
-    health: Health, outcome: Outcome, options: HealthOptions, *, began_s: float = -math.inf, now_s: float = -math.inf
+    health: Health,
+    outcome: Outcome,
+    options: HealthOptions,
+    *,
+    asked: Variant | None = None,
+    began_s: float = -math.inf,
+    now_s: float = -math.inf,
 ) -> Health:
     """Return ``health`` after one more outcome.
 
@@ -135,26 +169,46 @@ def observe(
         health: What was known.
         outcome: What the probe found; one that was put off found nothing, and only leaves a doubt.
         options: How many in a row count.
+        asked: The variant that the probe requested first.
         began_s: When the probe began, on any clock that does not go back.
         now_s: When it ended, on the same clock.
     """
     if outcome.deferred:
         return msgspec.structs.replace(health, overdue=True)
-    if outcome.alive:
-        successes = health.successes + 1
-        risen = health.up is True or outcome.assumed or successes >= options.rise
-        return Health(up=risen, successes=successes, probed_s=began_s, fell_s=None if risen else health.fell_s)
+    if not outcome.alive:
+        return _after_failure(health, outcome, options, began_s, now_s)
+    successes = health.successes + 1
+    risen = health.up is True or outcome.assumed or successes >= options.rise
+    variant = outcome.variant or asked
+    return Health(
+        up=risen,
+        successes=successes,
+        probed_s=began_s,
+        fell_s=None if risen else health.fell_s,
+        variant=variant,
+        how=outcome.how or (health.how if variant == health.variant else ""),
+        requests=outcome.requests,
+        unauthorized=outcome.unauthorized,
+        backend_id=outcome.backend_id or (health.backend_id if outcome.unauthorized else ""),
+    )
+
+
+def _after_failure(health: Health, outcome: Outcome, options: HealthOptions, began_s: float, now_s: float) -> Health:
     failures = health.failures + 1
     stays = health.up is True and failures < options.fall
     falls = health.up is True and not stays
-    return Health(
+    return msgspec.structs.replace(
+        health,
         up=stays,
+        successes=0,
         failures=failures,
         detail=outcome.detail,
         identity_mismatch=outcome.identity_mismatch,
+        overdue=False,
         probed_s=began_s,
         began_s=health.began_s if health.failures else began_s,
         fell_s=now_s if falls else health.fell_s,
+        requests=outcome.requests,
     )
 
 

@@ -1,11 +1,12 @@
 """What is published when work begins: where health starts from. After a restart it is read back."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import yaml
 
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import Candidate, Variant
 from toolset.core.json_values import leaves
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, apply
 from toolset.core.strict_yaml import YAML_DEPTH_LIMIT
@@ -27,10 +28,19 @@ class Published(msgspec.Struct, frozen=True):
     tools: Mapping[Key, str] | None = None
 
     def holds(self, tool: Candidate) -> bool:
-        """Return whether ``tool`` is published, at the URL that it has now."""
+        """Return whether ``tool`` is published, at any of its variants."""
+        return self.variant(tool) is not None
+
+    def variant(self, tool: Candidate) -> Variant | None:
+        """Return the variant at which ``tool`` is published; ``None`` when it is not.
+
+        Where an override decides the URL every variant would be published at it: then it is the first one.
+        """
         if self.tools is not None:
-            return self.tools.get(tool.key) == tool.url
-        return not self.urls.isdisjoint(_places(tool, self.overrides))
+            return _at(tool, {self.tools.get(tool.key, "")})
+        return _at(tool, self.urls) or (
+            tool.variant if not self.urls.isdisjoint(_places(tool, self.overrides)) else None
+        )
 
     def awaits(self, tool: Candidate) -> bool:
         """Return whether the first write waits for a probe of ``tool``, so that nobody does without it meanwhile."""
@@ -38,6 +48,17 @@ class Published(msgspec.Struct, frozen=True):
 
 
 NOTHING = Published()
+
+
+def _at(tool: Candidate, urls: AbstractSet[str]) -> Variant | None:
+    """Return the variant of ``tool`` whose URL is among ``urls``.
+
+    With the longest path: where a document names hosts and paths apart, the host alone is among them as well.
+    """
+    if not tool.alternatives and not tool.fallbacks:
+        return tool.variant if tool.url in urls else None
+    found = [each for each in (*tool.variants, *tool.fallbacks) if tool.at(each).url in urls]
+    return max(found, key=lambda variant: len(variant.path), default=None)
 
 
 def _places(tool: Candidate, overrides: Overrides) -> Iterator[str]:

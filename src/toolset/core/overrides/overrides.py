@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from typing_extensions import override
 
-from toolset.core.candidate import Candidate, HealthCheck, Reason, Rejected
+from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.dialects.texts import Policy
 from toolset.core.json_values import Document, Json, Path
 from toolset.core.overrides.schema import ToolPatch, fault
@@ -192,14 +192,15 @@ def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
             port=parts.port or _DEFAULT_PORTS[parts.scheme],
             path=parts.path.rstrip("/"),
             external=False,  # an admin wrote it
+            alternatives=(),
+            fallbacks=(),
+            origin=None,
         )
     return msgspec.structs.replace(
         tool,
         type=patch.type or tool.type,
         admin_priority=tool.admin_priority if patch.priority is None else patch.priority,
-        check=HealthCheck(patch.health_path, tool.check.statuses, tool.check.identity)
-        if patch.health_path
-        else tool.check,
+        health_path=patch.health_path or tool.health_path,
     )
 
 

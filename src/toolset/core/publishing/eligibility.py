@@ -29,12 +29,35 @@ def eligible(
     rejected: dict[Key, Rejected] = {}
     conflicts = _name_conflicts(applied.tools, options, overrides, taken)
     for tool in applied.tools:
-        if tool.external and _has_credentials(tool, options, applied):
-            detail = f"{tool.host}; to send them there, name the URL in overrides.yaml, `tools: {tool.key}: url:`"
-            rejected[tool.key] = Rejected(Reason.EXTERNAL_HOST, detail, tool.type, tool.asked)
+        if objection := _credentials_objection(tool, has_credentials=_has_credentials(tool, options, applied)):
+            rejected[tool.key] = objection
         elif tool.key in conflicts:
             rejected[tool.key] = Rejected(Reason.NAME_TAKEN, conflicts[tool.key], tool.type, tool.asked)
     return [tool for tool in applied.tools if tool.key not in rejected], rejected
+
+
+def _credentials_objection(tool: Candidate, *, has_credentials: bool) -> Rejected | None:
+    """Return why ``tool`` cannot be published with the credentials that are configured for it, or without any.
+
+    Another scheme than a Service declares may be a trap for credentials, unless it is HTTPS in place of HTTP.
+    """
+    if not has_credentials:
+        if not tool.unauthorized or tool.check.publish_unauthorized:
+            return None
+        detail = (
+            f"name the variables that hold them in the setting `output.credentials: {{{tool.key}: ...}}`, or set "
+            f"`health.detectors.{tool.product}.publish_unauthorized: true`"
+        )
+        return Rejected(Reason.AUTH_REQUIRED, detail, tool.type, tool.asked)
+    if tool.external:
+        detail = f"{tool.host}; to send them there, name the URL in overrides.yaml, `tools: {tool.key}: url:`"
+        return Rejected(Reason.EXTERNAL_HOST, detail, tool.type, tool.asked)
+    if tool.has_moved and not tool.is_upgraded:
+        detail = (
+            f"{tool.scheme}, port {tool.port}; to send them there, annotate it with toolset-scheme and toolset-port"
+        )
+        return Rejected(Reason.CREDENTIALS_WITHHELD, detail, tool.type, tool.asked)
+    return None
 
 
 def fitting(applied: PatchedTools, options: OutputOptions) -> tuple[PatchedTools, tuple[Fault, ...]]:

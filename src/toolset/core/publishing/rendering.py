@@ -27,7 +27,7 @@ def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rej
 
 def _is_unsafe(tool: Candidate) -> bool:
     name = kubernaut.full_name(tool)
-    urls = (tool.url, f"{tool.url}{tool.check.path}")
+    urls = (tool.url, f"{tool.url}{tool.readers_path}")
     return kubernaut.NAME.fullmatch(name) is None or any(convert_fault(url, Url) for url in urls)
 
 

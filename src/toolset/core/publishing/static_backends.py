@@ -9,7 +9,7 @@ import msgspec
 
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
-from toolset.core.detection.detector import DEFAULT_CHECK, Detector
+from toolset.core.detection.detector import DEFAULT_CHECK, Detector, effective_check
 from toolset.core.dialects.documents import URL_PATTERN, Credentials
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig
 from toolset.model import Key
@@ -118,7 +118,7 @@ def static_fault(
 def _candidate(backend: StaticBackend, detector: Detector | None) -> Candidate:
     parts = urlsplit(backend.url)
     host = parts.hostname or ""
-    check = detector.check if detector else DEFAULT_CHECK
+    check = effective_check(detector) if detector else DEFAULT_CHECK
     if backend.health_path:
         check = HealthCheck(backend.health_path, check.statuses)
     is_literal = _is_address(host)

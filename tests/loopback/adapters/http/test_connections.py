@@ -14,7 +14,8 @@ import pytest
 from support.api_server import Answer, ScriptedApiServer
 from support.descriptors import descriptors
 from support.waiting import until
-from toolset.adapters.http.health import BACKLOG, CONNECTIONS_LIMIT, HealthServer
+from toolset.adapters.http.health import HealthServer
+from toolset.adapters.http.listening import BACKLOG, CONNECTIONS_LIMIT
 from toolset.adapters.metrics import Metrics
 
 IDLE = 5000

@@ -107,7 +107,11 @@ async def test_statuses_of_the_settings_stand_in_for_those_of_the_detector() -> 
     async with server.serve():
         asking = prober(server.url, HttpConfig(statuses=(418,)))
         outcomes = [await asking.probe(search(statuses=(401,))) for _ in range(3)]
-    assert [outcome.alive for outcome in outcomes] == [True, False, True]
+    assert [(outcome.alive, outcome.unauthorized) for outcome in outcomes] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
 
 
 async def test_headers_come_from_files_that_are_read_again_when_they_change(tmp_path: Path) -> None:

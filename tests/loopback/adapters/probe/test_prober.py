@@ -95,7 +95,7 @@ async def test_the_health_path_is_asked_below_the_base_path_under_the_services_o
         (204, (), True),
         (299, (), True),
         (301, (), False),
-        (401, (), False),
+        (402, (), False),
         (401, (401, 403), True),
         (403, (401, 403), True),
         (404, (401, 403), False),
@@ -111,6 +111,13 @@ async def test_the_status_decides(code: int, statuses: tuple[int, ...], *, alive
         assert outcome == Outcome(alive=True, status=code)
     else:
         assert outcome == Outcome(alive=False, detail=f"answered {code}", failure=Failure.STATUS, status=code)
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_challenge_is_alive_and_asks_for_credentials(code: int) -> None:
+    async with ScriptedApiServer(Answer(b"", code)).serve() as server:
+        outcome = await probe(candidate(port_of(server)))
+    assert outcome == Outcome(alive=True, status=code, unauthorized=True)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +354,7 @@ async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> Non
     async with raw_server(talk) as port:
         outcome = await probe(candidate(port, scheme="https"))
 
-    assert outcome == Outcome(alive=False, detail="TLS failed", failure=Failure.TLS)
+    assert outcome == Outcome(alive=False, detail="it does not speak TLS", failure=Failure.PROTOCOL)
 
 
 async def test_the_certificate_is_checked_against_the_services_name(

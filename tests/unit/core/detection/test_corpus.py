@@ -16,6 +16,7 @@ from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector
+from toolset.core.detection.variants import VARIANTS_LIMIT
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.model import Service
 
@@ -122,3 +123,20 @@ def test_each_rule_of_the_catalogue_decides_cases_that_no_other_does(corpus: lis
     rows = TABLE.findall((PROJECT / "docs" / "detection.md").read_text("utf-8"))
     table = {product: (of_labelled, of_shapes) for product, of_labelled, of_shapes in rows}
     assert table == lost, "the table in docs/detection.md is stale"
+
+
+def test_the_truth_is_among_few_variants(corpus: list[Case]) -> None:
+    found = {case.name: detect(case.service, DetectionOptions(BUILT_IN)) for case in corpus}
+    right = [
+        (case, tool) for case in corpus if isinstance(tool := found[case.name], Candidate) and tool.type == case.expect
+    ]
+    covered = [
+        any(
+            way.port in case.accept_ports and way.scheme == case.scheme and way.path == (case.base_path or "")
+            for way in tool.variants
+        )
+        for case, tool in right
+    ]
+    assert sum(covered) / len(covered) >= 0.99
+    assert max(len(tool.variants) + len(tool.fallbacks) for _, tool in right) <= VARIANTS_LIMIT
+    assert sum(len(tool.variants) for _, tool in right) / len(right) <= 1.3

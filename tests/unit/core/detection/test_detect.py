@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.detection.checks import PROMETHEUS_API
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector, KnownPort
 from toolset.core.detection.endpoint import PortSelector
@@ -555,16 +556,42 @@ def test_a_rejected_service_that_asked_to_be_published_is_marked(annotations: di
 
 
 @pytest.mark.parametrize(
-    ("seen", "identity"),
+    "seen",
     [
-        pytest.param(service("x", ports=(("web", 9090),)), "Prometheus", id="a port alone has to be proven"),
-        pytest.param(service("prometheus", ports=(("web", 9090),)), "", id="a name has not"),
+        pytest.param(service("x", ports=(("web", 9090),)), id="a port"),
+        pytest.param(service("prometheus", ports=(("web", 9090),)), id="a name"),
+        pytest.param(service("x", labels={"app": "prometheus"}, ports=(("web", 9090),)), id="a label"),
+        pytest.param(
+            service("x", annotations={"toolset": "enabled", "toolset-type": "prometheus"}, ports=(("web", 9090),)),
+            id="an annotation",
+        ),
     ],
 )
-def test_a_port_alone_has_to_be_proven_by_what_answers(seen: Service, identity: str) -> None:
+def test_every_evidence_has_to_be_proven_by_what_answers(seen: Service) -> None:
     verdict = detect(seen, OPTIONS)
     assert isinstance(verdict, Candidate)
-    assert verdict.check.identity == identity
+    assert (verdict.check, verdict.health_path) == (PROMETHEUS_API, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "health_path"),
+    [
+        pytest.param("prometheus", PROMETHEUS_API, "/-/ready", id="in addition to what proves the identity"),
+        pytest.param("shop", HealthCheck("/-/ready"), "", id="in place of what proves nothing"),
+    ],
+)
+def test_the_health_path_of_an_annotation_is_requested(kind: str, check: HealthCheck, health_path: str) -> None:
+    asked = {"toolset": "enabled", "toolset-type": kind, "toolset-health-path": "/-/ready"}
+    verdict = detect(service("x", annotations=asked, ports=(("web", 9090),)), OPTIONS)
+    assert isinstance(verdict, Candidate)
+    assert (verdict.check, verdict.health_path) == (check, health_path)
+
+
+def test_a_detector_of_a_built_in_type_proves_itself_where_it_says_nothing() -> None:
+    own = Detector(product="vendor", type="prometheus", phrases=("vendor",))
+    verdict = detect(service("vendor", labels={"app": "vendor"}, ports=(("x", 80),)), DetectionOptions((own,)))
+    assert isinstance(verdict, Candidate)
+    assert verdict.check == PROMETHEUS_API
 
 
 def test_a_detector_of_the_settings_is_data_and_comes_first() -> None:

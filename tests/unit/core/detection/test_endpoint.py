@@ -68,9 +68,19 @@ def test_a_port_is_usable_when_tcp_knows_it(port: ServicePort, *, usable: bool) 
 @pytest.mark.parametrize(
     ("url", "moved"),
     [
-        pytest.param("https://h/a", Endpoint("https", "h", 443, "/a", WEB), id="default port of https"),
-        pytest.param("http://h", Endpoint("http", "h", 80, "", WEB), id="default port of http"),
-        pytest.param("http://h:1", Endpoint("http", "h", 1, "", WEB), id="a port"),
+        pytest.param(
+            "https://h/a",
+            Endpoint("https", "h", 443, "/a", WEB, scheme_is_stated=True, path_is_stated=True),
+            id="default port of https",
+        ),
+        pytest.param(
+            "http://h",
+            Endpoint("http", "h", 80, "", WEB, scheme_is_stated=True, path_is_stated=True),
+            id="default port of http",
+        ),
+        pytest.param(
+            "http://h:1", Endpoint("http", "h", 1, "", WEB, scheme_is_stated=True, path_is_stated=True), id="a port"
+        ),
     ],
 )
 def test_a_url_moves_an_endpoint_and_keeps_the_port_that_is_declared(url: str, moved: Endpoint) -> None:

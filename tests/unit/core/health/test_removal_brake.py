@@ -5,17 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolset.core.candidate import Variant
 from toolset.core.durations import Duration
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.removal_brake import FEWEST, Hold, RemovalBrake
-from toolset.core.health.thresholds import ASSUMED_UP, DEFERRED, Health, Outcome, observe
+from toolset.core.health.thresholds import DEFERRED, Health, Outcome, assumed_up, observe
 from toolset.model import Key
 
 WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
-UP: Final = observe(ASSUMED_UP, WELL, HealthOptions(), began_s=90.0, now_s=90.0)
+PLAIN: Final = Variant("http", 9090, "")
+UP: Final = observe(assumed_up(PLAIN), WELL, HealthOptions(), began_s=90.0, now_s=90.0)
 """Looked at ten seconds before anything fails, and well."""
 
-CONFIRMED: Final = observe(ASSUMED_UP, WELL, HealthOptions(), began_s=101.0, now_s=101.0)
+CONFIRMED: Final = observe(assumed_up(PLAIN), WELL, HealthOptions(), began_s=101.0, now_s=101.0)
 """Looked at after the first failure of :func:`lost`, and well."""
 
 

@@ -2,13 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolset.core.candidate import Variant
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.thresholds import (
-    ASSUMED_UP,
     DEFERRED,
     Failure,
     Health,
     Outcome,
+    assumed_up,
     next_probe_s,
     observe,
 )
@@ -16,6 +17,8 @@ from toolset.core.inventory import ALIVE
 
 WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 UNKNOWN = Health()
+PLAIN, TLS = Variant("http", 9090, ""), Variant("https", 9090, "")
+ASSUMED_UP = assumed_up(PLAIN)
 
 
 def after(outcomes: str, start: Health = UNKNOWN, options: HealthOptions = DEFAULT_HEALTH) -> Health:
@@ -138,6 +141,7 @@ def test_a_dead_backend_is_down_within_twenty_seconds_of_its_first_failure() -> 
 def test_an_outcome_has_one_word() -> None:
     assert (WELL.word, SICK.word, DEFERRED.word) == ("alive", "failed", "put_off")
     assert Outcome(alive=False, failure=Failure.TLS).word == "tls"
+    assert Outcome(alive=True, unauthorized=True).word == "unauthorized"
 
 
 def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
@@ -153,7 +157,36 @@ def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
     for began_s in (10.0, 20.0, 30.0, 40.0):
         health = observe(health, SICK, HealthOptions(), began_s=began_s, now_s=began_s + 5.0)
     assert (health.probed_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
-    assert observe(health, WELL, HealthOptions(), began_s=50.0) == Health(up=True, successes=1, probed_s=50.0)
+    risen = observe(health, WELL, HealthOptions(), asked=PLAIN, began_s=50.0)
+    assert risen == Health(up=True, successes=1, probed_s=50.0, variant=PLAIN)
+
+
+def test_the_variant_that_answered_is_remembered_through_failures() -> None:
+    found = observe(
+        UNKNOWN, Outcome(alive=True, variant=TLS, requests=2, how="https after http"), DEFAULT_HEALTH, asked=PLAIN
+    )
+    assert (found.variant, found.how, found.requests) == (TLS, "https after http", 2)
+    again = observe(found, WELL, DEFAULT_HEALTH, asked=TLS)
+    assert (again.variant, again.how, again.requests) == (TLS, "https after http", 1)
+    failed = after("---", start=again)
+    assert (failed.up, failed.variant, failed.how) == (False, TLS, "https after http")
+    moved = observe(
+        failed, Outcome(alive=True, variant=PLAIN, requests=2, how="http after https"), DEFAULT_HEALTH, asked=TLS
+    )
+    assert (moved.up, moved.variant, moved.how) == (True, PLAIN, "http after https")
+
+
+def test_the_first_variant_needs_no_word() -> None:
+    found = observe(UNKNOWN, WELL, DEFAULT_HEALTH, asked=PLAIN)
+    assert (found.variant, found.how) == (PLAIN, "")
+
+
+def test_a_backend_keeps_its_name_while_it_asks_for_credentials() -> None:
+    named = observe(UNKNOWN, Outcome(alive=True, backend_id="a" * 22), DEFAULT_HEALTH)
+    locked = observe(named, Outcome(alive=True, status=401, unauthorized=True), DEFAULT_HEALTH)
+    assert (locked.up, locked.unauthorized, locked.backend_id) == (True, True, "a" * 22)
+    assert after("-", start=locked).backend_id == "a" * 22
+    assert observe(locked, WELL, DEFAULT_HEALTH).backend_id == ""
 
 
 def test_what_was_never_up_does_not_fall() -> None:

@@ -1,9 +1,10 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import Candidate, Variant
 from toolset.core.dialects.texts import Policy
 from toolset.core.inventory import instances
 from toolset.core.overrides.baseline import NOTHING, Published, read_back
@@ -154,3 +155,24 @@ def test_only_collections_that_are_open_count_as_depth() -> None:
 def test_aliases_that_multiply_cost_no_time() -> None:
     laughs = ["l0: &l0 [http://x]", *(f"l{n}: &l{n} [{','.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40))]
     assert urls("\n".join(laughs)) == {"http://x"}
+
+
+@pytest.mark.parametrize("dialects", DIALECT_SETS)
+@pytest.mark.parametrize("tool_type", ["prometheus", "grafana", "jaeger", "elasticsearch", "tempo"])
+def test_the_variant_that_is_published_is_read_back(dialects: tuple[Dialect, ...], tool_type: str) -> None:
+    found = candidate("p", tool_type=tool_type, check="/health")
+    ways = [Variant(scheme, found.port, path) for path in ("", "/base") for scheme in ("http", "https")]
+    whole = msgspec.structs.replace(found, alternatives=tuple(ways[1:2]), fallbacks=tuple(ways[2:]))
+    for way in ways:
+        published = publish([whole.at(way)], OutputOptions(dialects))
+        stored = read_back(ConfigMap(data=dict(published.data)), published.data)
+        assert stored.variant(whole) == way
+        assert Published(tools={whole.key: whole.at(way).url}).variant(whole) == way
+    assert NOTHING.variant(whole) is None
+
+
+def test_a_url_that_an_override_sets_is_that_of_the_first_variant() -> None:
+    whole = msgspec.structs.replace(candidate("q"), fallbacks=(Variant("https", 9090, ""),))
+    published = publish([whole], OutputOptions(), text=MOVED)
+    stored = read_back(ConfigMap(data=dict(published.data)), published.data, published.overrides)
+    assert stored.variant(whole) == whole.variant

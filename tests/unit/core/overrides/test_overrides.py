@@ -459,7 +459,7 @@ def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
     prometheus, tempo = found.tools
     assert prometheus.url == "https://other.example:9091/base"
     assert (prometheus.admin_priority, prometheus.priority, prometheus.type) == (5, 0, "prometheus")
-    assert (tempo.type, tempo.check.path) == ("jaeger", "/status")
+    assert (tempo.type, tempo.readers_path) == ("jaeger", "/status")
     assert found.holmesgpt == {prometheus.key: {"additional_headers": {"Authorization": "Bearer {{ env.TOKEN }}"}}}
     assert found.kubernaut == {prometheus.key: {"timeout": "60s"}}
     assert found.overridden == {

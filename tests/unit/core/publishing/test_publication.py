@@ -113,7 +113,7 @@ def test_a_hidden_tool_is_in_no_document_and_says_why() -> None:
 
 def test_an_address_that_is_not_safe_is_left_out_alone() -> None:
     hostile = candidate("evil", host="{{env.openai_api_key}}.evil.example")
-    odd = candidate("odd", check="/a?b")
+    odd = candidate("odd", check="/a#b")
     strange = candidate("strange", namespace="a b")
     published = publish([candidate(), hostile, odd, strange], OutputOptions())
     assert [tool.key for tool in published.tools] == [candidate().key]

@@ -88,7 +88,7 @@ def test_a_further_static_backend_has_a_document_of_its_own() -> None:
     assert {"prometheus-toolset.yaml", "prometheus.spare-toolset.yaml"} <= found.data.keys()
     tools = msgspec.json.decode(found.data["toolset.json"])["tools"]
     assert [(each["name"], each["namespace"]) for each in tools] == [("prod", ""), ("spare", "")]
-    assert tools[0]["metadata"] == {"health_path": BUILT_IN[0].check.path}
+    assert tools[0]["metadata"] == {"health_path": "/api/v1/labels"}
 
 
 def test_a_credential_belongs_to_exactly_one_static_backend() -> None:

@@ -1,0 +1,1 @@
+"""The status page: templates, style sheet and script, rendered on the server."""

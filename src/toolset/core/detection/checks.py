@@ -1,0 +1,37 @@
+"""How a backend of each built-in type proves that an agent can use it: a request to the API that the agent will use.
+
+A page, a status or a text of the process itself proves only that something lives there (ADR 25).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from toolset.core.candidate import HealthCheck
+
+PROMETHEUS_API: Final = HealthCheck(
+    "/api/v1/query?query=vector(1)", fields=("status=success", "data.resultType=vector")
+)
+"""Prometheus' HTTP API. An agent and a sidecar refuse queries, and a server that replays its log is not ready."""
+
+GRAFANA_API: Final = HealthCheck("/api/health", fields=("database",))
+"""Grafana's HTTP API: other health."""
+
+JAEGER_API: Final = HealthCheck("/api/services", fields=("data",))
+"""Jaeger's query service; ``data`` is null while it knows no service."""
+
+ELASTICSEARCH_API: Final = HealthCheck(
+    "/",
+    fields=("cluster_name", "version"),
+    challenge=("security_exception", 'realm="security"', "OpenSearch Security", "Open Distro Security", "Search Guard"),
+    publish_unauthorized=True,
+    backend_id="cluster_uuid",
+)
+"""Elasticsearch and OpenSearch: the root API. The challenges are those of Elasticsearch's security features, of
+OpenSearch's security plugin and of its predecessors."""
+
+TYPE_CHECKS: Final[Mapping[str, HealthCheck]] = {
+    "prometheus": PROMETHEUS_API,
+    "grafana": GRAFANA_API,
+    "jaeger": JAEGER_API,
+    "elasticsearch": ELASTICSEARCH_API,
+}

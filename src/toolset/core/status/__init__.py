@@ -1,0 +1,1 @@
+"""The status: one bounded snapshot of what is published, what is not and why, and what is wrong."""

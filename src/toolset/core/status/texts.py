@@ -1,0 +1,45 @@
+"""How the status is said in text: one Service in one line, a probe, an age."""
+
+from datetime import datetime
+from typing import Final
+
+from toolset.core.status.snapshot import Probe, ServiceStatus
+
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def now(service: ServiceStatus, at: datetime) -> str:
+    """Return in one line whether a Service is published now, since when, and what its last probe found."""
+    if service.published:
+        since = f"since {clock(service.since)}" if service.since else "since before this replica led"
+        held = ", only because removals are held" if service.held else ""
+        return f"is published {since} at {service.url}{held}" + _said(service.probe, at)
+    since = f" since {clock(service.since)}" if service.since else ""
+    return f"is not published{since}: {service.sentence} [{service.verdict}]" + _said(service.probe, at)
+
+
+def _said(probe: Probe | None, at: datetime) -> str:
+    return f"; last probe {probe_text(probe, at)}" if probe is not None else ""
+
+
+def probe_text(probe: Probe, at: datetime) -> str:
+    """Return what the last probe found, and how long before ``at``."""
+    ago = f"{age(probe.at, at)} ago"
+    if probe.outcome == "alive":
+        return f"alive, {ago}, {probe.took_ms:.0f} ms"
+    count = f", {probe.failures} of {probe.fall} failures" if probe.failures <= probe.fall else ""
+    return f"{probe.detail or probe.outcome}, {ago}{count}"
+
+
+def clock(at: datetime) -> str:
+    """Return a moment for people."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def age(since: datetime, at: datetime) -> str:
+    """Return how long ago ``since`` was, in its largest unit, as kubectl does."""
+    seconds = max(0, int((at - since).total_seconds()))
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
