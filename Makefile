@@ -98,9 +98,8 @@ control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs 
 control-plane: setup control-plane-build ## Start a real API server on loopback, until Ctrl-C
 	$(BIN)/python hack/controlplane/controlplane.py start "$$(mktemp -d)"
 
-backends: ## Fetch Prometheus, Alertmanager and VictoriaMetrics for the tests (Debian's packages, unpacked into the cache)
-	@if command -v apt-get >/dev/null; then hack/backends >/dev/null; \
-	else echo "apt-get is missing: tests that need a real Prometheus are skipped"; fi
+backends: ## Fetch the real backends for the tests into the cache (Debian packages; with CI_FULL=1 also build Jaeger, VictoriaLogs, OpenSearch)
+	@hack/backends/all >/dev/null
 
 consumer: ## Make a virtual environment with the real HolmesGPT for the tests, once, in the cache
 	@hack/consumer >/dev/null || echo "HolmesGPT could not be installed: tests that need it are skipped"

@@ -13,8 +13,7 @@ from typing import Final
 import msgspec
 
 from figures import Table, shown
-from toolset.core.backend import Backend
-from toolset.core.candidate import Candidate, Evidence, HealthCheck
+from toolset.core.candidate import Backend, Candidate, Evidence, HealthCheck
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.duplicates import by_backend

@@ -7,15 +7,16 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 import msgspec
 import yaml
+from msgspec.inspect import is_struct_type
 
 from toolset.adapters.metrics import Metrics
 from toolset.config.settings import Settings, reloads
+from toolset.core.backends.catalog import DETECTORS, OPT_IN
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason
-from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import HELPERS
 from toolset.core.detection.identity import COMPONENT_KEYS, GENERIC, LABEL_KEYS
 from toolset.core.dialects.documents import Credentials
@@ -60,23 +61,44 @@ def settings() -> str:
         "effect while the service runs; changes of the others are logged and take effect after a restart.",
     ]
     for section in msgspec.structs.fields(Settings):
-        about = inspect.getdoc(section.type) or ""
-        summary, _, attributes = about.partition("\nAttributes:\n")
-        meanings = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(attributes)}
+        if not is_struct_type(section.type):
+            lines += _list_setting(section)
+            continue
+        summary, meanings = _described(section.type)
         lines += [
             "",
             f"## {section.name}",
             "",
-            " ".join(summary.split()),
+            summary,
             "",
             "| Setting | Default | Reloads | Meaning |",
             "|---|---|---|---|",
         ]
         for field in msgspec.structs.fields(section.type):
             default = f"`{_shown(field.default, field.default_factory)}`"
-            path, meaning = f"{section.name}.{field.name}", meanings[field.name].replace("``", "`")
-            lines.append(f"| `{path}` | {default} | {'yes' if reloads(path) else 'no'} | {meaning} |")
+            path = f"{section.name}.{field.name}"
+            lines.append(f"| `{path}` | {default} | {'yes' if reloads(path) else 'no'} | {meanings[field.name]} |")
     return _HEAD + "\n".join(lines) + "\n"
+
+
+def _list_setting(setting: msgspec.structs.FieldInfo) -> list[str]:
+    """Return the part of the page of settings for a list of structs."""
+    (kind, *_) = get_args(setting.type)
+    summary, meanings = _described(kind)
+    lines = ["", f"## {setting.name}", "", f"A list, empty by default. {summary}", ""]
+    lines += ["| Setting | Default | Reloads | Meaning |", "|---|---|---|---|"]
+    for field in msgspec.structs.fields(kind):
+        default = "required" if field.required else f"`{_shown(field.default, field.default_factory)}`"
+        reloading = "yes" if reloads(setting.name) else "no"
+        lines.append(f"| `{setting.name}[].{field.name}` | {default} | {reloading} | {meanings[field.name]} |")
+    return lines
+
+
+def _described(kind: type[object]) -> tuple[str, dict[str, str]]:
+    """Return what the docstring of a struct says of it, and of each field."""
+    summary, _, attributes = (inspect.getdoc(kind) or "").partition("\nAttributes:\n")
+    meanings = {name: " ".join(text.split()).replace("``", "`") for name, text in _ATTRIBUTE.findall(attributes)}
+    return " ".join(summary.split()), meanings
 
 
 def detectors() -> str:
@@ -98,8 +120,10 @@ def detectors() -> str:
         "Words that are removed from the end of a name before it is compared:",
         "",
         *_yaml(sorted(GENERIC)),
+        "",
+        f"Disabled by default, enabled by `discovery.enabled_detectors`: {', '.join(each.product for each in OPT_IN)}.",
     ]
-    for each in BUILT_IN:
+    for each in (*DETECTORS, *OPT_IN):
         lines += ["", f"## {each.product}", "", *_yaml([_set_fields(each)])]
     return _HEAD + "\n".join(lines) + "\n"
 
@@ -123,7 +147,7 @@ def documents() -> str:
     lines = [
         "# Published documents",
         "",
-        "What the ConfigMap holds, by key, for one tool of each type and the custom type `loki`, where the settings",
+        "What the ConfigMap holds, by key, for one tool of each type and the custom type `shop`, where the settings",
         "name credentials for the Prometheus and the Grafana. [HolmesGPT](../holmesgpt.md) explains how to change it.",
     ]
     options = OutputOptions(
@@ -148,8 +172,11 @@ _TOOLS: Final = (
     _tool("elasticsearch", 9200, "/_cluster/health"),
     _tool("grafana", 3000, "/api/health"),
     _tool("jaeger", 16686),
-    _tool("loki", 3100, "/ready"),
+    _tool("loki", 3100, "/loki/api/v1/labels"),
     _tool("prometheus", 9090, "/-/healthy"),
+    _tool("shop", 8080, "/ready"),
+    _tool("tempo", 3200, "/api/echo"),
+    _tool("victorialogs", 9428, "/health"),
 )
 
 
@@ -175,6 +202,8 @@ def _shown(default: object, factory: object) -> str:
         default = factory() if callable(factory) else None
     if isinstance(default, Duration):
         return _duration(float(default))
+    if isinstance(default, Credentials):
+        default = {name: value for name, value in msgspec.structs.asdict(default).items() if value}
     return msgspec.json.encode(default).decode()
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Container, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
@@ -171,7 +171,7 @@ def _explain(options: argparse.Namespace) -> int:
             raise SettingsError(manifests.without_services(options.file))
         explained = _loop(lambda: _patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
-        key = _service_key(options.service)
+        key = _service_key(options.service, {backend.name for backend in settings.static})
         explained = _loop(lambda: _patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
@@ -218,10 +218,13 @@ def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
     return EXIT_UNCHANGED if found.published else EXIT_CHANGES
 
 
-def _service_key(text: str) -> "Key":
+def _service_key(text: str, static: Container[str] = ()) -> "Key":
+    """Return the key of the Service or the static backend that ``text`` names."""
     from toolset.model import Key
 
     namespace, slash, name = text.partition("/")
+    if text in static:
+        return Key("", text)
     if not (namespace and slash and name):
         raise SettingsError(f"`{text}` names no Service: write it as NAMESPACE/NAME")
     return Key(namespace, name)
@@ -243,7 +246,8 @@ def _check_config(options: argparse.Namespace) -> int:
         sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
     services = manifests.read(options.file).services if options.file else ()
     found = check_config.matches(settings, services)
-    _print(printers.as_matches(options.settings, found, services=len(services) if options.file else None))
+    count = len(services) if options.file else None
+    _print(printers.as_matches(options.settings, found, services=count, static=len(settings.static)))
     return EXIT_UNCHANGED
 
 

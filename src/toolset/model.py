@@ -13,14 +13,27 @@ PROTOCOL_TCP: Final = "TCP"
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
-    """The name of one namespaced object; what a work queue holds."""
+    """The name of one object; what a work queue holds. What is in no namespace has an empty one.
+
+    Attributes:
+        namespace: Its namespace.
+        name: Its name.
+        part: Tells further tools of one Service apart, by their types; empty for the Service and its first tool.
+    """
 
     namespace: str
     name: str
+    part: str = ""
+
+    @property
+    def service(self) -> "Key":
+        """The key of the Service."""
+        return Key(self.namespace, self.name) if self.part else self
 
     @override
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{name}:{self.part}" if self.part else name
 
 
 class FieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):

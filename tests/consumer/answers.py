@@ -21,6 +21,11 @@ ANSWERS: Final[Mapping[str, Mapping[str, object]]] = {
     "grafana": {"/api/dashboards/tags": [], "/api/search": [], "/api/health": {"database": "ok"}},
     "jaeger": {"/api/services": {"data": ["shop"], "total": 1}},
     "elasticsearch": {"/": _ROOT, "/_cluster/health": _HEALTH, "/_cat/indices/*": [{"index": "logs-1"}]},
+    "loki": {"/loki/api/v1/query_range": {"status": "success", "data": {"resultType": "streams", "result": []}}},
+    "tempo": {"/api/search": {"traces": []}},
+    "victorialogs": {"/health": "OK", "/select/logsql/query": {"_msg": "shop is open"}},
+    "alertmanager": {"/api/v2/status": {"versionInfo": {"version": "0.28.1"}}},
+    "zipkin": {"/api/v2/services": ["shop"]},
     "custom": {"/ready": {"ready": True}},
 }
 """By kind of backend, what it answers by path below its base path; any other path is not found."""

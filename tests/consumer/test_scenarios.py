@@ -11,21 +11,27 @@ import msgspec
 import pytest
 
 import controlplane
-from consumer.answers import Backend, Server
+from consumer.answers import ANSWERS, Backend, Server
 from consumer.holmes import DEFAULTS, Call, Holmes, Loaded
 from integration.backends import missing, prometheus, victoria_metrics
 from support.build import candidate
 from support.lacking import lack
+from toolset.core.backends.backend import types_of
+from toolset.core.backends.catalog import BACKENDS, DETECTORS, TYPES
 from toolset.core.candidate import Candidate
+from toolset.core.detection.detector import Detector, Publish
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.dialects.schema import BaseToolset
-from toolset.core.publishing.options import OutputOptions
+from toolset.core.publishing.options import OutputOptions, publish_options
 from toolset.core.publishing.publication import publish
+from toolset.core.publishing.static_backends import StaticBackend, static_candidates, static_credentials
 
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 
 BUILT_IN: Final = ("prometheus", "grafana", "elasticsearch", "jaeger")
+CHECKED: Final = {"prometheus/metrics": "prometheus", "grafana/loki": "loki", "grafana/tempo": "tempo"}
+"""By toolset of which HolmesGPT checks each instance, what the hosts of its backends begin with here."""
 TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 KUBECTL: Final = (["kubectl", "version", "--client"], ["/bin/sh", "-c", "kubectl version --client"])
 
@@ -112,7 +118,7 @@ JAEGER: Final = frozenset({"jaeger-monitoring-jaeger"})
 BEARER: Final = Credentials(bearer_token="READER_TOKEN")
 LONG: Final = "a-name-as-long-as-kubernetes-allows-for-a-service-or-a-namespac"
 
-SCENARIOS: Final = {
+SCENARIOS: Final[dict[str, Scenario]] = {
     "nothing": Scenario(tools=[], expected=frozenset()),
     "one of each type": Scenario(tools=ONE_OF_EACH, expected=TOOLSETS | JAEGER),
     "several of each type": Scenario(
@@ -121,9 +127,9 @@ SCENARIOS: Final = {
     ),
     "over TLS": Scenario(
         tools=[
-            over_tls(tool) for tool in [*ONE_OF_EACH, *several("prometheus", 2), *several("loki", 1, check="/ready")]
+            over_tls(tool) for tool in [*ONE_OF_EACH, *several("prometheus", 2), *several("note", 1, check="/ready")]
         ],
-        expected=TOOLSETS | JAEGER | {"loki-monitoring-loki-0"},
+        expected=TOOLSETS | JAEGER | {"note-monitoring-note-0"},
     ),
     "base paths": Scenario(
         tools=[
@@ -132,31 +138,31 @@ SCENARIOS: Final = {
             candidate("grafana", tool_type="grafana", path="/grafana"),
             candidate("elasticsearch", tool_type="elasticsearch", path="/es"),
             candidate("tracing", tool_type="jaeger", path="/jaeger"),
-            candidate("loki", tool_type="loki", path="/logs", check="/ready"),
+            candidate("note", tool_type="note", path="/logs", check="/ready"),
         ],
-        expected=TOOLSETS | {"jaeger-monitoring-tracing", "loki-monitoring-loki"},
+        expected=TOOLSETS | {"jaeger-monitoring-tracing", "note-monitoring-note"},
     ),
     "custom types": Scenario(
-        tools=[*several("loki", 2, check="/ready"), *several("tempo", 1, check="/ready")],
-        expected=frozenset({"loki-monitoring-loki-0", "loki-monitoring-loki-1", "tempo-monitoring-tempo-0"}),
+        tools=[*several("note", 2, check="/ready"), *several("tasks", 1, check="/ready")],
+        expected=frozenset({"note-monitoring-note-0", "note-monitoring-note-1", "tasks-monitoring-tasks-0"}),
     ),
     "names that would meet": Scenario(
         tools=[
             candidate("c", namespace="a-b"),
             candidate("b-c", namespace="a"),
-            candidate("c", namespace="a-b", tool_type="loki", check="/ready"),
-            candidate("b-c", namespace="a", tool_type="loki", check="/ready"),
-            candidate(LONG, namespace=LONG, tool_type="loki", check="/ready"),
+            candidate("c", namespace="a-b", tool_type="note", check="/ready"),
+            candidate("b-c", namespace="a", tool_type="note", check="/ready"),
+            candidate(LONG, namespace=LONG, tool_type="note", check="/ready"),
         ],
         expected=frozenset(
-            {"prometheus/metrics", "loki-a-b-c", "loki-a-b-c-3c3f52bc", f"loki-{LONG}"[:47].rstrip("-") + "-e9337b6d"}
+            {"prometheus/metrics", "note-a-b-c", "note-a-b-c-291edeb0", f"note-{LONG}"[:47].rstrip("-") + "-1978e582"}
         ),
     ),
     "an override adds": Scenario(
         tools=[candidate()],
         overrides="""
 toolsets:
-  grafana/loki: {enabled: true, config: {api_url: http://prometheus.monitoring.svc.cluster.local:9090}}
+  grafana/loki: {enabled: true, config: {api_url: http://nowhere.monitoring.svc.cluster.local:9}}
   status-page:
     type: http
     enabled: true
@@ -230,19 +236,19 @@ toolsets:
         ),
     ),
     "more than fit": Scenario(
-        tools=[*several("prometheus", 60), *several("grafana", 1), *several("loki", 40, check="/ready")],
+        tools=[*several("prometheus", 60), *several("grafana", 1), *several("note", 40, check="/ready")],
         options=OutputOptions(limit_kib=16),
         expected=frozenset({"prometheus/metrics", "grafana/dashboards"}),
         published=-1,
     ),
     "more than a model takes": Scenario(
-        tools=[*several("loki", 90, check="/ready"), candidate()],
+        tools=[*several("note", 90, check="/ready"), candidate()],
         options=OutputOptions(max_http_tools=5),
-        expected=frozenset({"prometheus/metrics"}) | {f"loki-monitoring-loki-{n}" for n in (0, 1, 10, 11, 12)},
+        expected=frozenset({"prometheus/metrics"}) | {f"note-monitoring-note-{n}" for n in (0, 1, 10, 11, 12)},
         published=6,
     ),
     "as many as the default settings allow": Scenario(
-        tools=[*several("loki", 90, check="/ready"), *(tool for kind in BUILT_IN[:3] for tool in several(kind, 2))],
+        tools=[*several("note", 90, check="/ready"), *(tool for kind in BUILT_IN[:3] for tool in several(kind, 2))],
         options=OutputOptions(max_per_type=OutputOptions().max_per_type, max_http_tools=OutputOptions().max_http_tools),
         expected=TOOLSETS,
         published=-1,
@@ -259,6 +265,135 @@ toolsets:
         disabled=frozenset({"bash"}),
     ),
 }
+
+NEW: Final = ("loki", "tempo", "victorialogs")
+NEW_TOOLSETS: Final = frozenset({"grafana/loki", "grafana/tempo", "victorialogs"})
+ONE_OF_EACH_NEW: Final = [candidate(kind, tool_type=kind) for kind in NEW]
+OWN: Final = tuple(
+    Detector(product=kind, type=kind, phrases=(kind,), publish=Publish(toolset))
+    for kind, toolset in {
+        "prom-a": "prometheus/metrics",
+        "logs-a": "grafana/loki",
+        "traces-a": "grafana/tempo",
+        "vlogs-a": "victorialogs",
+    }.items()
+)
+TENANCY: Final = Detector(
+    product="mimir",
+    type="tenants",
+    phrases=("mimir",),
+    publish=Publish(
+        "prometheus/multi-tenant-metrics", config={"tenant_header": "X-Scope-OrgID", "tenant_label": "team"}
+    ),
+)
+OUTSIDE: Final = tuple(
+    StaticBackend(
+        type=kind, name=f"outside-{kind}", url=f"http://{kind}.monitoring.svc.cluster.local:8080", credentials=known
+    )
+    for kind, known in {"prometheus": BEARER, "loki": Credentials(), "jaeger": Credentials()}.items()
+)
+
+
+def own_types(*detectors: Detector) -> OutputOptions:
+    """Return settings with detectors that publish their types through toolsets of the list."""
+    return publish_options(OutputOptions(), types_of(BACKENDS, detectors))
+
+
+SCENARIOS.update(
+    {
+        "one of each new type": Scenario(tools=ONE_OF_EACH_NEW, expected=NEW_TOOLSETS),
+        "several of each new type": Scenario(
+            tools=[tool for kind in NEW for tool in several(kind, 3)], expected=NEW_TOOLSETS
+        ),
+        "every type": Scenario(tools=[*ONE_OF_EACH, *ONE_OF_EACH_NEW], expected=TOOLSETS | JAEGER | NEW_TOOLSETS),
+        "new types over TLS": Scenario(tools=[over_tls(tool) for tool in ONE_OF_EACH_NEW], expected=NEW_TOOLSETS),
+        "new types below base paths": Scenario(
+            tools=[
+                candidate("lokistack", tool_type="loki", path="/api/logs/v1/application"),
+                candidate("tempo", tool_type="tempo", path="/api/traces/v1/dev/tempo"),
+                candidate("vlogs", tool_type="victorialogs", path="/logs"),
+                candidate("vtselect", tool_type="jaeger", path="/select/jaeger"),
+            ],
+            expected=NEW_TOOLSETS | {"jaeger-monitoring-vtselect"},
+        ),
+        "credentials of new types": Scenario(
+            tools=[tool for kind in NEW for tool in several(kind, 2)],
+            options=OutputOptions(
+                credentials={
+                    "monitoring/loki-0": BEARER,
+                    "monitoring/tempo-1": Credentials(username="READER_NAME", password="READER_PASSWORD"),
+                    "monitoring/victorialogs-0": BEARER,
+                }
+            ),
+            variables={"READER_TOKEN": "t0ken", "READER_NAME": "reader", "READER_PASSWORD": "pass"},
+            expected=NEW_TOOLSETS,
+            backends={
+                "loki-0.monitoring.svc.cluster.local:8080": Backend("loki", authorization="Bearer t0ken"),
+                "tempo-1.monitoring.svc.cluster.local:8080": Backend("tempo", authorization="Basic cmVhZGVyOnBhc3M="),
+                "victorialogs-0.monitoring.svc.cluster.local:8080": Backend(
+                    "victorialogs", authorization="Bearer t0ken"
+                ),
+            },
+        ),
+        "types of the settings": Scenario(
+            tools=[candidate(own.type, tool_type=own.type) for own in OWN],
+            options=own_types(*OWN),
+            expected=NEW_TOOLSETS | {"prometheus/metrics"},
+            backends={
+                f"{own}.monitoring.svc.cluster.local:8080": Backend(kind)
+                for own, kind in {
+                    "prom-a": "prometheus",
+                    "logs-a": "loki",
+                    "traces-a": "tempo",
+                    "vlogs-a": "victorialogs",
+                }.items()
+            },
+        ),
+        "types of the settings next to built-in ones": Scenario(
+            tools=[candidate("prom-a", tool_type="prom-a"), *ONE_OF_EACH[:1], *several("loki", 2)],
+            options=own_types(*OWN),
+            expected=frozenset({"prometheus/metrics", "grafana/loki"}),
+            backends={"prom-a.monitoring.svc.cluster.local:8080": Backend("prometheus")},
+        ),
+        "a Prometheus with tenants": Scenario(
+            tools=[candidate("mimir", tool_type="tenants", path="/prometheus"), candidate()],
+            options=own_types(TENANCY),
+            expected=frozenset({"prometheus/multi-tenant-metrics"}),
+            backends={"mimir.monitoring.svc.cluster.local:8080": Backend("prometheus", "/prometheus")},
+            published=1,
+        ),
+        "types that settings enable": Scenario(
+            tools=[candidate(kind, tool_type=kind) for kind in ("alertmanager", "zipkin")],
+            expected=frozenset({"alertmanager-monitoring-alertmanager", "zipkin-monitoring-zipkin"}),
+        ),
+        "static backends": Scenario(
+            tools=[*static_candidates(OUTSIDE, DETECTORS).values(), candidate("outside-prometheus", namespace="a")],
+            options=publish_options(OutputOptions(), TYPES, static_credentials(OUTSIDE)),
+            variables={"READER_TOKEN": "t0ken"},
+            expected=frozenset({"prometheus/metrics", "grafana/loki", "jaeger-outside-jaeger"}),
+            backends={
+                "prometheus.monitoring.svc.cluster.local:8080": Backend("prometheus", authorization="Bearer t0ken")
+            },
+        ),
+        "one of several new ones hangs": Scenario(
+            tools=[*several("loki", 2), *several("tempo", 2)],
+            expected=frozenset({"grafana/loki", "grafana/tempo"}),
+            dead=frozenset({"loki-0.monitoring.svc.cluster.local:8080", "tempo-1.monitoring.svc.cluster.local:8080"}),
+        ),
+        "overrides refine new types": Scenario(
+            tools=[*several("loki", 2), *ONE_OF_EACH_NEW[1:]],
+            overrides="""
+tools:
+  monitoring/loki-0: {holmesgpt: {additional_headers: {X-Scope-OrgID: team-a}}}
+  monitoring/victorialogs: {enabled: false}
+toolsets:
+  grafana/tempo: {config: {timeout_seconds: 3}}
+""",
+            expected=frozenset({"grafana/loki", "grafana/tempo"}),
+            published=3,
+        ),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +418,7 @@ def test_holmesgpt_takes_what_is_published_and_reaches_every_instance(
     addresses |= dict.fromkeys(scenario.dead, silent)
     plain.put(backends)
     secure.put(backends)
-    calls = calls_of(text, scenario.dead)
+    calls = calls_of(text, scenario.dead, failing(scenario))
 
     loaded = holmes.load(text, connect_to=addresses, calls=list(calls.values()), variables=scenario.variables)
 
@@ -310,7 +445,8 @@ def assert_taken(loaded: Loaded, text: str, scenario: Scenario) -> None:
         assert on[name].status == "enabled", (name, on[name].error)
         assert on[name].undeclared == []
         sick = [instance.name for instance in on[name].instances if not instance.healthy]
-        assert len(sick) == len([each for each in scenario.dead if name == "prometheus/metrics" and name[:10] in each])
+        kind = CHECKED.get(name, "-")
+        assert len(sick) == len([each for each in scenario.dead if each.startswith(kind)])
     names = [tool for toolset in on.values() for tool in toolset.tools]
     assert len(set(names)) == len(names) <= 128, "a language model takes 128 tools, each name once"
     assert all(TOOL_NAME.fullmatch(tool) for tool in names)
@@ -319,19 +455,19 @@ def assert_taken(loaded: Loaded, text: str, scenario: Scenario) -> None:
 
 def failing(scenario: Scenario) -> frozenset[str]:
     """Toolsets that are taken, but whose backend is none of ours."""
-    return frozenset({"grafana/loki"}) if "grafana/loki" in (scenario.overrides or "") else frozenset()
+    return frozenset({"grafana/loki"}) if "nowhere" in (scenario.overrides or "") else frozenset()
 
 
 def backend_of(tool: Candidate) -> Backend:
-    return Backend(tool.type if tool.type in BUILT_IN else "custom", tool.path)
+    return Backend(tool.type if tool.type in ANSWERS else "custom", tool.path)
 
 
-def calls_of(text: str, dead: frozenset[str]) -> dict[str, Call]:
+def calls_of(text: str, dead: frozenset[str], failing: frozenset[str] = frozenset()) -> dict[str, Call]:
     """Return one read-only call for each instance in the file, by its host and port and, after #, its toolset."""
     calls: dict[str, Call] = {}
     for name, block in read(text).items():
         config = block.config
-        if not block.enabled or config is None or name in {"grafana/loki", "internet"}:
+        if not block.enabled or config is None or name in failing | {"internet"}:
             continue
         for endpoint in config.endpoints:
             url = endpoint.health_check_url or f"{endpoint.hosts[0]}{endpoint.paths[0]}"
@@ -350,6 +486,13 @@ READS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {
     "grafana/dashboards": ("grafana_search_dashboards", {"query": "shop"}),
     "elasticsearch/data": ("elasticsearch_list_indices", {"index": "*"}),
     "elasticsearch/cluster": ("elasticsearch_cluster_health", {}),
+    "grafana/loki": ("grafana_loki_query", {"query": '{app="shop"}'}),
+    "grafana/tempo": ("tempo_fetch_traces_comparative_sample", {"base_query": "duration > 1ms"}),
+    "victorialogs": ("victorialogs_query", {"query": "*"}),
+    "prometheus/multi-tenant-metrics": (
+        "execute_prometheus_instant_query",
+        {"query": "up", "description": "what is up", "tenant": "shop"},
+    ),
 }
 
 

@@ -22,7 +22,7 @@ VICTIM: Final = candidate()
 TENANTS: Final = [
     candidate(namespace="tenant", priority=999999),
     candidate("second", namespace="tenant"),
-    candidate("c", namespace="tenant", tool_type="loki", check="/ready"),
+    candidate("c", namespace="tenant", tool_type="note", check="/ready"),
 ]
 HOSTS: Final = {
     f"{tool.host}:{tool.port}": Backend("prometheus" if tool.type == "prometheus" else "custom") for tool in TENANTS
@@ -104,7 +104,7 @@ toolsets:
   kubernetes/logs: {enabled: false}
   internet: {enabled: false}
   prometheus/metrics: {enabled: false, config: {instances: [{name: a}]}}
-  loki-tenant-c: {config: {zzz: 1}}
+  note-tenant-c: {config: {zzz: 1}}
 """
     before, after = (
         publish([VICTIM], OutputOptions(), text=text),

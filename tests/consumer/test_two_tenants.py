@@ -89,10 +89,10 @@ def test_rows_02_and_03_hanging_backends_of_tenants_take_no_toolset_from_the_vic
 
 
 def test_row_14_a_model_reads_no_word_that_a_tenant_chose(world: Shared, holmes: Holmes, plain: Server) -> None:
-    attackers = (prometheus(WORDS, WORDS, **LOUD), custom(WORDS, f"{WORDS}-2", "loki", **LOUD))
+    attackers = (prometheus(WORDS, WORDS, **LOUD), custom(WORDS, f"{WORDS}-2", "note", **LOUD))
     world.expect(attackers)
     world.override(f"approve: [{WORDS}/{WORDS}, {WORDS}/{WORDS}-2]")
-    world.start(DISCOVERY__UNTRUSTED="pending", DISCOVERY__UNTRUSTED_TYPES="[loki]")
+    world.start(DISCOVERY__UNTRUSTED="pending", DISCOVERY__UNTRUSTED_TYPES="[note]")
     world.create(*attackers)
     eventually(lambda: world.publishes(*VICTIMS, *attackers), within_s=20)
     plain.put({**behind(*VICTIMS), **behind(*attackers)})

@@ -50,7 +50,7 @@ def cluster(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
 def prometheus(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Yield a Prometheus that scrapes the service, which has found this very Prometheus."""
     if find("prometheus") is None:
-        lack("there is no Prometheus here: run hack/backends once (5 seconds)")
+        lack("there is no Prometheus here: run hack/backends/debian once (5 seconds)")
     folder = tmp_path_factory.mktemp("scraping")
     command = [
         *(binary("prometheus"), f"--config.file={folder}/config.yaml"),

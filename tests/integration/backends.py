@@ -192,6 +192,76 @@ def victoria_metrics(directory: Path, port: int) -> Daemon:
     return Daemon(directory, port, "/health", command)
 
 
+def prometheus_agent(directory: Path, port: int) -> Daemon:
+    """Return a Prometheus that only forwards what it scrapes, not started yet: it answers no query."""
+    directory.mkdir()
+    config = directory / "agent.yaml"
+    config.write_text("remote_write: [{url: 'http://127.0.0.1:1/write'}]\n", "utf-8")
+    command = [
+        binary("prometheus"),
+        "--enable-feature=agent",
+        f"--config.file={config}",
+        "--storage.agent.path={directory}/data",
+        "--web.listen-address={address}",
+    ]
+    return Daemon(directory / "agent", port, "/-/ready", command)
+
+
+def alertmanager(directory: Path, port: int) -> Daemon:
+    """Return an Alertmanager, not started yet; ``directory`` is made."""
+    directory.mkdir()
+    config = directory / "alertmanager.yaml"
+    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n", "utf-8")
+    command = [
+        binary("alertmanager"),
+        f"--config.file={config}",
+        "--storage.path={directory}/data",
+        "--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    return Daemon(directory / "alertmanager", port, "/-/ready", command)
+
+
+def victoria_logs(directory: Path, port: int) -> Daemon:
+    """Return a VictoriaLogs, not started yet; ``directory`` is made."""
+    command = [
+        binary("victoria-logs"),
+        "-storageDataPath={directory}/data",
+        "-httpListenAddr={address}",
+        "-memory.allowedBytes=64MB",
+    ]
+    return Daemon(directory, port, "/health", command)
+
+
+def opensearch(directory: Path, port: int) -> Daemon:
+    """Return an OpenSearch without plugins, not started yet; ``directory`` is made."""
+    return Daemon(directory, port, "/", [binary("opensearch"), str(port), "{directory}"])
+
+
+def jaeger(directory: Path, port: int) -> Daemon:
+    """Return a Jaeger that keeps traces in memory, not started yet; it takes three ports from ``port`` on."""
+    directory.mkdir()
+    config = directory / "jaeger.yaml"
+    config.write_text(
+        f"""\
+service:
+  extensions: [jaeger_storage, jaeger_query]
+  pipelines: {{traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+extensions:
+  jaeger_storage: {{backends: {{memory: {{memory: {{max_traces: 100}}}}}}}}
+  jaeger_query:
+    storage: {{traces: memory}}
+    http: {{endpoint: "{LOOPBACK}:{port}"}}
+    grpc: {{endpoint: "{LOOPBACK}:{port + 1}"}}
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "{LOOPBACK}:{port + 2}"}}}}}}}}
+exporters: {{jaeger_storage_exporter: {{trace_storage: memory}}}}
+""",
+        "utf-8",
+    )
+    return Daemon(directory / "jaeger", port, "/api/services", [binary("jaeger"), f"--config={config}"])
+
+
 def missing() -> list[str]:
     """Return the real products that this machine does not have."""
     return [name for name in ("prometheus", "victoria-metrics", "prometheus-alertmanager") if find(name) is None]
@@ -238,12 +308,14 @@ class Backends:
 
 def find(name: str) -> str | None:
     """Return where the program ``name`` is."""
-    done = subprocess.run([ROOT / "hack" / "backends", "--where"], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [ROOT / "hack" / "backends" / "debian", "--where"], stdout=subprocess.PIPE, text=True, check=True
+    )
     return shutil.which(name, path=f"{done.stdout.strip()}{os.pathsep}{os.environ['PATH']}")
 
 
 def binary(name: str) -> str:
     """Return where the program ``name`` is, which has to be here."""
     found = find(name)
-    assert found is not None, f"there is no {name}: run hack/backends"
+    assert found is not None, f"there is no {name}: run hack/backends/all"
     return found

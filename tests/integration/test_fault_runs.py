@@ -60,7 +60,7 @@ NAMESPACES: Final = ("fault-a", "fault-b")
 NOTES: Final = "notes"
 OVERRIDES: Final = "overrides.yaml"
 FOREIGN: Final = frozenset({NOTES, OVERRIDES})
-READY: Final = {"toolset": "enabled", "toolset-type": "tempo", "toolset-health-path": "/ready"}
+READY: Final = {"toolset": "enabled", "toolset-type": "tasks", "toolset-health-path": "/ready"}
 GRAFANA: Final = "grafana below /a and /b"
 POOL: Final = (
     *(Tool(GRAFANA, NAMESPACES[n % 2], f"board-{n}", 3000, "service", {"app": "grafana"}) for n in range(4)),
@@ -68,7 +68,7 @@ POOL: Final = (
     *(Tool("jaeger", each, "jaeger", 16686, "query") for each in NAMESPACES),
     Tool("elasticsearch", NAMESPACES[0], "elasticsearch", 9200),
     Tool("elasticsearch behind a login", NAMESPACES[1], "search", 9200, labels={"app": "elasticsearch"}),
-    *(Tool("custom", each, "tempo", 3200, annotations=READY) for each in NAMESPACES),
+    *(Tool("custom", each, "tasks", 3200, annotations=READY) for each in NAMESPACES),
 )
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SERVICE_ACCOUNT}"
 KINDS: Final[tuple[tuple[Kind, ...], ...]] = ((), ("watch",), ("list", "watch"), ("write",), ("write",))
@@ -294,7 +294,7 @@ class Run:
 
     def _edit_ours(self) -> str:
         tool = self._any()
-        kind = {"custom": "tempo"}.get(tool.backend, tool.backend.split()[0])
+        kind = {"custom": "tasks"}.get(tool.backend, tool.backend.split()[0])
         key = self._chance.choice(
             (KUBERNETES_KEY, f"{kind}-toolset.yaml", f"{kind}.{tool.namespace}.{tool.name}-toolset.yaml")
         )

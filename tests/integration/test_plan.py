@@ -15,13 +15,13 @@ from support.waiting import settles
 
 pytestmark = pytest.mark.integration
 
-CUSTOM: Final = {"toolset": "enabled", "toolset-type": "tempo", "toolset-health-path": "/ready"}
+CUSTOM: Final = {"toolset": "enabled", "toolset-type": "tasks", "toolset-health-path": "/ready"}
 TOOLS: Final = (
     Tool("prometheus", "monitoring", "prometheus-server", 80),
     Tool("victoria-metrics", "monitoring", "vm", 8428, labels={"app": "prometheus"}),
     Tool("grafana", "team-a", "grafana", 3000, "service"),
     Tool("jaeger", "team-a", "traces", 16686, "query"),
-    Tool("custom", "team-a", "tempo", 3200, annotations=CUSTOM),
+    Tool("custom", "team-a", "tasks", 3200, annotations=CUSTOM),
     Tool("nothing", "team-a", "jaeger", 16686, "query"),
     Tool("sick", "logging", "elasticsearch", 9200),
 )
@@ -34,20 +34,20 @@ prometheus     monitoring/prometheus-server  name        http://prometheus-serve
 prometheus     monitoring/vm                 label       http://vm.monitoring.svc.cluster.local:8428               published
 grafana        team-a/grafana                name        http://grafana.team-a.svc.cluster.local:3000              published
 jaeger         team-a/jaeger                 name        http://jaeger.team-a.svc.cluster.local:16686              Unhealthy: connection refused or host not found
-tempo          team-a/tempo                  annotation  http://tempo.team-a.svc.cluster.local:3200                published
+tasks          team-a/tasks                  annotation  http://tasks.team-a.svc.cluster.local:3200                published
 jaeger         team-a/traces                 port        http://traces.team-a.svc.cluster.local:16686              published
 """  # noqa: E501 - as it is printed
 DIFF: Final = """\
 --- /dev/null
-+++ planned/tempo-toolset.yaml
++++ planned/tasks-toolset.yaml
 @@ -0,0 +1,7 @@
-+toolset: tempo
++toolset: tasks
 +enabled: true
 +config:
-+  url: http://tempo.team-a.svc.cluster.local:3200
++  url: http://tasks.team-a.svc.cluster.local:3200
 +  timeout: 30s
 +  health_path: /ready
-+  type: tempo
++  type: tasks
 """
 
 
@@ -76,7 +76,7 @@ def test_a_plan_shows_every_candidate_with_its_verdict_and_the_diff_and_only_rea
     assert urls_in(large_cluster.data()) == (
         expected_urls("prometheus", TOOLS[:2])
         | {"grafana-toolset.yaml": TOOLS[2].url, "jaeger-toolset.yaml": TOOLS[3].url}
-        | {"tempo-toolset.yaml": TOOLS[4].url}
+        | {"tasks-toolset.yaml": TOOLS[4].url}
     )
     again = plan(kubeconfig, settings)
     assert again.returncode == 0

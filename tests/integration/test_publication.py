@@ -43,18 +43,18 @@ TWENTY: Final = (
     Tool(
         "custom",
         "monitoring",
-        "tempo",
+        "tasks",
         3200,
-        annotations={"toolset": "enabled", "toolset-type": "tempo", "toolset-health-path": "/ready"},
+        annotations={"toolset": "enabled", "toolset-type": "tasks", "toolset-health-path": "/ready"},
     ),
     Tool(
         "custom",
         "logging",
-        "loki",
+        "note",
         3100,
         annotations={
             "toolset": "true",
-            "toolset-type": "loki",
+            "toolset-type": "note",
             "toolset-health-path": "/ready",
             "toolset-priority": "9",
         },
@@ -64,7 +64,7 @@ TWENTY: Final = (
         "team-a",
         "logs",
         3100,
-        annotations={"toolset": "enabled", "toolset-type": "loki", "toolset-health-path": "/ready"},
+        annotations={"toolset": "enabled", "toolset-type": "note", "toolset-health-path": "/ready"},
     ),
 )
 EIGHTEEN_URLS: Final = {
@@ -83,9 +83,9 @@ EIGHTEEN_URLS: Final = {
     "elasticsearch-toolset.yaml": "http://elasticsearch.logging.svc.cluster.local:9200",
     "elasticsearch.logging.search-toolset.yaml": "http://search.logging.svc.cluster.local:9200",
     "elasticsearch.team-a.elasticsearch-toolset.yaml": "http://elasticsearch.team-a.svc.cluster.local:9200",
-    "tempo-toolset.yaml": "http://tempo.monitoring.svc.cluster.local:3200",
-    "loki-toolset.yaml": "http://loki.logging.svc.cluster.local:3100",
-    "loki.team-a.logs-toolset.yaml": "http://logs.team-a.svc.cluster.local:3100",
+    "tasks-toolset.yaml": "http://tasks.monitoring.svc.cluster.local:3200",
+    "note-toolset.yaml": "http://note.logging.svc.cluster.local:3100",
+    "note.team-a.logs-toolset.yaml": "http://logs.team-a.svc.cluster.local:3100",
 }
 FIRST_OF_EACH_TYPE: Final = {
     KUBERNETES_KEY: {"toolset": "kubernetes", "enabled": True, "config": {"incluster": True, "namespaces": ["*"]}},
@@ -116,14 +116,14 @@ FIRST_OF_EACH_TYPE: Final = {
             "health_endpoint": "/_cluster/health",
         },
     },
-    "tempo-toolset.yaml": {
-        "toolset": "tempo",
+    "tasks-toolset.yaml": {
+        "toolset": "tasks",
         "enabled": True,
         "config": {
-            "url": EIGHTEEN_URLS["tempo-toolset.yaml"],
+            "url": EIGHTEEN_URLS["tasks-toolset.yaml"],
             "timeout": "30s",
             "health_path": "/ready",
-            "type": "tempo",
+            "type": "tasks",
         },
     },
 }

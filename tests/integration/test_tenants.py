@@ -148,16 +148,16 @@ def test_row_04_the_limits_are_shared_by_namespace(world: Shared) -> None:
 
 
 def test_row_05_a_key_of_an_admin_stays_theirs(world: Shared) -> None:
-    attacker = custom("team", "c", "loki")
+    attacker = custom("team", "c", "note")
     world.expect([attacker])
-    world.override("", **{"loki-toolset.yaml": "of the admin"})
+    world.override("", **{"note-toolset.yaml": "of the admin"})
     before = begin(world)
     world.create(attacker)
-    eventually(lambda: "loki.team.c-toolset.yaml" in world.data(), within_s=10)
-    assert world.data()["loki-toolset.yaml"] == "of the admin"
+    eventually(lambda: "note.team.c-toolset.yaml" in world.data(), within_s=10)
+    assert world.data()["note-toolset.yaml"] == "of the admin"
     world.delete(attacker)
-    eventually(lambda: "loki.team.c-toolset.yaml" not in world.data(), within_s=10)
-    assert world.data()["loki-toolset.yaml"] == "of the admin"
+    eventually(lambda: "note.team.c-toolset.yaml" not in world.data(), within_s=10)
+    assert world.data()["note-toolset.yaml"] == "of the admin"
     holds(world, before)
 
 
@@ -266,9 +266,9 @@ def test_row_09_thousands_of_hanging_services_delay_no_new_tool(tmp_path: Path, 
 
 
 def test_row_10_a_name_of_a_configured_toolset_rejects_one_tool_only(world: Shared) -> None:
-    attacker, other = custom("team", "c", "loki"), custom("team", "d", "loki")
+    attacker, other = custom("team", "c", "note"), custom("team", "d", "note")
     world.expect([attacker, other])
-    base = {"kubernetes/core": {"enabled": True}, "loki-team-c": {"enabled": False}}
+    base = {"kubernetes/core": {"enabled": True}, "note-team-c": {"enabled": False}}
     before = begin(
         world, OUTPUT__BASE_TOOLSETS=msgspec.json.encode(base).decode(), DISCOVERY__TRUSTED_NAMESPACES="['*']"
     )

@@ -1,7 +1,6 @@
 """Short ways to say what a test is about; what is not said is plausible."""
 
-from toolset.core.backend import Backend
-from toolset.core.candidate import Candidate, Evidence, HealthCheck
+from toolset.core.candidate import Backend, Candidate, Evidence, HealthCheck
 from toolset.model import Key, Service, ServiceMeta, ServicePort, ServiceSpec
 
 _CHECKS = {

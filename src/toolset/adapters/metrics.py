@@ -15,12 +15,13 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from toolset.core.backends.catalog import TYPES
 from toolset.core.candidate import Reason
 from toolset.core.health.thresholds import Failure
 from toolset.model import Key
 from toolset.runtime.line_writer import LineWriter
 
-TOOL_TYPES: Final = ("prometheus", "grafana", "jaeger", "elasticsearch", "custom")
+TOOL_TYPES: Final = (*TYPES, "custom")
 CONTROLLERS: Final = ("service", "probe", "target", "notify")
 RESULTS: Final = ("success", "requeue_after", "error", "terminal_error", "bug")
 RELOADS: Final = ("success", "invalid")

@@ -1,7 +1,7 @@
 """`toolset explain`: whether one Service, or every Service in a file, is published, where, and why."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
@@ -21,7 +21,7 @@ from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.publication import Publication
 from toolset.core.status.texts import now
 from toolset.errors import ForbiddenError, SettingsError
-from toolset.model import ConfigMap, Key
+from toolset.model import ConfigMap, Key, Namespace, Service
 from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
@@ -34,8 +34,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """The explanation of one Service, flat for JSON; ``None`` where it does not apply.
 
     Attributes:
-        namespace: The namespace of the Service.
-        name: The name of the Service.
+        namespace: The namespace of the Service; empty for a static backend.
+        name: The name of the Service or the static backend.
         type: The tool type; ``None`` if it is not a candidate.
         product: The product of its detector.
         reason: Why it is not a candidate, as a :class:`Reason` word.
@@ -173,18 +173,21 @@ def _with_variants(explanation: Explanation, candidate: Candidate, health: Healt
 
 
 async def explain_service(settings: Settings, key: Key, *, probe: bool = False) -> Explained:
-    """Explain the Service ``key`` of the cluster, with the overrides there; it is probed if ``probe`` says so.
+    """Explain the Service or static backend ``key``, with its overrides; it is probed if ``probe`` says so.
 
     Limits are applied to the Services of its namespace only.
 
     Raises:
-        SettingsError: There is no such Service.
+        SettingsError: There is none.
         ToolsetError: The API server cannot be reached or refuses.
     """
     notes: tuple[str, ...] = ()
+    found: list[Service] = []
+    spaces: Mapping[Key, Namespace] = {}
     async with session(settings) as kube:
-        found = await read_all(KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random))
-        spaces = await read_namespaces(kube, settings, key.namespace)
+        if key.namespace:
+            source = KubeSource(kube, services(key.namespace, reduction(settings)), jitter=random.random)
+            found, spaces = await read_all(source), await read_namespaces(kube, settings, key.namespace)
         current = {each: await _read(kube, each) for each in config_maps(settings)}
         running = await service_now(kube, settings, key, REACH_S)
     readable = {each.key: each for read in current.values() for each in read or ()}
@@ -195,9 +198,11 @@ async def explain_service(settings: Settings, key: Key, *, probe: bool = False) 
     whole = Manifests(tuple(found), readable, spaces)  # the whole namespace, for duplicates
     explained = await explain_all(settings, whole, key.name, probe=probe)
     for explanation in explained.services:
-        if explanation.name == key.name:
+        if (explanation.namespace, explanation.name) == (key.namespace, key.name):
             said = now(running, datetime.now(timezone.utc)) if running is not None else None
             return Explained((msgspec.structs.replace(explanation, now=said),), (*notes, *explained.notes))
+    if not key.namespace:
+        raise SettingsError(f"the settings list no static backend {key}; write a Service as NAMESPACE/NAME")
     raise SettingsError(f"there is no Service {key}; `kubectl get services -n {key.namespace}` lists what there is")
 
 

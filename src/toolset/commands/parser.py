@@ -96,7 +96,12 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
     explain = add("explain", help="say why a Service is or is not published", parents=[_common()])
-    explain.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service of the cluster")
+    explain.add_argument(
+        "service",
+        nargs="?",
+        metavar="NAMESPACE/NAME",
+        help="one Service of the cluster, or the NAME of a static backend",
+    )
     explain.add_argument(
         "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
     )

@@ -13,10 +13,10 @@ from toolset.adapters.kube.watch.source import KubeSource, config_map, namespace
 from toolset.commands.manifests import Manifests
 from toolset.commands.session import session
 from toolset.config.clients import prober
-from toolset.config.options import detection_options, reduction, target_key, target_options
+from toolset.config.options import detection_options, reduction, static_tools, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
-from toolset.core.detection.detect import detect
+from toolset.core.detection.detect import detect, detect_further
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.search import to_request
 from toolset.core.health.thresholds import Health
@@ -126,7 +126,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
 
 
 def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, list[Candidate]]:
-    """Return the inventory after detection of every Service in ``manifests``, and the candidates.
+    """Return the inventory after detection of every Service in ``manifests``, and the candidates, static ones too.
 
     One probe decides the health of a candidate. As after a restart, what is published is requested first.
     """
@@ -143,7 +143,13 @@ def detect_all(settings: Settings, manifests: Manifests) -> tuple[Inventory, lis
         verdict = detect(reduced.reduce(service), options, namespace, approved=approved_here)
         inventory.detected(service.key, verdict, published)
         if isinstance(verdict, Candidate):
-            candidates.append(verdict)
+            further = detect_further(reduced.reduce(service), verdict, options)
+            for each in further:
+                inventory.detected(each.key, each)
+            candidates += [verdict, *further]
+    for key, candidate in static_tools(settings).items():
+        inventory.detected(key, candidate)
+        candidates.append(candidate)
     return inventory, candidates
 
 

@@ -12,7 +12,7 @@ from toolset.commands.doctor import Check
 from toolset.commands.explain import DROPPED, IGNORED, Explanation
 from toolset.commands.notes import ESCAPED
 from toolset.commands.plan import Report
-from toolset.core.candidate import Candidate, Reason, Variant, Verdict
+from toolset.core.candidate import Candidate, Evidence, Reason, Variant, Verdict
 from toolset.core.health.thresholds import Health
 from toolset.core.status.advice import remedy
 from toolset.model import Key
@@ -27,8 +27,11 @@ def as_table(report: Report, *, colour: bool) -> str:
     """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap."""
     lines = aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
     rejected = len(report.verdicts) - len(report.candidates)
+    static = sum(not key.namespace for key in report.verdicts)
     lines.append("")
-    lines.append(f"{len(report.verdicts)} Services: {len(report.candidates)} candidates, {rejected} not recognised")
+    counted = f"{len(report.verdicts) - static} Services: {len(report.candidates) - static} candidates, "
+    listed = f"; {static} static backend{'s' * (static != 1)}" if static else ""
+    lines.append(f"{counted}{rejected} not recognised{listed}")
     lines.append("")
     if not report.health_enabled:
         lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
@@ -88,15 +91,18 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         prefix: The annotation prefix.
         overrides: The key of the ConfigMap that holds ``overrides.yaml``.
     """
-    name = f"{explanation.namespace}/{explanation.name}"
+    name = str(Key(explanation.namespace, explanation.name))
     if explanation.type is None:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
         advice = remedy(explanation.reason or "", prefix, overrides)
         hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:
-        admin = "type" in explanation.overridden
-        source = "an override says so" if admin else f"its {explanation.evidence} says {explanation.product}"
+        source = f"its {explanation.evidence} says {explanation.product}"
+        if explanation.evidence == Evidence.SETTINGS.value:
+            source = "the settings list it as static"
+        if "type" in explanation.overridden:
+            source = "an override says so"
         lines = [
             f"{name} is taken for {explanation.type}: {source}",
             *([] if explanation.now else [f"published at {explanation.url} {_condition(explanation)}"]),
@@ -144,16 +150,19 @@ def as_lines(explanations: Sequence[Explanation]) -> str:
     return "".join(f"{msgspec.json.encode(explanation).decode()}\n" for explanation in explanations)
 
 
-def as_matches(source: str, matches: Sequence[Match], *, services: int | None) -> str:
+def as_matches(source: str, matches: Sequence[Match], *, services: int | None, static: int = 0) -> str:
     """Return the result of a valid settings file, with the matches of each detector.
 
     Args:
         source: The settings file.
         matches: For each effective detector.
         services: The number of Services checked; ``None`` without manifests.
+        static: The number of static backends.
     """
     own = sum(match.own for match in matches)
     lines = [f"{source} is valid; detectors: {own} of your own, {len(matches) - own} built in"]
+    if static:
+        lines[0] += f"; static backends: {static}"
     if services is not None:
         lines += ["", f"Services looked at: {services}", ""]
         rows = [("DETECTOR", "TYPE", "FROM", "MATCHES")]

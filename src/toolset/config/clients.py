@@ -15,7 +15,7 @@ from toolset.adapters.kube.credentials.providers import (
     service_account,
 )
 from toolset.adapters.kube.transport import KubeTransport
-from toolset.adapters.probe import HttpProber, ProberOptions
+from toolset.adapters.probe import HttpProber, ProberOptions, StaticConfig
 from toolset.adapters.traces import SERVICE_NAME
 from toolset.config.loader import TEST_CONNECT_TO
 from toolset.config.settings import Settings
@@ -61,6 +61,7 @@ def prober(settings: Settings) -> HttpProber:
             health.refused_ranges,
             health.detectors,
             settings.discovery.annotation_prefix,
+            {each.key: StaticConfig(each.http_config, each.allowed_ranges) for each in settings.static},
         ),
         api_server=credentials(settings, environment) if health.via == "apiserver-proxy" else None,
     )

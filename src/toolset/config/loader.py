@@ -13,12 +13,15 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 import msgspec
 from msgspec.inspect import is_struct_type
 
+from toolset.config.options import detectors
 from toolset.config.settings import Settings
-from toolset.core.detection.catalog import BUILT_IN
-from toolset.core.detection.detector import Detector, fault
+from toolset.core.backends.backend import publish_fault
+from toolset.core.backends.catalog import DETECTORS, OPT_IN, TYPES
+from toolset.core.detection.detector import Detector, Publish, fault
 from toolset.core.durations import Duration
 from toolset.core.health.http_config import AddressRange
 from toolset.core.json_values import Json
+from toolset.core.publishing.static_backends import StaticBackend, static_fault
 from toolset.core.strict_yaml import YamlFault, parse
 from toolset.errors import SettingsError
 
@@ -33,7 +36,11 @@ _EXAMPLES: Final = {
     "Expected `object`": "Expected a mapping such as `{name: value}`",
 }
 """msgspec's messages in terms of JSON, and their replacements in terms of YAML."""
-_SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+_FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+_SECTIONS: Final = {name: kind for name, kind in _FIELDS.items() if is_struct_type(kind)}
+
+_PRODUCTS: Final = {"discovery.disabled_detectors": DETECTORS, "discovery.enabled_detectors": OPT_IN}
+"""The detectors that the products in a setting name."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -110,7 +117,9 @@ def load(
             _put(document, path, value if _is_text(path) else _parse(value, place), place)
     for dotted, flag in flags.items():
         _put(document, dotted.split("."), flag, "command line")
-    return msgspec.convert(document, Settings, dec_hook=_decode)
+    settings = msgspec.convert(document, Settings, dec_hook=_decode)
+    _check_static(settings, source)
+    return settings
 
 
 def _check_variable(path: str, place: str) -> None:
@@ -118,7 +127,7 @@ def _check_variable(path: str, place: str) -> None:
     known = [
         f"{section}__{field.name}" for section, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)
     ]
-    near = [] if path in {*known, *_SECTIONS} else difflib.get_close_matches(path, known, n=1, cutoff=0.8)
+    near = [] if path in {*known, *_FIELDS} else difflib.get_close_matches(path, known, n=1, cutoff=0.8)
     if near:
         raise SettingsError(f"{place}: there is no such setting; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?")
 
@@ -145,8 +154,8 @@ def _merge(document: Json, source: str) -> dict[str, object]:
         raise SettingsError(f"{source}: expected a mapping of sections such as `health:`")
     content: dict[str, object] = {}
     for section, values in document.items():
-        _check_name(section, _SECTIONS, "", source)
-        if isinstance(values, dict):
+        _check_name(section, _FIELDS, "", source)
+        if isinstance(values, dict) and section in _SECTIONS:
             for name, value in values.items():
                 _put(content, [section, name], value, source)
         elif values is not None:
@@ -160,7 +169,13 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     Raises:
         SettingsError: There is no such setting, or the value is invalid for it.
     """
-    _check_name(path[0], _SECTIONS, "", source)
+    _check_name(path[0], _FIELDS, "", source)
+    if path[0] not in _SECTIONS:
+        if len(path) > 1:
+            raise SettingsError(f"{source}: `{path[0]}` is a list; set it as a whole")
+        _convert(value, _FIELDS[path[0]], path[0], source)
+        document[path[0]] = value
+        return
     if len(path) == 1:
         raise SettingsError(f"{source}: `{path[0]}` is a section; set one of its settings")
     fields = {field.name: field.type for field in msgspec.structs.fields(_SECTIONS[path[0]])}
@@ -169,8 +184,8 @@ def _put(document: dict[str, object], path: list[str], value: object, source: st
     converted = _convert(value, fields[path[1]], place, source)
     if place == "discovery.detectors":
         _check_detectors(converted, source)
-    if place == "discovery.disabled_detectors":
-        _check_products(converted, source)
+    if place in _PRODUCTS:
+        _check_products(converted, place, source)
     cast("dict[str, object]", document.setdefault(path[0], {}))[path[1]] = value
 
 
@@ -227,19 +242,32 @@ def _said(message: str, plain: object, description: str) -> str:
 
 def _check_detectors(detectors: Iterable[Detector], source: str) -> None:
     seen: set[str] = set()
+    published: dict[str, Publish | None] = {}
     for position, detector in enumerate(detectors):
         problem = fault(detector) or ("there is another one of this product" if detector.product in seen else "")
         seen.add(detector.product)
         if problem:
             raise SettingsError(f"{source}: `discovery.detectors[{position}]` ({detector.product}): {problem}")
+        if found := publish_fault(detector, TYPES, published):
+            field, problem = found
+            raise SettingsError(f"{source}: `discovery.detectors[{position}].{field}`: {problem}")
+        published[detector.type] = detector.publish
 
 
-def _check_products(products: Iterable[str], source: str) -> None:
-    known = [detector.product for detector in BUILT_IN]
+def _check_static(settings: Settings, source: str) -> None:
+    before: dict[str, StaticBackend] = {}
+    for position, backend in enumerate(settings.static):
+        if found := static_fault(backend, before, detectors(settings)):
+            field, problem = found
+            raise SettingsError(f"{source}: `static[{position}].{field}`: {problem}")
+        before[backend.name] = backend
+
+
+def _check_products(products: Iterable[str], place: str, source: str) -> None:
+    known = [detector.product for detector in _PRODUCTS[place]]
     for product in products:
         if product not in known:
-            place = "`discovery.disabled_detectors`"
-            raise SettingsError(f"{source}: {place}: no detector is called `{product}`; {_hint(product, known, '')}")
+            raise SettingsError(f"{source}: `{place}`: no detector is called `{product}`; {_hint(product, known, '')}")
 
 
 def _check_name(name: str, known: Mapping[str, object], parent: str, source: str) -> None:

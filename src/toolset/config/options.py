@@ -2,14 +2,19 @@
 
 import ipaddress
 from difflib import get_close_matches
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from toolset.config.settings import Settings
-from toolset.core.detection.catalog import BUILT_IN
+from toolset.core.backends.backend import types_of
+from toolset.core.backends.catalog import BACKENDS, DETECTORS, OPT_IN
+from toolset.core.candidate import Candidate
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction
 from toolset.core.publishing.access import trust_warning
+from toolset.core.publishing.options import publish_options
+from toolset.core.publishing.static_backends import static_candidates, static_credentials
 from toolset.core.shares import Shares
 from toolset.errors import SettingsError
 from toolset.model import Key, Namespace, namespace_key
@@ -20,9 +25,11 @@ from toolset.runtime.store import Reader
 
 def detectors(settings: Settings) -> tuple[Detector, ...]:
     """Return the effective detectors: those in the settings, then the built-in ones not replaced or disabled."""
-    own = settings.discovery.detectors
-    left_out = {detector.product for detector in own} | set(settings.discovery.disabled_detectors)
-    return own + tuple(detector for detector in BUILT_IN if detector.product not in left_out)
+    discovery = settings.discovery
+    own = discovery.detectors
+    left_out = {detector.product for detector in own}.union(discovery.disabled_detectors)
+    enabled = tuple(detector for detector in OPT_IN if detector.product in discovery.enabled_detectors)
+    return own + tuple(detector for detector in (*DETECTORS, *enabled) if detector.product not in left_out)
 
 
 def detection_options(settings: Settings) -> DetectionOptions:
@@ -30,6 +37,7 @@ def detection_options(settings: Settings) -> DetectionOptions:
     discovery = settings.discovery
     return DetectionOptions(
         detectors=detectors(settings),
+        opt_in=OPT_IN,
         prefix=discovery.annotation_prefix,
         cluster_domain=discovery.cluster_domain,
         external_endpoints=discovery.external_endpoints,
@@ -45,19 +53,25 @@ def detection_options(settings: Settings) -> DetectionOptions:
 
 
 def shares(settings: Settings, namespaces: Reader[Namespace]) -> Shares:
-    """Return how what namespaces share is divided among them.
+    """Return how what namespaces share is divided among them; static backends, in no namespace, are trusted.
 
     Args:
         settings: The settings.
         namespaces: The stored Namespaces, whose labels are read when they are asked for.
     """
     trust = detection_options(settings).trust
-    return Shares(lambda name: trust.includes(name, namespaces.get(namespace_key(name))))
+    return Shares(lambda name: not name or trust.includes(name, namespaces.get(namespace_key(name))))
 
 
 def reduction(settings: Settings) -> Reduction:
     """Return how Services are reduced before they are stored."""
-    return Reduction(settings.discovery.annotation_prefix, settings.discovery.detectors)
+    own = settings.discovery.detectors
+    return Reduction(settings.discovery.annotation_prefix, (*own, *DETECTORS, *OPT_IN))
+
+
+def static_tools(settings: Settings) -> dict[Key, Candidate]:
+    """Return the candidates that the settings list, by key."""
+    return static_candidates(settings.static, detectors(settings))
 
 
 def target_key(settings: Settings) -> Key:
@@ -73,9 +87,12 @@ def required_keys(settings: Settings) -> tuple[Key, ...]:
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
+    types = types_of(BACKENDS, discovery.detectors)
+    names = (backend.name for backend in settings.static)
+    output = publish_options(settings.output, types, static_credentials(settings.static), names)
     return TargetOptions(
         discovery.annotation_prefix,
-        settings.output,
+        output,
         discovery.untrusted_limit,
         target_key(settings),
         settings.health.detectors,
@@ -107,18 +124,32 @@ def check(settings: Settings) -> None:
 def doubts(settings: Settings) -> tuple[str, ...]:
     """Return warnings about valid settings that are likely mistakes, one sentence each."""
     known = {name for detector in detectors(settings) for name in (detector.product, detector.type)}
-    near = {name: get_close_matches(name, known, n=1) for name in settings.health.detectors if name not in known}
-    unknown = (
-        f"`health.detectors.{name}` counts only for a custom type of that name; did you mean `{found[0]}`?"
-        for name, found in near.items()
-        if found
-    )
-    untrusted = (
+    types = {detector.type for detector in detectors(settings)}
+    places = {name: f"health.detectors.{name}" for name in settings.health.detectors if name not in known}
+    near = [(place, get_close_matches(name, known, n=1)) for name, place in places.items()]
+    near += [
+        (f"static[{position}].type", get_close_matches(backend.type, types, n=1))
+        for position, backend in enumerate(settings.static)
+        if backend.type not in types
+    ]
+    found = [
+        f"`{place}` counts only for a custom type of that name; did you mean `{names[0]}`?"
+        for place, names in near
+        if names
+    ]
+    domain = f".svc.{settings.discovery.cluster_domain}"
+    for position, backend in enumerate(settings.static):
+        if (urlsplit(backend.url).hostname or "").endswith(domain):
+            found.append(
+                f"`static[{position}].url` is a Service of this cluster, which may be discovered as well; "
+                "annotate the Service instead"
+            )
+    found += [
         f"`health.detectors.{name}`: {trust_warning(name, config)}"
         for name, config in settings.health.detectors.items()
         if config.leaves_readers_failing
-    )
-    return (*unknown, *untrusted)
+    ]
+    return tuple(found)
 
 
 def lease_key(settings: Settings) -> Key:

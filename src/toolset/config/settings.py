@@ -11,6 +11,7 @@ from toolset.core.durations import Duration, Interval
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig, ServiceGlob
 from toolset.core.health.options import HealthOptions
 from toolset.core.publishing.options import OutputOptions
+from toolset.core.publishing.static_backends import StaticBackend
 from toolset.core.trust import Untrusted
 
 PortNumber = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -89,6 +90,7 @@ class DiscoverySettings(_Section, frozen=True):
         watch_namespaces: Names of namespaces to watch individually, if RBAC does not allow watching all.
         detectors: Custom detectors; they take precedence over the built-in ones, and replace one with the same product.
         disabled_detectors: Products whose built-in detector is disabled.
+        enabled_detectors: Products whose built-in detector is disabled by default: ``alertmanager``, ``zipkin``.
     """
 
     namespaces: tuple[str, ...] = ("*",)
@@ -104,6 +106,7 @@ class DiscoverySettings(_Section, frozen=True):
     watch_namespaces: tuple[DnsLabel, ...] = ()
     detectors: tuple[Detector, ...] = ()
     disabled_detectors: tuple[str, ...] = ()
+    enabled_detectors: tuple[str, ...] = ()
 
 
 class HealthSettings(HealthOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -288,7 +291,7 @@ class LogSettings(_Section, frozen=True):
 
 
 class Settings(_Section, frozen=True):
-    """The whole configuration."""
+    """The whole configuration: sections, and the list of static backends."""
 
     target: TargetSettings = TargetSettings()
     discovery: DiscoverySettings = DiscoverySettings()
@@ -303,6 +306,7 @@ class Settings(_Section, frozen=True):
     status: StatusSettings = StatusSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
+    static: tuple[StaticBackend, ...] = ()
 
 
 def reloads(path: str) -> bool:

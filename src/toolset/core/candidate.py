@@ -5,13 +5,39 @@ from typing import Annotated
 
 import msgspec
 
-from toolset.core.backend import UNKNOWN_BACKEND, Backend
 from toolset.model import Key
+
+Selector = frozenset[tuple[str, str]]
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """What of a Service decides whether another one leads to the same backend; see ``duplicates``.
+
+    Attributes:
+        selector: The pairs that the pods must have. Replicas of one StatefulSet are not told apart. Empty where nobody
+            knows what is behind the Service, which then is a backend of its own.
+        port: Number or name of the port on the pods.
+        installation: What the Services of the parts of one installation have in common; empty where the Service
+            names no part.
+        part: The rank of the part among those that answer for the whole installation; lower is better.
+        governing: Whether an operator made the Service for its StatefulSets, of which it may have several.
+    """
+
+    selector: Selector = frozenset()
+    port: int | str = 0
+    installation: str = ""
+    part: int = 0
+    governing: bool = False
+
+
+UNKNOWN_BACKEND = Backend()
+"""Of a Service with which no other one shares its backend."""
 
 
 class Evidence(Enum):
     """Why a Service is taken for a tool, strongest first."""
 
+    SETTINGS = "settings"
     ANNOTATION = "annotation"
     LABEL = "label"
     NAME = "name"
@@ -134,7 +160,7 @@ class Candidate(msgspec.Struct, frozen=True):
     It may be reached in several ways where nothing on the Service decides: its variants. The probe chooses one of them.
 
     Attributes:
-        key: The Service.
+        key: The Service; a static backend has a key without a namespace.
         type: ``prometheus``, ``grafana``, ``jaeger``, ``elasticsearch`` or a custom word.
         product: What its detector recognises, for example ``thanos-query``; the type when an annotation alone names it.
         evidence: The strongest evidence found.

@@ -15,8 +15,7 @@ from typing import Final
 
 import msgspec
 
-from toolset.core.backend import Selector
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import Candidate, Selector
 from toolset.model import Key
 
 CONTAINERS_LIMIT: Final = 32

@@ -1,7 +1,9 @@
 """Reconcile one Service: detect what it is."""
 
-from toolset.core.candidate import Rejected, Verdict
-from toolset.core.detection.detect import DetectionOptions, detect
+from collections.abc import Mapping
+
+from toolset.core.candidate import Candidate, Rejected, Verdict
+from toolset.core.detection.detect import DetectionOptions, detect, detect_further
 from toolset.core.inventory import Inventory
 from toolset.model import Key, Namespace, Service, namespace_key
 from toolset.reconciler.ports import PipelineObserver, Triggers
@@ -23,6 +25,7 @@ class ServiceReconciler:
         triggers: Triggers,
         observer: PipelineObserver,
         options: DetectionOptions,
+        static: Mapping[Key, Candidate] = {},
     ) -> None:
         """Make it.
 
@@ -34,6 +37,7 @@ class ServiceReconciler:
             triggers: What to reconcile next.
             observer: Told of new verdicts.
             options: How to detect.
+            static: The candidates that the settings list; they are there whatever the cluster holds.
         """
         self._services = services
         self._namespaces = namespaces
@@ -42,29 +46,43 @@ class ServiceReconciler:
         self._triggers = triggers
         self._observer = observer
         self._options = options
+        self._static = static
+        self._tools: dict[Key, frozenset[Key]] = {}  # by Service with further tools, the keys of all
 
     async def __call__(self, key: Key) -> Result:
         """Detect what the Service ``key`` is; never raises."""
-        service = self._services.get(key)
         published = self._gate.published(key)
-        if service is None:
-            self._gate.settle(key)
-            if self._inventory.forget(key):
-                self._changed(key, None)
-        else:
-            with step("detect"):
-                namespace = self._namespaces.get(namespace_key(key.namespace))
-                approved = self._inventory.is_approved(key)
-                verdict = detect(service, self._options, namespace, approved=approved)
-            changed = self._inventory.detected(key, verdict, published=published)
-            if isinstance(verdict, Rejected) or not (verdict.trusted and published.awaits(verdict)):
-                self._gate.settle(key)  # no first write waits for a tool that is not trusted
+        verdicts = self._verdicts(key)
+        for gone in self._tools.pop(key, frozenset({key})) - verdicts.keys():
+            if self._inventory.forget(gone):
+                self._changed(gone, None)
+        if len(verdicts) > 1:
+            self._tools[key] = frozenset(verdicts)
+        for each, verdict in verdicts.items():
+            changed = self._inventory.detected(each, verdict, published=published)
             if changed and not isinstance(verdict, Rejected):
-                self._triggers.probe(key)
+                self._triggers.probe(each)
             if changed:
-                self._changed(key, verdict)
+                self._changed(each, verdict)
+        first = verdicts.get(key)
+        if first is None or isinstance(first, Rejected) or not (first.trusted and published.awaits(first)):
+            self._gate.settle(key)  # no first write waits for a tool that is not trusted
         self._observer.service_reconciled(key)
         return DONE
+
+    def _verdicts(self, key: Key) -> dict[Key, Verdict]:
+        """Return the verdict on the Service ``key`` and its further tools, by key; empty when there is none."""
+        if (static := self._static.get(key)) is not None:
+            return {key: static}
+        service = self._services.get(key)
+        if service is None:
+            return {}
+        with step("detect"):
+            namespace = self._namespaces.get(namespace_key(key.namespace))
+            approved = self._inventory.is_approved(key)
+            verdict = detect(service, self._options, namespace, approved=approved)
+            further = detect_further(service, verdict, self._options) if isinstance(verdict, Candidate) else ()
+        return {key: verdict, **{each.key: each for each in further}}
 
     def _changed(self, key: Key, verdict: Verdict | None) -> None:
         self._observer.verdict_changed(key, verdict)

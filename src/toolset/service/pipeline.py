@@ -8,7 +8,7 @@ import anyio
 
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.probe import HttpProber
-from toolset.config.options import detection_options, shares, target_options
+from toolset.config.options import detection_options, shares, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.inventory import Inventory
 from toolset.model import Key
@@ -87,10 +87,12 @@ class Pipeline:
 
     def _service_controller(self, inventory: Inventory) -> Controller[Key]:
         stores, queues, telemetry = self._stores, self._queues, self._telemetry
-        options = detection_options(self._settings)
+        options, static = detection_options(self._settings), static_tools(self._settings)
         return Controller(
             queues.service,
-            ServiceReconciler(stores.services, stores.namespaces, inventory, queues.gate, queues, self._log, options),
+            ServiceReconciler(
+                stores.services, stores.namespaces, inventory, queues.gate, queues, self._log, options, static
+            ),
             ControllerMetrics(telemetry.metrics, "service"),
             timeout_s=None,
             scope=telemetry.traces.scope("service", queues.service, self._describe_service),
@@ -109,7 +111,7 @@ class Pipeline:
 
     async def run(self) -> None:
         """Work until :meth:`drain` was called and everything in work is done and published, or until cancelled."""
-        services = self._stores.services.snapshot()
+        services = self._queues.services()
         with self._queues.following():
             self._log.begin(services, self._published)
             self._queues.gate.begin(services, self._published)

@@ -65,6 +65,7 @@ class Queues:
         self._log = log
         self._target = target_key(settings)
         self._trust = detection_options(settings).trust
+        self._static = frozenset(backend.key for backend in settings.static)
         self._early: list[SpanContext | None] = []  # what would have published before the gate opened
         self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
@@ -101,9 +102,13 @@ class Queues:
         if self.gate.is_open:
             self.target.add(self._target)
 
+    def services(self) -> frozenset[Key]:
+        """Return the keys of all Services and static backends."""
+        return self._static.union(self._stores.services.snapshot())
+
     def resync(self) -> None:
         """Reconcile every Service once more, from the store."""
-        for key in self._stores.services.snapshot():
+        for key in self.services():
             self.service.add(key, priority=RESYNC_PRIORITY)
 
     @contextmanager
@@ -117,6 +122,8 @@ class Queues:
             at_the_end.callback(stores.config_maps.subscribe(self._on_config_map).cancel)
             if stores.overrides is not None:
                 at_the_end.callback(stores.overrides.subscribe(self._on_overrides).cancel)
+            for key in self._static:
+                self.service.add(key)
             yield
 
     def _publish_first(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import anyio
 import anyio.to_thread
 import msgspec
+from msgspec.inspect import is_struct_type
 
 from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
@@ -152,6 +153,10 @@ def merge(running: Settings, wanted: Settings) -> tuple[Settings, tuple[str, ...
     waiting: list[str] = []
     for section in msgspec.structs.fields(Settings):
         before, after = getattr(running, section.name), getattr(wanted, section.name)
+        if not is_struct_type(section.type):  # a list: it counts as a whole
+            sections[section.name] = after
+            changed += [section.name] * (before != after)
+            continue
         new: dict[str, object] = {}
         for field in msgspec.structs.fields(section.type):
             value, path = getattr(after, field.name), f"{section.name}.{field.name}"

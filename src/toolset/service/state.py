@@ -82,4 +82,4 @@ def read_handover(settings: Settings, stores: Stores) -> Handover:
 
 def approved_at(start: Handover, settings: Settings, stores: Stores) -> frozenset[Key]:
     """Return the Services that the admin has approved when a pipeline begins: none of them becomes pending by that."""
-    return start.in_force.follow(stores.source(settings), settings.output.policy).approved
+    return start.in_force.follow(stores.source(settings), target_options(settings).output.policy).approved

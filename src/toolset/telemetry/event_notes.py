@@ -13,15 +13,19 @@ _SHOWN: Final = 5  # names of up to 130 characters
 def published(key: Key, tool: Candidate, before: Candidate | None) -> str:
     """A Service is published, or published elsewhere than ``before``."""
     if before is None:
-        return f"Service {key} is published as {tool.type} at {tool.url}"
+        return f"{_subject(key)} is published as {tool.type} at {tool.url}"
     was = f"it was {before.type} at {before.url}"
-    return f"Service {key} is now published as {tool.type} at {tool.url}; {was}"
+    return f"{_subject(key)} is now published as {tool.type} at {tool.url}; {was}"
 
 
 def not_published(key: Key, verdict: Rejected | None, *, before: bool) -> str:
     """A Service is not published; ``before`` it was. ``None`` for one that was deleted."""
     why = verdict.sentence if verdict is not None else "it was deleted"
-    return f"Service {key} is {'no longer' if before else 'not'} published: {why}"
+    return f"{_subject(key)} is {'no longer' if before else 'not'} published: {why}"
+
+
+def _subject(key: Key) -> str:
+    return f"Service {key}" if key.namespace else f"static backend {key}"
 
 
 def removals_held(hold: Hold) -> str:

@@ -78,7 +78,7 @@ class ReconcileLog:
         self._verdicts.resume(published)
         self._history.begin(published)
         for key in self._verdicts.known():
-            if key not in services:
+            if key.service not in services:
                 self.verdict_changed(key, None)
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class ServiceStatusLog:
             note = event_notes.published(key, tool, before)
         else:
             return
-        self._recorder.record("Normal", PUBLISHED, note, related=key)
+        self._recorder.record("Normal", PUBLISHED, note, related=_related(key))
 
     def _report_rejected(self, key: Key, verdict: Rejected) -> None:
         before, word = self._reported.get(key), verdict.reason.word
@@ -133,7 +133,7 @@ class ServiceStatusLog:
         elif not verdict.asked or word == before:
             return
         note = event_notes.not_published(key, verdict, before=isinstance(before, Candidate))
-        self._recorder.record("Warning", word, note, related=key)
+        self._recorder.record("Warning", word, note, related=_related(key))
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
         """Report that a Service is not a candidate, or no longer one."""
@@ -141,10 +141,12 @@ class ServiceStatusLog:
         if isinstance(before, Candidate):
             word = verdict.reason.word if verdict else "Deleted"
             self._log_loss(key, before, word, verdict.detail if verdict else "")
-            self._recorder.record("Normal", word, event_notes.not_published(key, verdict, before=True), related=key)
+            self._recorder.record(
+                "Normal", word, event_notes.not_published(key, verdict, before=True), related=_related(key)
+            )
         elif verdict is not None and verdict.asked:
             note = event_notes.not_published(key, verdict, before=False)
-            self._recorder.record("Warning", verdict.reason.word, note, related=key)
+            self._recorder.record("Warning", verdict.reason.word, note, related=_related(key))
 
     @staticmethod
     def _log_loss(key: Key, tool: Candidate, word: str, detail: str) -> None:
@@ -171,8 +173,15 @@ class ServiceStatusLog:
 
 
 def service_fields(key: Key) -> dict[str, str]:
-    """Return the log fields that name a Service, as OpenTelemetry's conventions name them."""
+    """Return the log fields that name a Service, as OpenTelemetry's conventions name them, or a static backend."""
+    if not key.namespace:
+        return {"toolset.static.name": key.name}
     return {"k8s.namespace.name": key.namespace, "k8s.service.name": key.name}
+
+
+def _related(key: Key) -> Key | None:
+    """Return the object of the cluster that an Event is about; a static backend has none."""
+    return key if key.namespace else None
 
 
 def _as_it_was(before: Candidate, now: Candidate) -> dict[str, str]:

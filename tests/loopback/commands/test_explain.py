@@ -393,3 +393,43 @@ async def test_who_may_not_read_the_config_map_is_told_what_is_missing(tmp_path:
     assert explained.url == URL
     (note,) = found.notes
     assert note == f"you may not list ConfigMap {NAME}, so this is what detection says, without overrides.yaml"
+
+
+STATIC = "static: [{type: prometheus, name: outside, url: 'https://metrics.example.com/prom'}]"
+
+
+@pytest.fixture
+def static(tmp_path: Path) -> str:
+    file = tmp_path / "static.yaml"
+    file.write_text(STATIC, "utf-8")
+    return str(file)
+
+
+def test_static_backends_are_explained_with_the_services_of_a_file(
+    cluster: str, static: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "--config", static, "-f", cluster]) == 0
+    assert capsys.readouterr().out.startswith(
+        "outside is taken for prometheus: the settings list it as static\n"
+        "  published at https://metrics.example.com:443/prom once it answers GET "
+    )
+
+
+async def test_a_static_backend_of_a_cluster_is_explained_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with EmbeddedCluster() as running:
+        file = tmp_path / "kubeconfig"
+        await anyio.Path(file).write_text(running.kubeconfig(), "utf-8")
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        (explanation,) = (await explain_service(load(STATIC, {}, {}), Key("", "outside"))).services
+        assert (explanation.namespace, explanation.name, explanation.evidence) == ("", "outside", "settings")
+        with pytest.raises(SettingsError, match="the settings list no static backend other"):
+            await explain_service(load(STATIC, {}, {}), Key("", "other"))
+
+
+def test_a_name_without_a_namespace_is_that_of_a_static_backend(
+    static: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "--config", static, "inside"]) == 1
+    assert "`inside` names no Service: write it as NAMESPACE/NAME" in capsys.readouterr().err

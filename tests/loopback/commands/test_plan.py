@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from support.api_server import Answer, ScriptedApiServer, page, serving, status_error
+from toolset.cli import main
 from toolset.commands import plan, printers
 from toolset.commands.explain import explain_all, explain_manifests
 from toolset.commands.manifests import Manifests
@@ -270,6 +271,19 @@ async def test_a_namespace_that_is_being_deleted_counts_where_it_may_be_seen(
 async def test_a_cluster_without_credentials_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match="there is no such file"):
         await plan_cluster(settings(kube__kubeconfig="/nowhere"), assume_healthy=True)
+
+
+def test_a_plan_holds_static_backends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    services, static = tmp_path / "services.yaml", tmp_path / "settings.yaml"
+    services.write_text(
+        "{kind: Service, metadata: {name: shop, namespace: default}, spec: {selector: {a: b}, ports: [{port: 80}]}}"
+    )
+    static.write_text("static: [{type: loki, name: outside, url: 'https://logs.example.com/loki'}]")
+    assert main(["plan", "--config", str(static), "-f", str(services), "--assume-healthy"]) == 2
+    told = capsys.readouterr().out
+    assert "loki  outside  settings  https://logs.example.com:443/loki  published" in told
+    assert "1 Services: 0 candidates, 1 not recognised; 1 static backend" in told
+    assert "+      api_url: https://logs.example.com:443/loki" in told
 
 
 class Below:

@@ -52,6 +52,17 @@ def test_a_table_says_what_overrides_do() -> None:
     assert "a/b: another key\n" in text
 
 
+def test_a_table_counts_static_backends_apart_from_services() -> None:
+    outside = msgspec.structs.replace(UP, key=Key("", "outside"))
+    plain = report()
+    found = msgspec.structs.replace(
+        plain, candidates=(outside, *plain.candidates), verdicts={outside.key: outside, **VERDICTS}
+    )
+    text = printers.as_table(found, colour=False)
+    assert "4 Services: 2 candidates, 2 not recognised; 1 static backend\n" in text
+    assert "grafana  outside" in text
+
+
 def test_a_table_says_which_documents_are_not_written() -> None:
     text = printers.as_table(msgspec.structs.replace(report(), blocked=("a.yaml",)), colour=False)
     assert "a.yaml is not written: binaryData holds the key; remove it there\n" in text
@@ -140,6 +151,8 @@ def test_json_is_the_whole_report() -> None:
         "overrides_error": "line 1, column 1: no",
         "blocked": [],
         "overrides_dropped": ["line 2, column 3: \x1b[2J"],
+        "overrides_moved": [],
+        "withheld": "",
         "notes": {"a/b": "another key"},
         "health_enabled": True,
         "diff": ["-old"],
@@ -274,6 +287,9 @@ def test_matches_are_a_table_by_detector() -> None:
     ]
     assert printers.as_matches("x.yaml", matches, services=None) == (
         "x.yaml is valid; detectors: 1 of your own, 1 built in\n"
+    )
+    assert printers.as_matches("x.yaml", matches, services=None, static=2) == (
+        "x.yaml is valid; detectors: 1 of your own, 1 built in; static backends: 2\n"
     )
     assert printers.as_matches("x.yaml", matches, services=3).splitlines()[1:] == [
         "",

@@ -8,15 +8,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.inspect import is_struct_type
 
 import toolset
+from support.stores import unexpected
 from toolset.config.loader import load
-from toolset.config.options import detectors, doubts, elector_options, identity
+from toolset.config.options import detectors, doubts, elector_options, identity, shares, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
 from toolset.errors import SettingsError
 from toolset.runtime.election import ElectorOptions
+from toolset.runtime.store import Store
 
 
 def settings(
@@ -380,7 +383,8 @@ def test_no_setting_explains_itself_by_a_regular_expression() -> None:
 
 
 def test_every_setting_that_a_message_names_exists() -> None:
-    sections = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    every = {section.name: section.type for section in msgspec.structs.fields(Settings)}
+    sections = {name: kind for name, kind in every.items() if is_struct_type(kind)}
     known = {f"{name}.{field.name}" for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
     places = re.compile(rf"(?<!`)`((?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_]+)*)`(?!`)")
     source = Path(toolset.__file__).parent
@@ -418,6 +422,19 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
     text = "discovery: {disabled_detectors: [cortex], detectors: [{product: grafana, type: grafana, phrases: [g]}]}"
     mine = [detector.product for detector in detectors(settings(text))]
     assert mine == ["grafana", *(name for name in names if name not in {"grafana", "cortex"})]
+
+
+def test_detectors_that_are_off_by_default_are_enabled_by_product() -> None:
+    by_default = {detector.product for detector in detectors(Settings())}
+    found = {detector.product for detector in detectors(settings("discovery: {enabled_detectors: [alertmanager]}"))}
+    assert found - by_default == {"alertmanager"}
+
+
+def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list() -> None:
+    found = settings(DETECTOR % ", publish: {toolset: grafana/tempo, url_key: api_url}")
+    types = target_options(found).output.types
+    assert types["tempo"].toolsets == ("grafana/tempo",)
+    assert types["prometheus"].toolsets == ("prometheus/metrics",)
 
 
 @pytest.mark.parametrize(
@@ -462,6 +479,56 @@ def test_detectors_of_ones_own_come_first_and_replace_or_switch_off_built_in_one
             id="twice",
         ),
         pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/lokki}",
+            "`discovery.detectors[0].publish.toolset`: discovered backends cannot be published as `grafana/lokki`; "
+            "did you mean `grafana/loki`?",
+            id="a toolset that is misspelt",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: bash}",
+            "cannot be published as `bash`; known are elasticsearch/cluster, elasticsearch/data, grafana/dashboards",
+            id="a toolset that is not in the list",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/loki, url_key: prometheus_url}",
+            "`discovery.detectors[0].publish.url_key`: grafana/loki has no `prometheus_url`; did you mean `api_url`?",
+            id="a key for the URL that the toolset does not have",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: prometheus/multi-tenant-metrics, config: {tenant_hedder: X}}",
+            "`discovery.detectors[0].publish.config.tenant_hedder`: prometheus/multi-tenant-metrics takes "
+            "`tenant_header`, `tenant_label` here; did you mean `tenant_header`?",
+            id="a field of the config",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolset: grafana/loki, config: {api_key: X}}",
+            "`discovery.detectors[0].publish.config.api_key`: grafana/loki takes no such fields here",
+            id="a credential",
+        ),
+        pytest.param(
+            DETECTOR % ", publish: {toolst: grafana/loki}",
+            "unknown setting `discovery.detectors[0].publish.toolst`; "
+            "did you mean `discovery.detectors[0].publish.toolset`?",
+            id="a field of publish",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: jaeger, phrases: [a], publish: {toolset: grafana/tempo}}]}",
+            "`discovery.detectors[0].publish`: the type `jaeger` is built in and published as a toolset of type http; "
+            "choose another `type`",
+            id="another toolset for a built-in type",
+        ),
+        pytest.param(
+            "discovery: {detectors: [{product: a, type: b, phrases: [a], publish: {toolset: victorialogs}}, "
+            "{product: c, type: b, phrases: [c]}]}",
+            "`discovery.detectors[1].publish`: another detector of the type `b` is published in another way",
+            id="two ways for one type",
+        ),
+        pytest.param(
+            "discovery: {enabled_detectors: [zipkn]}",
+            "`discovery.enabled_detectors`: no detector is called `zipkn`; did you mean `zipkin`?",
+            id="a detector to enable",
+        ),
+        pytest.param(
             "discovery: {disabled_detectors: [cortx]}",
             "`discovery.disabled_detectors`: no detector is called `cortx`; did you mean `cortex`?",
             id="an unknown product",
@@ -503,3 +570,114 @@ def test_the_times_of_an_election_have_to_fit_together() -> None:
 
 def test_every_process_has_a_name_of_its_own() -> None:
     assert identity("pod") != identity("pod")
+
+
+STATIC = "static: [{type: prometheus, name: prod, url: 'https://metrics.example.com'}, {%s}]"
+
+
+def test_static_backends_are_a_list_of_the_settings() -> None:
+    found = settings(STATIC % "type: loki, name: logs, url: 'http://10.0.0.9:3100', credentials: {bearer_token: T}")
+    assert [str(key) for key in static_tools(found)] == ["prod", "logs"]
+    assert target_options(found).output.credentials["logs"].bearer_token == "T"
+    assert target_options(found).output.policy.variables == {"T"}
+    assert settings("static:") == Settings()
+
+
+def test_static_backends_are_trusted_whatever_namespaces_are() -> None:
+    found = settings("discovery: {trusted_namespaces: [ops]}\n" + STATIC % "type: a, name: b, url: 'http://c'")
+    divided = shares(found, Store(unexpected))
+    assert [divided.trusted(name) for name in ("", "ops", "team")] == [True, True, False]
+    assert all(tool.trusted for tool in static_tools(found).values())
+
+
+def test_static_backends_come_from_the_environment_too() -> None:
+    text = "[{type: prometheus, name: prod, url: 'https://metrics.example.com'}]"
+    found = load("", {"TOOLSET_STATIC": text}, {})
+    assert [backend.name for backend in found.static] == ["prod"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param(
+            "type: loki, nme: a, url: 'http://a'",
+            "unknown setting `static[1].nme`; did you mean `static[1].name`?",
+            id="a field",
+        ),
+        pytest.param("type: loki, url: 'http://a'", "missing required field `name`", id="no name"),
+        pytest.param("type: Loki, name: a, url: 'http://a'", "`static[1].type`: Expected a lower-case word", id="type"),
+        pytest.param(
+            "type: kubernetes, name: a, url: 'http://a'", "`static[1].type`: `kubernetes` is taken", id="taken"
+        ),
+        pytest.param("type: loki, name: a/b, url: 'http://a'", "`static[1].name`: Expected a name", id="two names"),
+        pytest.param("type: loki, name: prod, url: 'http://a'", "`static[1].name`: another static", id="twice"),
+        pytest.param(
+            "type: prometheus, name: a, url: 'https://metrics.example.com:443/'",
+            "`static[1].url`: `https://metrics.example.com:443/` is listed twice as prometheus",
+            id="one backend twice",
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://u:p@a'",
+            "`static[1].url`: Expected a URL such as `https://metrics.example.com/prometheus`",
+            id="a password",
+        ),
+        pytest.param("type: loki, name: a, url: 'http://a:0'", "the port must be 1 to 65535", id="port 0"),
+        pytest.param("type: loki, name: a, url: 'http://a:99999'", "the port must be 1 to 65535", id="port 99999"),
+        pytest.param(
+            "type: prometheus, name: a, url: 'http://a', product: vmselct",
+            "`static[1].product`: no detector of the type `prometheus` is called `vmselct`; known are ",
+            id="a product",
+        ),
+        pytest.param(
+            "type: shop, name: a, url: 'http://a', product: b", "is called `b`; leave it out", id="no product at all"
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://a', health_path: x", "`static[1].health_path`: `x`: expected", id="path"
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'https://a', ca_file: x, insecure_skip_verify: true",
+            "`static[1].ca_file`: it means nothing with `insecure_skip_verify`",
+            id="a contradiction",
+        ),
+        pytest.param(
+            "type: loki, name: a, url: 'http://a', allowed_ranges: [x]",
+            "`static[1].allowed_ranges[0]`: Expected a range of addresses",
+            id="a range",
+        ),
+    ],
+)
+def test_a_wrong_static_backend_is_named_with_its_place(entry: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(STATIC % entry)
+    assert str(caught.value).startswith("toolset.yaml: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("static: {type: loki}", "`static`: Expected a list", id="a mapping"),
+        pytest.param("static: 3", "`static`: Expected a list", id="a number"),
+        pytest.param("statc: []", "unknown setting `statc`; did you mean `static`?", id="misspelt"),
+    ],
+)
+def test_static_backends_are_nothing_but_a_list(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        settings(text)
+    with pytest.raises(SettingsError, match="`static` is a list; set it as a whole"):
+        load("", {"TOOLSET_STATIC__0": "{}"}, {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        pytest.param("type: promtheus, name: a, url: 'http://a'", "did you mean `prometheus`?", id="a type"),
+        pytest.param(
+            "type: shop, name: a, url: 'http://a.b.svc.cluster.local'", "annotate the Service instead", id="a Service"
+        ),
+    ],
+)
+def test_a_static_backend_that_is_likely_a_mistake_is_in_doubt(entry: str, meant: str) -> None:
+    (doubt,) = doubts(settings(STATIC % entry))
+    assert doubt.startswith("`static[1].")
+    assert doubt.endswith(meant)

@@ -9,7 +9,7 @@ def test_a_url_is_made_of_its_parts() -> None:
 
 
 def test_evidence_is_named_by_where_it_is_found() -> None:
-    assert [evidence.value for evidence in Evidence] == ["annotation", "label", "name", "port"]
+    assert [evidence.value for evidence in Evidence] == ["settings", "annotation", "label", "name", "port"]
 
 
 @pytest.mark.parametrize(

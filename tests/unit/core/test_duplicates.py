@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from toolset.core.backend import UNKNOWN_BACKEND, Backend
-from toolset.core.candidate import Candidate
+from toolset.core.candidate import UNKNOWN_BACKEND, Backend, Candidate
 from toolset.core.duplicates import (
     CONTAINERS_LIMIT,
     Duplicates,

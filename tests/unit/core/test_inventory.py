@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from support.build import candidate
 from support.prober import SICK, WELL
 from support.rendering import kubernaut
-from toolset.core.backend import Backend
-from toolset.core.candidate import Candidate, Reason, Rejected, Variant, Verdict
+from toolset.core.candidate import Backend, Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.duplicates import by_backend
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.thresholds import Health, Outcome, assumed_up

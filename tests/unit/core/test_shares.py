@@ -15,7 +15,7 @@ services = st.builds(
     candidate,
     name=st.sampled_from("abcdef"),
     namespace=st.sampled_from("xyz"),
-    tool_type=st.sampled_from(["prometheus", "loki"]),
+    tool_type=st.sampled_from(["prometheus", "note"]),
     created=st.sampled_from(["2023", "2024", "2025"]),
     priority=st.integers(-2, 2),
     admin_priority=st.integers(0, 1),
@@ -36,7 +36,7 @@ def test_the_order_depends_on_nothing_but_the_services(fleet: list[Candidate], r
 
 @given(fleets)
 def test_of_a_type_trusted_services_come_first(fleet: list[Candidate]) -> None:
-    for kind in ("prometheus", "loki"):
+    for kind in ("prometheus", "note"):
         trusted = [each.trusted for each in instances(fleet) if each.type == kind]
         assert trusted == sorted(trusted, reverse=True)
 
@@ -57,7 +57,7 @@ def test_the_priorities_of_a_namespace_move_no_other(fleet: list[Candidate], nam
 
 @given(fleets)
 def test_within_a_namespace_the_priority_then_the_age_then_the_name_decides(fleet: list[Candidate]) -> None:
-    ordered = [each for each in instances(fleet) if each.key.namespace == "y" and each.type == "loki"]
+    ordered = [each for each in instances(fleet) if each.key.namespace == "y" and each.type == "note"]
     assert ordered == sorted(ordered, key=lambda each: (-each.admin_priority, -each.priority, each.created, each.key))
 
 

@@ -7,12 +7,13 @@ from typing import Final, cast
 import anyio
 import msgspec
 import pytest
+from msgspec.inspect import is_struct_type
 from typing_extensions import override
 
 from support.background import running
 from support.series import counted
 from toolset.adapters.metrics import Metrics
-from toolset.config.loader import Source
+from toolset.config.loader import Source, load
 from toolset.config.settings import RESTART, Settings, reloads
 from toolset.runtime.current import Current
 from toolset.service import reloader
@@ -259,8 +260,9 @@ async def test_where_no_file_could_change_nothing_is_followed(
 
 
 def test_every_name_that_needs_a_restart_is_one_of_a_setting_or_a_section() -> None:
-    sections = msgspec.structs.fields(Settings)
-    known = {section.name for section in sections} | {
+    every = msgspec.structs.fields(Settings)
+    sections = [section for section in every if is_struct_type(section.type)]
+    known = {section.name for section in every} | {
         f"{section.name}.{field.name}" for section in sections for field in msgspec.structs.fields(section.type)
     }
     assert known >= RESTART
@@ -273,3 +275,9 @@ def test_every_name_that_needs_a_restart_is_one_of_a_setting_or_a_section() -> N
 
 def test_settings_that_are_the_same_are_merged_into_the_same() -> None:
     assert merge(Settings(), Settings()) == (Settings(), (), ())
+
+
+def test_a_list_of_static_backends_is_merged_as_a_whole() -> None:
+    wanted = load("static: [{type: grafana, name: a, url: 'http://a.example.com'}]", {}, {})
+    merged, changed, waiting = merge(Settings(), wanted)
+    assert (merged, changed, waiting) == (wanted, ("static",), ())

@@ -212,12 +212,12 @@ def test_documents_that_cannot_be_written_are_reported_when_they_change(watched:
 
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
-    log, tool = reconcile_log(watched), candidate(tool_type="loki")
+    log, tool = reconcile_log(watched), candidate(tool_type="note")
     log.probed(tool, WELL, 0.5)
     assert watched.lines == []
     log.probed(tool, SICK, 0.5)
     assert watched.lines == ["INFO probe failed"]
-    assert (watched.field("type"), watched.field("detail")) == ("loki", "answered 503")
+    assert (watched.field("type"), watched.field("detail")) == ("note", "answered 503")
     found = watched.values("toolset_probe")
     assert found['toolset_probes_total{outcome="alive",type="custom"}'] == 1
     assert found['toolset_probes_total{outcome="status",type="custom"}'] == 1

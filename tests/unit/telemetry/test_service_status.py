@@ -181,9 +181,9 @@ def test_a_service_that_changes_says_what_and_how_it_was(told: Told) -> None:
     [
         pytest.param(candidate(port=9091), {"url_before": URL}, id="port"),
         pytest.param(candidate(path="/prometheus"), {"url_before": URL}, id="path"),
-        pytest.param(candidate(tool_type="tempo", port=9090), {"type_before": "prometheus"}, id="type"),
+        pytest.param(candidate(tool_type="tasks", port=9090), {"type_before": "prometheus"}, id="type"),
         pytest.param(
-            candidate(tool_type="tempo"), {"type_before": "prometheus", "url_before": URL}, id="type and port"
+            candidate(tool_type="tasks"), {"type_before": "prometheus", "url_before": URL}, id="type and port"
         ),
     ],
 )
@@ -231,8 +231,8 @@ def test_what_waits_for_an_approval_is_counted_as_a_candidate_and_reported_to_it
 
 
 def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
-    other = Key("a", "loki")
-    told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "loki")})
+    other = Key("a", "note")
+    told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "note")})
     assert told.candidates == {("prometheus", "Published"): 1, ("custom", "Unhealthy"): 1}
     told.verdicts.settled({KEY: UNHEALTHY})
     assert told.candidates == {("prometheus", "Unhealthy"): 1}

@@ -5,7 +5,7 @@ its own connection and ends within one deadline.
 """
 
 from toolset.adapters.probe.address_guard import AddressGuard
-from toolset.adapters.probe.prober import HttpProber, ProberOptions
+from toolset.adapters.probe.prober import HttpProber, ProberOptions, StaticConfig
 from toolset.adapters.probe.resolver import Resolver
 
-__all__ = ["AddressGuard", "HttpProber", "ProberOptions", "Resolver"]
+__all__ = ["AddressGuard", "HttpProber", "ProberOptions", "Resolver", "StaticConfig"]

@@ -6,12 +6,14 @@ from typing import Final
 
 _Network = IPv4Network | IPv6Network
 
+METADATA: Final = "metadata"
+
 _REFUSED: Final[tuple[tuple[str, tuple[_Network, ...]], ...]] = tuple(
     (kind, tuple(ip_network(each) for each in ranges.split()))
     for kind, ranges in (
         # AWS, GCP and others; AWS IPv6; GCP IPv6; Alibaba; Azure's wire server; Oracle
         (
-            "metadata",
+            METADATA,
             "169.254.169.254/32 fd00:ec2::/32 fd20:ce::254/128 100.100.100.200/32 168.63.129.16/32 192.0.0.192/32",
         ),
         ("loopback", "127.0.0.0/8 ::1/128"),
@@ -38,16 +40,18 @@ _ISATAP: Final = frozenset({0x5EFE, 0x0200_5EFE})
 class AddressGuard:
     """Tells whether an address may be dialled."""
 
-    def __init__(self, ranges: Iterable[str] = ()) -> None:
+    def __init__(self, ranges: Iterable[str] = (), allowed: Iterable[str] = ()) -> None:
         """Make it.
 
         Args:
             ranges: More that is refused, in CIDR notation.
+            allowed: What is not refused all the same, in CIDR notation; never an address of cloud metadata.
 
         Raises:
             ValueError: One of them is no range.
         """
         self._refused = (*_REFUSED, ("refused by the settings", tuple(ip_network(each) for each in ranges)))
+        self._allowed = tuple(ip_network(each) for each in allowed)
 
     def objection(self, address: str) -> str:
         """Return what speaks against ``address``, in a word or two of ours; empty when nothing does."""
@@ -57,9 +61,12 @@ class AddressGuard:
             return "not an address"
         for one in (asked, *_embedded(asked)):
             for kind, networks in self._refused:
-                if any(one in network for network in networks):
+                if any(one in network for network in networks) and (kind == METADATA or not self._allows(asked, one)):
                     return kind
         return ""
+
+    def _allows(self, *addresses: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for address in addresses for network in self._allowed)
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:

@@ -138,7 +138,7 @@ class Direct:
             addresses, port = await self._checked(candidate), candidate.port
             host = addresses[0]
         tls = await config.tls() if candidate.scheme == "https" else None
-        dial = Dial(addresses, port, tls, candidate.host)
+        dial = Dial(addresses, port, tls, candidate.host.strip("[]"))
         headers = {**_HEADERS, **await config.headers(candidate), "Host": authority}
         return Route(
             _request(candidate.scheme, candidate.host, candidate.port, candidate.path + path, headers.items(), dial),

@@ -21,6 +21,19 @@ from toolset.core.health.http_config import HttpConfig
 from toolset.core.health.proof import UNAUTHORIZED, backend_id, is_challenge, is_proven
 from toolset.core.health.search import Search
 from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Failure, Outcome
+from toolset.model import Key
+
+
+class StaticConfig(msgspec.Struct, frozen=True):
+    """How one static backend is reached.
+
+    Attributes:
+        http_config: Its TLS, headers and statuses.
+        allowed_ranges: Address ranges that it may have although probes refuse them.
+    """
+
+    http_config: HttpConfig
+    allowed_ranges: tuple[str, ...] = ()
 
 
 class ProberOptions(msgspec.Struct, frozen=True):
@@ -33,6 +46,7 @@ class ProberOptions(msgspec.Struct, frozen=True):
         refused_ranges: Address ranges that are not dialled, beside those that never are.
         http_configs: By product, how its candidates are reached.
         prefix: The prefix of our annotations, which remedies name.
+        static: By key, how static backends are reached: always directly, and nothing of a product's config is theirs.
     """
 
     timeout_s: float = 5.0
@@ -41,6 +55,14 @@ class ProberOptions(msgspec.Struct, frozen=True):
     refused_ranges: tuple[str, ...] = ()
     http_configs: Mapping[str, HttpConfig] = {}
     prefix: str = "kubernaut.io"
+    static: Mapping[Key, StaticConfig] = {}
+
+
+class _Access(msgspec.Struct, frozen=True):
+    """How a candidate is reached, and what is said to it."""
+
+    connector: Connector
+    config: LoadedHttpConfig
 
 
 class HttpProber:
@@ -78,6 +100,15 @@ class HttpProber:
             product: LoadedHttpConfig(http_configs) for product, http_configs in options.http_configs.items()
         }
         self._default_config = LoadedHttpConfig(HttpConfig())
+        self._static = {
+            key: _Access(
+                Direct(
+                    guard or AddressGuard(options.refused_ranges, each.allowed_ranges), resolver, options.connect_to
+                ),
+                LoadedHttpConfig(each.http_config),
+            )
+            for key, each in options.static.items()
+        }
         self._transport = Transport()
         self._limiter = anyio.CapacityLimiter(options.concurrency)
         self._host_limiter = HostLimiter(PER_HOST)
@@ -113,59 +144,65 @@ class HttpProber:
 
     async def _ask(self, search: Search, deadline: anyio.CancelScope) -> None:
         candidate = search.candidate
-        config = self._http_configs.get(candidate.product, self._default_config)
-        route = await self._connector.route(candidate, candidate.check.path, config)
+        access = self._access(candidate)
+        route = await access.connector.route(candidate, candidate.check.path, access.config)
         async with self._host_limiter.one_of_few(route.host, deadline, self._options.timeout_s) as came:
             if not came:
                 search.met(DEFERRED)
                 return
             while True:
-                outcome = await self._request(route, search.candidate, config)
+                outcome = await self._request(route, search.candidate, access)
                 if outcome.alive and not outcome.unauthorized and candidate.health_path:
-                    outcome = await self._ask_health_path(search.candidate, config, outcome)
+                    outcome = await self._ask_health_path(search.candidate, access, outcome)
                 search.met(outcome)
                 if not search.advance():
                     return
-                route = await self._connector.route(search.candidate, candidate.check.path, config)
+                route = await access.connector.route(search.candidate, candidate.check.path, access.config)
 
-    async def _request(self, route: Route, candidate: Candidate, config: LoadedHttpConfig) -> Outcome:
+    async def _request(self, route: Route, candidate: Candidate, access: _Access) -> Outcome:
         try:
             response = await self._transport.handle_async_request(route.request)
             try:
-                return await self._judge(response, candidate, config)
+                return await _judge(response, candidate, access)
             finally:
                 await response.aclose()
         except ProbeError as error:
             return _outcome(error)
 
-    async def _ask_health_path(self, candidate: Candidate, config: LoadedHttpConfig, proven: Outcome) -> Outcome:
+    async def _ask_health_path(self, candidate: Candidate, access: _Access, proven: Outcome) -> Outcome:
         """Request the health path of its annotation from a backend that is ``proven``."""
         plain = msgspec.structs.replace(candidate, check=HealthCheck(candidate.health_path))
-        outcome = await self._request(await self._connector.route(plain, candidate.health_path, config), plain, config)
+        route = await access.connector.route(plain, candidate.health_path, access.config)
+        outcome = await self._request(route, plain, access)
         if outcome.alive:
             return proven
         detail = f"{outcome.detail}, at the health path of its annotation"
         return Outcome(alive=False, detail=detail, failure=outcome.failure)  # no status: it leads to no other variant
 
-    async def _judge(self, response: httpx.Response, candidate: Candidate, config: LoadedHttpConfig) -> Outcome:
-        """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
-        status, check = response.status_code, candidate.check
-        is_good = 200 <= status < 300
-        is_alive = is_good or status in config.statuses(check.statuses)
-        asks_for_login = status in UNAUTHORIZED and not is_alive
-        reads = is_alive or asks_for_login or self._connector.reads_failures
-        body = await _read(response) if reads else b""
-        if objection := self._connector.objection(status, body):
-            return msgspec.structs.replace(objection.outcome(), status=status)
-        if asks_for_login and is_challenge(check, body, response.headers.get_list("WWW-Authenticate")):
-            return Outcome(alive=True, status=status, unauthorized=True)
-        if not is_alive:
-            return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
-        check_of_status = check if is_good else msgspec.structs.replace(check, fields=())  # an error has no such fields
-        if not is_proven(check_of_status, body, is_cut=len(body) >= BODY_LIMIT_BYTES):
-            detail = f"the answer does not tell of {candidate.product}"
-            return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
-        return Outcome(alive=True, status=status, backend_id=backend_id(check, body))
+    def _access(self, candidate: Candidate) -> _Access:
+        config = self._http_configs.get(candidate.product, self._default_config)
+        return self._static.get(candidate.key) or _Access(self._connector, config)
+
+
+async def _judge(response: httpx.Response, candidate: Candidate, access: _Access) -> Outcome:
+    """Read a bounded part of the body, so that a backend that dies while it answers counts as dead."""
+    status, check = response.status_code, candidate.check
+    is_good = 200 <= status < 300
+    is_alive = is_good or status in access.config.statuses(check.statuses)
+    asks_for_login = status in UNAUTHORIZED and not is_alive
+    reads = is_alive or asks_for_login or access.connector.reads_failures
+    body = await _read(response) if reads else b""
+    if objection := access.connector.objection(status, body):
+        return msgspec.structs.replace(objection.outcome(), status=status)
+    if asks_for_login and is_challenge(check, body, response.headers.get_list("WWW-Authenticate")):
+        return Outcome(alive=True, status=status, unauthorized=True)
+    if not is_alive:
+        return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
+    check_of_status = check if is_good else msgspec.structs.replace(check, fields=())  # an error has no such fields
+    if not is_proven(check_of_status, body, is_cut=len(body) >= BODY_LIMIT_BYTES):
+        detail = f"the answer does not tell of {candidate.product}"
+        return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
+    return Outcome(alive=True, status=status, backend_id=backend_id(check, body))
 
 
 def _outcome(error: Exception) -> Outcome:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from toolset.core.backend import UNKNOWN_BACKEND, Backend
+from toolset.core.candidate import UNKNOWN_BACKEND, Backend
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.identity import LABEL_KEYS, separated
 from toolset.model import Service, ServicePort

@@ -314,3 +314,8 @@ _OTHERS: Final = (
 )
 
 BUILT_IN: Final = _PROMETHEUS + _OTHERS
+
+
+def of_type(kind: str) -> tuple[Detector, ...]:
+    """Return the built-in detectors of the type ``kind``, in order."""
+    return tuple(detector for detector in BUILT_IN if detector.type == kind)

@@ -11,8 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from toolset.core.backend import UNKNOWN_BACKEND
-from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected, Variant, Verdict
+from toolset.core.candidate import UNKNOWN_BACKEND, Candidate, Evidence, HealthCheck, Reason, Rejected, Variant, Verdict
 from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
 from toolset.core.detection.backend import backend
 from toolset.core.detection.detector import Detector, effective_check
@@ -22,7 +21,7 @@ from toolset.core.detection.index import Index
 from toolset.core.detection.variants import variants
 from toolset.core.globs import Namespaces, matches_any
 from toolset.core.trust import TRUST_LABEL, TRUSTED, Trust, Untrusted
-from toolset.model import Namespace, Service
+from toolset.model import Key, Namespace, Service
 
 Mode = Literal["auto", "annotated"]
 
@@ -46,6 +45,7 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
 
     Attributes:
         detectors: In order; of equal evidence the first wins.
+        opt_in: Detectors that count only where an annotation names their type.
         prefix: The prefix of our annotations.
         cluster_domain: The DNS domain of the cluster.
         external_endpoints: Whether ``toolset-endpoint`` may name another host.
@@ -60,6 +60,7 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
     """
 
     detectors: tuple[Detector, ...]
+    opt_in: tuple[Detector, ...] = ()
     prefix: str = "kubernaut.io"
     cluster_domain: str = "cluster.local"
     external_endpoints: bool = False
@@ -111,6 +112,32 @@ def detect(
     if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
+
+
+def detect_further(service: Service, first: Candidate, options: DetectionOptions) -> tuple[Candidate, ...]:
+    """Return what else ``service`` is: tools of other types, each on a port that is named after its product.
+
+    Annotations that choose a port, a path or a type are for the first tool alone.
+
+    Args:
+        service: The Service.
+        first: The candidate that it is.
+        options: How to detect.
+    """
+    found: dict[str, Candidate] = {}
+    identity = identify(service)
+    plain = Annotations(switch="enabled" if first.asked else "auto", priority=first.priority)
+    for detector, _ in options.index.matches(service, identity):
+        if detector.type in {first.type, *found} or detector.objection(identity):
+            continue
+        where = endpoint(service, plain, detector.port, detector.path, options.cluster_domain, Evidence.PORT)
+        if isinstance(where, Rejected) or where.port == first.port or not detector.port.is_called(where.declared):
+            continue
+        verdict = _candidate(service, plain, Found(detector, Evidence.PORT, where), options)
+        if isinstance(verdict, Candidate):
+            key = Key(service.metadata.namespace, service.metadata.name, detector.type)
+            found[detector.type] = msgspec.structs.replace(verdict, key=key, trusted=first.trusted)
+    return tuple(found.values())
 
 
 def _detect(service: Service, options: DetectionOptions, namespace: Namespace | None, *, trusted: bool) -> Verdict:
@@ -196,7 +223,7 @@ def _named(service: Service, asked: Annotations, options: DetectionOptions) -> F
     """Return the detector that the annotation names: the product that also matches, else the first of the type."""
     identity = identify(service)
     matching = (d for d, _ in options.index.matches(service, identity) if not d.objection(identity))
-    of_type = (detector for detector in (*matching, *options.detectors) if detector.type == asked.type)
+    of_type = (detector for detector in (*matching, *options.detectors, *options.opt_in) if detector.type == asked.type)
     detector = next(of_type, Detector(product=asked.type, type=asked.type))
     where = endpoint(service, asked, detector.port, detector.path, options.cluster_domain, Evidence.ANNOTATION)
     if isinstance(where, Rejected):

@@ -68,6 +68,25 @@ class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
+class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a detector of the settings publishes its type.
+
+    Attributes:
+        toolset: A toolset of HolmesGPT, one of ``backends.mapping.TOOLSETS``.
+        url_key: The field of its config that holds the URL; may be left out, because the toolset decides.
+        config: Further fields of its config, from the ``options`` of the toolset.
+    """
+
+    toolset: Annotated[str, msgspec.Meta(max_length=64)]
+    url_key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    config: dict[
+        str,
+        Annotated[
+            str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", description="at most 64 letters, digits, `-` and `_`")
+        ],
+    ] = {}
+
+
 class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How one product is recognised and reached.
 
@@ -92,6 +111,8 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         sub_paths: Other base paths at which installations of this product are known to serve, the commonest first; the
             probe tries them when an answer says that the base path is wrong.
         check: How to probe it; a detector of a built-in type that says nothing proves itself as that type does.
+        publish: As which toolset of HolmesGPT a type of the settings is published; ``None`` for a built-in type, and
+            for one that is read over HTTP.
         source: Where the rule comes from.
     """
 
@@ -112,6 +133,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     installation_keys: tuple[str, ...] = ()
     sub_paths: Annotated[tuple[str, ...], msgspec.Meta(max_length=3)] = ()
     check: HealthCheck = DEFAULT_CHECK
+    publish: Publish | None = None
     source: str = ""
 
     def suits(self, service: Service) -> bool:

@@ -13,6 +13,8 @@ from typing import Final, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy, value_fault
@@ -26,12 +28,6 @@ CONFIG: Final = "config"
 QUERY_TIMEOUT: Final = "30s"
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
 """What a document may be called; more would not fit a key of a ConfigMap."""
-_EXTRAS: Final[Mapping[str, Mapping[str, str]]] = {
-    "jaeger": {"query_endpoint": "/api/traces"},
-    "elasticsearch": {"health_endpoint": "/_cluster/health"},
-    "prometheus": {},
-    "grafana": {},
-}
 
 
 class ToolConfig(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}):
@@ -65,22 +61,24 @@ class _KubernetesDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 def documents(
     tools: Sequence[Candidate],
-    grafana_key_env: Mapping[str, str],
+    api_keys: Mapping[str, str],
     more: Mapping[Key, Document] | None = None,
     taken: Container[str] = frozenset[str](),
+    types: Types = TYPES,
 ) -> dict[str, Document]:
     """Return the documents by their names, as plain values.
 
     Args:
         tools: In the order of ``inventory.instances``.
-        grafana_key_env: For ``namespace/name`` of a Grafana, the environment variable of the reader that holds its
-            API key; only settings name one, never a Service.
+        api_keys: For ``namespace/name``, the environment variable of the reader that holds its API key; only settings
+            name one, never a Service. It counts for types whose documents take one.
         more: What an admin lays over the ``config`` of a tool, as a merge patch.
         taken: As in :func:`names`.
+        types: How each type is published.
     """
     found = {KUBERNETES: from_struct(_KubernetesDocument())}
     for name, tool in names(tools, taken).items():
-        document = _ToolDocument(tool.type, enabled=True, config=_config(tool, grafana_key_env))
+        document = _ToolDocument(tool.type, enabled=True, config=_config(tool, api_keys, types))
         found[name] = from_struct(document)
         patch = (more or {}).get(tool.key)
         if patch:
@@ -104,7 +102,7 @@ def names(tools: Sequence[Candidate], taken: Container[str] = frozenset[str]()) 
 
 def full_name(tool: Candidate) -> str:
     """Return the name of the document of ``tool`` where it is not the first of its type."""
-    return f"{tool.type}.{tool.key.namespace}.{tool.key.name}"
+    return ".".join(filter(None, (tool.type, tool.key.namespace, tool.key.name)))
 
 
 def text(document: Document) -> str:
@@ -120,12 +118,14 @@ def fault(name: str, document: Document, policy: Policy) -> Fault | None:
     return convert_fault(document, kind, (name,)) or value_fault(document, policy, (name,))
 
 
-def _config(tool: Candidate, grafana_key_env: Mapping[str, str]) -> ToolConfig:
-    variable = grafana_key_env.get(str(tool.key)) if tool.type == "grafana" else None
+def _config(tool: Candidate, api_keys: Mapping[str, str], types: Types) -> ToolConfig:
+    known = mapping_of(types, tool.type).kubernaut
+    if known is None:
+        return ToolConfig(tool.url, QUERY_TIMEOUT, health_path=tool.readers_path, type=tool.type)
+    variable = api_keys.get(str(tool.key)) if known.takes_api_key else None
     if variable:  # readers know a Grafana with a key without a timeout
-        return ToolConfig(tool.url, api_key=f"${{{variable}}}")
-    extras = _EXTRAS.get(tool.type, {"health_path": tool.readers_path, "type": tool.type})
-    return ToolConfig(tool.url, QUERY_TIMEOUT, **extras)
+        return ToolConfig(tool.url, api_key=f"${{{variable}}}", **known.fields)
+    return ToolConfig(tool.url, QUERY_TIMEOUT, **known.fields)
 
 
 @lru_cache(maxsize=8192)

@@ -78,6 +78,13 @@ class PrometheusConfig(_Strict, frozen=True):
     query_response_size_limit_pct: int | UnsetType = UNSET
 
 
+class MultiTenantConfig(PrometheusConfig, frozen=True):
+    """The config of ``prometheus/multi-tenant-metrics``."""
+
+    tenant_label: str | UnsetType = UNSET
+    tenant_header: str | UnsetType = UNSET
+
+
 class _GrafanaConnection(_Strict, frozen=True):
     """What every toolset of Grafana's products knows."""
 
@@ -170,6 +177,7 @@ class Block(_Strict, frozen=True):
 
 CONFIGS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "prometheus/metrics": PrometheusConfig,
+    "prometheus/multi-tenant-metrics": MultiTenantConfig,
     "grafana/dashboards": GrafanaConfig,
     "grafana/loki": LokiConfig,
     "grafana/tempo": TempoConfig,

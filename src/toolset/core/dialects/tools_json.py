@@ -5,18 +5,14 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import Fault, Url, convert_fault
 from toolset.core.json_values import Document
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"
-_DESCRIPTIONS: Final[Mapping[str, str]] = {
-    "prometheus": "Metrics and alerts (Prometheus query API)",
-    "grafana": "Dashboards (Grafana API)",
-    "jaeger": "Distributed traces (Jaeger query API)",
-    "elasticsearch": "Logs and documents (Elasticsearch API)",
-}
 _HEALTH_PATHS: Final[Mapping[str, str]] = {
     "prometheus": "/api/v1/labels",
     "grafana": "/api/health",
@@ -29,7 +25,6 @@ _HEALTH_PATHS_OF_PRODUCTS: Final[Mapping[str, str]] = {
     "victoria-metrics-single": "/health",
     "m3coordinator": "/health",
 }
-_CUSTOM: Final = "HTTP API of a service in the cluster"
 
 
 class JsonTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,31 +44,44 @@ class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: tuple[JsonTool, ...]
 
 
-def document(tools: Sequence[Candidate]) -> ToolList:
+def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
     """Return the document.
 
-    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Trusted
-    tools take their names first.
+    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Static
+    backends take their names first, then trusted tools.
 
     Args:
         tools: In the order of ``inventory.instances``.
+        types: How each type is published.
     """
     first: dict[str, Key] = {}
-    for tool in sorted(tools, key=lambda tool: not tool.trusted):
-        first.setdefault(tool.key.name, tool.key)
+    for tool in sorted(tools, key=lambda tool: (not tool.trusted, bool(tool.key.namespace))):
+        first.setdefault(tool.key.name, tool.key.service)
     return ToolList(
         tuple(
             JsonTool(
-                name=tool.key.name if first[tool.key.name] == tool.key else f"{tool.key.name}.{tool.key.namespace}",
+                name=_name(tool, first),
                 type=tool.type,
                 endpoint=tool.url,
-                description=_DESCRIPTIONS.get(tool.type, _CUSTOM),
+                description=mapping_of(types, tool.type).description,
                 namespace=tool.key.namespace,
-                metadata={"service": tool.key.name, "service_port": str(tool.port), "health_path": _health_path(tool)},
+                metadata=_metadata(tool),
             )
             for tool in tools
         )
     )
+
+
+def _name(tool: Candidate, first: Mapping[str, Key]) -> str:
+    key = tool.key
+    if first[key.name] == key:
+        return key.name
+    return ".".join(filter(None, (key.name, key.namespace, key.part)))
+
+
+def _metadata(tool: Candidate) -> dict[str, str]:
+    service = {"service": tool.key.name, "service_port": str(tool.port)} if tool.key.namespace else {}
+    return {**service, "health_path": _health_path(tool)}
 
 
 def _health_path(tool: Candidate) -> str:

@@ -18,6 +18,7 @@ _NOT_PLAIN: Final = re.compile(r"[^a-z0-9-]+")
 def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
     """Return tools of one type by name: ``namespace-service``, and ``namespace.service`` where two would meet.
 
+    A static backend always keeps the name that the admin gave it.
     A name of an untrusted namespace is opaque: a language model reads it, and a tenant could write instructions there.
     """
     plain = Counter(_plain(tool) for tool in tools if tool.trusted)
@@ -31,7 +32,8 @@ def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
 def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[str]()) -> dict[str, Candidate]:
     """Return tools by name: ``type-namespace-service``, with a hash where that is too long or taken.
 
-    The first one keeps the plain name, so the order decides; trusted ones come first, then the best instance.
+    The first one keeps the plain name, so the order decides; static backends come first, then trusted ones, then the
+    best instance. A static backend is called ``type-name``.
     What an untrusted namespace is called, and its Services, is opaque.
 
     Args:
@@ -40,7 +42,7 @@ def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[st
     """
     named: dict[str, Candidate] = {}
     used = {tool_name(name) for name in taken}
-    for tool in sorted(tools, key=lambda tool: not tool.trusted):
+    for tool in sorted(tools, key=lambda tool: (not tool.trusted, bool(tool.key.namespace))):
         name = _free_name(tool, used)
         used.add(tool_name(name))
         named[name] = tool
@@ -62,12 +64,17 @@ def possible_http_names(tool: Candidate) -> tuple[str, str]:
     return plain_http_name(tool), _hashed_name(tool, 0)
 
 
+def possible_instance_names(tool: Candidate) -> frozenset[str]:
+    """Return the names of ``tool`` as an instance: where the plain one is free, and where it is taken."""
+    return frozenset({_plain(tool), _dotted(tool)})
+
+
 def _plain(tool: Candidate) -> str:
-    return f"{tool.key.namespace}-{tool.key.name}"
+    return "-".join(filter(None, (tool.key.namespace, tool.key.name)))
 
 
 def _dotted(tool: Candidate) -> str:
-    return f"{tool.key.namespace}.{tool.key.name}"
+    return ".".join(filter(None, (tool.key.namespace, tool.key.name)))
 
 
 def _opaque(tool: Candidate, used: Container[str]) -> str:

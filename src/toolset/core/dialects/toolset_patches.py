@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.dialects.bound_values import bound_values
 from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.schema import HTTP_NAME, block_fault
@@ -19,14 +20,7 @@ from toolset.core.json_values import Document, Json, Path, leaves, merged, merge
 CONFIG: Final = "config"
 INSTANCES: Final = "instances"
 ENDPOINTS: Final = "endpoints"
-URL_FIELDS: Final = ("prometheus_url", "api_url")
-BUILT_IN_TOOLSETS: Final[Mapping[str, tuple[str, ...]]] = {
-    "prometheus": ("prometheus/metrics",),
-    "grafana": ("grafana/dashboards",),
-    "elasticsearch": ("elasticsearch/data", "elasticsearch/cluster"),
-}
-"""By type, the toolsets of HolmesGPT that read it; every other type is read over HTTP."""
-_BUILT_IN: Final = frozenset(name for names in BUILT_IN_TOOLSETS.values() for name in names)
+URL_FIELDS: Final = frozenset(toolset.url_key for toolset in TOOLSETS.values())
 _HTTP_NAME_PARTS: Final = 3
 """``type-namespace-service``."""
 
@@ -155,7 +149,7 @@ def _adds(name: str, patch: Json) -> bool:
         return False
     if patch.get("enabled") is not True:
         return patch.get("enabled") is False
-    return name not in _BUILT_IN or names_backend(patch.get(CONFIG))
+    return name not in TOOLSETS or names_backend(patch.get(CONFIG))
 
 
 def _is_whole(name: str, patch: Document) -> bool:
@@ -164,7 +158,7 @@ def _is_whole(name: str, patch: Document) -> bool:
 
 def _is_shared(name: str, patch: Document) -> bool:
     """Return whether discovered Services may be in the toolset that a patch is for."""
-    if name in _BUILT_IN:
+    if name in TOOLSETS:
         return True
     is_http_name = HTTP_NAME.fullmatch(name) is not None and name.count("-") >= _HTTP_NAME_PARTS - 1
     return is_http_name and not (isinstance(patch.get("type"), str) and isinstance(patch.get("enabled"), bool))
@@ -187,6 +181,6 @@ def _has_url(config: Document) -> bool:
 
 
 def _misplaced(name: str, path: Path, kind: str) -> Fault:
-    beside = "`instances`, next to a URL of its own" if name in _BUILT_IN else "`endpoints`, next to hosts of its own"
+    beside = "`instances`, next to a URL of its own" if name in TOOLSETS else "`endpoints`, next to hosts of its own"
     place = f"`tools: NAMESPACE/NAME: holmesgpt:` or into {beside}"
     return Fault(path, f"every backend of {name} would receive {kind}, a tenant's too; put it under {place}")

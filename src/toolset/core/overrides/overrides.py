@@ -6,7 +6,7 @@ that is not valid does not count, and what was valid last stays in force. A patc
 was discovered is dropped alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -51,7 +51,7 @@ class Overrides(msgspec.Struct, frozen=True):
         tools: Patches by ``namespace/name``; ``None`` hides the tool.
         toolsets: Merge patches by toolset of HolmesGPT.
         kubernaut: Merge patches by document of the kubernaut dialect.
-        suppress: ``namespace/name`` of hidden tools.
+        suppress: ``namespace/name`` of hidden tools; a static backend has only a name, here and in ``tools``.
         approve: ``namespace/name`` of Services that the admin approves.
         marks: Where each part stands in the text.
     """
@@ -152,8 +152,10 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
     kubernaut: dict[Key, Document] = {}
     overridden: dict[Key, tuple[str, ...]] = {}
     for tool in tools:
-        name = str(tool.key)
+        name = str(tool.key.service)
         patch = overrides.tools.get(name, _NOTHING)
+        if tool.key.part and patch is not None:  # a URL or a header is for the first tool of a Service alone
+            patch = ToolPatch(enabled=patch.enabled)
         if name in overrides.suppress or patch is None or not patch.enabled:
             place = overrides.place("suppress") if name in overrides.suppress else overrides.place("tools", name)
             hidden[tool.key] = Rejected(Reason.SUPPRESSED, place, tool.type, tool.asked)
@@ -166,6 +168,17 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
         if patch.kubernaut:
             kubernaut[tool.key] = cast("Document", patch.kubernaut)
     return PatchedTools(tuple(kept), hidden, holmesgpt, kubernaut, overridden)
+
+
+def unknown_static(overrides: Overrides, known: Container[str]) -> Iterator[OverridesError]:
+    """Yield an error for each name without a namespace that is not the name of a static backend."""
+    named: list[tuple[Path, str]] = [(("tools", name), name) for name in overrides.tools]
+    named += [(("suppress",), name) for name in sorted(overrides.suppress)]
+    for path, name in named:
+        if "/" not in name and name not in known:
+            section = path[0]
+            message = f"{section} > {name}: there is no such static backend; write a Service as namespace/name"
+            yield overrides.error(path, message)
 
 
 def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
@@ -186,7 +199,7 @@ def _patched(tool: Candidate, patch: ToolPatch) -> Candidate:
     return msgspec.structs.replace(
         tool,
         type=patch.type or tool.type,
-        admin_priority=patch.priority or 0,
+        admin_priority=tool.admin_priority if patch.priority is None else patch.priority,
         health_path=patch.health_path or tool.health_path,
     )
 

@@ -19,6 +19,9 @@ _SECTIONS: Final = ("tools", "toolsets", "kubernaut", *_NAMES)
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _KNOWN_SECTIONS: Final = f"known are {', '.join(_SECTIONS)}"
 _SERVICE: Final = re.compile(f"{_LABEL}/{_LABEL}")
+_TOOL: Final = re.compile(f"({_LABEL}/)?{_LABEL}")
+_EXPECTED: Final = "expected namespace/name of a Service"
+_OR_STATIC: Final = f"{_EXPECTED}, or the name of a static backend"
 
 
 class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -67,9 +70,10 @@ def fault(document: Json, policy: Policy) -> Fault | None:
 def _names_fault(section: str, value: Json, _: Policy) -> Fault | None:
     if not isinstance(value, list):
         return Fault((section,), "expected a list of namespace/name")
+    known, expected = (_SERVICE, _EXPECTED) if section == "approve" else (_TOOL, _OR_STATIC)
     for position, name in enumerate(value):
-        if not isinstance(name, str) or _SERVICE.fullmatch(name) is None:
-            return Fault((section, str(position)), "expected namespace/name of a Service")
+        if not isinstance(name, str) or known.fullmatch(name) is None:
+            return Fault((section, str(position)), expected)
     return None
 
 
@@ -83,8 +87,8 @@ def _section_fault(section: str, value: Json, policy: Policy) -> Fault | None:
 
 
 def _service_fault(section: str, name: str) -> Fault | None:
-    if section == "tools" and _SERVICE.fullmatch(name) is None:
-        return Fault((section, name), "expected namespace/name of a Service")
+    if section == "tools" and _TOOL.fullmatch(name) is None:
+        return Fault((section, name), _OR_STATIC)
     return None
 
 

@@ -7,10 +7,12 @@ untrusted ones share what is left in turn, one tool of each namespace after anot
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from toolset.core.backends.catalog import TYPES
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.shares import by_priority, in_turn
 from toolset.model import Key
@@ -30,16 +32,18 @@ class Caps(msgspec.Struct, frozen=True):
     Attributes:
         per_type: Of one type; 0 means any number.
         single: Of all types that cost a language model one tool each; 0 means any number.
-        shared: The types that share their tools, however many instances there are.
+        shared: By type, the toolsets that read all its instances; any other type costs a tool for each instance.
         per_untrusted: Of one untrusted namespace; 0 means any number.
-        untrusted: Of one type, how many instances of untrusted namespaces the reader survives.
+        untrusted: By toolset, how many instances of untrusted namespaces the reader survives.
+        alone: The toolsets that read one instance only.
     """
 
     per_type: int = 0
     single: int = 0
-    shared: Container[str] = frozenset[str]()
+    shared: Mapping[str, Sequence[str]] = {}
     per_untrusted: int = 0
     untrusted: Mapping[str, int] = {}
+    alone: Container[str] = frozenset[str]()
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -72,8 +76,8 @@ def allowance(limit: int, foreign: int) -> int:
 def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
     """Return which ``tools`` the caps let through.
 
-    First each untrusted namespace by itself, then each type by itself: namespaces take turns among the tools of one
-    type, the oldest first, so that nobody takes the place of an older tool that is the first of its kind in its
+    First each untrusted namespace by itself, then each toolset and each type by itself: namespaces take turns among the
+    tools of one, the oldest first, so that nobody takes the place of an older tool that is the first of its kind in its
     namespace. Last come the limits over all types.
 
     Args:
@@ -94,8 +98,11 @@ def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
 
     keep(_order(tools), lambda tool: _namespace_limits(tool, caps))
     left = [tool for tool in tools if tool.key not in dropped]
+    for toolset in dict.fromkeys(name for tool in left for name in caps.shared.get(tool.type, ())):
+        readable = (tool for tool in left if toolset in caps.shared.get(tool.type, ()))
+        keep(in_turn(readable), partial(_toolset_limits, toolset, caps=caps))
     for kind in dict.fromkeys(tool.type for tool in left):
-        keep(in_turn(tool for tool in left if tool.type == kind), lambda tool: _type_limits(tool, caps))
+        keep(in_turn(tool for tool in left if tool.type == kind), lambda _: _type_limits(caps))
     keep(_order(left), lambda tool: _overall_limits(tool, caps))
     return Cut(tuple(tool for tool in tools if tool.key not in dropped), dropped)
 
@@ -114,10 +121,15 @@ def _namespace_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
         yield _Limit(tool.key.namespace, caps.per_untrusted, sentence)
 
 
-def _type_limits(tool: Candidate, caps: Caps) -> Iterator[_Limit]:
-    if not tool.trusted and (most := caps.untrusted.get(tool.type)) is not None:
+def _toolset_limits(toolset: str, tool: Candidate, caps: Caps) -> Iterator[_Limit]:
+    if not tool.trusted and (most := caps.untrusted.get(toolset)) is not None:
         sentence = f"HolmesGPT survives {most} {tool.type} of untrusted namespaces, should they all hang"
         yield _Limit("untrusted", most, sentence)
+    if toolset in caps.alone:
+        yield _Limit("alone", 1, f"HolmesGPT reads only one backend with {toolset}")
+
+
+def _type_limits(caps: Caps) -> Iterator[_Limit]:
     if caps.per_type:
         yield _Limit("all", caps.per_type, f"output.max_per_type is {caps.per_type}")
 
@@ -153,7 +165,7 @@ def _order(tools: Sequence[Candidate]) -> list[Candidate]:
     ranks = _ranks(tools)
 
     def rank(tool: Candidate) -> tuple[int, bool, int]:
-        return ranks[tool.key], tool.type not in _KNOWN, -tool.admin_priority
+        return ranks[tool.key], tool.type not in TYPES, -tool.admin_priority
 
     return in_turn(by_priority(sorted(tools, key=lambda tool: (*rank(tool), tool.created, tool.key)), rank))
 
@@ -171,6 +183,3 @@ def _ranks(tools: Iterable[Candidate]) -> dict[Key, int]:
 
 def _over(tool: Candidate, detail: str) -> Rejected:
     return Rejected(Reason.OVER_LIMIT, detail, tool.type, tool.asked)
-
-
-_KNOWN: Final = frozenset({"prometheus", "grafana", "jaeger", "elasticsearch"})

@@ -11,7 +11,7 @@ from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.toolset_patches import CONFIG
 from toolset.core.overrides.overrides import Overrides, PatchedTools
 from toolset.core.publishing.options import OutputOptions
-from toolset.core.publishing.rendering import holmesgpt_options
+from toolset.core.publishing.rendering import alone_options, holmesgpt_options, kubernaut_documents
 from toolset.model import Key
 
 
@@ -68,11 +68,11 @@ def fitting(applied: PatchedTools, options: OutputOptions) -> tuple[PatchedTools
     tools = {tool.key: tool for tool in applied.tools}
     faults: dict[tuple[str, Key], Fault] = {}
     for key, patch in applied.holmesgpt.items():
-        alone = holmesgpt.document([tools[key]], holmesgpt.Options({}, options.credentials), {key: patch})
+        alone = holmesgpt.document([tools[key]], alone_options(options), {key: patch})
         if problem := schema.fault(alone, options.policy):
             faults["holmesgpt", key] = problem
     for key, patch in applied.kubernaut.items():
-        for name, document in kubernaut.documents([tools[key]], options.grafana_key_env, {key: patch}).items():
+        for name, document in kubernaut_documents([tools[key]], options, {key: patch}).items():
             if problem := kubernaut.fault(name, document, options.policy):
                 faults["kubernaut", key] = problem
     fits = msgspec.structs.replace(
@@ -103,8 +103,10 @@ def _name_conflicts(
 ) -> Mapping[Key, str]:
     found: dict[Key, str] = {}
     if "holmesgpt" in options.dialects:
-        configured = holmesgpt.name_conflicts(tools, holmesgpt_options(options, overrides))
-        found |= {key: f"{what} is configured" for key, what in configured.items()}
+        asked = holmesgpt_options(options, overrides)
+        found |= {key: f"{what} is configured" for key, what in holmesgpt.name_conflicts(tools, asked).items()}
+        rivals = holmesgpt.exclusions(tools, asked)
+        found |= {key: f"the tools of toolset {name} have the same names" for key, name in rivals.items()}
     if "kubernaut" in options.dialects:
         keys = {tool.key: f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}" for tool in tools}
         found |= {key: f"this service does not own data key {name}" for key, name in keys.items() if name in taken}

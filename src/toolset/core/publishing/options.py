@@ -1,9 +1,12 @@
 """What is written to the ConfigMap: a part of the settings."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types
 from toolset.core.dialects.documents import Credentials, from_struct
 from toolset.core.dialects.holmesgpt import base_toolsets
 from toolset.core.dialects.schema import BaseToolset
@@ -84,11 +87,51 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Policy(frozenset(self.variables).union(*named), self.allow_unsafe_overrides)
 
     @property
-    def grafana_key_env(self) -> dict[str, str]:
-        """The variable with the API key, by ``namespace/name`` of a Grafana."""
+    def api_keys(self) -> dict[str, str]:
+        """The variable with the API key, by ``namespace/name``."""
         return {name: known.api_key for name, known in self.credentials.items() if known.api_key}
+
+    @property
+    def types(self) -> Types:
+        """How each type is published; :class:`PublishOptions` adds those of the settings."""
+        return TYPES
+
+    @property
+    def static_names(self) -> frozenset[str]:
+        """The names of static backends; :class:`PublishOptions` adds those of the settings."""
+        return frozenset()
 
     @property
     def limit_bytes(self) -> int:
         """The limit in bytes."""
         return self.limit_kib * 1024
+
+
+class PublishOptions(OutputOptions, frozen=True, forbid_unknown_fields=True):
+    """What is written to the ConfigMap, with what other settings say about it.
+
+    Attributes:
+        types: How each type is published.
+        static_names: The names of static backends.
+    """
+
+    types: Types = TYPES  # pyright: ignore[reportIncompatibleMethodOverride]
+    static_names: frozenset[str] = frozenset()  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+def publish_options(
+    output: OutputOptions,
+    types: Types,
+    credentials: Mapping[str, Credentials] = {},
+    static_names: Iterable[str] = (),
+) -> PublishOptions:
+    """Return ``output`` with what other settings say about it.
+
+    Args:
+        output: The section of the settings.
+        types: How each type is published.
+        credentials: Those of static backends, by name.
+        static_names: The names of static backends.
+    """
+    more = {"credentials": {**output.credentials, **credentials}, "types": types}
+    return PublishOptions(**{**msgspec.structs.asdict(output), **more, "static_names": frozenset(static_names)})

@@ -5,14 +5,15 @@ from typing import Final
 
 import msgspec
 
+from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
 from toolset.core.dialects.configured_toolsets import configured_fault
 from toolset.core.dialects.documents import Fault
-from toolset.core.dialects.toolset_patches import BUILT_IN_TOOLSETS, INSTANCES
+from toolset.core.dialects.toolset_patches import INSTANCES
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document
-from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow
+from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow, unknown_static
 from toolset.core.publishing import budget
 from toolset.core.publishing.eligibility import eligible, fitting, foreign_key_notes
 from toolset.core.publishing.options import OutputOptions
@@ -159,7 +160,9 @@ def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Pu
         kept = {tool.key for tool in published.tools}
         alone = publish([tool for tool in tools if tool.key in kept], options)
         plain = alone.documents
-    patches: dict[str, Document] = {holmesgpt.DOCUMENT_KEY: {holmesgpt.TOOLSETS: dict(published.overrides.toolsets)}}
+    patches: dict[str, Document] = {
+        holmesgpt.DOCUMENT_KEY: {holmesgpt.TOOLSETS_KEY: dict(published.overrides.toolsets)}
+    }
     for name, patch in published.overrides.kubernaut.items():
         if isinstance(patch, dict):
             patches[f"{name}{kubernaut.SUFFIX}"] = patch
@@ -203,7 +206,10 @@ def _compose(tools: Sequence[Candidate], options: OutputOptions, overrides: Over
         {**unsafe, **applied.hidden, **refused, **capped.dropped, **cut.dropped},
         kept,
         applied.overridden,
-        dropped=tuple(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
+        dropped=(
+            *unknown_static(overrides, options.static_names),
+            *(_located(problem, overrides) for problem in (*unfit, *rendered.dropped)),
+        ),
         notes=foreign_key_notes(cut.kept, options, limits.taken),
         bytes=size,
         blocked=blocked,
@@ -216,9 +222,10 @@ def _caps(options: OutputOptions, per_untrusted: int) -> budget.Caps:
     return budget.Caps(
         options.max_per_type,
         options.max_http_tools,
-        BUILT_IN_TOOLSETS,
+        {kind: mapping.toolsets for kind, mapping in options.types.items() if mapping.toolsets},
         per_untrusted,
-        holmesgpt.UNTRUSTED_INSTANCES,
+        {name: toolset.untrusted for name, toolset in TOOLSETS.items()},
+        frozenset(name for name, toolset in TOOLSETS.items() if toolset.several == "none"),
     )
 
 

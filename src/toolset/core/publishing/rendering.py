@@ -64,19 +64,19 @@ def documents(
     if "kubernaut" in options.dialects:
         own = {*kubernaut_patches.own_documents(overrides.kubernaut, options.policy)}
         names = own | {tool.type for tool in tools if f"{tool.type}{kubernaut.SUFFIX}" in taken}
-        plain = kubernaut.documents(tools, options.grafana_key_env, applied.kubernaut, names)
+        plain = kubernaut_documents(tools, options, applied.kubernaut, names)
         named = kubernaut_patches.patched(plain, overrides.kubernaut, options.policy)
         found |= {f"{name}{kubernaut.SUFFIX}": document for name, document in named.documents.items()}
         dropped += [Fault(("kubernaut", *problem.path), problem.message) for problem in named.dropped]
     if "holmesgpt" in options.dialects:
         asked = holmesgpt_options(options, overrides)
-        toolsets = cast("Document", holmesgpt.document(tools, asked, applied.holmesgpt)[holmesgpt.TOOLSETS])
+        toolsets = cast("Document", holmesgpt.document(tools, asked, applied.holmesgpt)[holmesgpt.TOOLSETS_KEY])
         patches = {**overrides.toolsets, **holmesgpt.disablements(tools, asked, overrides.toolsets)}
         changed = toolset_patches.patched(toolsets, patches, options.policy)
-        found[holmesgpt.DOCUMENT_KEY] = {holmesgpt.TOOLSETS: changed.toolsets}
-        dropped += [Fault((holmesgpt.TOOLSETS, *problem.path), problem.message) for problem in changed.dropped]
+        found[holmesgpt.DOCUMENT_KEY] = {holmesgpt.TOOLSETS_KEY: changed.toolsets}
+        dropped += [Fault((holmesgpt.TOOLSETS_KEY, *problem.path), problem.message) for problem in changed.dropped]
     if "json" in options.dialects:
-        found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools))
+        found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools, options.types))
     if not found:  # readers have to see that it is off
         found[kubernaut.KUBERNETES_KEY] = {**kubernaut.documents((), {})[kubernaut.KUBERNETES], "enabled": False}
         dropped.append(Fault(("kubernaut", kubernaut.KUBERNETES), "no document would be left; it is disabled"))
@@ -86,7 +86,22 @@ def documents(
 def holmesgpt_options(options: OutputOptions, overrides: Overrides) -> holmesgpt.Options:
     """Return the options of the HolmesGPT dialect under ``overrides``."""
     own = frozenset(toolset_patches.own_toolsets(overrides.toolsets, options.policy))
-    return holmesgpt.Options(options.base_toolsets, options.credentials, own)
+    return holmesgpt.Options(options.base_toolsets, options.credentials, own, options.types)
+
+
+def alone_options(options: OutputOptions) -> holmesgpt.Options:
+    """Return the options of the HolmesGPT dialect for a document with nothing but discovered tools."""
+    return holmesgpt.Options({}, options.credentials, types=options.types)
+
+
+def kubernaut_documents(
+    tools: Sequence[Candidate],
+    options: OutputOptions,
+    more: Mapping[Key, Document],
+    taken: Container[str] = frozenset[str](),
+) -> dict[str, Document]:
+    """Return the documents of the kubernaut dialect under ``options``; see ``kubernaut.documents``."""
+    return kubernaut.documents(tools, options.api_keys, more, taken, options.types)
 
 
 def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
@@ -116,10 +131,12 @@ def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> int:
     taken = 0
     if "kubernaut" in options.dialects:
         key = f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}"
-        document = kubernaut.documents([tool], options.grafana_key_env, applied.kubernaut)[tool.type]
+        document = kubernaut_documents([tool], options, applied.kubernaut)[tool.type]
         taken += len(key) + len(kubernaut.text(document).encode())
     if "holmesgpt" in options.dialects:
-        taken += holmesgpt.cost(tool, holmesgpt.Options({}, options.credentials), applied.holmesgpt)
+        taken += holmesgpt.cost(tool, alone_options(options), applied.holmesgpt)
     if "json" in options.dialects:
-        taken += len(tools_json.text(from_struct(tools_json.document([tool]))).encode()) + len(tool.key.namespace)
+        taken += len(tools_json.text(from_struct(tools_json.document([tool], options.types))).encode()) + len(
+            tool.key.namespace
+        )
     return taken

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from support.detection_cases import made
-from toolset.core.backend import UNKNOWN_BACKEND, Backend
+from toolset.core.candidate import UNKNOWN_BACKEND, Backend
 from toolset.core.detection.backend import backend
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.reduction import Reduction

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import service
-from toolset.core.backend import UNKNOWN_BACKEND
-from toolset.core.candidate import Reason, Rejected, Verdict
+from toolset.core.candidate import UNKNOWN_BACKEND, Reason, Rejected, Verdict
 from toolset.core.detection.annotations import NAMES, BadAnnotation, parse
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect

@@ -78,8 +78,8 @@ def test_kubernetes_is_there_without_any_tool() -> None:
             id="elasticsearch",
         ),
         pytest.param(
-            candidate(tool_type="loki", check="/ready"),
-            {"timeout": "30s", "health_path": "/ready", "type": "loki"},
+            candidate(tool_type="note", check="/ready"),
+            {"timeout": "30s", "health_path": "/ready", "type": "note"},
             id="custom",
         ),
     ],
@@ -92,7 +92,7 @@ def test_each_type_has_what_its_reader_needs(tool: Candidate, more: dict[str, st
     "tool",
     [
         pytest.param(candidate("grafana", tool_type="grafana", namespace="tenant"), id="another grafana"),
-        pytest.param(candidate("grafana", tool_type="loki"), id="another type under the name"),
+        pytest.param(candidate("grafana", tool_type="note"), id="another type under the name"),
     ],
 )
 def test_an_api_key_is_referred_to_only_for_the_grafana_that_the_settings_name(tool: Candidate) -> None:

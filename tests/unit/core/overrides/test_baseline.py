@@ -13,7 +13,7 @@ from toolset.core.publishing.options import Dialect, OutputOptions
 from toolset.core.publishing.publication import publish
 from toolset.model import ConfigMap
 
-TYPES = ("prometheus", "grafana", "jaeger", "elasticsearch", "tempo", "hosts", "paths")
+TYPES = ("prometheus", "grafana", "jaeger", "elasticsearch", "tasks", "hosts", "paths")
 DIALECT_SETS: list[tuple[Dialect, ...]] = [
     ("kubernaut",),
     ("holmesgpt",),
@@ -40,7 +40,7 @@ def test_nothing_is_published_without_a_config_map() -> None:
 
 @pytest.mark.parametrize("dialect", ["kubernaut", "holmesgpt", "json"])
 @pytest.mark.parametrize("text", ["", MOVED], ids=["as discovered", "with an override"])
-@pytest.mark.parametrize("tool_type", ["prometheus", "grafana", "jaeger", "elasticsearch", "tempo"])
+@pytest.mark.parametrize("tool_type", ["prometheus", "grafana", "jaeger", "elasticsearch", "tasks"])
 @pytest.mark.parametrize("path", ["", "/base", "/base/api"])
 def test_what_a_dialect_publishes_is_read_back(dialect: Dialect, text: str, tool_type: str, path: str) -> None:
     tools = [candidate(name, tool_type=tool_type, path=path, check="/health") for name in ("p", "q")]

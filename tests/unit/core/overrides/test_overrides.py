@@ -41,7 +41,7 @@ tools:
     holmesgpt: {additional_headers: {Authorization: "Bearer {{ env.TOKEN }}"}}
     kubernaut: {timeout: 60s}
   monitoring/grafana: null
-  monitoring/loki: {enabled: false}
+  monitoring/note: {enabled: false}
   monitoring/tempo: {type: jaeger, health_path: /status}
 toolsets:
   kubernetes/logs: null
@@ -55,7 +55,7 @@ approve: [team-a/prometheus]
 
 def test_everything_that_may_be_said_is_read() -> None:
     found = valid(ALL)
-    assert set(found.tools) == {f"monitoring/{name}" for name in ("prometheus", "grafana", "loki", "tempo")}
+    assert set(found.tools) == {f"monitoring/{name}" for name in ("prometheus", "grafana", "note", "tempo")}
     assert found.tools["monitoring/grafana"] is None
     assert found.toolsets["kubernetes/logs"] is None
     assert found.kubernaut == {"kubernetes": {"enabled": False}}
@@ -92,17 +92,25 @@ def test_nothing_said_changes_nothing(text: str) -> None:
             id="approve holds a glob",
         ),
         pytest.param(
-            "suppress:\n- a/b\n- c",
+            "suppress:\n- a/b\n- c/",
             3,
             3,
-            "suppress > 1: expected namespace/name of a Service",
+            "suppress > 1: expected namespace/name of a Service, or the name of a static backend",
             id="suppress names no Service",
         ),
         pytest.param(
-            "suppress: [1]", 1, 12, "suppress > 0: expected namespace/name of a Service", id="suppress holds a number"
+            "suppress: [1]",
+            1,
+            12,
+            "suppress > 0: expected namespace/name of a Service, or the name of a static backend",
+            id="suppress holds a number",
         ),
         pytest.param(
-            "tools:\n  Grafana: {}", 2, 3, "tools > Grafana: expected namespace/name of a Service", id="no Service"
+            "tools:\n  Grafana: {}",
+            2,
+            3,
+            "tools > Grafana: expected namespace/name of a Service, or the name of a static backend",
+            id="no Service",
         ),
         pytest.param("tools:\n  a/b: 1", 2, 3, "tools > a/b: Expected `object`, got `int`", id="tool is no map"),
         pytest.param(
@@ -345,7 +353,7 @@ REF = "'{{ env.TOKEN }}'"
             id="in an instance without a URL",
         ),
         pytest.param(
-            f"toolsets: {{loki-team-loki: {{config: {{default_headers: {{A: {REF}}}}}}}}}",
+            f"toolsets: {{note-team-note: {{config: {{default_headers: {{A: {REF}}}}}}}}}",
             56,
             "a reference to a variable",
             "`endpoints`, next to hosts of its own",
@@ -376,7 +384,7 @@ def test_a_value_for_one_backend_is_refused_where_others_would_receive_it(
         f"tools: {{a/b: {{holmesgpt: {{additional_headers: {{A: {REF}}}}}, kubernaut: {{apiKey: '${{TOKEN}}'}}}}}}",
         f"toolsets: {{prometheus/metrics: {{config: {{prometheus_url: http://a, additional_headers: {{A: {REF}}}}}}}}}",
         f"toolsets: {{grafana/loki: {{config: {{instances: [{{name: a, api_url: http://a, api_key: {REF}}}]}}}}}}",
-        f"toolsets: {{loki-team-loki: {{config: {{endpoints: [{{hosts: ['http://a'], auth: {{token: {REF}}}}}]}}}}}}",
+        f"toolsets: {{note-team-note: {{config: {{endpoints: [{{hosts: ['http://a'], auth: {{token: {REF}}}}}]}}}}}}",
         f"toolsets: {{a-b-c: {{type: http, enabled: true, config: {{default_headers: {{A: {REF}}}, endpoints: []}}}}}}",
         f"toolsets: {{coralogix: {{enabled: true, config: {{api_key: {REF}}}}}}}",
         "toolsets: {prometheus/metrics: {config: {additional_headers: {}, verify_ssl: false}}}",
@@ -443,7 +451,7 @@ def test_without_a_text_nothing_is_in_force(text: str | None) -> None:
     assert follow(valid("suppress: [a/b]"), text, POLICY) == (NO_OVERRIDES, None)
 
 
-TOOLS = [candidate(), *(candidate(name, tool_type=name) for name in ("grafana", "loki", "tempo", "jaeger"))]
+TOOLS = [candidate(), *(candidate(name, tool_type=name) for name in ("grafana", "note", "tempo", "jaeger"))]
 
 
 def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
@@ -459,7 +467,7 @@ def test_tools_are_changed_and_hidden_before_anything_is_rendered() -> None:
         tempo.key: ("type", "health_path"),
     }
     assert {key.name: rejected.reason for key, rejected in found.hidden.items()} == dict.fromkeys(
-        ("grafana", "loki", "jaeger"), Reason.SUPPRESSED
+        ("grafana", "note", "jaeger"), Reason.SUPPRESSED
     )
     assert found.hidden[candidate("grafana").key].detail == "overrides.yaml, line 7"
     assert found.hidden[candidate("jaeger").key].detail == "overrides.yaml, line 15"
@@ -492,7 +500,7 @@ def test_without_overrides_nothing_changes() -> None:
     found = apply(TOOLS, NO_OVERRIDES)
     assert found.tools == tuple(TOOLS)
     assert not any((found.hidden, found.holmesgpt, found.kubernaut, found.overridden))
-    assert apply(TOOLS, Overrides(suppress=frozenset({"monitoring/loki"}))).hidden[TOOLS[2].key].detail == (
+    assert apply(TOOLS, Overrides(suppress=frozenset({"monitoring/note"}))).hidden[TOOLS[2].key].detail == (
         "overrides.yaml"
     )
 

@@ -18,7 +18,7 @@ from toolset.core.publishing.budget import (
     within_caps,
 )
 
-SHARED = frozenset({"prometheus", "grafana", "elasticsearch"})
+SHARED = {"prometheus": ("prometheus/metrics",), "grafana": ("grafana/dashboards",), "elasticsearch": ("a", "b")}
 
 
 def names(tools: tuple[Candidate, ...]) -> list[str]:
@@ -61,9 +61,9 @@ def test_a_cap_on_tools_of_a_model_counts_only_types_that_cost_one_each() -> Non
     tools = instances(
         [
             *(candidate(f"p{n}") for n in range(5)),
-            *(candidate(f"l{n}", tool_type="loki") for n in range(3)),
+            *(candidate(f"l{n}", tool_type="note") for n in range(3)),
             candidate("j", tool_type="jaeger"),
-            candidate("t", tool_type="tempo"),
+            candidate("t", tool_type="tasks"),
         ]
     )
     cut = within_caps(tools, Caps(single=3, shared=SHARED))
@@ -72,17 +72,17 @@ def test_a_cap_on_tools_of_a_model_counts_only_types_that_cost_one_each() -> Non
 
 
 def test_without_caps_everything_stays() -> None:
-    tools = instances(candidate(f"l{n}", tool_type="loki") for n in range(300))
+    tools = instances(candidate(f"l{n}", tool_type="note") for n in range(300))
     assert within_caps(tools, Caps()).kept == tuple(tools)
 
 
 def test_what_is_cut_for_bytes_comes_from_the_end_of_one_order() -> None:
     """First of each type, known types before others, then by priority and age."""
     tools = instances(
-        [candidate(name, tool_type=name) for name in ("loki", "grafana")]
-        + [candidate("p0"), candidate("p1", priority=-1), candidate("z", tool_type="zipkin", priority=9)]
+        [candidate(name, tool_type=name) for name in ("note", "grafana")]
+        + [candidate("p0"), candidate("p1", priority=-1), candidate("z", tool_type="zigzag", priority=9)]
     )
-    order = ["grafana", "p0", "z", "loki", "p1"]
+    order = ["grafana", "p0", "z", "note", "p1"]
     for room in range(6):
         assert set(names(within_bytes(tools, lambda _: 1, room, room).kept)) == set(order[:room])
 
@@ -96,7 +96,7 @@ def test_a_type_that_readers_know_stays_when_a_custom_one_goes(known: str) -> No
 def test_untrusted_tools_take_turns_in_what_trusted_ones_leave() -> None:
     trusted = [candidate(f"t{n}", namespace="ops") for n in range(3)]
     crowd = [candidate(f"c{n}", namespace="crowd", created="2023", trusted=False, priority=9) for n in range(9)]
-    quiet = [candidate(f"q{n}", namespace="quiet", tool_type="loki", trusted=False) for n in range(2)]
+    quiet = [candidate(f"q{n}", namespace="quiet", tool_type="note", trusted=False) for n in range(2)]
     tools = instances([*crowd, *quiet, *trusted])
     order = ["t0", "t1", "t2", "c0", "q0", "c1", "q1", "c2", "c3"]
     for room in range(9):
@@ -131,7 +131,7 @@ def test_a_newcomer_takes_no_place_of_an_older_tool_that_is_the_first_of_its_typ
 def test_untrusted_instances_of_a_type_are_no_more_than_the_reader_survives() -> None:
     untrusted = [candidate("u", namespace=f"team-{n}", trusted=False) for n in range(3)]
     tools = instances([*untrusted, *(candidate(f"t{n}") for n in range(3))])
-    cut = within_caps(tools, Caps(untrusted={"prometheus": 1}))
+    cut = within_caps(tools, Caps(shared=SHARED, untrusted={"prometheus/metrics": 1}))
     assert [str(tool.key) for tool in cut.kept] == ["monitoring/t0", "monitoring/t1", "monitoring/t2", "team-0/u"]
     assert {rejected.detail for rejected in cut.dropped.values()} == {
         "HolmesGPT survives 1 prometheus of untrusted namespaces, should they all hang"
@@ -143,7 +143,7 @@ many = st.lists(
         candidate,
         name=st.sampled_from("abcdefgh"),
         namespace=st.sampled_from("xyz"),
-        tool_type=st.sampled_from(["prometheus", "grafana", "loki"]),
+        tool_type=st.sampled_from(["prometheus", "grafana", "note"]),
         priority=st.integers(-1, 1),
         admin_priority=st.integers(0, 1),
         trusted=st.booleans(),

@@ -35,7 +35,7 @@ HOLMES: Final = "custom_toolset.yaml"
 TOOLS: Final = [
     candidate(),
     candidate("b"),
-    *(candidate(kind, tool_type=kind) for kind in ("grafana", "jaeger", "loki")),
+    *(candidate(kind, tool_type=kind) for kind in ("grafana", "jaeger", "note")),
 ]
 UNCAPPED = OutputOptions(max_per_type=0, max_http_tools=0)
 
@@ -52,7 +52,7 @@ def test_both_dialects_are_written_by_default() -> None:
         "prometheus.monitoring.prometheus-toolset.yaml",
         "grafana-toolset.yaml",
         "jaeger-toolset.yaml",
-        "loki-toolset.yaml",
+        "note-toolset.yaml",
         HOLMES,
     }
     assert len(published.tools) == 5
@@ -187,7 +187,7 @@ toolsets:
   kubernetes/logs: {enabled: false}
   internet: {enabled: false}
   prometheus/metrics: {enabled: false, config: {query_timeout_seconds_default: 5}}
-  loki-monitoring-loki: {config: {zzz: 1}}
+  note-monitoring-note: {config: {zzz: 1}}
   jaeger-monitoring-jaeger: {enabled: false, config: {zzz: 1}}
   kubernetes/core: null
 kubernaut:
@@ -212,14 +212,14 @@ def test_a_patch_that_does_not_fit_is_dropped_alone() -> None:
 
 def test_a_service_that_comes_brings_back_nothing_that_an_admin_hid() -> None:
     text = "suppress: [monitoring/grafana]\ntoolsets: {kubernetes/logs: {enabled: false}, "
-    text += "loki-monitoring-loki: {config: {zzz: 1}}}"
+    text += "note-monitoring-note: {config: {zzz: 1}}}"
     before = publish(TOOLS[:3], OutputOptions(), text=text)
     assert before.overrides_problem == ""
     after = publish(TOOLS, OutputOptions(), last=before.overrides, text=text)
     assert problems(after) == [(2, 70)]
     assert disabled(before) == disabled(after) == {"kubernetes/logs"}
     assert after.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
-    assert "loki-monitoring-loki" in toolsets(after)
+    assert "note-monitoring-note" in toolsets(after)
     assert publish(TOOLS[:3], OutputOptions(), last=after.overrides, text=text) == before
 
 
@@ -242,13 +242,13 @@ def test_settings_that_give_no_valid_document_are_an_error_of_the_settings() -> 
 
 def test_tools_over_a_limit_say_so() -> None:
     published = publish(
-        [candidate(f"p{n}") for n in range(5)] + [candidate(f"l{n}", tool_type="loki") for n in range(5)],
+        [candidate(f"p{n}") for n in range(5)] + [candidate(f"l{n}", tool_type="note") for n in range(5)],
         OutputOptions(max_per_type=4, max_http_tools=2),
     )
     assert [tool.key.name for tool in published.tools] == ["l0", "l1", "p0", "p1", "p2", "p3"]
     assert {rejected.reason for rejected in published.rejected.values()} == {Reason.OVER_LIMIT}
     only = OutputOptions(dialects=("kubernaut",), max_http_tools=2)
-    assert len(publish([candidate(f"l{n}", tool_type="loki") for n in range(5)], only).tools) == 5
+    assert len(publish([candidate(f"l{n}", tool_type="note") for n in range(5)], only).tools) == 5
 
 
 def fleet(count: int) -> list[Candidate]:
@@ -329,7 +329,7 @@ def test_it_is_known_of_each_field_where_it_comes_from() -> None:
     text = """
 tools: {monitoring/b: {holmesgpt: {verify_ssl: false}}}
 toolsets: {grafana/dashboards: {config: {timeout_seconds: 5}}}
-kubernaut: {jaeger: null, loki: {config: {timeout: 60s}}}
+kubernaut: {jaeger: null, note: {config: {timeout: 60s}}}
 """
     options = OutputOptions()
     published = publish(TOOLS, options, text=text)
@@ -340,8 +340,8 @@ kubernaut: {jaeger: null, loki: {config: {timeout: 60s}}}
     same = ("toolsets", "grafana/dashboards", "config", "timeout_seconds")
     assert fields[HOLMES, same].origin == "overridden", "the admin set it, to the same value"
     assert fields["jaeger-toolset.yaml", ("config", "url")].origin == "removed"
-    assert fields["loki-toolset.yaml", ("config", "timeout")] == Field(
-        "loki-toolset.yaml", ("config", "timeout"), "60s", "overridden"
+    assert fields["note-toolset.yaml", ("config", "timeout")] == Field(
+        "note-toolset.yaml", ("config", "timeout"), "60s", "overridden"
     )
 
 
@@ -444,10 +444,10 @@ def test_settings_that_give_a_credential_to_any_backend_are_refused(config: dict
 @pytest.mark.parametrize(
     ("base", "text"),
     [
-        pytest.param({"loki/monitoring/loki": BaseToolset()}, "", id="settings"),
+        pytest.param({"note/monitoring/note": BaseToolset()}, "", id="settings"),
         pytest.param(
             {"internet": BaseToolset()},
-            "toolsets: {loki-monitoring-loki: {type: http, enabled: true, description: x, "
+            "toolsets: {note-monitoring-note: {type: http, enabled: true, description: x, "
             "config: {endpoints: [{hosts: ['http://a']}]}}}",
             id="overrides",
         ),
@@ -459,22 +459,22 @@ def test_a_tool_with_the_name_of_a_configured_toolset_is_rejected_alone(
     options = OutputOptions(base_toolsets=base)
     before, after = publish(TOOLS[:-1], options, text=text), publish(TOOLS, options, text=text)
     assert after.data == before.data
-    assert after.rejected[candidate("loki").key].reason is Reason.NAME_TAKEN
+    assert after.rejected[candidate("note").key].reason is Reason.NAME_TAKEN
     assert after.overrides_problem == ""
 
 
 def test_a_patch_with_the_name_of_a_configured_toolset_is_dropped_alone() -> None:
-    options = OutputOptions(base_toolsets={"loki/a": BaseToolset()})
-    found = publish([], options, text="toolsets: {internet: {enabled: false}, loki-a: {enabled: false}}")
+    options = OutputOptions(base_toolsets={"note/a": BaseToolset()})
+    found = publish([], options, text="toolsets: {internet: {enabled: false}, note-a: {enabled: false}}")
     assert problems(found) == [(1, 40)]
-    assert toolsets(found) == {"loki/a": {"enabled": True}, "internet": {"enabled": False}}
+    assert toolsets(found) == {"note/a": {"enabled": True}, "internet": {"enabled": False}}
 
 
 def test_what_disables_a_toolset_holds_for_every_tool_that_may_have_its_name() -> None:
     """A tenant's Service that would have the same name takes it by its priority."""
-    victim = candidate("c", namespace="a-b", tool_type="loki")
-    attacker = candidate("b-c", namespace="a", tool_type="loki", priority=9)
-    for name in ("loki-a-b-c", "loki-a-b-c-3c3f52bc"):
+    victim = candidate("c", namespace="a-b", tool_type="note")
+    attacker = candidate("b-c", namespace="a", tool_type="note", priority=9)
+    for name in ("note-a-b-c", "note-a-b-c-291edeb0"):
         for patch in ("{enabled: false}", "null"):
             text = f"toolsets: {{{name}: {patch}}}"
             for tools in ([victim], [attacker, victim]):
@@ -509,16 +509,16 @@ def test_an_own_url_in_a_patch_leaves_no_credential_of_a_discovered_instance() -
     assert found["prometheus/metrics"]["config"] == {"prometheus_url": "http://admin.example"}
 
 
-FOREIGN: Final = "loki-toolset.yaml"
+FOREIGN: Final = "note-toolset.yaml"
 
 
 def test_a_key_that_somebody_else_owns_is_never_claimed() -> None:
     found = publish(TOOLS, OutputOptions(), taken={FOREIGN, "notes"})
     assert FOREIGN not in found.data
-    assert "loki.monitoring.loki-toolset.yaml" in found.data
+    assert "note.monitoring.note-toolset.yaml" in found.data
     assert found.notes == {
-        candidate("loki").key: "data key loki-toolset.yaml in the ConfigMap is not owned by this service and stays, so "
-        "the document of this tool has the key loki.monitoring.loki-toolset.yaml"
+        candidate("note").key: "data key note-toolset.yaml in the ConfigMap is not owned by this service and stays, so "
+        "the document of this tool has the key note.monitoring.note-toolset.yaml"
     }
     holmesgpt = publish(TOOLS, OutputOptions(("holmesgpt",)), taken={FOREIGN})
     assert holmesgpt.notes == {}
@@ -526,11 +526,11 @@ def test_a_key_that_somebody_else_owns_is_never_claimed() -> None:
 
 
 def test_a_tool_without_any_key_of_its_own_is_rejected() -> None:
-    found = publish(TOOLS, OutputOptions(), taken={FOREIGN, "loki.monitoring.loki-toolset.yaml"})
-    refused = found.rejected[candidate("loki").key]
+    found = publish(TOOLS, OutputOptions(), taken={FOREIGN, "note.monitoring.note-toolset.yaml"})
+    refused = found.rejected[candidate("note").key]
     assert refused.reason is Reason.NAME_TAKEN
-    assert "does not own data key loki.monitoring.loki-toolset.yaml" in refused.sentence
-    assert "loki" not in "".join(found.data)
+    assert "does not own data key note.monitoring.note-toolset.yaml" in refused.sentence
+    assert "note" not in "".join(found.data)
 
 
 ELSEWHERE: Final = msgspec.structs.replace(candidate(host="evil.example"), external=True)

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
+from toolset.core.backends.backend import types_of
+from toolset.core.backends.catalog import BACKENDS
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import to_yaml
-from toolset.core.dialects.toolset_patches import BUILT_IN_TOOLSETS
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document, Json
 from toolset.core.publishing.options import DIALECTS, OutputOptions
 from toolset.core.publishing.publication import publish
 
 HOLMES, JSON = "custom_toolset.yaml", "toolset.json"
-TYPES = st.sampled_from(["prometheus", "grafana", "elasticsearch", "jaeger", "loki", "loki-a", "aaa"])
+TYPES = st.sampled_from(["prometheus", "grafana", "elasticsearch", "jaeger", "note", "note-a", "aaa"])
 NAMES = st.sampled_from(["a", "b", "a-b", "b-a", "prometheus"])
 TIMES = st.sampled_from(["2023-01-01T00:00:00Z", "2024-01-01T00:00:00Z"])
 
@@ -90,7 +91,7 @@ def restricted(data: Mapping[str, str], trusted: Sequence[Candidate]) -> dict[st
 def _toolsets(text: str, trusted: Sequence[Candidate]) -> dict[str, Document]:
     """Return the toolsets of HolmesGPT with the config of trusted tools as lists: whether one stands flat depends on
     how many there are, and so does whether it has a name."""
-    types = {name: kind for kind, names in BUILT_IN_TOOLSETS.items() for name in names}
+    types = {name: kind for kind, mapping in types_of(BACKENDS).items() for name in mapping.toolsets}
     found: dict[str, Document] = {}
     for name, block in cast("dict[str, Document]", yaml.safe_load(text)["toolsets"]).items():
         config = cast("Document", block.get("config") or {})

@@ -27,7 +27,7 @@ VICTIMS: Final = {
     Key("monitoring", "prometheus"): "prometheus",
     Key("monitoring", "grafana"): "grafana",
     Key("logging", "elasticsearch"): "elasticsearch",
-    Key("a-b", "c"): "loki",
+    Key("a-b", "c"): "note",
 }
 PORTS: Final = {"prometheus": 9090, "grafana": 3000, "elasticsearch": 9200}
 ADMIN_URL: Final = "http://admin.example:1"
@@ -63,7 +63,7 @@ def service(key: Key, kind: str, annotations: dict[str, str], external: bool = F
     )
 
 
-TYPES: Final = ["prometheus", "grafana", "jaeger", "elasticsearch", "loki", "loki-a", "status"]
+TYPES: Final = ["prometheus", "grafana", "jaeger", "elasticsearch", "note", "note-a", "status"]
 attacks = st.fixed_dictionaries(
     {"toolset": st.just("enabled")},
     optional={
@@ -163,13 +163,13 @@ patched_toolsets: st.SearchStrategy[Json] = st.fixed_dictionaries(
         "prometheus/metrics": patches(configs("prometheus_url"), {}),
         "grafana/dashboards": patches(configs("api_url"), {}),
         "elasticsearch/data": patches(configs("api_url"), {}),
-        "loki-a-b-c": patches(http_configs, HTTP),
+        "note-a-b-c": patches(http_configs, HTTP),
         "status-tenant-x": patches(http_configs, HTTP),
         "status/tenant-x": st.just(WITH_A_SLASH),
     },
 )
 patched_documents: st.SearchStrategy[Json] = st.dictionaries(
-    st.sampled_from(["prometheus", "grafana", "loki", "status", "prometheus.tenant.x"]),
+    st.sampled_from(["prometheus", "grafana", "note", "status", "prometheus.tenant.x"]),
     patches(document_configs, {}),
     max_size=2,
 )
@@ -192,7 +192,7 @@ base_toolsets: st.SearchStrategy[dict[str, BaseToolset]] = st.fixed_dictionaries
             BaseToolset(config={"api_url": ADMIN_URL, "api_key": reference(ADMIN_URL), "timeout_seconds": 3})
         ),
         "elasticsearch/data": st.just(BaseToolset(enabled=False)),
-        "loki/a/b/c": st.just(BaseToolset()),
+        "note/a/b/c": st.just(BaseToolset()),
     },
 )
 NO_CREDENTIALS: Final[dict[str, st.SearchStrategy[Credentials]]] = {}

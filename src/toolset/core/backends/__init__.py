@@ -1,0 +1,1 @@
+"""The types of backends as data: how each is recognised, and how it is published."""

@@ -1,0 +1,17 @@
+"""Dashboards: Grafana."""
+
+from typing import Final
+
+from toolset.core.backends.backend import Backend
+from toolset.core.backends.mapping import KubernautConfig, ToolsetMapping
+from toolset.core.detection import catalog
+
+GRAFANA: Final = Backend(
+    type="grafana",
+    detectors=catalog.of_type("grafana"),
+    mapping=ToolsetMapping(
+        toolsets=("grafana/dashboards",),
+        kubernaut=KubernautConfig(takes_api_key=True),
+        description="Dashboards (Grafana API)",
+    ),
+)

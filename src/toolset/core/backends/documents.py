@@ -1,0 +1,17 @@
+"""Logs and other documents: Elasticsearch and OpenSearch."""
+
+from typing import Final
+
+from toolset.core.backends.backend import Backend
+from toolset.core.backends.mapping import KubernautConfig, ToolsetMapping
+from toolset.core.detection import catalog
+
+ELASTICSEARCH: Final = Backend(
+    type="elasticsearch",
+    detectors=catalog.of_type("elasticsearch"),
+    mapping=ToolsetMapping(
+        toolsets=("elasticsearch/data", "elasticsearch/cluster"),
+        kubernaut=KubernautConfig(fields={"health_endpoint": "/_cluster/health"}),
+        description="Logs and documents (Elasticsearch API)",
+    ),
+)

@@ -1,0 +1,17 @@
+"""Metrics: Prometheus, and what answers its query API."""
+
+from typing import Final
+
+from toolset.core.backends.backend import Backend
+from toolset.core.backends.mapping import KubernautConfig, ToolsetMapping
+from toolset.core.detection import catalog
+
+PROMETHEUS: Final = Backend(
+    type="prometheus",
+    detectors=catalog.of_type("prometheus"),
+    mapping=ToolsetMapping(
+        toolsets=("prometheus/metrics",),
+        kubernaut=KubernautConfig(),
+        description="Metrics and alerts (Prometheus query API)",
+    ),
+)
