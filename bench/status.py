@@ -9,7 +9,6 @@ import msgspec
 from detection import ROUNDS, milliseconds
 from figures import Table, shown
 from toolset.adapters.http.page.render import Page
-from toolset.core.backend import Backend
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import NOTHING
