@@ -9,7 +9,7 @@ import msgspec
 from detection import ROUNDS, milliseconds
 from figures import Table, shown
 from toolset.adapters.http.page.render import Page
-from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected
+from toolset.core.candidate import Backend, Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import NOTHING
 from toolset.core.status.build import Facts, service, snapshot
