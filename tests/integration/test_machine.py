@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -167,7 +167,7 @@ def open_files(pid: int) -> int:
 
 
 @contextmanager
-def limited(pid: int, what: int, limit: int) -> Iterator[None]:
+def limited(pid: int, what: int, limit: int) -> Generator[None]:
     """Lower a limit of a running process inside the block."""
     before = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (limit, before[1]))

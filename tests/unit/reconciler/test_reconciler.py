@@ -2,6 +2,7 @@ import base64
 import itertools
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -1160,12 +1161,20 @@ async def test_nothing_is_written_before_the_overrides_of_the_admins_own_config_
     assert world.events.publication.overrides_problem == ""
 
 
+def remove_overrides(world: Reconcilers) -> None:
+    world.server.delete(OVERRIDES)
+
+
+def patch_overrides(world: Reconcilers, text: str | None) -> None:
+    world.server.patch(OVERRIDES, {"overrides.yaml": text})
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda world: world.server.delete(OVERRIDES), id="deleted"),
-        pytest.param(lambda world: world.server.patch(OVERRIDES, {"overrides.yaml": None}), id="its key removed"),
-        pytest.param(lambda world: world.server.patch(OVERRIDES, {"overrides.yaml": "{"}), id="not valid"),
+        pytest.param(remove_overrides, id="deleted"),
+        pytest.param(partial(patch_overrides, text=None), id="its key removed"),
+        pytest.param(partial(patch_overrides, text="{"), id="not valid"),
     ],
 )
 async def test_overrides_of_the_admins_own_config_map_stay_in_force_without_it(

@@ -133,5 +133,10 @@ def publish_options(
         credentials: Those of static backends, by name.
         static_names: The names of static backends.
     """
-    more = {"credentials": {**output.credentials, **credentials}, "types": types}
-    return PublishOptions(**{**msgspec.structs.asdict(output), **more, "static_names": frozenset(static_names)})
+    options = PublishOptions(**{name: getattr(output, name) for name in output.__struct_fields__})
+    return msgspec.structs.replace(
+        options,
+        credentials={**output.credentials, **credentials},
+        types=types,
+        static_names=frozenset(static_names),
+    )

@@ -68,7 +68,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
     """Return the whole status; ``limit`` bounds the Services in it."""
-    known = facts.inventory.verdicts() if facts.inventory is not None else {}
+    known: Mapping[Key, Verdict] = facts.inventory.verdicts() if facts.inventory is not None else {}
     verdicts = {key: _settled(facts, key, verdict) for key, verdict in known.items()}
     shown = [key for key, verdict in verdicts.items() if is_shown(verdict) or key in facts.required]
     kept = sorted(sorted(shown, key=lambda key: (_rank(verdicts[key]), key))[:limit])

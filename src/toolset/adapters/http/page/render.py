@@ -25,7 +25,7 @@ class Page:
     """
 
     def __init__(self) -> None:
-        folder = files(__package__)
+        folder = files("toolset.adapters.http.page")
         self._style = folder.joinpath("style.css").read_text("utf-8")
         self._script = folder.joinpath("script.js").read_text("utf-8")
         self._html = folder.joinpath("status.html").read_text("utf-8")
@@ -68,9 +68,14 @@ class Page:
         import jinja2  # noqa: PLC0415 - 3 MiB that nobody needs before somebody opens the page
 
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False)
-        environment.filters.update({"clock": clock, "probed": probe_text, "searched": searched})
-        environment.globals.update({"style": self._style, "script": self._script})
-        return environment.from_string(self._html).render
+        names = {
+            "clock": clock,
+            "probed": probe_text,
+            "searched": searched,
+            "style": self._style,
+            "script": self._script,
+        }
+        return environment.from_string(self._html, names).render
 
 
 def searched(service: ServiceStatus) -> str:
