@@ -125,8 +125,8 @@ def doubts(settings: Settings) -> tuple[str, ...]:
     """Return warnings about valid settings that are likely mistakes, one sentence each."""
     known = {name for detector in detectors(settings) for name in (detector.product, detector.type)}
     types = {detector.type for detector in detectors(settings)}
-    places = {name: f"health.detectors.{name}" for name in settings.health.detectors if name not in known}
-    near = [(place, get_close_matches(name, known, n=1)) for name, place in places.items()]
+    meant = {name: get_close_matches(name, known, n=1) for name in settings.health.detectors if name not in known}
+    near = [(f"health.detectors.{name}", names) for name, names in meant.items()]
     near += [
         (f"static[{position}].type", get_close_matches(backend.type, types, n=1))
         for position, backend in enumerate(settings.static)
@@ -147,7 +147,7 @@ def doubts(settings: Settings) -> tuple[str, ...]:
     found += [
         f"`health.detectors.{name}`: {trust_warning(name, config)}"
         for name, config in settings.health.detectors.items()
-        if config.leaves_readers_failing
+        if config.leaves_readers_failing and not meant.get(name)
     ]
     return tuple(found)
 
