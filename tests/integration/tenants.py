@@ -25,7 +25,7 @@ TARGET: Final = ("ConfigMap", "kubernaut-system", "kubernaut-toolset-config")
 DIVIDED: Final = {
     "DISCOVERY__TRUSTED_NAMESPACES": f"[{VICTIM}, kubernaut-system]",
     "DISCOVERY__UNTRUSTED": "admit",
-    "DISCOVERY__UNTRUSTED_TYPES": "[loki, prometheus-x, x]",
+    "DISCOVERY__UNTRUSTED_TYPES": "[note, prometheus-x, x]",
 }
 """The victim is trusted, and everybody else publishes what opts in."""
 NEW_TOOL_S: Final = 2.0

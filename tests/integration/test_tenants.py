@@ -139,7 +139,7 @@ def test_row_03_a_tenant_that_does_not_opt_in_or_is_not_approved_is_not_publishe
 
 def test_row_04_the_limits_are_shared_by_namespace(world: Shared) -> None:
     many = [grafana(f"team-{n % 5}", f"g{n:03}", **OPTS_IN) for n in range(400)]
-    many += [custom(f"team-{n % 5}", f"c{n:02}-{'x' * 40}", "loki") for n in range(100)]
+    many += [custom(f"team-{n % 5}", f"c{n:02}-{'x' * 40}", "note") for n in range(100)]
     world.expect(many)
     before = begin(world, OUTPUT__MAX_PER_TYPE="50", OUTPUT__MAX_HTTP_TOOLS="10", OUTPUT__LIMIT_KIB="24")
     world.create(*many)

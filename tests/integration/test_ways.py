@@ -36,8 +36,7 @@ class _Talk(socketserver.StreamRequestHandler):
     @override
     def handle(self) -> None:
         assert isinstance(self.server, _Server)
-        while self.rfile.readline() not in {b"\r\n", b""}:
-            pass
+        self.request.recv(65_536)  # a request, or the hello of TLS: where it speaks no HTTP, that is tried too
         self.wfile.write(self.server.words)
 
 
