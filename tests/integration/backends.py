@@ -1,5 +1,6 @@
 """What stands behind the Services: real Prometheus and VictoriaMetrics, and the answers of the other products."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -55,7 +56,7 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
         ),
     },
     "elasticsearch": {
-        "/": Answer(200, _JSON, '{"cluster_name": "logs", "cluster_uuid": "QlXk1sZyTmW3vRb0aJcE5g", "version": {}}'),
+        "/": Answer(200, _JSON, '{"cluster_name": "logs", "cluster_uuid": "%CLUSTER%", "version": {}}'),
         "/_cluster/health": Answer(200, _JSON, '{"cluster_name": "logs", "status": "green"}'),
     },
     "elasticsearch behind a login": {
@@ -65,6 +66,12 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
     "custom": {"/ready": Answer(200, "text/plain", "ready\n")},
 }
 """By product, what it answers by path; any other path is not found."""
+
+
+def _of(answer: Answer, authority: str) -> Answer:
+    """Return ``answer`` as the cluster at ``authority`` gives it, which is a cluster of its own."""
+    name = hashlib.sha256(authority.encode()).hexdigest()[:22]
+    return msgspec.structs.replace(answer, body=answer.body.replace("%CLUSTER%", name))
 
 
 class Answers:
@@ -98,7 +105,7 @@ class Answers:
     def put(self, authority: str, product: str) -> None:
         """Let ``authority`` (host and port) be a ``product``."""
         with self._lock:
-            self._products[authority] = PRODUCTS[product]
+            self._products[authority] = {path: _of(answer, authority) for path, answer in PRODUCTS[product].items()}
 
     def fail(self, authority: str, times: int = 1_000_000) -> None:
         """Answer 503 to the next requests for ``authority``, as a proxy without a backend does."""
