@@ -250,7 +250,8 @@ def test_another_installation_on_the_same_config_map_is_a_problem(cluster: Clust
     eventually(cluster.data, within_s=10)
     subject = f"ConfigMap {NAMESPACE}/{TARGET.rpartition('/')[2]}"
     assert problems(cluster.kubeconfig(), OUTPUT__INSTANCE="green") == [subject]
-    assert found(cluster.kubeconfig())[subject].detail == "kept by blue"
+    assert problems(cluster.kubeconfig()) == [subject]  # an empty name is a name too
+    assert found(cluster.kubeconfig(), OUTPUT__INSTANCE="blue")[subject].detail == "kept by blue"
 
 
 def test_a_namespace_that_is_not_there_is_a_problem_where_it_can_be_seen(cluster: Cluster) -> None:
