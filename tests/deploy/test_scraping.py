@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -25,6 +26,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 TOOL: Final = Tool("prometheus", "monitoring", "prometheus", 9090, labels={"app.kubernetes.io/name": "prometheus"})
 UNSEEN: Final = Tool("prometheus", "elsewhere", "prometheus", 9090, labels={"app.kubernetes.io/name": "prometheus"})
+OVERWRITTEN: Final = "toolset_configmap_overwritten"
+"""There is none while nobody overwrites the ConfigMap: its label names who does."""
+REFERENCE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 LIMIT: Final = re.compile(r" unless (on|max by) \([^)]*\) \(?\w+\{[^}]*\}\)? == 0| (==|>) [0-9.]+")
 
 
@@ -104,6 +108,10 @@ def test_an_expression_without_its_limit_finds_something(place: str, prometheus:
         assert found(prometheus, expression) == []
         return
     asked = LIMIT.sub("", expression).replace("$__rate_interval", "1m").replace("$namespace", ".*")
+    if OVERWRITTEN in asked:
+        assert f"`{OVERWRITTEN}`" in REFERENCE.read_text("utf-8")
+        assert found(prometheus, asked) == []
+        return
     eventually(lambda: found(prometheus, asked), within_s=10)
 
 
