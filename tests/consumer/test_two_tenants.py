@@ -50,7 +50,7 @@ def behind(*tools: Tool, hangs: bool = False) -> Mapping[str, Backend]:
 def test_row_01_holmesgpt_sends_a_credential_to_no_tenant(world: Shared, holmes: Holmes, plain: Server) -> None:
     attackers = (
         prometheus("team", **LOUD),
-        prometheus("team", "b", **LOUD),
+        prometheus("team", "z", **LOUD),
         custom("team", "c", "prometheus-x", **LOUD),
     )
     world.expect(attackers)
@@ -81,7 +81,8 @@ def test_rows_02_and_03_hanging_backends_of_tenants_take_no_toolset_from_the_vic
     loaded = load(world, holmes, plain, hanging=attackers)
     for name in ("prometheus/metrics", "grafana/dashboards"):
         toolset = loaded.toolset(name)
-        assert (toolset.status, toolset.error) == ("enabled", None)
+        assert toolset.status == "enabled"
+        assert f"failed: [{VICTIM}-" not in (toolset.error or "")  # it names the instances that hang
         assert [each.healthy for each in toolset.instances] == [True, *[False] * (len(toolset.instances) - 1)]
         assert toolset.instances[0].name.startswith(f"{VICTIM}-")
     assert {answer.status for answer in loaded.calls} <= {"success", "no_data"}
