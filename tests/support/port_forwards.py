@@ -46,6 +46,8 @@ class ForwardingApiServer:
             self.asked.append(request.path_qs)
             if self.refuses:
                 return web.Response(body=orjson.dumps(status(self.refuses, "Forbidden")), status=self.refuses)
+            if request.headers.getall("Accept", ["*/*"]) != ["*/*"]:  # a kubelet's routes produce nothing with a type
+                return web.Response(text="406: Not Acceptable", status=406)
             return await self._forward(request)
         return web.Response(body=orjson.dumps(status(404, "NotFound", "not here")), status=404)
 

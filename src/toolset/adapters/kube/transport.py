@@ -211,7 +211,7 @@ class KubeTransport:
                     access.base_url + path,
                     protocols=(protocol,),
                     params=dict(params),
-                    headers=access.headers,
+                    headers=(*access.headers, ("Accept", "*/*")),  # to any other a kubelet answers 406
                     ssl=access.tls if access.tls is not None else True,
                     server_hostname=access.server_name or None,
                 )
