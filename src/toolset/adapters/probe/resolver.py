@@ -66,7 +66,7 @@ class Resolver:
 
     def _work(self, host: str, lookup: _Lookup, token: EventLoopToken) -> None:
         try:
-            lookup.addresses = self._look_up(host)
+            lookup.addresses = self._look_up(_complete(host))
         except (OSError, ValueError, MemoryError) as error:  # unknown; or no name at all
             lookup.lacks = _lack(error)
         try:
@@ -91,6 +91,15 @@ def system_addresses(host: str) -> Sequence[str]:
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _complete(host: str) -> str:
+    """Return ``host`` with a final dot where it is the whole name of a Service.
+
+    Without one, the system tries its search list where the name has no address: a node whose search domain has a
+    wildcard record would have another host probed in place of a Service without ready pods.
+    """
+    return f"{host}." if ".svc." in host and not host.endswith(".") else host
 
 
 def _lack(error: Exception) -> Exception | None:

@@ -128,7 +128,27 @@ async def probe(answers: Sequence[str], port: int = 9090) -> tuple[Outcome, list
 async def test_one_refused_address_speaks_against_the_whole_name() -> None:
     outcome, asked = await probe(["192.0.2.1", "127.0.0.1"])
     assert outcome == Outcome(alive=False, detail="its address may not be dialled: loopback", failure=Failure.ADDRESS)
-    assert asked == ["prometheus.monitoring.svc.cluster.local"]
+    assert asked == ["prometheus.monitoring.svc.cluster.local."]
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("prometheus.monitoring.svc.cluster.local", "prometheus.monitoring.svc.cluster.local."),
+        ("prometheus.monitoring.svc.cluster.local.", "prometheus.monitoring.svc.cluster.local."),
+        ("prometheus.monitoring.svc", "prometheus.monitoring.svc"),  # an admin's own word, which needs the search list
+        ("prometheus.example.org", "prometheus.example.org"),
+    ],
+)
+async def test_the_name_of_a_service_is_looked_up_without_the_search_list(host: str, asked: str) -> None:
+    names: list[str] = []
+
+    def look_up(name: str) -> Sequence[str]:
+        names.append(name)
+        return ()
+
+    assert await Resolver(look_up).addresses(host) == ()
+    assert names == [asked]
 
 
 async def test_a_cluster_ip_needs_no_resolver_and_is_checked_too() -> None:

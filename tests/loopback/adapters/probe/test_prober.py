@@ -299,7 +299,7 @@ async def test_a_backend_without_a_cluster_ip_is_reached_by_name() -> None:
         prober = HttpProber(ProberOptions(), guard=Loopback(), resolver=Resolver(look_up))
         assert await prober.probe(candidate(port_of(server), address="")) == ALIVE
 
-    assert looked_up == [HOST]
+    assert looked_up == [f"{HOST}."]
 
 
 async def test_a_certificate_that_nobody_trusts_is_no_life() -> None:
