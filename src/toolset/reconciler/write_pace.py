@@ -15,8 +15,9 @@ OF_A_SERVICE: Final = Pacing()
 OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
 """Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s. All untrusted
 namespaces together have as much as one."""
-OF_THE_REST: Final = Pacing(free=20, calm_s=1.2)
-"""Writes that change no tool, such as those for overrides: twenty at once, and then fewer than one a second."""
+OF_THE_REST: Final = Pacing(free=20, calm_s=120.0)
+"""Writes that change no tool, such as those for overrides: twenty at once, and then ever fewer, with pauses up to four
+times as long as those of a Service. That is at most 60 in the first hour, and 30 in each after it."""
 
 
 class WritePace:
@@ -30,14 +31,14 @@ class WritePace:
         """Start calm.
 
         Args:
-            longest_s: The longest pause, seconds.
+            longest_s: The longest pause of a Service, seconds.
             shares: Of namespaces.
         """
         self._shares = shares
         self._written: Mapping[Key, Candidate] = {}
         self._services: Paces[Key] = Paces(replace(OF_A_SERVICE, longest_s=longest_s))
         self._namespaces: Paces[str] = Paces(replace(OF_A_NAMESPACE, longest_s=longest_s))
-        self._rest = Pace(replace(OF_THE_REST, longest_s=longest_s))
+        self._rest = Pace(replace(OF_THE_REST, longest_s=4 * longest_s))
 
     def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
         """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""

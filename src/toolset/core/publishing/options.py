@@ -48,7 +48,8 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the one in ``target``; the service never writes it. While it was never valid there, nothing is published.
             Empty: the one in ``target`` is read.
         write_pause_cap: Maximum pause between two writes caused by one Service, or one namespace, that changes all the
-            time. Writes caused by others do not wait. Less than ``1s``: no pause.
+            time; four times as long for writes that change no tool. Writes caused by others do not wait. Less than
+            ``1s``: no pause.
     """
 
     dialects: Annotated[tuple[Dialect, ...], msgspec.Meta(min_length=1)] = DIALECTS
