@@ -7,13 +7,13 @@ import argparse
 import os
 import signal
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Container, Generator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
+from collections.abc import Callable, Container, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
 
 from toolset import __version__
 from toolset.commands.parser import EXIT_ERROR, parser
+from toolset.commands.process import OutputError, drop_output, ended_by, has_colours, lack, patiently, run_loop, write
 from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
@@ -23,31 +23,28 @@ if TYPE_CHECKING:
     from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
     from toolset.model import Key
 
-T = TypeVar("T")
-
 EXIT_UNCHANGED: Final = 0
 EXIT_CHANGES: Final = 2
-PATIENCE_S: Final = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     try:
-        with _ended_by(signal.SIGINT), _ended_by(signal.SIGTERM):
+        with ended_by(signal.SIGINT), ended_by(signal.SIGTERM):
             return _command(arguments)
     except ToolsetError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
-        _drop_output()
+        drop_output()
         return EXIT_ERROR
     except (MemoryError, RuntimeError) as error:
-        if not (lack := _lack(error)):
+        if not (lacking := lack(error)):
             raise
-        return _failed(lack)
-    except _OutputError as error:
-        _drop_output()
+        return _failed(lacking)
+    except OutputError as error:
+        drop_output()
         return _failed(f"standard output cannot be written: {error}")
 
 
@@ -55,7 +52,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(arguments)
     except SystemExit:
-        _print("")  # help and errors are written: make sure that they arrive
+        write("")  # help and errors are written: make sure that they arrive
         raise
     return _COMMANDS[options.command](options)
 
@@ -65,70 +62,12 @@ def _failed(sentence: str) -> int:
     return EXIT_ERROR
 
 
-def _lack(error: MemoryError | RuntimeError) -> str:
-    """Return, as a sentence, which resource of the process was missing; empty for another error."""
-    if isinstance(error, MemoryError):
-        return "there is no memory left: raise the memory limit of the process"
-    if "can't start new thread" in str(error):
-        return "no thread can be started: raise the limit on processes (`pids.max`, `ulimit -u`), or the memory limit"
-    return ""
-
-
-class _OutputError(Exception):
-    """Standard output takes nothing, as on a full disk."""
-
-
-def _print(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _OutputError(error.strerror) from error
-
-
-def _drop_output() -> None:
-    """Let what is still buffered go nowhere: the interpreter writes it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _ended_by(signum: signal.Signals) -> Generator[None]:
-    """Let ``signum`` end the process at once inside the block, until an event loop runs.
-
-    An exception would be raised in the midst of an import, and the libraries that are written in C do not bear that:
-    one import in fifteen ended in a segmentation fault. And without a handler the first process of a container never
-    hears of SIGTERM.
-    """
-    before = signal.getsignal(signum)
-    ours = threading.current_thread() is threading.main_thread()  # who calls us in a thread handles signals itself
-    if not ours or before not in {signal.SIG_DFL, signal.default_int_handler}:  # ignored, as under nohup
-        yield
-        return
-    signal.signal(signum, _end)
-    try:
-        yield
-    finally:
-        signal.signal(signum, before)
-
-
 def _run(options: argparse.Namespace) -> int:
     from toolset.service.app import serve
 
     source = _source(options)
-    _loop(lambda: serve(source))
+    run_loop(lambda: serve(source))
     return EXIT_UNCHANGED
-
-
-def _end(signum: int, _: object) -> NoReturn:
-    """End while nothing runs yet that has to be cleaned up."""
-    os._exit(128 + signum)
-
-
-def _stop(signum: int, _: object) -> NoReturn:
-    """End the event loop, which cancels what runs."""
-    raise SystemExit(128 + signum)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -145,15 +84,15 @@ def _plan(options: argparse.Namespace) -> int:
             return await plan.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
         return await plan.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
-    report = _loop(lambda: _patiently(work()))
+    report = run_loop(lambda: patiently(work()))
     match options.output:
         case "yaml":
             text = printers.as_yaml(report)
         case "json":
             text = printers.as_json(report)
         case _:
-            text = printers.as_table(report, colour=_colours())
-    _print(text)
+            text = printers.as_table(report, colour=has_colours())
+    write(text)
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
 
 
@@ -169,17 +108,17 @@ def _explain(options: argparse.Namespace) -> int:
         notes.write(*found.notes)
         if not found.services:
             raise SettingsError(manifests.without_services(options.file))
-        explained = _loop(lambda: _patiently(explain.explain_all(settings, found, probe=options.probe)))
+        explained = run_loop(lambda: patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
         key = _service_key(options.service, {backend.name for backend in settings.static})
-        explained = _loop(lambda: _patiently(explain.explain_service(settings, key, probe=options.probe)))
+        explained = run_loop(lambda: patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
-        _print(printers.as_lines(explained.services))
+        write(printers.as_lines(explained.services))
     else:
         publishing = target_options(settings)
         overrides = publishing.separate or publishing.target
-        _print("".join(printers.explained(each, publishing.prefix, overrides) for each in explained.services))
+        write("".join(printers.explained(each, publishing.prefix, overrides) for each in explained.services))
     return EXIT_UNCHANGED
 
 
@@ -198,14 +137,14 @@ def _status(options: argparse.Namespace) -> int:
             def show(found: "StatusSnapshot") -> None:
                 wide = options.output == "wide"
                 as_json = options.output == "json"
-                _print(status_printers.as_json(found) if as_json else status_printers.as_table(found, wide=wide))
+                write(status_printers.as_json(found) if as_json else status_printers.as_table(found, wide=wide))
 
             if options.watch:
                 await status.watch(client, show)
-            show(await _patiently(status.read(client)))
+            show(await patiently(status.read(client)))
         return EXIT_UNCHANGED
 
-    return _loop(work)
+    return run_loop(work)
 
 
 def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
@@ -214,7 +153,7 @@ def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
     from toolset.commands import status_printers
 
     text = status_printers.as_text(found, datetime.now(timezone.utc))
-    _print(status_printers.as_json(found) if options.output == "json" else text)
+    write(status_printers.as_json(found) if options.output == "json" else text)
     return EXIT_UNCHANGED if found.published else EXIT_CHANGES
 
 
@@ -231,7 +170,7 @@ def _service_key(text: str, static: Container[str] = ()) -> "Key":
 
 
 def _version(_: argparse.Namespace) -> int:
-    _print(f"toolset {__version__}\n")
+    write(f"toolset {__version__}\n")
     return EXIT_UNCHANGED
 
 
@@ -247,7 +186,7 @@ def _check_config(options: argparse.Namespace) -> int:
     services = manifests.read(options.file).services if options.file else ()
     found = check_config.matches(settings, services)
     count = len(services) if options.file else None
-    _print(printers.as_matches(options.settings, found, services=count, static=len(settings.static)))
+    write(printers.as_matches(options.settings, found, services=count, static=len(settings.static)))
     return EXIT_UNCHANGED
 
 
@@ -257,13 +196,13 @@ def _purge(options: argparse.Namespace) -> int:
     from toolset.config.options import target_key
 
     settings = named(_settings(options), dict(os.environ))
-    gone = _loop(lambda: _patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
+    gone = run_loop(lambda: patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
     place = f"ConfigMap {target_key(settings)}"
     if gone is None:
-        _print(f"{place} holds nothing of ours\n")
+        write(f"{place} holds nothing of ours\n")
         return EXIT_UNCHANGED
     verb = "would lose" if options.dry_run else "has lost"
-    _print(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
+    write(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
     return EXIT_CHANGES if options.dry_run else EXIT_UNCHANGED
 
 
@@ -276,23 +215,19 @@ def _doctor(options: argparse.Namespace) -> int:
             async for check in checks:
                 found.append(check)
                 if options.output == "text":
-                    _print(printers.as_check(check, colour=_colours()))
+                    write(printers.as_check(check, colour=has_colours()))
         return found
 
-    found = _loop(work)
-    _print(printers.as_checks(found) if options.output == "json" else printers.diagnosis(found))
+    found = run_loop(work)
+    write(printers.as_checks(found) if options.output == "json" else printers.diagnosis(found))
     return EXIT_ERROR if any(check.state == "problem" for check in found) else EXIT_UNCHANGED
 
 
 def _demo(options: argparse.Namespace) -> int:
     from toolset import demo
 
-    _loop(lambda: demo.run(once=options.once, colours=_colours()))
+    run_loop(lambda: demo.run(once=options.once, colours=has_colours()))
     return EXIT_UNCHANGED
-
-
-def _colours() -> bool:
-    return "NO_COLOR" not in os.environ and (sys.stdout.isatty() or "FORCE_COLOR" in os.environ)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -305,42 +240,6 @@ def _source(options: argparse.Namespace) -> "Source":
 
     flags = {name: value for name, value in vars(options).items() if "." in name and value is not None}
     return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)
-
-
-def _loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Run ``work`` on the event loop: asyncio, which aiohttp needs."""
-    import anyio
-
-    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, _stop)):
-        if signal.getsignal(signum) is _end:  # from here on there is something to clean up
-            signal.signal(signum, handler)
-    try:
-        return anyio.run(work)
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what went wrong first inside nested groups."""
-    error = group.exceptions[0]
-    return _first(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
-
-
-async def _patiently(work: Awaitable[T]) -> T:
-    """Await ``work``; say so on standard error when that takes long."""
-    import anyio
-
-    async def say() -> None:
-        await anyio.sleep(PATIENCE_S)
-        sys.stderr.write("toolset: waiting for the API server and the backends ...\n")
-        sys.stderr.flush()
-
-    results: list[T] = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(say)
-        results.append(await work)
-        group.cancel_scope.cancel()
-    return results[0]
 
 
 _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {

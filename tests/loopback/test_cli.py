@@ -14,6 +14,7 @@ import yaml
 
 from support.command_line import ANNOUNCED, SERVICE, alone, complaints, one_sentence
 from toolset import __version__, cli
+from toolset.commands import process
 
 HEAVY = ("aiohttp", "anyio", "httpx", "kubernetes", "msgspec", "opentelemetry", "orjson", "prometheus_client", "yaml")
 IMPORTED = """
@@ -159,7 +160,7 @@ def test_a_product_that_is_nearly_a_known_one_is_valid_but_in_doubt(
 def test_a_long_wait_is_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(process, "PATIENCE_S", 0.05)
     file = tmp_path / "services.yaml"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"

@@ -1,0 +1,121 @@
+"""What a command shares with every program: signals, standard output, the event loop, and resources that run out.
+
+It imports little, so that signals are handled before anything large is imported.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Final, NoReturn, TypeVar, cast
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 1.0
+
+
+def lack(error: MemoryError | RuntimeError) -> str:
+    """Return, as a sentence, which resource of the process was missing; empty for another error."""
+    if isinstance(error, MemoryError):
+        return "there is no memory left: raise the memory limit of the process"
+    if "can't start new thread" in str(error):
+        return "no thread can be started: raise the limit on processes (`pids.max`, `ulimit -u`), or the memory limit"
+    return ""
+
+
+class OutputError(Exception):
+    """Standard output takes nothing, as on a full disk."""
+
+
+def write(text: str) -> None:
+    """Write ``text`` to standard output, and see to it that it arrives.
+
+    Raises:
+        OutputError: Standard output takes nothing.
+        BrokenPipeError: Its reader went away.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error.strerror) from error
+
+
+def drop_output() -> None:
+    """Let what is still buffered go nowhere: the interpreter writes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def has_colours() -> bool:
+    """Return whether standard output is to be coloured: a terminal's is; NO_COLOR and FORCE_COLOR override that."""
+    return "NO_COLOR" not in os.environ and (sys.stdout.isatty() or "FORCE_COLOR" in os.environ)
+
+
+@contextmanager
+def ended_by(signum: signal.Signals) -> Generator[None]:
+    """Let ``signum`` end the process at once inside the block, until an event loop runs.
+
+    An exception would be raised in the midst of an import, and the libraries that are written in C do not bear that:
+    one import in fifteen ended in a segmentation fault. And without a handler the first process of a container never
+    hears of SIGTERM.
+    """
+    before = signal.getsignal(signum)
+    ours = threading.current_thread() is threading.main_thread()  # who calls us in a thread handles signals itself
+    if not ours or before not in {signal.SIG_DFL, signal.default_int_handler}:  # ignored, as under nohup
+        yield
+        return
+    signal.signal(signum, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
+
+
+def _end(signum: int, _: object) -> NoReturn:
+    """End while nothing runs yet that has to be cleaned up."""
+    os._exit(128 + signum)
+
+
+def _stop(signum: int, _: object) -> NoReturn:
+    """End the event loop, which cancels what runs."""
+    raise SystemExit(128 + signum)
+
+
+def run_loop(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` on the event loop: asyncio, which aiohttp needs."""
+    import anyio
+
+    for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, _stop)):
+        if signal.getsignal(signum) is _end:  # from here on there is something to clean up
+            signal.signal(signum, handler)
+    try:
+        return anyio.run(work)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what went wrong first inside nested groups."""
+    error = group.exceptions[0]
+    return _first(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def patiently(work: Awaitable[T]) -> T:
+    """Await ``work``; say so on standard error when that takes long."""
+    import anyio
+
+    async def say() -> None:
+        await anyio.sleep(PATIENCE_S)
+        sys.stderr.write("toolset: waiting for the API server and the backends ...\n")
+        sys.stderr.flush()
+
+    results: list[T] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(say)
+        results.append(await work)
+        group.cancel_scope.cancel()
+    return results[0]
