@@ -55,12 +55,16 @@ class Service(Child):
     """
 
     def __init__(self, kubeconfig: str, log: Path, settings: Mapping[str, str]) -> None:
-        """Start it and return when its HTTP server listens."""
+        """Start it and return when its HTTP server listens; one that does not is killed."""
         defaults = ALONE | {"SERVER__HOST": "127.0.0.1", "SERVER__PORT": "0", "SHUTDOWN__DELAY": "0s"}
         defaults |= {"STATUS__LISTEN": "127.0.0.1:0"}
         super().__init__(command(settings), log, environment(kubeconfig, {**defaults, **settings}))
-        eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
-        assert self.exit_code is None, log.read_text()
+        try:
+            eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
+            assert self.exit_code is None, log.read_text()
+        except BaseException:  # nobody else knows of it yet
+            self.end(signal.SIGKILL)
+            raise
         port = self.logged("http server started")[0]["port"]
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
 
