@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import HttpApi, ToolsetMapping
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection.detector import HELPERS, Detector
 from toolset.core.detection.endpoint import PortSelector
 
-ALERTMANAGER: Final = Backend(
+ALERTMANAGER: Final = BackendType(
     type="alertmanager",
     opt_in=True,
     detectors=(

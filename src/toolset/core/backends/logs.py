@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import ToolsetMapping
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection.detector import HELPERS, Detector
@@ -33,7 +33,7 @@ _HTTP: Final = ("http-metrics", "http", "https")
 _NOT_HTTP: Final = frozenset({"grpc", "grpclb", "tcp", "gossip-ring", "http-memberlist", "memberlist", "grpc-public"})
 _GOSSIP: Final = frozenset({7946})
 
-LOKI: Final = Backend(
+LOKI: Final = BackendType(
     type="loki",
     detectors=(
         Detector(
@@ -70,7 +70,7 @@ LOKI: Final = Backend(
 
 _VICTORIA_HELPERS: Final = HELPERS | {"vlinsert", "vlstorage", "vlagent", "vmauth", "collector", "vector", "insert"}
 
-VICTORIALOGS: Final = Backend(
+VICTORIALOGS: Final = BackendType(
     type="victorialogs",
     detectors=(
         Detector(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import HttpApi, KubernautConfig, ToolsetMapping
 from toolset.core.candidate import HealthCheck
 from toolset.core.detection import catalog
@@ -43,7 +43,7 @@ _OTHERS: Final = (
     ),
 )
 
-JAEGER: Final = Backend(
+JAEGER: Final = BackendType(
     type="jaeger",
     detectors=(*catalog.of_type("jaeger"), *_OTHERS),
     mapping=ToolsetMapping(
@@ -85,7 +85,7 @@ _TEMPO_NOT: Final = frozenset(
     {"grpc", "grpclb", "gossip-ring", "http-memberlist", "grpc-public", "internal", "jaeger-ui"}
 )
 
-TEMPO: Final = Backend(
+TEMPO: Final = BackendType(
     type="tempo",
     detectors=(
         Detector(
@@ -124,7 +124,7 @@ TEMPO: Final = Backend(
     ),
 )
 
-ZIPKIN: Final = Backend(
+ZIPKIN: Final = BackendType(
     type="zipkin",
     opt_in=True,
     detectors=(
