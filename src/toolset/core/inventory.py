@@ -172,21 +172,27 @@ class Inventory:
         """Whether a lost tool stays published until more is known of the others."""
         return any(brake.waits for brake in self._brakes.values())
 
-    def hold(self, now_s: float) -> Hold:
-        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`.
+    def hold(self, now_s: float, published: Published) -> Hold:
+        """Return which lost tools stay published.
 
         Trusted tools are judged without the others, so that those neither hold nor release them.
+
+        Args:
+            now_s: The time, on the clock of :meth:`probed`.
+            published: What is published now. A backend is when one of its Services is.
         """
-        healths = self._healths_by_trust()
-        return combined([brake.decide(healths[trusted], now_s) for trusted, brake in self._brakes.items()])
+        winners = self._winners()
+        counted = {winner.key for key, winner in winners.items() if published.lists(self._candidates[key])}
+        healths = self._healths_by_trust(winners)
+        return combined([brake.decide(healths[trusted], now_s, counted) for trusted, brake in self._brakes.items()])
 
     def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
         """Return the health of what stands for each backend, in namespaces that are ``trusted`` or in the others."""
-        return self._healths_by_trust()[trusted]
+        return self._healths_by_trust(self._winners())[trusted]
 
-    def _healths_by_trust(self) -> dict[bool, dict[Key, Health]]:
+    def _healths_by_trust(self, winners: Mapping[Key, Candidate]) -> dict[bool, dict[Key, Health]]:
         found: dict[bool, dict[Key, Health]] = {True: {}, False: {}}
-        for key in dict.fromkeys(winner.key for winner in self._winners().values()):
+        for key in dict.fromkeys(winner.key for winner in winners.values()):
             found[self.shares.trusted(key.namespace)][key] = self._entries[key].health
         return found
 
