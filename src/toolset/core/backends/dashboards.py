@@ -12,6 +12,7 @@ GRAFANA: Final = BackendType(
     mapping=ToolsetMapping(
         toolsets=("grafana/dashboards",),
         kubernaut=KubernautConfig(takes_api_key=True),
+        health_path="/api/health",
         description="Dashboards (Grafana API)",
     ),
 )

@@ -12,6 +12,7 @@ ELASTICSEARCH: Final = BackendType(
     mapping=ToolsetMapping(
         toolsets=("elasticsearch/data", "elasticsearch/cluster"),
         kubernaut=KubernautConfig(fields={"health_endpoint": "/_cluster/health"}),
+        health_path="/_cluster/health",
         description="Logs and documents (Elasticsearch API)",
     ),
 )

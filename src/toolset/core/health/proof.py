@@ -24,6 +24,8 @@ def is_proven(check: HealthCheck, body: bytes, *, is_cut: bool = False) -> bool:
     """
     if check.identity.encode() not in body:
         return False
+    if check.body and (is_cut or body.strip() != check.body.encode()):
+        return False
     if not check.fields:
         return True
     if is_cut:  # a list that goes on, for example: no JSON any more, but its fields come first
