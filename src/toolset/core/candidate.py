@@ -187,6 +187,7 @@ class Candidate(msgspec.Struct, frozen=True):
         trusted: Whether its namespace is trusted; those come first.
         admin_priority: What the admin says; orders all instances of a type, higher first.
         unauthorized: Whether its last probe was answered with 401 or 403.
+        wants_tenant: Whether that answer asked for the name of a tenant.
         unverified: Whether readers must not verify its certificate, because the admin says so.
     """
 
@@ -213,6 +214,7 @@ class Candidate(msgspec.Struct, frozen=True):
     origin: Variant | None = None
     health_path: str = ""
     unauthorized: bool = False
+    wants_tenant: bool = False
     unverified: bool = False
 
     @property

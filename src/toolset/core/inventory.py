@@ -41,7 +41,7 @@ def _entry(verdict: Verdict, health: Health) -> Entry:
         return Entry(verdict, health, verdict)
     tool = verdict.at(health.variant) if health.variant is not None else verdict
     if health.unauthorized:
-        tool = msgspec.structs.replace(tool, unauthorized=True)
+        tool = msgspec.structs.replace(tool, unauthorized=True, wants_tenant=health.wants_tenant)
     return Entry(verdict, health, tool)
 
 
@@ -118,8 +118,7 @@ class Inventory:
             return None
         asked = known.health.variant or candidate.variant
         health = observe(known.health, outcome, self._options, asked=asked, began_s=began_s, now_s=now_s)
-        before = known.health
-        if (before.variant, before.unauthorized) == (health.variant, health.unauthorized):
+        if _published_by(known.health) == _published_by(health):
             self._entries[candidate.key] = Entry(candidate, health, known.tool)
         else:
             self._entries[candidate.key] = _entry(candidate, health)
@@ -299,6 +298,11 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
         return candidate.type, not candidate.trusted, -candidate.admin_priority
 
     return by_priority(sorted(candidates, key=lambda c: (*rank(c), c.created, c.key)), rank)
+
+
+def _published_by(health: Health) -> tuple[object, ...]:
+    """Return what of ``health`` is part of a tool."""
+    return health.variant, health.unauthorized, health.wants_tenant
 
 
 def _outlives(health: Health, lost: Health) -> bool:

@@ -568,6 +568,17 @@ def test_an_annotation_that_states_what_the_probe_found_keeps_the_tool() -> None
     assert inventory.tools() == ()
 
 
+def test_a_tool_that_asks_for_a_tenant_says_so() -> None:
+    inventory = known(PROMETHEUS)
+    for outcome, asks in (
+        (Outcome(alive=True, status=401, unauthorized=True), (True, False)),
+        (Outcome(alive=True, status=401, unauthorized=True, wants_tenant=True), (True, True)),
+        (WELL, (False, False)),
+    ):
+        inventory.probed(PROMETHEUS, outcome)
+        assert [(tool.unauthorized, tool.wants_tenant) for tool in inventory.tools()] == [asks]
+
+
 def test_a_tool_that_asks_for_credentials_says_so() -> None:
     inventory = known(PROMETHEUS, healthy=False)
     inventory.probed(PROMETHEUS, Outcome(alive=True, status=401, unauthorized=True))
