@@ -4,8 +4,9 @@ Runs with the interpreter that ``hack/consumer`` prints, never with ours. Reads 
 one:
 
     {"path": FILE, "connect_to": {"host:port": "host:port"}, "elsewhere": "host:port" or null, "env": {NAME: VALUE},
-     "calls": [[TOOLSET, TOOL, {PARAMETER: VALUE}], ...]}
-    {"error": TEXT or null, "toolsets": [...], "calls": [...], "commands": [[WORD, ...], ...], "seconds": NUMBER}
+     "calls": [[TOOLSET, TOOL, {PARAMETER: VALUE}], ...], "tokens": true or false}
+    {"error": TEXT or null, "toolsets": [...], "calls": [...], "commands": [[WORD, ...], ...], "seconds": NUMBER,
+     "tokens": NUMBER}
 
 No name is looked up and nothing is reached but what ``connect_to`` and ``elsewhere`` name: no model, no cluster.
 """
@@ -19,9 +20,13 @@ import time
 import types
 from pathlib import Path
 
+import litellm
 import urllib3.util.connection
 import yaml
+from holmes.common.env_vars import DEFAULT_MODEL
+from holmes.core.prompt import build_system_prompt
 from holmes.core.tools import PrerequisiteCacheMode, ToolInvokeContext, ToolsetTag
+from holmes.core.tools_utils.tool_executor import ToolExecutor
 from holmes.core.toolset_manager import ToolsetManager
 from holmes.plugins.toolsets.http.http_toolset import HttpToolsetConfig
 from pydantic import BaseModel
@@ -70,7 +75,33 @@ def load(request):
         by_name = {toolset.name: toolset for toolset in toolsets}
         calls = [call(by_name, *each) for each in request.get("calls", [])]
     described = [describe(toolset, blocks.get(toolset.name)) for toolset in toolsets]
-    return {"error": None, "toolsets": described, "calls": calls, "commands": commands, "seconds": took}
+    size = tokens(toolsets) if request.get("tokens") else 0
+    return {
+        "error": None,
+        "toolsets": described,
+        "calls": calls,
+        "commands": commands,
+        "seconds": took,
+        "tokens": size,
+    }
+
+
+def tokens(toolsets):
+    """Return how many tokens the toolsets take in each request to the default model: its system prompt and the tools.
+
+    Counted as HolmesGPT does to see what fits into the model's context.
+    """
+    executor = ToolExecutor(toolsets)
+    prompt = build_system_prompt(
+        toolsets=executor.toolsets,
+        skills=None,
+        system_prompt_additions=None,
+        cluster_name=None,
+        ask_user_enabled=False,
+        prompt_component_overrides={},
+    )
+    messages = [{"role": "system", "content": prompt}]
+    return litellm.token_counter(DEFAULT_MODEL, messages=messages, tools=executor.get_all_tools_openai_format())
 
 
 @contextlib.contextmanager

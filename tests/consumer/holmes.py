@@ -57,6 +57,7 @@ class Loaded(msgspec.Struct, frozen=True):
     calls: list[Answer]
     commands: list[list[str]]
     seconds: float = 0.0
+    tokens: int = 0
 
     def toolset(self, name: str) -> Toolset:
         return next(each for each in self.toolsets if each.name == name)
@@ -112,6 +113,7 @@ class Holmes:
         elsewhere: str | None = None,
         calls: Sequence[Call] = (),
         variables: Mapping[str, str] | None = None,
+        tokens: bool = False,
     ) -> Loaded:
         """Let its server load ``text`` as its file of custom toolsets, and call tools.
 
@@ -121,6 +123,7 @@ class Holmes:
             elsewhere: Where all others are; nowhere when ``None``.
             calls: Toolset, tool and parameters.
             variables: Environment variables.
+            tokens: Whether to count the tokens that all toolsets take in each request to a model.
         """
         path = self._home / "custom_toolset.yaml"
         path.write_text(text, "utf-8")
@@ -130,6 +133,7 @@ class Holmes:
             "elsewhere": elsewhere,
             "calls": calls,
             "env": variables or {},
+            "tokens": tokens,
         }
         pipe = self._pipe(self._process.stdin)
         pipe.write(msgspec.json.encode(request) + b"\n")

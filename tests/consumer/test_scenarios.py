@@ -16,8 +16,8 @@ from consumer.holmes import DEFAULTS, Call, Holmes, Loaded
 from integration.backends import missing, prometheus, victoria_metrics
 from support.build import candidate
 from support.lacking import lack
-from toolset.core.backends.backend import types_of
-from toolset.core.backends.catalog import BACKENDS, DETECTORS, TYPES
+from toolset.core.backends.backend_type import types_of
+from toolset.core.backends.catalog import BACKEND_TYPES, DETECTORS, TYPES
 from toolset.core.candidate import Candidate
 from toolset.core.detection.detector import Detector, Publish
 from toolset.core.dialects.documents import Credentials
@@ -296,7 +296,7 @@ OUTSIDE: Final = tuple(
 
 def own_types(*detectors: Detector) -> OutputOptions:
     """Return settings with detectors that publish their types through toolsets of the list."""
-    return publish_options(OutputOptions(), types_of(BACKENDS, detectors))
+    return publish_options(OutputOptions(), types_of(BACKEND_TYPES, detectors))
 
 
 SCENARIOS.update(

@@ -15,7 +15,7 @@ from msgspec.inspect import is_struct_type
 
 from toolset.config.options import detectors
 from toolset.config.settings import Settings
-from toolset.core.backends.backend import publish_fault
+from toolset.core.backends.backend_type import publish_fault
 from toolset.core.backends.catalog import DETECTORS, OPT_IN, TYPES
 from toolset.core.detection.detector import Detector, Publish, fault
 from toolset.core.durations import Duration

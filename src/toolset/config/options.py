@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from toolset.config.settings import Settings
-from toolset.core.backends.backend import types_of
-from toolset.core.backends.catalog import BACKENDS, DETECTORS, OPT_IN
+from toolset.core.backends.backend_type import types_of
+from toolset.core.backends.catalog import BACKEND_TYPES, DETECTORS, OPT_IN
 from toolset.core.candidate import Candidate
 from toolset.core.detection.detect import DetectionOptions
 from toolset.core.detection.detector import Detector
@@ -87,7 +87,7 @@ def required_keys(settings: Settings) -> tuple[Key, ...]:
 def target_options(settings: Settings) -> TargetOptions:
     """Return the options of publishing."""
     discovery = settings.discovery
-    types = types_of(BACKENDS, discovery.detectors)
+    types = types_of(BACKEND_TYPES, discovery.detectors)
     names = (backend.name for backend in settings.static)
     output = publish_options(settings.output, types, static_credentials(settings.static), names)
     return TargetOptions(

@@ -118,6 +118,7 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         path: Begins with ``/``, and may end with a query; requested below the tool's own base path.
         statuses: Statuses that mean alive in addition to 200 to 299.
         identity: A text in the body that proves what answers; empty proves nothing.
+        body: The whole body, apart from blanks around it, that proves what answers; empty proves nothing.
         fields: What the body has to hold as a JSON object that proves what answers: ``name``, or ``name=value`` for a
             text; dots lead into inner objects.
         challenge: Texts of which an answer 401 or 403 of the product itself holds one, in its body or in the header
@@ -129,6 +130,7 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     statuses: tuple[Annotated[int, msgspec.Meta(ge=100, le=599)], ...] = ()
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    body: Annotated[str, msgspec.Meta(max_length=256)] = ""
     fields: Annotated[tuple[FieldWish, ...], msgspec.Meta(max_length=8)] = ()
     challenge: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...] = ()
     publish_unauthorized: bool = False
@@ -137,7 +139,7 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def proves(self) -> bool:
         """Whether an answer has to prove what it comes from."""
-        return bool(self.identity or self.fields)
+        return bool(self.identity or self.body or self.fields)
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -185,6 +187,7 @@ class Candidate(msgspec.Struct, frozen=True):
         trusted: Whether its namespace is trusted; those come first.
         admin_priority: What the admin says; orders all instances of a type, higher first.
         unauthorized: Whether its last probe was answered with 401 or 403.
+        wants_tenant: Whether that answer asked for the name of a tenant.
         unverified: Whether readers must not verify its certificate, because the admin says so.
     """
 
@@ -211,6 +214,7 @@ class Candidate(msgspec.Struct, frozen=True):
     origin: Variant | None = None
     health_path: str = ""
     unauthorized: bool = False
+    wants_tenant: bool = False
     unverified: bool = False
 
     @property

@@ -41,7 +41,7 @@ def _entry(verdict: Verdict, health: Health) -> Entry:
         return Entry(verdict, health, verdict)
     tool = verdict.at(health.variant) if health.variant is not None else verdict
     if health.unauthorized:
-        tool = msgspec.structs.replace(tool, unauthorized=True)
+        tool = msgspec.structs.replace(tool, unauthorized=True, wants_tenant=health.wants_tenant)
     return Entry(verdict, health, tool)
 
 
@@ -118,8 +118,7 @@ class Inventory:
             return None
         asked = known.health.variant or candidate.variant
         health = observe(known.health, outcome, self._options, asked=asked, began_s=began_s, now_s=now_s)
-        before = known.health
-        if (before.variant, before.unauthorized) == (health.variant, health.unauthorized):
+        if _published_by(known.health) == _published_by(health):
             self._entries[candidate.key] = Entry(candidate, health, known.tool)
         else:
             self._entries[candidate.key] = _entry(candidate, health)
@@ -172,21 +171,27 @@ class Inventory:
         """Whether a lost tool stays published until more is known of the others."""
         return any(brake.waits for brake in self._brakes.values())
 
-    def hold(self, now_s: float) -> Hold:
-        """Return which lost tools stay published; ``now_s`` is on the clock of :meth:`probed`.
+    def hold(self, now_s: float, published: Published) -> Hold:
+        """Return which lost tools stay published.
 
         Trusted tools are judged without the others, so that those neither hold nor release them.
+
+        Args:
+            now_s: The time, on the clock of :meth:`probed`.
+            published: What is published now. A backend is when one of its Services is.
         """
-        healths = self._healths_by_trust()
-        return combined([brake.decide(healths[trusted], now_s) for trusted, brake in self._brakes.items()])
+        winners = self._winners()
+        counted = {winner.key for key, winner in winners.items() if published.lists(self._candidates[key])}
+        healths = self._healths_by_trust(winners)
+        return combined([brake.decide(healths[trusted], now_s, counted) for trusted, brake in self._brakes.items()])
 
     def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
         """Return the health of what stands for each backend, in namespaces that are ``trusted`` or in the others."""
-        return self._healths_by_trust()[trusted]
+        return self._healths_by_trust(self._winners())[trusted]
 
-    def _healths_by_trust(self) -> dict[bool, dict[Key, Health]]:
+    def _healths_by_trust(self, winners: Mapping[Key, Candidate]) -> dict[bool, dict[Key, Health]]:
         found: dict[bool, dict[Key, Health]] = {True: {}, False: {}}
-        for key in dict.fromkeys(winner.key for winner in self._winners().values()):
+        for key in dict.fromkeys(winner.key for winner in winners.values()):
             found[self.shares.trusted(key.namespace)][key] = self._entries[key].health
         return found
 
@@ -293,6 +298,11 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
         return candidate.type, not candidate.trusted, -candidate.admin_priority
 
     return by_priority(sorted(candidates, key=lambda c: (*rank(c), c.created, c.key)), rank)
+
+
+def _published_by(health: Health) -> tuple[object, ...]:
+    """Return what of ``health`` is part of a tool."""
+    return health.variant, health.unauthorized, health.wants_tenant
 
 
 def _outlives(health: Health, lost: Health) -> bool:

@@ -143,4 +143,4 @@ class ProbeReconciler:
 
 def _published_by(health: Health) -> tuple[object, ...]:
     """Return what of ``health`` decides what is published."""
-    return health.up, health.variant, health.unauthorized, health.backend_id
+    return health.up, health.variant, health.unauthorized, health.wants_tenant, health.backend_id

@@ -92,7 +92,7 @@ class TargetReconciler:
         patience_s = self._patient_until - anyio.current_time()
         if patience_s > 0.0 and not self._winds_down:
             return Result(requeue_after_s=patience_s)
-        hold = self._inventory.hold(anyio.current_time())
+        hold = self._inventory.hold(anyio.current_time(), self._published)
         self._observer.held(hold)
         cached = self._config_maps.get(key)
         with step("render"):

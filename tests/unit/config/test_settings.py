@@ -458,10 +458,14 @@ def test_a_detector_of_ones_own_publishes_its_type_through_a_toolset_of_the_list
         pytest.param(DETECTOR % ", path: x", "`path`: expected an absolute path without a trailing slash", id="a path"),
         pytest.param(DETECTOR % ", check: {path: x}", "`check.path`: expected an absolute path", id="a probe path"),
         pytest.param(
-            DETECTOR % ", known_ports: [{name: a, number: 1}]", "`known_ports` need `check.identity`", id="no proof"
+            (DETECTOR % ", known_ports: [{name: a, number: 1}]").replace("type: tempo", "type: own"),
+            "`known_ports` need `check.identity`, `check.body` or `check.fields`",
+            id="no proof",
         ),
         pytest.param(
-            DETECTOR % ", port: {phrases: [a]}", "`port.phrases` need `check.identity`", id="no proof for a phrase"
+            (DETECTOR % ", port: {phrases: [a]}").replace("type: tempo", "type: own"),
+            "`port.phrases` need `check.identity`",
+            id="no proof for a phrase",
         ),
         pytest.param(
             "discovery: {detectors: [{product: a, type: kubernetes, phrases: [a]}]}",

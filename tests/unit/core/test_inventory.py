@@ -10,6 +10,7 @@ from support.rendering import kubernaut
 from toolset.core.candidate import Backend, Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.duplicates import by_backend
 from toolset.core.health.options import HealthOptions
+from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Health, Outcome, assumed_up
 from toolset.core.inventory import ALIVE, SUBSTITUTES_LIMIT, Inventory, instances
 from toolset.core.overrides.baseline import Published
@@ -32,6 +33,12 @@ def known(*candidates: Candidate, healthy: bool = True) -> Inventory:
         if healthy:
             inventory.probed(each, WELL)
     return inventory
+
+
+def hold(inventory: Inventory, now_s: float, *hidden: Candidate) -> Hold:
+    """Return what is held when all tools but the ``hidden`` ones are published."""
+    keys = [*inventory.healths(trusted=True), *inventory.healths(trusted=False)]
+    return inventory.hold(now_s, Published(tools=dict.fromkeys(set(keys) - {each.key for each in hidden}, "")))
 
 
 def names(inventory: Inventory) -> list[str]:
@@ -409,12 +416,45 @@ def test_the_brake_sees_each_backend_once() -> None:
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
             inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    hold = inventory.hold(4.0)
-    assert (hold.keys, hold.known) == (frozenset(tool.key for tool in tools), 4)
+    found = hold(inventory, 4.0)
+    assert (found.keys, found.known) == (frozenset(tool.key for tool in tools), 4)
     assert not inventory.loss_waits
     inventory.forget(tools[0].key)
     inventory.forget(twin.key)
-    assert inventory.hold(5.0).keys == frozenset(tool.key for tool in tools[1:])
+    assert hold(inventory, 5.0).keys == frozenset(tool.key for tool in tools[1:])
+
+
+def test_candidates_that_are_not_published_do_not_move_the_brake() -> None:
+    locked, tools = [candidate(f"locked{number}") for number in range(4)], [candidate(f"p{n}") for n in range(3)]
+    inventory = known(*locked, *tools)
+    for each in locked:
+        inventory.probed(each, Outcome(alive=True, status=401, unauthorized=True), began_s=0.5, now_s=0.5)
+    fail(inventory, *tools)
+    assert hold(inventory, 4.0, *locked).keys == {tool.key for tool in tools}
+
+    inventory = known(*locked, *tools)
+    fail(inventory, *locked, tools[0])
+    for each in tools[1:]:
+        inventory.probed(each, WELL, began_s=4.0, now_s=4.0)
+    assert hold(inventory, 4.0, *locked) == Hold()
+
+
+def test_a_backend_counts_as_published_when_another_of_its_services_is() -> None:
+    first, second = candidate("p0"), candidate("p0-headless", backend=candidate("p0").backend, headless=True)
+    others = [candidate(f"p{number}") for number in range(1, 4)]
+    inventory = known(first, second, *others)
+    fail(inventory, first, *others)
+    inventory.probed(second, WELL, began_s=3.0, now_s=3.0)
+    published = Published(tools={each.key: "" for each in (first, *others)})
+    assert inventory.hold(4.0, published).known == 4
+
+
+def test_the_documents_say_what_is_published_where_nobody_remembers() -> None:
+    tools = [candidate(f"p{number}") for number in range(3)]
+    inventory = known(*tools)
+    fail(inventory, *tools)
+    assert inventory.hold(4.0, Published(frozenset(tool.url for tool in tools))).keys == {tool.key for tool in tools}
+    assert inventory.hold(4.0, Published()).keys == frozenset()
 
 
 def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
@@ -426,11 +466,11 @@ def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
         inventory.probed(tool, WELL)
         for now_s in (1.0, 2.0, 4.0):
             inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    assert len(inventory.hold(4.0).keys) == 3
+    assert len(hold(inventory, 4.0).keys) == 3
     inventory.probed(tools[0], WELL, began_s=5.0, now_s=5.0)
-    assert len(inventory.hold(5.0).keys) == 3
+    assert len(hold(inventory, 5.0).keys) == 3
     inventory.probed(tools[0], WELL, began_s=6.0, now_s=6.0)
-    assert inventory.hold(6.0).keys == {tool.key for tool in tools[1:]}
+    assert hold(inventory, 6.0).keys == {tool.key for tool in tools[1:]}
     assert inventory.tools() == (tools[0],)
 
 
@@ -440,10 +480,10 @@ def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
             inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
-    assert len(inventory.hold(4.0).keys) == 3
+    assert len(hold(inventory, 4.0).keys) == 3
     inventory.detected(tools[0].key, candidate("p0", port=9999))
     inventory.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
-    assert inventory.hold(5.0).keys == {tools[2].key}
+    assert hold(inventory, 5.0).keys == {tools[2].key}
 
 
 def among(*candidates: Candidate) -> Inventory:
@@ -468,7 +508,7 @@ TEAMS: Final = [candidate(f"t{n}", namespace=f"team-{n}", trusted=False) for n i
 def test_tools_of_untrusted_namespaces_that_are_well_release_no_trusted_ones() -> None:
     inventory = among(*OPS, *TEAMS)
     fail(inventory, *OPS)
-    assert inventory.hold(4.0).keys == {tool.key for tool in OPS}
+    assert hold(inventory, 4.0).keys == {tool.key for tool in OPS}
 
 
 def test_tools_of_untrusted_namespaces_that_fail_hold_no_trusted_one() -> None:
@@ -476,20 +516,20 @@ def test_tools_of_untrusted_namespaces_that_fail_hold_no_trusted_one() -> None:
     fail(inventory, OPS[0], *TEAMS)
     for tool in OPS[1:]:
         inventory.probed(tool, WELL, began_s=4.0, now_s=4.0)
-    hold = inventory.hold(4.0)
-    assert hold.keys == {tool.key for tool in TEAMS}
-    assert (hold.begins, hold.known, hold.again_s) == (True, 40, 120.0)
+    found = hold(inventory, 4.0)
+    assert found.keys == {tool.key for tool in TEAMS}
+    assert (found.begins, found.known, found.again_s) == (True, 40, 120.0)
 
 
 def test_what_several_brakes_hold_is_held_until_the_first_of_them_is_due() -> None:
     inventory = among(*OPS, *TEAMS)
     fail(inventory, *OPS)
-    assert inventory.hold(4.0).again_s == 120.0
+    assert hold(inventory, 4.0).again_s == 120.0
     fail(inventory, *TEAMS)
-    hold = inventory.hold(64.0)
-    assert hold.keys == {tool.key for tool in (*OPS, *TEAMS)}
-    assert hold.again_s == 60.0
-    assert inventory.hold(124.0).keys == {tool.key for tool in TEAMS}
+    found = hold(inventory, 64.0)
+    assert found.keys == {tool.key for tool in (*OPS, *TEAMS)}
+    assert found.again_s == 60.0
+    assert hold(inventory, 124.0).keys == {tool.key for tool in TEAMS}
 
 
 def test_a_tool_is_published_at_the_variant_that_answered() -> None:
@@ -526,6 +566,17 @@ def test_an_annotation_that_states_what_the_probe_found_keeps_the_tool() -> None
     assert inventory.tools() == (stated,)
     inventory.detected(PROMETHEUS.key, PROMETHEUS)  # and one that states something else has to be proven
     assert inventory.tools() == ()
+
+
+def test_a_tool_that_asks_for_a_tenant_says_so() -> None:
+    inventory = known(PROMETHEUS)
+    for outcome, asks in (
+        (Outcome(alive=True, status=401, unauthorized=True), (True, False)),
+        (Outcome(alive=True, status=401, unauthorized=True, wants_tenant=True), (True, True)),
+        (WELL, (False, False)),
+    ):
+        inventory.probed(PROMETHEUS, outcome)
+        assert [(tool.unauthorized, tool.wants_tenant) for tool in inventory.tools()] == [asks]
 
 
 def test_a_tool_that_asks_for_credentials_says_so() -> None:

@@ -1527,3 +1527,20 @@ async def test_a_tool_that_begins_to_ask_for_credentials_is_published_no_more() 
     verdict = world.events.last_words[A]
     assert isinstance(verdict, Rejected)
     assert verdict.reason is Reason.AUTH_REQUIRED
+
+
+async def test_backends_that_want_credentials_neither_hold_a_removal_nor_prevent_it() -> None:
+    world = await Reconcilers(*(service(f"locked{number}") for number in range(9)), *map(service, "abc")).settled()
+    locked = [key for key in world.events.last_words if key.name.startswith("locked")]
+    for key in locked:
+        world.prober.outcomes[key] = Outcome(alive=True, status=401, unauthorized=True)
+        await world.probe(key)
+    await world.publish()
+    writes = len(world.events.writes)
+    for key in (Key("monitoring", name) for name in "abc"):
+        world.prober.outcomes[key] = SICK
+        for _ in range(3):
+            await world.probe(key)
+    await world.publish()
+    assert [hold.known for hold in world.events.holds if hold.begins] == [3]
+    assert len(world.events.writes) == writes

@@ -18,7 +18,7 @@ from toolset.adapters.probe.resolver import Resolver
 from toolset.adapters.probe.transport import Transport
 from toolset.core.candidate import Candidate, HealthCheck
 from toolset.core.health.http_config import HttpConfig
-from toolset.core.health.proof import UNAUTHORIZED, backend_id, is_challenge, is_proven
+from toolset.core.health.proof import UNAUTHORIZED, backend_id, is_challenge, is_proven, wants_tenant
 from toolset.core.health.search import Search
 from toolset.core.health.thresholds import DEFERRED, EXHAUSTED, Failure, Outcome
 from toolset.model import Key
@@ -195,7 +195,7 @@ async def _judge(response: httpx.Response, candidate: Candidate, access: _Access
     if objection := access.connector.objection(status, body):
         return msgspec.structs.replace(objection.outcome(), status=status)
     if asks_for_login and is_challenge(check, body, response.headers.get_list("WWW-Authenticate")):
-        return Outcome(alive=True, status=status, unauthorized=True)
+        return Outcome(alive=True, status=status, unauthorized=True, wants_tenant=wants_tenant(body))
     if not is_alive:
         return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
     check_of_status = check if is_good else msgspec.structs.replace(check, fields=())  # an error has no such fields

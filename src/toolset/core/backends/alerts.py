@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import HttpApi, ToolsetMapping
-from toolset.core.candidate import HealthCheck
+from toolset.core.detection.checks import ALERTMANAGER_API
 from toolset.core.detection.detector import HELPERS, Detector
 from toolset.core.detection.endpoint import PortSelector
 
-ALERTMANAGER: Final = Backend(
+ALERTMANAGER: Final = BackendType(
     type="alertmanager",
     opt_in=True,
     detectors=(
@@ -25,7 +25,7 @@ ALERTMANAGER: Final = Backend(
                 exclude_names=frozenset({"tenancy", "metrics", "reloader-web", "tcp-mesh", "udp-mesh"}),
                 exclude_numbers=frozenset({9094}),
             ),
-            check=HealthCheck("/api/v2/status", identity='"versionInfo"'),
+            check=ALERTMANAGER_API,
             source="Alertmanager's API v2; labels of its chart and of the Prometheus operator",
         ),
     ),

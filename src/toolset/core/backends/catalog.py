@@ -3,18 +3,18 @@
 from typing import Final
 
 from toolset.core.backends.alerts import ALERTMANAGER
-from toolset.core.backends.backend import types_of
+from toolset.core.backends.backend_type import types_of
 from toolset.core.backends.dashboards import GRAFANA
 from toolset.core.backends.documents import ELASTICSEARCH
 from toolset.core.backends.logs import LOKI, VICTORIALOGS
 from toolset.core.backends.metrics import PROMETHEUS
 from toolset.core.backends.traces import JAEGER, TEMPO, ZIPKIN
 
-BACKENDS: Final = (PROMETHEUS, GRAFANA, JAEGER, ELASTICSEARCH, LOKI, TEMPO, VICTORIALOGS, ALERTMANAGER, ZIPKIN)
+BACKEND_TYPES: Final = (PROMETHEUS, GRAFANA, JAEGER, ELASTICSEARCH, LOKI, TEMPO, VICTORIALOGS, ALERTMANAGER, ZIPKIN)
 """Every type, in the order in which detectors break ties."""
-TYPES: Final = types_of(BACKENDS)
+TYPES: Final = types_of(BACKEND_TYPES)
 """How each type is published."""
-DETECTORS: Final = tuple(each for backend in BACKENDS if not backend.opt_in for each in backend.detectors)
+DETECTORS: Final = tuple(each for backend in BACKEND_TYPES if not backend.opt_in for each in backend.detectors)
 """The detectors that count by default, in order."""
-OPT_IN: Final = tuple(each for backend in BACKENDS if backend.opt_in for each in backend.detectors)
+OPT_IN: Final = tuple(each for backend in BACKEND_TYPES if backend.opt_in for each in backend.detectors)
 """The detectors that count only where the settings enable them."""

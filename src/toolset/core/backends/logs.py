@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import ToolsetMapping
-from toolset.core.candidate import HealthCheck
+from toolset.core.detection.checks import LOKI_API, VICTORIALOGS_API
 from toolset.core.detection.detector import HELPERS, Detector
 from toolset.core.detection.endpoint import PortSelector
 
@@ -28,12 +28,11 @@ _LOKI_HELPERS: Final = HELPERS | {
     "logcli",
     "lokistack",
 }
-_LOKI_API: Final = HealthCheck("/loki/api/v1/labels", identity='"status":"success"')
 _HTTP: Final = ("http-metrics", "http", "https")
 _NOT_HTTP: Final = frozenset({"grpc", "grpclb", "tcp", "gossip-ring", "http-memberlist", "memberlist", "grpc-public"})
 _GOSSIP: Final = frozenset({7946})
 
-LOKI: Final = Backend(
+LOKI: Final = BackendType(
     type="loki",
     detectors=(
         Detector(
@@ -43,7 +42,7 @@ LOKI: Final = Backend(
             components=frozenset({"lokistack-gateway"}),
             port=PortSelector(names=("public",), numbers=(8080,), only=False, tls=frozenset({8080})),
             path="/api/logs/v1/application",
-            check=_LOKI_API,
+            check=LOKI_API,
             source="Loki's operator: the gateway of a LokiStack wants TLS and the tenant in the path; application is "
             "the tenant of the workloads' logs on OpenShift",
         ),
@@ -57,7 +56,7 @@ LOKI: Final = Backend(
             port=PortSelector(
                 names=_HTTP, numbers=(3100, 80), exclude_names=_NOT_HTTP, exclude_numbers=_GOSSIP | {3101, 3500}
             ),
-            check=_LOKI_API,
+            check=LOKI_API,
             source="Loki's HTTP API: labels are answered by the querier and the query frontend alone; names and "
             "components of its charts",
         ),
@@ -70,7 +69,7 @@ LOKI: Final = Backend(
 
 _VICTORIA_HELPERS: Final = HELPERS | {"vlinsert", "vlstorage", "vlagent", "vmauth", "collector", "vector", "insert"}
 
-VICTORIALOGS: Final = Backend(
+VICTORIALOGS: Final = BackendType(
     type="victorialogs",
     detectors=(
         Detector(
@@ -80,7 +79,7 @@ VICTORIALOGS: Final = Backend(
             components=frozenset({"server", "monitoring", "single", "victoria-logs"}),
             excluded_words=_VICTORIA_HELPERS | {"vlselect", "select"},
             port=PortSelector(names=("http", "https"), numbers=(9428,)),
-            check=HealthCheck("/health", identity="OK"),
+            check=VICTORIALOGS_API,
             source="VictoriaLogs documentation: port 9428; its chart and operator; insert and storage parts answer "
             "queries too, so their names decide",
         ),
@@ -89,12 +88,13 @@ VICTORIALOGS: Final = Backend(
             type="victorialogs",
             phrases=("vlselect",),
             port=PortSelector(names=("http", "https"), numbers=(9471,)),
-            check=HealthCheck("/health", identity="OK"),
+            check=VICTORIALOGS_API,
             source="VictoriaLogs cluster documentation: vlselect answers queries on port 9471",
         ),
     ),
     mapping=ToolsetMapping(
         toolsets=("victorialogs",),
+        health_path="/health",
         description="Logs (VictoriaLogs LogsQL API)",
     ),
 )

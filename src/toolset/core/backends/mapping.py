@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from toolset.core.candidate import Candidate
+
 RETRY_LIMITS: Final[Mapping[str, int]] = {"timeout_seconds": 5, "max_retries": 1}
 """HolmesGPT gives a toolset 20 s for all its instances, one after another; its defaults would let one that hangs
 take more than that, and the whole toolset would fail."""
@@ -75,7 +77,8 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
         toolsets: The toolsets of HolmesGPT that read it, names in :data:`TOOLSETS`; empty where none does.
         config: Further fields of the config of these, from the settings.
         http: How HolmesGPT reads it where ``toolsets`` is empty.
-        kubernaut: Its document; ``None`` names its type and the probed path there.
+        kubernaut: Its document; ``None`` names its type and the health path there.
+        health_path: What readers may request to see whether it lives, below the URL; empty for what the probe requests.
         description: What it is, for people; in the json dialect.
     """
 
@@ -83,7 +86,12 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
     config: Mapping[str, str] = {}
     http: HttpApi = CUSTOM_API
     kubernaut: KubernautConfig | None = None
+    health_path: str = ""
     description: str = "HTTP API of a service in the cluster"
+
+    def health_path_of(self, tool: Candidate) -> str:
+        """Return what readers may request of ``tool``; an annotation comes first. It proves no identity."""
+        return tool.health_path or self.health_path or tool.readers_path
 
 
 CUSTOM: Final = ToolsetMapping()

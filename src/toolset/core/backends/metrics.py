@@ -2,16 +2,17 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import KubernautConfig, ToolsetMapping
 from toolset.core.detection import catalog
 
-PROMETHEUS: Final = Backend(
+PROMETHEUS: Final = BackendType(
     type="prometheus",
     detectors=catalog.of_type("prometheus"),
     mapping=ToolsetMapping(
         toolsets=("prometheus/metrics",),
         kubernaut=KubernautConfig(),
+        health_path="/api/v1/labels",
         description="Metrics and alerts (Prometheus query API)",
     ),
 )

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from toolset.core.backends.backend import Backend
+from toolset.core.backends.backend_type import BackendType
 from toolset.core.backends.mapping import HttpApi, KubernautConfig, ToolsetMapping
-from toolset.core.candidate import HealthCheck
 from toolset.core.detection import catalog
+from toolset.core.detection.checks import JAEGER_API, TEMPO_API, ZIPKIN_API
 from toolset.core.detection.detector import HELPERS, Detector, KnownPort
 from toolset.core.detection.endpoint import PortSelector
 
@@ -18,7 +18,7 @@ _OTHERS: Final = (
         components=frozenset({"jaegerui"}),
         requires_ports=(KnownPort("jaeger-ui", 16686),),
         port=PortSelector(names=("jaeger-ui",), only=False),
-        check=HealthCheck("/api/services", identity='"data"'),
+        check=JAEGER_API,
         source="Tempo's operator: the Service of the Jaeger UI that it puts in front of a monolithic Tempo",
     ),
     Detector(
@@ -29,7 +29,7 @@ _OTHERS: Final = (
         excluded_words=_VICTORIA_HELPERS | {"vtselect"},
         port=PortSelector(names=("http", "https"), numbers=(10428,)),
         path="/select/jaeger",
-        check=HealthCheck("/api/services", identity='"data"'),
+        check=JAEGER_API,
         source="VictoriaTraces documentation: Jaeger's query API below /select/jaeger; its chart and operator",
     ),
     Detector(
@@ -38,12 +38,12 @@ _OTHERS: Final = (
         phrases=("vtselect",),
         port=PortSelector(names=("http", "https"), numbers=(10471,)),
         path="/select/jaeger",
-        check=HealthCheck("/api/services", identity='"data"'),
+        check=JAEGER_API,
         source="VictoriaTraces cluster documentation: vtselect answers queries on port 10471",
     ),
 )
 
-JAEGER: Final = Backend(
+JAEGER: Final = BackendType(
     type="jaeger",
     detectors=(*catalog.of_type("jaeger"), *_OTHERS),
     mapping=ToolsetMapping(
@@ -58,6 +58,7 @@ JAEGER: Final = Backend(
             health_path="/api/services",
         ),
         kubernaut=KubernautConfig(fields={"query_endpoint": "/api/traces"}),
+        health_path="/",
         description="Distributed traces (Jaeger query API)",
     ),
 )
@@ -79,13 +80,12 @@ _TEMPO_HELPERS: Final = HELPERS | {
     "store",
     "jaegerui",
 }
-_TEMPO_API: Final = HealthCheck("/api/echo", identity="echo")
 _TEMPO_NAMES: Final = ("tempo-prom-metrics", "http-metrics", "http", "https")
 _TEMPO_NOT: Final = frozenset(
     {"grpc", "grpclb", "gossip-ring", "http-memberlist", "grpc-public", "internal", "jaeger-ui"}
 )
 
-TEMPO: Final = Backend(
+TEMPO: Final = BackendType(
     type="tempo",
     detectors=(
         Detector(
@@ -96,7 +96,7 @@ TEMPO: Final = Backend(
             requires_labels=("app.kubernetes.io/managed-by=tempo-operator",),
             port=PortSelector(names=("public",), numbers=(8080,), only=False, tls=frozenset({8080})),
             path="/api/traces/v1/dev/tempo",
-            check=_TEMPO_API,
+            check=TEMPO_API,
             source="Tempo's operator: its gateway wants TLS and the tenant in the path; dev is the tenant of its "
             "examples, another one is set by the annotation toolset-path",
         ),
@@ -113,7 +113,7 @@ TEMPO: Final = Backend(
                 exclude_names=_TEMPO_NOT,
                 exclude_numbers=frozenset({7946, 4317, 4318, 9411, 14268, 14250, 6831, 6832}),
             ),
-            check=_TEMPO_API,
+            check=TEMPO_API,
             source="Tempo's HTTP API: echo is answered by the query frontend and the single binary alone; names and "
             "components of its charts and of its operator",
         ),
@@ -124,7 +124,7 @@ TEMPO: Final = Backend(
     ),
 )
 
-ZIPKIN: Final = Backend(
+ZIPKIN: Final = BackendType(
     type="zipkin",
     opt_in=True,
     detectors=(
@@ -134,7 +134,7 @@ ZIPKIN: Final = Backend(
             phrases=("zipkin", "zipkin-server"),
             excluded_words=(HELPERS - {"zipkin"}) | {"jaeger", "collector", "tempo", "opentelemetry", "otel"},
             port=PortSelector(names=("http-query", "http", "https"), numbers=(9411,), only=False),
-            check=HealthCheck("/info", identity="zipkin"),
+            check=ZIPKIN_API,
             source="Zipkin's server and its chart: port 9411; others receive spans there but answer no query",
         ),
     ),

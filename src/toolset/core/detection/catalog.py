@@ -271,7 +271,7 @@ _OTHERS: Final = (
         port=PortSelector(numbers=(9200,), either=frozenset({9200}), only=False, tls=frozenset({9200})),
         check=ELASTICSEARCH_API,
         source="Elastic's chart labels its Services with the bare name of the chart; since 8.0 it turns TLS on, on a "
-        "port that is still called http",
+        "port that is still called http. Charts 7 and 8 make the same Service, so the newer one is assumed",
     ),
     Detector(
         product="opensearch-secured",

@@ -29,9 +29,30 @@ ELASTICSEARCH_API: Final = HealthCheck(
 """Elasticsearch and OpenSearch: the root API. The challenges are those of Elasticsearch's security features, of
 OpenSearch's security plugin and of its predecessors."""
 
+LOKI_API: Final = HealthCheck("/loki/api/v1/labels", fields=("status=success",))
+"""Loki's HTTP API: labels, answered by querier and query frontend alone; without labels there is no ``data``."""
+
+TEMPO_API: Final = HealthCheck("/api/echo", body="echo")
+"""Tempo's HTTP API: echo, which the query frontend and the single binary alone answer, with this one word."""
+
+VICTORIALOGS_API: Final = HealthCheck("/select/logsql/field_names?query=_time:1s", fields=("values",))
+"""VictoriaLogs' HTTP API: the names of fields in the last second, of which there may be none."""
+
+ALERTMANAGER_API: Final = HealthCheck("/api/v2/status", fields=("versionInfo",))
+"""Alertmanager's API v2."""
+
+ZIPKIN_API: Final = HealthCheck("/info", fields=("zipkin",))
+"""Zipkin's server: its version."""
+
 TYPE_CHECKS: Final[Mapping[str, HealthCheck]] = {
     "prometheus": PROMETHEUS_API,
     "grafana": GRAFANA_API,
     "jaeger": JAEGER_API,
     "elasticsearch": ELASTICSEARCH_API,
+    "loki": LOKI_API,
+    "tempo": TEMPO_API,
+    "victorialogs": VICTORIALOGS_API,
+    "alertmanager": ALERTMANAGER_API,
+    "zipkin": ZIPKIN_API,
 }
+"""By type, how a detector of the settings that says nothing of it proves what it recognises."""

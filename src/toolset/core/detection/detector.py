@@ -169,7 +169,7 @@ def fault(detector: Detector) -> str:
         return "it can match nothing; give it `phrases`, `label_keys`, `known_ports` or `port.phrases`"
     if (detector.known_ports or detector.port.phrases) and not effective_check(detector).proves:
         evidence = "known_ports" if detector.known_ports else "port.phrases"
-        return f"`{evidence}` need `check.identity` or `check.fields`, which prove what answers there"
+        return f"`{evidence}` need `check.identity`, `check.body` or `check.fields`, which prove what answers there"
     for name, paths in (("path", (detector.path,)), ("sub_paths", detector.sub_paths)):
         if any(path and (not is_path(path) or path.endswith("/")) for path in paths):
             return f"`{name}`: expected an absolute path without a trailing slash"

@@ -119,9 +119,10 @@ def fault(name: str, document: Document, policy: Policy) -> Fault | None:
 
 
 def _config(tool: Candidate, api_keys: Mapping[str, str], types: Types) -> ToolConfig:
-    known = mapping_of(types, tool.type).kubernaut
+    mapping = mapping_of(types, tool.type)
+    known = mapping.kubernaut
     if known is None:
-        return ToolConfig(tool.url, QUERY_TIMEOUT, health_path=tool.readers_path, type=tool.type)
+        return ToolConfig(tool.url, QUERY_TIMEOUT, health_path=mapping.health_path_of(tool), type=tool.type)
     variable = api_keys.get(str(tool.key)) if known.takes_api_key else None
     if variable:  # readers know a Grafana with a key without a timeout
         return ToolConfig(tool.url, api_key=f"${{{variable}}}", **known.fields)

@@ -13,12 +13,6 @@ from toolset.core.json_values import Document
 from toolset.model import Key
 
 DOCUMENT_KEY: Final = "toolset.json"
-_HEALTH_PATHS: Final[Mapping[str, str]] = {
-    "prometheus": "/api/v1/labels",
-    "grafana": "/api/health",
-    "jaeger": "/",
-    "elasticsearch": "/_cluster/health",
-}
 _HEALTH_PATHS_OF_PRODUCTS: Final[Mapping[str, str]] = {
     "prometheus": "/-/healthy",
     "thanos-query": "/-/healthy",
@@ -65,7 +59,7 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
                 endpoint=tool.url,
                 description=mapping_of(types, tool.type).description,
                 namespace=tool.key.namespace,
-                metadata=_metadata(tool),
+                metadata=_metadata(tool, types),
             )
             for tool in tools
         )
@@ -79,15 +73,15 @@ def _name(tool: Candidate, first: Mapping[str, Key]) -> str:
     return ".".join(filter(None, (key.name, key.namespace, key.part)))
 
 
-def _metadata(tool: Candidate) -> dict[str, str]:
+def _metadata(tool: Candidate, types: Types) -> dict[str, str]:
     service = {"service": tool.key.name, "service_port": str(tool.port)} if tool.key.namespace else {}
-    return {**service, "health_path": _health_path(tool)}
+    return {**service, "health_path": _health_path(tool, types)}
 
 
-def _health_path(tool: Candidate) -> str:
+def _health_path(tool: Candidate, types: Types) -> str:
     """Return what a reader may request to see whether a tool lives, as the original has it: no proof of identity."""
-    by_type = _HEALTH_PATHS.get(tool.type, tool.readers_path)
-    return tool.health_path or _HEALTH_PATHS_OF_PRODUCTS.get(tool.product, by_type)
+    of_type = mapping_of(types, tool.type).health_path_of(tool)
+    return tool.health_path or _HEALTH_PATHS_OF_PRODUCTS.get(tool.product, of_type)
 
 
 def text(content: Document) -> str:

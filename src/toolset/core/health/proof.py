@@ -10,6 +10,8 @@ from toolset.core.candidate import HealthCheck
 from toolset.core.json_values import Json
 
 UNAUTHORIZED: Final = frozenset({401, 403})
+NO_TENANT: Final = b"no org id"
+"""What Loki, Mimir, Tempo and Cortex answer with 401 to a request without ``X-Scope-OrgID``: dskit's ``ErrNoOrgID``."""
 _BACKEND_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """Elasticsearch's ``cluster_uuid`` has 22 characters; before a cluster has formed it is ``_na_``."""
 
@@ -23,6 +25,8 @@ def is_proven(check: HealthCheck, body: bytes, *, is_cut: bool = False) -> bool:
         is_cut: Whether the body is longer.
     """
     if check.identity.encode() not in body:
+        return False
+    if check.body and (is_cut or body.strip() != check.body.encode()):
         return False
     if not check.fields:
         return True
@@ -43,6 +47,11 @@ def is_challenge(check: HealthCheck, body: bytes, headers: Sequence[str]) -> boo
     if not check.challenge:
         return True
     return any(text.encode() in body or any(text in header for header in headers) for text in check.challenge)
+
+
+def wants_tenant(body: bytes) -> bool:
+    """Return whether an answer 401 asks for the name of a tenant, and not for credentials."""
+    return NO_TENANT in body
 
 
 def backend_id(check: HealthCheck, body: bytes) -> str:

@@ -1,14 +1,15 @@
 """The removal brake: when most tools stop answering at once, the fault is more likely ours than theirs.
 
-It looks only at tools that were lost to failed probes. A Service that is deleted, opted out or changed is no such
-loss: it is not among the healths that the brake is shown.
+It looks only at published tools that were lost to failed probes. A Service that is deleted, opted out or changed is no
+such loss: it is not among the healths that the brake is shown. What answers but is not published, because it wants
+credentials or is hidden for example, neither holds a removal nor prevents that one is held.
 
 Every namespace counts the same, however many tools it has: else a tenant could hold removals, or prevent that they are
 held, with tools that it makes for the purpose. Trusted namespaces have a brake of their own.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -70,12 +71,13 @@ class RemovalBrake:
         """Whether a loss waits for looks at other tools."""
         return self._waits
 
-    def decide(self, healths: Mapping[Key, Health], now_s: float) -> Hold:
+    def decide(self, healths: Mapping[Key, Health], now_s: float, published: Container[Key]) -> Hold:
         """Return which of the lost tools stay published.
 
         Args:
             healths: The health of each candidate, twins left out.
             now_s: The time, on the clock of the healths.
+            published: Which of them are published now.
         """
         self._let_go = {
             key: fell_s for key, fell_s in self._let_go.items() if key in healths and healths[key].fell_s == fell_s
@@ -83,14 +85,15 @@ class RemovalBrake:
         lost = {
             key: health.fell_s
             for key, health in healths.items()
-            if health.fell_s is not None and key not in self._let_go
+            if health.fell_s is not None and key in published and key not in self._let_go
         }
         self._waits = False
         if not lost or not self._options.hold:
             return self._release(lost)
         if self._until_s is not None:
             return self._keep(lost, now_s)
-        return self._weigh(lost, healths, now_s)
+        up = {key: health for key, health in healths.items() if health.up and key in published}
+        return self._weigh(lost, up, min(healths[key].began_s for key in lost), now_s)
 
     def _keep(self, lost: Mapping[Key, float], now_s: float) -> Hold:
         if self._until_s is None or now_s >= self._until_s:
@@ -104,11 +107,9 @@ class RemovalBrake:
         self._until_s = None
         return Hold(ends=ends)
 
-    def _weigh(self, lost: Mapping[Key, float], healths: Mapping[Key, Health], now_s: float) -> Hold:
-        up = {key: health for key, health in healths.items() if health.up}
+    def _weigh(self, lost: Mapping[Key, float], up: Mapping[Key, Health], began_s: float, now_s: float) -> Hold:
         gone = {key for key, fell_s in self._let_go.items() if now_s - fell_s <= self._options.interval}
         known = {*up, *lost, *gone}
-        began_s = min(healths[key].began_s for key in lost)
         going = {*lost, *gone, *(key for key, health in up.items() if health.doubtful)}
         unseen = {key for key, health in up.items() if not health.doubtful and health.probed_s < began_s}
         if _most(going, known):

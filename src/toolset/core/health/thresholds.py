@@ -52,6 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
         failure: Of which kind the failure is; says nothing when alive.
         status: The answer's status code; 0 when there was none.
         unauthorized: The answer was 401 or 403: it lives, and wants credentials. Only when alive.
+        wants_tenant: What it wants is the name of a tenant. Only when unauthorized.
         variant: Which variant answered; ``None`` for the one that was requested first.
         requests: How many variants were requested.
         how: Which variant answered after what the others did, in words of ours; empty when the first one did.
@@ -67,6 +68,7 @@ class Outcome(msgspec.Struct, frozen=True):
     status: int = 0
     retry_after_s: float = 0.0
     unauthorized: bool = False
+    wants_tenant: bool = False
     variant: Variant | None = None
     requests: int = 1
     how: str = ""
@@ -115,6 +117,7 @@ class Health(msgspec.Struct, frozen=True):
         how: How that variant was found, for people; empty when it was the first one.
         requests: How many variants the last probe requested.
         unauthorized: Whether its last good probe was answered with 401 or 403.
+        wants_tenant: Whether that answer asked for the name of a tenant.
         backend_id: The name that the backend gave itself last; empty when it gave none.
     """
 
@@ -131,6 +134,7 @@ class Health(msgspec.Struct, frozen=True):
     how: str = ""
     requests: int = 1
     unauthorized: bool = False
+    wants_tenant: bool = False
     backend_id: str = ""
 
     @property
@@ -189,6 +193,7 @@ def observe(
         how=outcome.how or (health.how if variant == health.variant else ""),
         requests=outcome.requests,
         unauthorized=outcome.unauthorized,
+        wants_tenant=outcome.wants_tenant,
         backend_id=outcome.backend_id or (health.backend_id if outcome.unauthorized else ""),
     )
 

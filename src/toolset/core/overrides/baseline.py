@@ -42,6 +42,10 @@ class Published(msgspec.Struct, frozen=True):
             tool.variant if not self.urls.isdisjoint(_places(tool, self.overrides)) else None
         )
 
+    def lists(self, tool: Candidate) -> bool:
+        """Return whether the Service of ``tool`` is published, wherever it was found then."""
+        return tool.key in self.tools if self.tools is not None else self.holds(tool)
+
     def awaits(self, tool: Candidate) -> bool:
         """Return whether the first write waits for a probe of ``tool``, so that nobody does without it meanwhile."""
         return self.tools is None or (tool.key in self.tools and not self.holds(tool))

@@ -44,11 +44,7 @@ def _credentials_objection(tool: Candidate, *, has_credentials: bool) -> Rejecte
     if not has_credentials:
         if not tool.unauthorized or tool.check.publish_unauthorized:
             return None
-        detail = (
-            f"name the variables that hold them in the setting `output.credentials: {{{tool.key}: ...}}`, or set "
-            f"`health.detectors.{tool.product}.publish_unauthorized: true`"
-        )
-        return Rejected(Reason.AUTH_REQUIRED, detail, tool.type, tool.asked)
+        return Rejected(Reason.AUTH_REQUIRED, _remedy(tool), tool.type, tool.asked)
     if tool.external:
         detail = f"{tool.host}; to send them there, name the URL in overrides.yaml, `tools: {tool.key}: url:`"
         return Rejected(Reason.EXTERNAL_HOST, detail, tool.type, tool.asked)
@@ -58,6 +54,20 @@ def _credentials_objection(tool: Candidate, *, has_credentials: bool) -> Rejecte
         )
         return Rejected(Reason.CREDENTIALS_WITHHELD, detail, tool.type, tool.asked)
     return None
+
+
+def _remedy(tool: Candidate) -> str:
+    """Return how to give readers what ``tool`` asks for."""
+    if tool.wants_tenant:
+        return (
+            f"it wants a tenant: name it for readers in overrides.yaml, `tools: {{{tool.key}: {{holmesgpt: "
+            f"{{additional_headers: {{X-Scope-OrgID: TENANT}}}}}}}}`, and for probes in the setting "
+            f"`health.detectors.{tool.product}.headers_from`"
+        )
+    return (
+        f"name the variables that hold them in the setting `output.credentials: {{{tool.key}: ...}}`, or set "
+        f"`health.detectors.{tool.product}.publish_unauthorized: true`"
+    )
 
 
 def fitting(applied: PatchedTools, options: OutputOptions) -> tuple[PatchedTools, tuple[Fault, ...]]:

@@ -18,7 +18,7 @@ _ADVICE: Final = {
     Reason.EXTERNAL_NAME.word: "make a Service with a selector in front of what it names",
     Reason.SELECTORLESS.word: "give it a selector, so that its endpoints are pods",
     Reason.NAME_TAKEN.word: "rename the Service, or what has the name",
-    Reason.AUTH_REQUIRED.word: "docs/health.md shows how to give HolmesGPT credentials for it",
+    Reason.AUTH_REQUIRED.word: "docs/health.md shows how to give HolmesGPT credentials or a tenant for it",
     Reason.SUPPRESSED.word: "to publish it again, change overrides.yaml in ConfigMap {overrides}",
     Reason.DUPLICATE.word: "nothing is lost: both lead to the same backend",
 }

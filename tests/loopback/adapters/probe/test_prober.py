@@ -24,6 +24,7 @@ from support.waiting import until
 from toolset.adapters.probe import AddressGuard, HttpProber, ProberOptions, Resolver
 from toolset.adapters.probe.limits import BODY_LIMIT_BYTES
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
+from toolset.core.detection.checks import LOKI_API, PROMETHEUS_API
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key
 
@@ -111,6 +112,14 @@ async def test_the_status_decides(code: int, statuses: tuple[int, ...], *, alive
         assert outcome == Outcome(alive=True, status=code)
     else:
         assert outcome == Outcome(alive=False, detail=f"answered {code}", failure=Failure.STATUS, status=code)
+
+
+@pytest.mark.parametrize("check", [LOKI_API, PROMETHEUS_API], ids=["Loki", "Mimir"])
+async def test_a_backend_with_tenants_is_alive_and_asks_for_one(check: HealthCheck) -> None:
+    async with ScriptedApiServer(Answer(b"no org id\n", 401)).serve() as server:
+        outcome = await probe(candidate(port_of(server), check=check))
+    assert outcome == Outcome(alive=True, status=401, unauthorized=True, wants_tenant=True)
+    assert outcome.word == "unauthorized"
 
 
 @pytest.mark.parametrize("code", [401, 403])

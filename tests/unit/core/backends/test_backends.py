@@ -7,8 +7,8 @@ import yaml
 
 import toolset
 from support.build import candidate
-from toolset.core.backends.backend import Backend, types_of
-from toolset.core.backends.catalog import BACKENDS, DETECTORS, OPT_IN, TYPES
+from toolset.core.backends.backend_type import BackendType, types_of
+from toolset.core.backends.catalog import BACKEND_TYPES, DETECTORS, OPT_IN, TYPES
 from toolset.core.backends.mapping import TOOLSETS, KubernautConfig, ToolsetMapping, Types
 from toolset.core.candidate import Candidate, Reason
 from toolset.core.detection.catalog import BUILT_IN
@@ -25,8 +25,8 @@ from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 OUTPUT: Final = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))
 
 
-def parca() -> Backend:
-    return Backend(
+def parca() -> BackendType:
+    return BackendType(
         type="parca",
         detectors=(
             Detector(
@@ -53,7 +53,7 @@ def published(tools: list[Candidate], types: Types) -> dict[str, Any]:
 
 def test_a_type_that_is_added_as_data_is_detected_and_published_in_every_dialect() -> None:
     assert len(inspect.getsource(parca).splitlines()) <= 40
-    backends = (*BACKENDS, parca())
+    backends = (*BACKEND_TYPES, parca())
     service = Service(
         ServiceMeta("parca", "profiling", labels={"app.kubernetes.io/name": "parca"}),
         ServiceSpec(selector={"app": "parca"}, ports=(ServicePort(7070, "http"),)),
@@ -82,10 +82,10 @@ def test_only_the_core_names_types(layer: str) -> None:
 
 
 def test_every_built_in_detector_belongs_to_a_backend_of_its_type() -> None:
-    every = {detector.product: detector for backend in BACKENDS for detector in backend.detectors}
+    every = {detector.product: detector for backend in BACKEND_TYPES for detector in backend.detectors}
     assert {detector.product for detector in BUILT_IN} <= every.keys()
     assert [detector.product for detector in (*DETECTORS, *OPT_IN)] == [*every]
-    for backend in BACKENDS:
+    for backend in BACKEND_TYPES:
         assert {detector.type for detector in backend.detectors} == {backend.type}
         assert set(backend.mapping.toolsets) <= TOOLSETS.keys()
 
@@ -99,7 +99,7 @@ def test_every_toolset_for_backends_has_the_fields_that_are_written(name: str) -
 def test_types_of_one_toolset_are_instances_of_it() -> None:
     own = Detector(product="vendor", type="vendor-metrics", phrases=("vendor",), publish=Publish("prometheus/metrics"))
     tools = [candidate(), candidate("vendor", tool_type="vendor-metrics", port=9090)]
-    documents = published(tools, types_of(BACKENDS, [own]))
+    documents = published(tools, types_of(BACKEND_TYPES, [own]))
     config = documents["custom_toolset.yaml"]["toolsets"]["prometheus/metrics"]["config"]
     assert [instance["name"] for instance in config["instances"]] == ["monitoring-prometheus", "monitoring-vendor"]
     assert documents["vendor-metrics-toolset.yaml"]["config"]["type"] == "vendor-metrics"
@@ -111,7 +111,7 @@ def test_untrusted_tools_of_all_types_in_a_toolset_share_what_the_reader_survive
         candidate(namespace="team-a", trusted=False),
         candidate("vendor", namespace="team-b", tool_type="vendor-metrics", trusted=False),
     ]
-    found = publish(tools, publish_options(OUTPUT, types_of(BACKENDS, [own])))
+    found = publish(tools, publish_options(OUTPUT, types_of(BACKEND_TYPES, [own])))
     (rejected,) = found.rejected.values()
     assert rejected.detail == "HolmesGPT survives 1 vendor-metrics of untrusted namespaces, should they all hang"
 
@@ -121,7 +121,7 @@ def test_a_toolset_that_reads_one_backend_gets_one() -> None:
     tenancy = {"tenant_header": "X-Scope-OrgID", "tenant_label": "tenant"}
     own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name, config=tenancy))
     tools = [candidate("a", tool_type="tenants"), candidate("b", tool_type="tenants")]
-    found = publish(tools, publish_options(OUTPUT, types_of(BACKENDS, [own])))
+    found = publish(tools, publish_options(OUTPUT, types_of(BACKEND_TYPES, [own])))
     block = cast("dict[str, Any]", yaml.safe_load(found.data["custom_toolset.yaml"]))["toolsets"][name]
     assert block["config"] == {"prometheus_url": "http://a.monitoring.svc.cluster.local:8080", **tenancy}
     assert [rejected.detail for rejected in found.rejected.values()] == [
@@ -141,7 +141,7 @@ def test_a_toolset_that_reads_one_backend_gets_one() -> None:
 def test_a_toolset_gets_the_credentials_for_which_it_has_fields(name: str, login: dict[str, Any]) -> None:
     own = Detector(product="own", type="own", phrases=("own",), publish=Publish(name))
     credentials = {"monitoring/a": Credentials(bearer_token="T", api_key="K")}
-    options = publish_options(OutputOptions(credentials=credentials), types_of(BACKENDS, [own]))
+    options = publish_options(OutputOptions(credentials=credentials), types_of(BACKEND_TYPES, [own]))
     found = publish([candidate("a", tool_type="own")], options)
     config = cast("dict[str, Any]", yaml.safe_load(found.data["custom_toolset.yaml"]))["toolsets"][name]["config"]
     fixed = {TOOLSETS[name].url_key, *TOOLSETS[name].config}
@@ -168,7 +168,7 @@ def test_of_two_toolsets_whose_tools_have_the_same_names_one_is_published(
     own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name))
     options = OutputOptions(base_toolsets={"kubernetes/core": BaseToolset(), **base})
     tools = [candidate(), candidate("mimir", tool_type="tenants")]
-    found = publish(tools, publish_options(options, types_of(BACKENDS, [own])))
+    found = publish(tools, publish_options(options, types_of(BACKEND_TYPES, [own])))
     assert [tool.key.name for tool in found.tools] == [kept]
     (rejected,) = found.rejected.values()
     assert rejected.reason is Reason.NAME_TAKEN

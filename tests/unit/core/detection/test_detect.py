@@ -6,6 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from toolset.core.backends.backend_type import BackendType
+from toolset.core.backends.catalog import BACKEND_TYPES
 from toolset.core.candidate import Candidate, Evidence, HealthCheck, Reason, Rejected
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.checks import PROMETHEUS_API
@@ -587,11 +589,13 @@ def test_the_health_path_of_an_annotation_is_requested(kind: str, check: HealthC
     assert (verdict.check, verdict.health_path) == (check, health_path)
 
 
-def test_a_detector_of_a_built_in_type_proves_itself_where_it_says_nothing() -> None:
-    own = Detector(product="vendor", type="prometheus", phrases=("vendor",))
+@pytest.mark.parametrize("backend_type", BACKEND_TYPES, ids=lambda backend_type: backend_type.type)
+def test_a_detector_of_a_built_in_type_proves_itself_where_it_says_nothing(backend_type: BackendType) -> None:
+    own = Detector(product="vendor", type=backend_type.type, phrases=("vendor",))
     verdict = detect(service("vendor", labels={"app": "vendor"}, ports=(("x", 80),)), DetectionOptions((own,)))
     assert isinstance(verdict, Candidate)
-    assert verdict.check == PROMETHEUS_API
+    assert verdict.check.proves
+    assert verdict.check in {detector.check for detector in backend_type.detectors}
 
 
 def test_a_detector_of_the_settings_is_data_and_comes_first() -> None:

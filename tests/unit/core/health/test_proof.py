@@ -1,7 +1,17 @@
 import pytest
 
 from toolset.core.candidate import HealthCheck
-from toolset.core.detection.checks import ELASTICSEARCH_API, GRAFANA_API, JAEGER_API, PROMETHEUS_API
+from toolset.core.detection.checks import (
+    ALERTMANAGER_API,
+    ELASTICSEARCH_API,
+    GRAFANA_API,
+    JAEGER_API,
+    LOKI_API,
+    PROMETHEUS_API,
+    TEMPO_API,
+    VICTORIALOGS_API,
+    ZIPKIN_API,
+)
 from toolset.core.health.proof import backend_id, is_challenge, is_proven
 
 ROOT = b'{"name": "a", "cluster_name": "logs", "cluster_uuid": "4ebJRnOKQvW7WbwXyAu_Rw", "version": {"number": "8.1"}}'
@@ -41,6 +51,16 @@ ROOT = b'{"name": "a", "cluster_name": "logs", "cluster_uuid": "4ebJRnOKQvW7WbwX
         pytest.param(HealthCheck("/"), b"", True, id="nothing to prove"),
         pytest.param(HealthCheck("/", identity="ready"), b"we are ready", True, id="a text"),
         pytest.param(HealthCheck("/", identity="ready"), b"we are not", False, id="no such text"),
+        pytest.param(LOKI_API, b'{"status":"success"}', True, id="a Loki without labels"),
+        pytest.param(LOKI_API, b'<p>no "status":"success" here</p>', False, id="a text that holds Loki's words"),
+        pytest.param(TEMPO_API, b"echo\n", True, id="Tempo"),
+        pytest.param(TEMPO_API, b"<a href=/login?next=/api/echo>", False, id="a page that repeats the request"),
+        pytest.param(VICTORIALOGS_API, b'{"values":[]}', True, id="a VictoriaLogs without logs"),
+        pytest.param(VICTORIALOGS_API, b"OK", False, id="a proxy that answers OK to everything"),
+        pytest.param(ALERTMANAGER_API, b'{"versionInfo":{"version":"0.28.1"}}', True, id="Alertmanager"),
+        pytest.param(ALERTMANAGER_API, b'"versionInfo"', False, id="a text that holds Alertmanager's word"),
+        pytest.param(ZIPKIN_API, b'{"zipkin":{"version":"3.5.0"}}', True, id="Zipkin"),
+        pytest.param(ZIPKIN_API, b"<title>Log in to zipkin</title>", False, id="a login page that names Zipkin"),
     ],
 )
 def test_an_answer_proves_the_product_or_does_not(check: HealthCheck, body: bytes, proven: bool) -> None:
@@ -57,6 +77,10 @@ def test_an_answer_proves_the_product_or_does_not(check: HealthCheck, body: byte
 )
 def test_an_answer_that_was_cut_proves_by_its_beginning(body: bytes, proven: bool) -> None:
     assert is_proven(JAEGER_API, body, is_cut=True) is proven
+
+
+def test_a_whole_body_proves_nothing_where_it_was_cut() -> None:
+    assert not is_proven(HealthCheck("/", body="echo"), b"echo", is_cut=True)
 
 
 def test_a_value_is_looked_for_in_an_answer_that_was_cut() -> None:

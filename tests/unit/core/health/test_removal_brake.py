@@ -61,7 +61,7 @@ def keys(known: Mapping[Key, Health], kind: str) -> frozenset[Key]:
     ],
 )
 def test_losses_are_held_when_they_are_or_may_be_the_most(known: dict[Key, Health], held: int, *, begins: bool) -> None:
-    hold = RemovalBrake(HealthOptions()).decide(known, 103.0)
+    hold = RemovalBrake(HealthOptions()).decide(known, 103.0, known)
     assert (len(hold.keys), hold.begins) == (held, begins)
     assert hold.keys <= keys(known, "lost")
     assert (hold.again_s is not None) == bool(held)
@@ -69,74 +69,98 @@ def test_losses_are_held_when_they_are_or_may_be_the_most(known: dict[Key, Healt
 
 def test_a_hold_lasts_two_minutes_and_then_reality_wins() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=3)
-    assert brake.decide(known, 103.0) == Hold(frozenset(known), begins=True, known=3, again_s=120.0)
-    assert brake.decide(known, 163.0) == Hold(frozenset(known), again_s=60.0)
-    assert brake.decide(known, 223.0) == Hold(ends=True)
-    assert brake.decide(known, 224.0) == Hold()
+    assert brake.decide(known, 103.0, known) == Hold(frozenset(known), begins=True, known=3, again_s=120.0)
+    assert brake.decide(known, 163.0, known) == Hold(frozenset(known), again_s=60.0)
+    assert brake.decide(known, 223.0, known) == Hold(ends=True)
+    assert brake.decide(known, 224.0, known) == Hold()
 
 
 def test_what_is_lost_during_a_hold_is_held_as_long_as_the_rest() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=3)
-    brake.decide(known, 103.0)
+    brake.decide(known, 103.0, known)
     known[Key("a", "later")] = lost(200.0)
-    assert brake.decide(known, 200.0) == Hold(frozenset(known), again_s=23.0)
-    assert brake.decide(known, 223.0).keys == frozenset()
+    assert brake.decide(known, 200.0, known) == Hold(frozenset(known), again_s=23.0)
+    assert brake.decide(known, 223.0, known).keys == frozenset()
 
 
 def test_a_service_that_is_gone_is_not_held() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=4)
-    brake.decide(known, 103.0)
+    brake.decide(known, 103.0, known)
     del known[Key("a", "lost-0")]
-    assert brake.decide(known, 104.0).keys == frozenset(known)
+    assert brake.decide(known, 104.0, known).keys == frozenset(known)
 
 
 def test_a_hold_ends_when_everything_is_back() -> None:
     brake = RemovalBrake(HealthOptions())
-    brake.decide(healths(lost=3), 103.0)
-    assert brake.decide(healths(confirmed=3), 110.0) == Hold(ends=True)
-    assert brake.decide(healths(confirmed=3), 111.0) == Hold()
+    known = healths(lost=3)
+    brake.decide(known, 103.0, known)
+    known = dict.fromkeys(known, CONFIRMED)
+    assert brake.decide(known, 110.0, known) == Hold(ends=True)
+    assert brake.decide(known, 111.0, known) == Hold()
 
 
 def test_what_was_let_go_counts_for_an_interval_with_what_is_lost_after_it() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=2, confirmed=3)
-    assert not brake.decide(known, 103.0).keys
+    assert not brake.decide(known, 103.0, known).keys
     known[Key("a", "later")] = lost(120.0)
     del known[Key("a", "confirmed-0")]
-    assert brake.decide(known, 120.0).keys == {Key("a", "later")}
+    assert brake.decide(known, 120.0, known).keys == {Key("a", "later")}
 
     brake, known = RemovalBrake(HealthOptions()), healths(lost=2, confirmed=3)
-    brake.decide(known, 103.0)
+    brake.decide(known, 103.0, known)
     later = lost(140.0)
     known = {key: health for key, health in known.items() if key.name.startswith("lost")}
     known |= {Key("a", f"new-{number}"): observe(UP, WELL, HealthOptions(), began_s=138.0) for number in range(2)}
     known[Key("a", "later")] = later
-    assert not brake.decide(known, 140.0).keys
+    assert not brake.decide(known, 140.0, known).keys
 
 
 def test_one_that_was_let_go_came_back_and_falls_again_is_a_new_loss() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=1)
-    assert not brake.decide(known, 103.0).keys
+    assert not brake.decide(known, 103.0, known).keys
     known = {Key("a", f"lost-{number}"): lost(300.0) for number in range(3)}
-    assert brake.decide(known, 300.0).keys == frozenset(known)
+    assert brake.decide(known, 300.0, known).keys == frozenset(known)
 
 
 def test_a_loss_waits_for_the_others_no_longer_than_a_hold() -> None:
     brake, known = RemovalBrake(HealthOptions()), healths(lost=1, unseen=9)
-    assert brake.decide(known, 103.0) == Hold(keys(known, "lost"), known=10, again_s=120.0)
+    assert brake.decide(known, 103.0, known) == Hold(keys(known, "lost"), known=10, again_s=120.0)
     assert brake.waits
-    assert brake.decide(known, 222.0).again_s == 1.0
-    assert brake.decide(known, 223.0) == Hold()
+    assert brake.decide(known, 222.0, known).again_s == 1.0
+    assert brake.decide(known, 223.0, known) == Hold()
     assert not brake.waits
 
 
 def test_a_backend_that_keeps_others_waiting_is_a_doubt() -> None:
     slow = observe(UP, DEFERRED, HealthOptions(), began_s=101.0)
     known = healths(lost=1) | {Key("a", f"slow-{number}"): slow for number in range(2)}
-    assert RemovalBrake(HealthOptions()).decide(known, 103.0).begins
+    assert RemovalBrake(HealthOptions()).decide(known, 103.0, known).begins
 
 
 def test_without_a_hold_nothing_is_held() -> None:
-    assert RemovalBrake(HealthOptions(hold=Duration(0))).decide(healths(lost=9), 103.0) == Hold()
+    known = healths(lost=9)
+    assert RemovalBrake(HealthOptions(hold=Duration(0))).decide(known, 103.0, known) == Hold()
+
+
+def test_what_is_not_published_is_no_loss() -> None:
+    known = healths(lost=5, confirmed=4)
+    published = keys(known, "confirmed") | {Key("a", "lost-0")}
+    assert RemovalBrake(HealthOptions()).decide(known, 103.0, published) == Hold()
+
+
+def test_what_answers_and_is_not_published_prevents_no_hold() -> None:
+    known = healths(lost=3, confirmed=4, unseen=4)
+    hold = RemovalBrake(HealthOptions()).decide(known, 103.0, keys(known, "lost"))
+    assert hold == Hold(keys(known, "lost"), begins=True, known=3, again_s=120.0)
+
+
+def test_what_was_let_go_still_counts_once_it_is_not_published_any_more() -> None:
+    brake, known = RemovalBrake(HealthOptions()), healths(lost=2, confirmed=3)
+    assert not brake.decide(known, 103.0, known).keys
+    known[Key("a", "later")] = lost(120.0)
+    del known[Key("a", "confirmed-0")]
+    published = keys(known, "confirmed") | {Key("a", "later")}
+    assert brake.decide(known, 120.0, published).keys == {Key("a", "later")}
 
 
 @given(
@@ -147,7 +171,7 @@ def test_only_what_is_lost_is_held_and_never_for_longer_than_a_hold(count: dict[
     brake, known, now_s = RemovalBrake(HealthOptions()), healths(**count), 103.0
     for step_s in (0.0, *steps):
         now_s += step_s
-        hold = brake.decide(known, now_s)
+        hold = brake.decide(known, now_s, known)
         assert hold.keys <= keys(known, "lost")
         assert not hold.keys or (len(known) >= FEWEST and now_s < 103.0 + 120.0)
 
@@ -190,6 +214,6 @@ def spread(**namespaces: dict[Key, Health]) -> dict[Key, Health]:
     ],
 )
 def test_the_brake_weighs_namespaces_and_not_tools(known: dict[Key, Health], *, held: bool) -> None:
-    hold = RemovalBrake(HealthOptions()).decide(known, 103.0)
+    hold = RemovalBrake(HealthOptions()).decide(known, 103.0, known)
     assert bool(hold.keys) == held
     assert hold.begins == held

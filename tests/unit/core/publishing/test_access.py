@@ -65,6 +65,21 @@ def test_a_tool_that_asks_for_credentials_is_published_with_some_or_where_settin
     assert refused.rejected[tool.key].reason is Reason.AUTH_REQUIRED
 
 
+@pytest.mark.parametrize("kind", ["loki", "prometheus"])
+def test_the_remedy_for_a_backend_that_wants_a_tenant_is_an_override_that_publishes_it(kind: str) -> None:
+    tool = msgspec.structs.replace(locked(kind), wants_tenant=True)
+    refused = publish([tool], OutputOptions()).rejected[tool.key]
+    remedy = f"tools: {{{tool.key}: {{holmesgpt: {{additional_headers: {{X-Scope-OrgID: TENANT}}}}}}}}"
+    assert refused.reason is Reason.AUTH_REQUIRED
+    assert refused.detail == (
+        f"it wants a tenant: name it for readers in overrides.yaml, `{remedy}`, and for probes in the setting "
+        f"`health.detectors.{kind}.headers_from`"
+    )
+    found = publish([tool], OutputOptions(), text=remedy)
+    assert found.rejected == {}
+    assert [config["additional_headers"] for config in configs(found)] == [{"X-Scope-OrgID": "TENANT"}]
+
+
 def test_credentials_in_an_override_count() -> None:
     tool = locked("prometheus")
     text = "tools: {monitoring/prometheus: {holmesgpt: {additional_headers: {X-Scope-OrgID: team-a}}}}"

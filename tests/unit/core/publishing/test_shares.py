@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from toolset.core.backends.backend import types_of
-from toolset.core.backends.catalog import BACKENDS
+from toolset.core.backends.backend_type import types_of
+from toolset.core.backends.catalog import BACKEND_TYPES
 from toolset.core.candidate import Candidate
 from toolset.core.dialects.documents import to_yaml
 from toolset.core.inventory import instances
@@ -91,7 +91,7 @@ def restricted(data: Mapping[str, str], trusted: Sequence[Candidate]) -> dict[st
 def _toolsets(text: str, trusted: Sequence[Candidate]) -> dict[str, Document]:
     """Return the toolsets of HolmesGPT with the config of trusted tools as lists: whether one stands flat depends on
     how many there are, and so does whether it has a name."""
-    types = {name: kind for kind, mapping in types_of(BACKENDS).items() for name in mapping.toolsets}
+    types = {name: kind for kind, mapping in types_of(BACKEND_TYPES).items() for name in mapping.toolsets}
     found: dict[str, Document] = {}
     for name, block in cast("dict[str, Document]", yaml.safe_load(text)["toolsets"]).items():
         config = cast("Document", block.get("config") or {})

@@ -12,6 +12,7 @@ from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.reduction import Reduction
 from toolset.core.inventory import Inventory, instances, tools_of
+from toolset.core.overrides.baseline import Published
 from toolset.core.publishing.options import DIALECTS, OutputOptions
 from toolset.core.publishing.publication import Publication, publish
 from toolset.core.shares import Shares
@@ -80,7 +81,8 @@ def published(found: list[Service], untrusted: Untrusted, sick: frozenset[Key]) 
             inventory.probed(verdict, WELL, began_s=0.5, now_s=0.5)
             for now_s in (1.0, 2.0, 4.0) if each.key in sick else ():
                 inventory.probed(verdict, SICK, began_s=now_s, now_s=now_s)
-    tools = tools_of(inventory.candidate_verdicts(inventory.hold(4.0).keys))
+    before = Published(tools={each.key: "" for each in found})
+    tools = tools_of(inventory.candidate_verdicts(inventory.hold(4.0, before).keys))
     output = OutputOptions(
         dialects=(*DIALECTS, "json"), variables=("PROM_TOKEN",), max_per_type=3, max_http_tools=3, limit_kib=12
     )

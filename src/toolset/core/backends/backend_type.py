@@ -10,7 +10,7 @@ from toolset.core.backends.mapping import TOOLSETS, ToolsetMapping, Types
 from toolset.core.detection.detector import Detector, Publish
 
 
-class Backend(msgspec.Struct, frozen=True, kw_only=True):
+class BackendType(msgspec.Struct, frozen=True, kw_only=True):
     """One type of backend. To support another one, add a value to the catalog.
 
     Attributes:
@@ -26,7 +26,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     opt_in: bool = False
 
 
-def types_of(backends: Iterable[Backend], own: Iterable[Detector] = ()) -> Types:
+def types_of(backends: Iterable[BackendType], own: Iterable[Detector] = ()) -> Types:
     """Return how each type is published.
 
     Args:
