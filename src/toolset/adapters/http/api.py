@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import web
 
+from toolset.core.status.agent_types import Known
 from toolset.core.status.snapshot import Change, ServiceStatus, StatusSnapshot
 from toolset.model import Key
 
@@ -39,6 +40,11 @@ class StatusSource(Protocol):
     @property
     def number(self) -> int:
         """The number of the latest change; 0 before the first."""
+        ...
+
+    @property
+    def known(self) -> Known:
+        """The words that an agent may read."""
         ...
 
     def snapshot(self) -> StatusSnapshot:

@@ -69,7 +69,7 @@ def document(version: str) -> dict[str, object]:
     types = [*(each.answers for each in OPERATIONS), Failed, Change, Revision]
     _, schemas = msgspec.json.schema_components(types, ref_template=_ROOT)
     for schema in schemas.values():
-        _describe(schema)
+        describe(schema)
     paths = {each.path: {"get": _operation(each)} for each in OPERATIONS}
     events: dict[str, object] = {
         "description": "Events `change` with a Change, and `status` with a Revision when the snapshot differs",
@@ -88,8 +88,8 @@ def document(version: str) -> dict[str, object]:
     }
 
 
-def _describe(schema: dict[str, Any]) -> None:
-    """Move what a docstring says of each attribute to the property."""
+def describe(schema: dict[str, Any]) -> None:
+    """Move what the docstring of a type says of each attribute to the property of its schema."""
     summary, _, attributes = str(schema.get("description", "")).partition("\n\nAttributes:\n")
     schema["description"] = summary.replace("``", "`")
     for name, text in _ATTRIBUTE.findall(attributes):
