@@ -67,7 +67,9 @@ class ListBackends(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ExplainService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say why one Kubernetes Service is or is not published as an observability backend, and what can be done."""
 
-    namespace: Annotated[str, msgspec.Meta(pattern=f"^{_NAMESPACE}$", description="its namespace")]
+    namespace: Annotated[
+        str, msgspec.Meta(pattern=f"^({_NAMESPACE})?$", description="its namespace; empty for a static backend")
+    ]
     name: Annotated[str, msgspec.Meta(pattern=f"^{_NAME}$", description="its name")]
 
     def answer(self, source: StatusSource, view: AgentView) -> Explanation:
