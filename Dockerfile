@@ -5,11 +5,14 @@ FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/toolset
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/run.txt requirements/mcp.txt requirements/
+# 1 adds what `status.mcp` needs.
+ARG MCP=
 # pip's settings and certificates are the builder's, and secrets: they are in no layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca.pem \
     /pip/bin/pip install --require-hashes --no-deps -r requirements/build.txt && \
-    /pip/bin/pip --python /opt/toolset/bin/python install --require-hashes --no-deps -r requirements/run.txt
+    /pip/bin/pip --python /opt/toolset/bin/python install --require-hashes --no-deps \
+      -r "requirements/$([ -n "$MCP" ] && echo mcp || echo run).txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /pip/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . && \

@@ -131,8 +131,8 @@ cluster: setup ## Run the service and sample backends on a real one-node cluster
 e2e: setup ## Run the image's tests on a real one-node cluster of its own, and see to it that nothing is left of it
 	hack/cluster/e2e
 
-image: ## Build the container image with docker, podman or buildah (BASE= names its base)
-	hack/image/build
+image: ## Build the container image with docker, podman or buildah (BASE= names its base, MCP=1 adds what status.mcp needs)
+	MCP="$(MCP)" hack/image/build
 
 lock: setup ## Pin all dependencies with hashes, anew
 	hack/consumer --lock
@@ -141,6 +141,7 @@ lock: setup ## Pin all dependencies with hashes, anew
 	hack/mutate/build --lock
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra mcp -c requirements/dev.txt -o requirements/mcp.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
 	$(COMPILE) requirements/browser.in -o requirements/browser.txt

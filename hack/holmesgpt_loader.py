@@ -71,7 +71,7 @@ def load(request):
         except Exception as error:  # noqa: BLE001 - whatever it is, the test has to see it
             return {"error": f"{type(error).__name__}: {error}", "toolsets": [], "calls": [], "commands": commands}
         took = time.monotonic() - began
-        blocks = yaml.safe_load(Path(request["path"]).read_text("utf-8"))["toolsets"]
+        blocks = yaml.safe_load(Path(request["path"]).read_text("utf-8")).get("toolsets", {})
         by_name = {toolset.name: toolset for toolset in toolsets}
         calls = [call(by_name, *each) for each in request.get("calls", [])]
     described = [describe(toolset, blocks.get(toolset.name)) for toolset in toolsets]

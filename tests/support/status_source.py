@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 
 import msgspec
 
+from toolset.core.status.agent_types import Known
 from toolset.core.status.history import History
 from toolset.core.status.snapshot import (
     Change,
@@ -73,6 +74,10 @@ class FakeSource:
     @property
     def number(self) -> int:
         return self.history.number
+
+    @property
+    def known(self) -> Known:
+        return Known(frozenset({"prometheus", "grafana"}))
 
     def snapshot(self) -> StatusSnapshot:
         self.built += 1

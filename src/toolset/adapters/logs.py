@@ -104,7 +104,7 @@ def set_up_logs(level: str, form: str) -> None:
         logging.basicConfig(handlers=[handler], force=True)
     logging.root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
-    for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access"):
+    for noisy in ("httpx", "httpcore", "asyncio", "aiohttp.access", "mcp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     repeats = RepeatFilter()
     for limited in LIMITED:

@@ -250,6 +250,8 @@ class StatusSettings(_Section, frozen=True):
         tls_cert_file: The file of the server's certificate chain; read again when it changes. Empty for plain HTTP.
         tls_key_file: The file of its private key.
         metrics: Whether `/metrics` is served here, behind the same authentication, and not at ``server.port``.
+        mcp: Whether agents may ask at `/mcp` (Model Context Protocol), behind the same authentication; needs the Python
+            package `mcp`, an extra of this one.
     """
 
     enabled: bool = True
@@ -264,6 +266,7 @@ class StatusSettings(_Section, frozen=True):
     tls_cert_file: str = ""
     tls_key_file: str = ""
     metrics: bool = False
+    mcp: bool = False
 
 
 class ShutdownSettings(_Section, frozen=True):

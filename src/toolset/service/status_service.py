@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 
 from toolset import __version__
+from toolset.adapters.http.agent_endpoint import MISSING, AgentEndpoint, MissingEndpoint
 from toolset.adapters.http.api import StatusSource
 from toolset.adapters.http.authentication import Authenticator, Decision
 from toolset.adapters.http.health import MetricsExposition
@@ -68,7 +69,20 @@ def _server(settings: Settings, source: StatusSource, kube: KubeTransport, metri
         return "allowed" if await may_read(kube, user, reviewed(path)) else "forbidden"
 
     authenticator = Authenticator(review) if settings.status.auth == "kubernetes" else None
-    return StatusServer(source, __version__, authenticator, metrics if settings.status.metrics else None)
+    exposed = metrics if settings.status.metrics else None
+    return StatusServer(source, __version__, authenticator, exposed, _agents(settings, source))
+
+
+def _agents(settings: Settings, source: StatusSource) -> AgentEndpoint | None:
+    """Return what answers agents; its package is an extra, and loaded only where the settings want it."""
+    if not settings.status.mcp:
+        return None
+    try:
+        from toolset.adapters.http.mcp_endpoint import McpEndpoint  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as error:
+        _log.error("mcp not served", extra={"error": MISSING, "missing": error.name})
+        return MissingEndpoint()
+    return McpEndpoint(source, __version__)
 
 
 def reviewed(path: str) -> str:

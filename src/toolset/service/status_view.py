@@ -9,9 +9,10 @@ import msgspec
 
 from toolset import __version__
 from toolset.adapters.metrics import ToolSeries
-from toolset.config.options import required_keys, target_key
+from toolset.config.options import detection_options, required_keys, target_key
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import owned_keys
+from toolset.core.status.agent_types import Known
 from toolset.core.status.build import Facts, service, snapshot
 from toolset.core.status.problems import Condition
 from toolset.core.status.snapshot import Change, Installation, ServiceStatus, StatusSnapshot
@@ -88,6 +89,13 @@ class StatusView:
     def number(self) -> int:
         """The number of the latest change; 0 before the first."""
         return self._history.number
+
+    @property
+    def known(self) -> Known:
+        """The words that an agent may read."""
+        settings = self._settings.value
+        static = (backend.type for backend in settings.static)
+        return Known(detection_options(settings).types_for_untrusted.union(static), settings.discovery.cluster_domain)
 
     def changes_after(self, number: int) -> tuple[Change, ...]:
         """Return the changes after ``number`` that are remembered, the oldest first."""

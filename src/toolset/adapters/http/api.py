@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import web
 
+from toolset.core.status.agent_types import Known
 from toolset.core.status.snapshot import Change, ServiceStatus, StatusSnapshot
 from toolset.model import Key
 
@@ -20,7 +21,8 @@ DISCOVER_GONE: Final = (
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _WORD: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
-_KEY: Final = re.compile(rf"{_NAMESPACE.pattern}/{_NAME.pattern}")
+_KEY: Final = re.compile(rf"({_NAMESPACE.pattern}/)?{_NAME.pattern}")
+"""A Service, or a static backend, which has no namespace."""
 
 
 class StatusSource(Protocol):
@@ -39,6 +41,11 @@ class StatusSource(Protocol):
     @property
     def number(self) -> int:
         """The number of the latest change; 0 before the first."""
+        ...
+
+    @property
+    def known(self) -> Known:
+        """The words that an agent may read."""
         ...
 
     def snapshot(self) -> StatusSnapshot:
@@ -150,11 +157,11 @@ class StatusApi:
         asked = known_parameters(request, "namespace", "type", "reason", "limit", "continue")
         snapshot = self._source.snapshot()
         found = [each for each in snapshot.services if _matches(each, asked)]
-        limit, after = _limit(asked.get("limit", "")), asked.get("continue", "")
-        if after and not _KEY.fullmatch(after):
+        limit, after = _limit(asked.get("limit", str(PAGE_DEFAULT))), asked.get("continue")
+        if after is not None and not _KEY.fullmatch(after):
             raise RefusedError(400, "`continue` is the value of `next` in the page before: namespace/name")
-        namespace, _, name = after.partition("/")
-        rest = [each for each in found if not after or each.key > Key(namespace, name)]
+        namespace, _, name = (after or "").rpartition("/")
+        rest = [each for each in found if each.key > Key(namespace, name)] if after else found
         page = tuple(rest[:limit])
         more = str(page[-1].key) if len(rest) > limit else None
         return answer(ServicePage(services=page, total=len(found), omitted=snapshot.services_omitted, next=more))
@@ -203,8 +210,6 @@ def known_parameters(request: web.Request, *names: str) -> Mapping[str, str]:
 
 
 def _limit(text: str) -> int:
-    if not text:
-        return PAGE_DEFAULT
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= PAGE_LIMIT):
         raise RefusedError(400, f"`limit` takes a number from 1 to {PAGE_LIMIT}")
     return int(text)

@@ -13,8 +13,10 @@ PATH: Final = f"{BASE}/openapi.json"
 _NAMESPACE: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
 _NAME: Final = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"}
 _WORD: Final = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}
-_KEY: Final = {"type": "string", "pattern": f"{_NAMESPACE['pattern'][:-1]}/{_NAME['pattern'][1:]}"}
+_KEY: Final = {"type": "string", "pattern": f"^({_NAMESPACE['pattern'][1:-1]}/)?{_NAME['pattern'][1:]}"}
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)
+_ANY_REQUEST: Final = (401, 403, 429, 503)
+"""How any request may be refused: by its token, its right or its host, its rate, or because nobody can be asked."""
 _ROOT: Final = "#/components/schemas/{name}"
 
 
@@ -69,13 +71,13 @@ def document(version: str) -> dict[str, object]:
     types = [*(each.answers for each in OPERATIONS), Failed, Change, Revision]
     _, schemas = msgspec.json.schema_components(types, ref_template=_ROOT)
     for schema in schemas.values():
-        _describe(schema)
+        describe(schema)
     paths = {each.path: {"get": _operation(each)} for each in OPERATIONS}
     events: dict[str, object] = {
-        "description": "Events `change` with a Change, and `status` with a Revision when the snapshot differs",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "description": "Events `change` with a `Change`, and `status` with a `Revision` when the snapshot differs",
+        "content": {"text/event-stream": {}},  # OpenAPI 3.1 has no schema for single events of a stream
     }
-    paths[f"{BASE}/events"] = {"get": _answered("Changes as server-sent events", events, [], 400, 429, 503)}
+    paths[f"{BASE}/events"] = {"get": _answered("Changes as server-sent events", events, [], 400)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -88,8 +90,8 @@ def document(version: str) -> dict[str, object]:
     }
 
 
-def _describe(schema: dict[str, Any]) -> None:
-    """Move what a docstring says of each attribute to the property."""
+def describe(schema: dict[str, Any]) -> None:
+    """Move what the docstring of a type says of each attribute to the property of its schema."""
     summary, _, attributes = str(schema.get("description", "")).partition("\n\nAttributes:\n")
     schema["description"] = summary.replace("``", "`")
     for name, text in _ATTRIBUTE.findall(attributes):
@@ -115,12 +117,12 @@ def _operation(operation: Operation) -> dict[str, object]:
         "description": operation.summary,
         "content": {"application/json": {"schema": schema}},
     }
-    codes = (400, 404, 429) if operation.path_parameters else (400, 429)
+    codes = (400, 404) if operation.path_parameters else (400,)
     return _answered(operation.summary, content, parameters, *codes)
 
 
 def _answered(summary: str, content: dict[str, object], parameters: list[object], *codes: int) -> dict[str, object]:
     schema = {"$ref": _ROOT.format(name=Failed.__name__)}
     failed = {"description": "Refused", "content": {"application/json": {"schema": schema}}}
-    responses = {"200": content} | {str(code): failed for code in codes}
+    responses = {"200": content} | {str(code): failed for code in sorted({*codes, *_ANY_REQUEST})}
     return {"summary": summary, "parameters": parameters, "responses": responses}

@@ -53,15 +53,13 @@ class StatusClient:
         """
         summary = await self._get("status", Summary)
         documents = await self._get("toolsets", Toolsets)
-        services: list[ServiceStatus] = []
-        following: str | None = ""
-        omitted = 0
-        while following is not None:
-            page = await self._get(f"services?limit={PAGE_LIMIT}&continue={following}", ServicePage)
+        page = await self._get(f"services?limit={PAGE_LIMIT}", ServicePage)
+        services = [*page.services]
+        while page.next is not None:
+            page = await self._get(f"services?limit={PAGE_LIMIT}&continue={page.next}", ServicePage)
             services += page.services
-            following, omitted = page.next, page.omitted
         return StatusSnapshot(
-            summary=summary, services=tuple(services), services_omitted=omitted, documents=documents.documents
+            summary=summary, services=tuple(services), services_omitted=page.omitted, documents=documents.documents
         )
 
     async def service(self, key: Key) -> ServiceStatus:

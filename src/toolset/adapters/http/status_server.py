@@ -4,7 +4,7 @@ import ipaddress
 import math
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,8 @@ import anyio
 import orjson
 from aiohttp import web
 
-from toolset.adapters.http import event_stream, openapi
+from toolset.adapters.http import agent_endpoint, event_stream, openapi
+from toolset.adapters.http.agent_endpoint import AgentEndpoint
 from toolset.adapters.http.api import BASE, DISCOVER_GONE, RefusedError, StatusApi, StatusSource, known_parameters
 from toolset.adapters.http.authentication import Authenticator
 from toolset.adapters.http.event_stream import EventStream
@@ -41,7 +42,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class StatusServer:
-    """Answers ``/``, the page, and ``/api/v1``."""
+    """Answers ``/``, the page, ``/api/v1``, and ``/mcp`` where agents may ask."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class StatusServer:
         version: str,
         authenticator: Authenticator | None = None,
         metrics: MetricsExposition | None = None,
+        agents: AgentEndpoint | None = None,
     ) -> None:
         """Make it.
 
@@ -57,9 +59,11 @@ class StatusServer:
             version: The version of the service.
             authenticator: Decides who may read what; ``None`` for everybody on this machine.
             metrics: Returns the exposition for ``/metrics``; ``None`` when that is not here.
+            agents: Answers ``/mcp``; ``None`` when that is not here.
         """
         self._authenticator = authenticator
         self._metrics = metrics
+        self._agents = agents
         self.events = EventStream(source, math.inf if authenticator is None else STREAM_S)
         self._api = StatusApi(source)
         self._source = source
@@ -91,9 +95,14 @@ class StatusServer:
         )
         if self._metrics is not None:
             app.add_routes([web.get("/metrics", partial(show_metrics, self._metrics))])
+        if self._agents is not None:
+            app.add_routes([web.route("*", agent_endpoint.PATH, self._agents.handle)])
         app.on_response_prepare.append(_with_headers)
         app.on_shutdown.append(self._close_streams)
-        async with listening(app, host, port, tls=tls, connections=CONNECTIONS_LIMIT, streams=True) as self.port:
+        async with (
+            self._agents.run() if self._agents is not None else nullcontext(),
+            listening(app, host, port, tls=tls, connections=CONNECTIONS_LIMIT, streams=True) as self.port,
+        ):
             yield
 
     @web.middleware
@@ -112,7 +121,8 @@ class StatusServer:
             raise RefusedError(403, "the host of the request is not this machine: a web site may have sent it")
         if request.path == f"{BASE}/discover":
             raise RefusedError(410, DISCOVER_GONE)
-        if request.method not in {"GET", "HEAD"}:
+        is_for_agents = self._agents is not None and request.path == agent_endpoint.PATH
+        if request.method not in {"GET", "HEAD"} and not is_for_agents:
             raise RefusedError(405, "the status is read-only: GET and HEAD only", {"Allow": "GET, HEAD"})
         if not self._limit.take(request.remote or "", anyio.current_time()):
             raise RefusedError(429, "too many requests; try again in a second", {"Retry-After": "1"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -10,6 +11,25 @@ from toolset.core.status.history import History
 from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import NAMES_LIMIT, Problem, Role, Severity, plain
 from toolset.model import Key
+
+ProblemWord = Literal[
+    "NotSynced",
+    "RequiredToolMissing",
+    "ApiServerSilent",
+    "PermissionMissing",
+    "WriterConflict",
+    "ElectionOff",
+    "Exhausted",
+    "RemovalsHeld",
+    "OverridesInvalid",
+    "SettingsInvalid",
+    "RestartNeeded",
+    "OverLimit",
+    "Standby",
+    "Stopping",
+    "ProbesOff",
+    "ApprovalPending",
+]
 
 
 class MissingPermission(msgspec.Struct, frozen=True):
@@ -82,7 +102,7 @@ def missing_tools(missing: Mapping[Key, Missing], verdicts: Mapping[Key, Verdict
         )
 
 
-def _problem(word: str, severity: Severity, sentence: str, remedy: str = "") -> Problem:
+def _problem(word: ProblemWord, severity: Severity, sentence: str, remedy: str = "") -> Problem:
     return Problem(word=word, severity=severity, sentence=plain(sentence), remedy=plain(remedy))
 
 

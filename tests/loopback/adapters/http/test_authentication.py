@@ -254,3 +254,15 @@ def test_a_certificate_that_cannot_be_used_is_named(broken: str, secured: Secure
 def test_settings_that_would_show_the_status_to_others_are_refused(text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         check(load(f"status: {{{text}}}", {}, {}))
+
+
+async def test_an_agent_needs_a_token_and_the_right_to_the_path(secured: Secured) -> None:
+    message = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    async with secured.serve(", mcp: true") as client:
+        without = await client.post("/mcp", headers=headers, content=message)
+        refused = await client.post("/mcp", headers=headers | bearer("good"), content=message)
+        secured.reviewer.rights["bob"].add(f"{PREFIX}/mcp")
+        allowed = await client.post("/mcp", headers=headers | bearer("poor"), content=message)
+    assert [each.status_code for each in (without, refused, allowed)] == [401, 403, 200]
+    assert len(allowed.json()["result"]["tools"]) == 3

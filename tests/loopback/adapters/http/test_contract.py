@@ -7,17 +7,28 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import pytest
+import requests
+import schemathesis
 from anyio.from_thread import start_blocking_portal
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation
 
-from support.status_source import FakeSource, problem, row
+from support.build import candidate
+from support.status_source import NOW, FakeSource, problem, row
 from toolset.adapters.http import status_server
 from toolset.adapters.http.api import BASE, Failed
+from toolset.adapters.http.event_stream import EventStream
 from toolset.adapters.http.openapi import OPERATIONS, document
 from toolset.adapters.http.status_server import StatusServer
 
 DOCUMENT: Final[dict[str, Any]] = document("1.2.3")
+SCHEMA: Final = [
+    each.ok() for each in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations() if isinstance(each, Ok)
+]
+assert len(SCHEMA) == len(DOCUMENT["paths"])
 TYPES: Final = {operation.path: operation.answers for operation in OPERATIONS}
 PARAMETERS: Final = {
     "namespace": st.sampled_from(["monitoring", "", "NO", "a/b"]) | st.text(max_size=70),
@@ -35,20 +46,56 @@ METHODS: Final = st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "PUT", "D
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
-    """Yield a client of a server that has all kinds of rows, and no limit on requests."""
+def url() -> Iterator[str]:
+    """Yield the URL of a server that has all kinds of rows, no limit on requests, and streams that end at once."""
     source = FakeSource(
         row("grafana", type="grafana"), row(), row("sick", "z", published=False, verdict="Unhealthy", sentence="no")
     )
     source.problems = (problem(),)
+    tool = candidate(namespace="monitoring")
+    source.history.settled({tool.key: tool}, NOW)
     with pytest.MonkeyPatch.context() as patch, start_blocking_portal("asyncio") as portal:
         patch.setattr(status_server, "BURST", 1e9)
         server = StatusServer(source, "1.2.3")
-        with (
-            portal.wrap_async_context_manager(server.serve("127.0.0.1", 0)),
-            httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as made,
-        ):
-            yield made
+        server.events = EventStream(source, lasts_s=0.02)
+        with portal.wrap_async_context_manager(server.serve("127.0.0.1", 0)):
+            yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, trust_env=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as made:
+        made.trust_env = False
+        yield made
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("operation", "mode"),
+    [
+        pytest.param(each, mode, id=f"{each.path} {mode.value}")
+        for each in SCHEMA
+        for mode in GenerationMode
+        if mode is GenerationMode.POSITIVE or len(each.query) + len(each.path_parameters)  # else nothing can be wrong
+    ],
+)
+def test_schemathesis_finds_no_answer_that_the_document_does_not_allow(
+    url: str, session: requests.Session, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode
+) -> None:
+    """Its checks are on: status codes, content types, schemas, and that what is not valid is refused."""
+
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def hold(case: Case[Any]) -> None:
+        case.call_and_validate(base_url=url, session=session, timeout=10)
+
+    hold()
 
 
 @settings(max_examples=300)
