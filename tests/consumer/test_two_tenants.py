@@ -89,7 +89,9 @@ def test_rows_02_and_03_hanging_backends_of_tenants_take_no_toolset_from_the_vic
     assert loaded.seconds < 2 * HOLMES_S
 
 
-def test_row_14_a_model_reads_no_word_that_a_tenant_chose_outside_of_a_url(world: Shared, holmes: Holmes, plain: Server) -> None:
+def test_row_14_a_model_reads_no_word_that_a_tenant_chose_outside_of_a_url(
+    world: Shared, holmes: Holmes, plain: Server
+) -> None:
     attackers = (prometheus(WORDS, WORDS, **LOUD), custom(WORDS, f"{WORDS}-2", "note", **LOUD))
     world.expect(attackers)
     world.override(f"approve: [{WORDS}/{WORDS}, {WORDS}/{WORDS}-2]")
