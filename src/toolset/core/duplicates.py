@@ -159,6 +159,8 @@ class _Pods(msgspec.Struct, frozen=True):
 def by_backend(candidates: Iterable[Candidate]) -> tuple[SameBackend, ...]:
     """Return the candidates of one namespace and type by backend."""
     ordered = sorted(candidates, key=preference)
+    if len(ordered) == 1:
+        return (SameBackend((ordered[0],)),)
     alone = tuple(SameBackend((each,)) for each in ordered if not each.backend.selector)
     pods: dict[tuple[Selector, int | str, bool], _Pods] = {}
     by_selector: dict[Selector, list[_Pods]] = {}
@@ -212,7 +214,8 @@ class _Grouping:
         return sets
 
     def _sorted(self, ranks: Iterable[int]) -> tuple[Candidate, ...]:
-        return tuple(sorted((each for rank in ranks for each in self._pods[rank].candidates), key=preference))
+        found = [each for rank in ranks for each in self._pods[rank].candidates]
+        return tuple(sorted(found, key=preference) if len(found) > 1 else found)
 
     def _compare(self, inner: Sequence[_Pods], outer: Sequence[_Pods]) -> None:
         """Join what two selectors of which one contains the other have in common."""

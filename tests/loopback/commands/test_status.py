@@ -5,14 +5,19 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import httpx
+import msgspec
 import pytest
+from typing_extensions import override
 
 from support.api_server import raw_server, saying
 from support.build import candidate
+from support.filled_status import filled
 from support.port_forwards import ForwardingApiServer
 from support.status_source import NOW, FakeSource, problem, row
 from support.waiting import until
@@ -22,7 +27,7 @@ from toolset.cli import main
 from toolset.commands import status
 from toolset.config.loader import load
 from toolset.config.settings import Settings
-from toolset.core.status.snapshot import Probe, StatusSnapshot
+from toolset.core.status.snapshot import Probe, ServiceStatus, StatusSnapshot, Summary
 from toolset.errors import InvalidError, NotFoundError, SettingsError, UnavailableError
 from toolset.model import Key
 from toolset.sim.cluster import kubeconfig
@@ -72,6 +77,34 @@ async def test_the_whole_status_is_a_table(capsys: pytest.CaptureFixture[str]) -
     published = next(line for line in out.splitlines() if line.startswith("prometheus"))
     assert ("monitoring/prometheus" in published, "published" in published) == (True, True)
     assert "answered 404, 4s ago, 2 of 3 failures" in out
+
+
+class Filled(FakeSource):
+    """A status without an empty field."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        made, self.texts = filled()
+        self.made = msgspec.structs.replace(made, services=tuple(sorted(made.services, key=lambda each: each.key)))
+
+    @override
+    def snapshot(self) -> StatusSnapshot:
+        return self.made
+
+
+async def test_every_field_is_the_same_in_the_command_the_api_and_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    source = Filled()
+    async with served(source) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        assert await by_url(url).snapshot() == source.made
+        assert await run("--server", url, "-o", "json") == 0
+        page = unescape((await client.get("/")).text)
+        answers = [(await client.get(f"/api/v1/{path}")).json() for path in ("status", "services", "toolsets")]
+    assert msgspec.json.decode(capsys.readouterr().out, type=StatusSnapshot) == source.made
+    assert [text for text in source.texts if text not in page] == []
+    summary, services, toolsets = answers
+    assert msgspec.convert(summary, Summary, strict=False) == source.made.summary
+    assert msgspec.convert(services["services"], tuple[ServiceStatus, ...], strict=False) == source.made.services
+    assert (services["omitted"], toolsets["documents"]) == (source.made.services_omitted, source.made.documents)
 
 
 async def test_wide_and_json_show_more(capsys: pytest.CaptureFixture[str]) -> None:

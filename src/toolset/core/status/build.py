@@ -82,7 +82,11 @@ def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
 
 def service(facts: Facts, key: Key) -> ServiceStatus | None:
     """Return what is known of any one Service; ``None`` when there is none of that name, or this replica stands by."""
-    verdict = facts.inventory.verdict(key) if facts.inventory is not None else None
+    if facts.inventory is None:
+        return None
+    settled = facts.history.settled_verdict(key) if facts.inventory.candidate(key) is not None else None
+    # Else its namespace and type would be grouped again whenever something there has changed since.
+    verdict = settled if settled is not None else facts.inventory.verdict(key)
     return _row(facts, key, _settled(facts, key, verdict)) if verdict is not None else None
 
 
