@@ -151,7 +151,7 @@ def documents() -> str:
         "name credentials for the Prometheus and the Grafana. [HolmesGPT](../holmesgpt.md) explains how to change it.",
     ]
     options = OutputOptions(
-        dialects=("kubernaut", "holmesgpt", "json"),
+        dialects=("kubernaut", "holmesgpt", "json", "kubernaut-agent"),
         credentials={
             "monitoring/prometheus": Credentials(bearer_token="PROMETHEUS_TOKEN"),  # noqa: S106 - a variable's name
             "monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY"),
@@ -176,7 +176,7 @@ _TOOLS: Final = (
     _tool("prometheus", 9090, "/-/healthy"),
     _tool("shop", 8080, "/ready"),
     _tool("tempo", 3200, "/api/echo"),
-    _tool("victorialogs", 9428, "/health"),
+    _tool("victorialogs", 9428, "/select/logsql/field_names"),
 )
 
 

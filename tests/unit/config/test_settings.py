@@ -325,7 +325,8 @@ def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
         ),
         pytest.param(
             "output: {dialects: [holmes]}",
-            "`output.dialects[0]`: Invalid enum value 'holmes'; choose one of kubernaut, holmesgpt, json",
+            "`output.dialects[0]`: Invalid enum value 'holmes'; choose one of kubernaut, holmesgpt, json, "
+            "kubernaut-agent",
             id="a word of some in a list",
         ),
         pytest.param(

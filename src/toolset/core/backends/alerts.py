@@ -39,6 +39,7 @@ ALERTMANAGER: Final = BackendType(
             paths="/api/v2/*",
             health_path="/api/v2/status",
         ),
+        agent_tool="alertmanager",
         description="Alerts and silences (Alertmanager API)",
     ),
 )

@@ -78,6 +78,7 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
         config: Further fields of the config of these, from the settings.
         http: How HolmesGPT reads it where ``toolsets`` is empty.
         kubernaut: Its document; ``None`` names its type and the health path there.
+        agent_tool: The tool of Kubernaut's agent that reads it; empty where the agent has none.
         health_path: What readers may request to see whether it lives, below the URL; empty for what the probe requests.
         description: What it is, for people; in the json dialect.
     """
@@ -86,6 +87,7 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
     config: Mapping[str, str] = {}
     http: HttpApi = CUSTOM_API
     kubernaut: KubernautConfig | None = None
+    agent_tool: str = ""
     health_path: str = ""
     description: str = "HTTP API of a service in the cluster"
 

@@ -12,6 +12,7 @@ PROMETHEUS: Final = BackendType(
     mapping=ToolsetMapping(
         toolsets=("prometheus/metrics",),
         kubernaut=KubernautConfig(),
+        agent_tool="prometheus",
         health_path="/api/v1/labels",
         description="Metrics and alerts (Prometheus query API)",
     ),

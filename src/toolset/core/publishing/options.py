@@ -13,7 +13,7 @@ from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.texts import Policy, references
 from toolset.core.durations import Interval
 
-Dialect = Literal["kubernaut", "holmesgpt", "json"]
+Dialect = Literal["kubernaut", "holmesgpt", "json", "kubernaut-agent"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("kubernaut", "holmesgpt")
 ServiceName = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z", description="a Service as `namespace/name`")
@@ -27,7 +27,7 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written to the ConfigMap.
 
     Attributes:
-        dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``.
+        dialects: The document formats to write: ``kubernaut``, ``holmesgpt``, ``json``, ``kubernaut-agent``.
         credentials: For ``namespace/name`` of a Service, the reader's environment variables with its credentials:
             ``api_key``, ``bearer_token``, ``username``, ``password``.
         variables: Additional environment variables of the reader that ``overrides.yaml`` may refer to.

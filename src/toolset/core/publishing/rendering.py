@@ -6,7 +6,15 @@ from typing import cast
 import msgspec
 
 from toolset.core.candidate import Candidate, Reason, Rejected
-from toolset.core.dialects import holmesgpt, kubernaut, kubernaut_patches, schema, tools_json, toolset_patches
+from toolset.core.dialects import (
+    holmesgpt,
+    kubernaut,
+    kubernaut_agent,
+    kubernaut_patches,
+    schema,
+    tools_json,
+    toolset_patches,
+)
 from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy
 from toolset.core.json_values import Document
@@ -77,6 +85,8 @@ def documents(
         dropped += [Fault((holmesgpt.TOOLSETS_KEY, *problem.path), problem.message) for problem in changed.dropped]
     if "json" in options.dialects:
         found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools, options.types))
+    if "kubernaut-agent" in options.dialects:
+        found[kubernaut_agent.DOCUMENT_KEY] = from_struct(kubernaut_agent.document(tools, options.types))
     if not found:  # readers have to see that it is off
         found[kubernaut.KUBERNETES_KEY] = {**kubernaut.documents((), {})[kubernaut.KUBERNETES], "enabled": False}
         dropped.append(Fault(("kubernaut", kubernaut.KUBERNETES), "no document would be left; it is disabled"))
@@ -111,6 +121,8 @@ def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
             problem = schema.fault(document, policy)
         elif key == tools_json.DOCUMENT_KEY:
             problem = tools_json.fault(document)
+        elif key == kubernaut_agent.DOCUMENT_KEY:
+            problem = kubernaut_agent.fault(document)
         else:
             name = key.removesuffix(kubernaut.SUFFIX)
             problem = kubernaut.fault(name, document, policy)
@@ -122,7 +134,11 @@ def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
 
 def texts(found: Mapping[str, Document]) -> dict[str, str]:
     """Return the documents as they stand in the ConfigMap."""
-    writers = {holmesgpt.DOCUMENT_KEY: to_yaml, tools_json.DOCUMENT_KEY: tools_json.text}
+    writers = {
+        holmesgpt.DOCUMENT_KEY: to_yaml,
+        tools_json.DOCUMENT_KEY: tools_json.text,
+        kubernaut_agent.DOCUMENT_KEY: to_yaml,
+    }
     return {key: writers.get(key, kubernaut.text)(document) for key, document in found.items()}
 
 
@@ -139,4 +155,6 @@ def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> int:
         taken += len(tools_json.text(from_struct(tools_json.document([tool], options.types))).encode()) + len(
             tool.key.namespace
         )
+    if "kubernaut-agent" in options.dialects:
+        taken += len(to_yaml(from_struct(kubernaut_agent.document([tool], options.types))).encode())
     return taken

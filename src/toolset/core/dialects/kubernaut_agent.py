@@ -1,0 +1,55 @@
+"""The kubernaut-agent dialect: the part of the configuration of Kubernaut's agent that names backends.
+
+The agent reads one file, which holds the settings of its language model as well, so this is merged into that file. It
+takes one URL for each of the tools that it has (``ToolsConfig`` in its ``internal/kubernautagent/config``).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from toolset.core.backends.catalog import TYPES
+from toolset.core.backends.mapping import Types, mapping_of
+from toolset.core.candidate import Candidate
+from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.json_values import Document
+
+DOCUMENT_KEY: Final = "kubernaut-agent.yaml"
+
+
+class AgentTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one of the agent's tools finds its backend."""
+
+    url: Url
+
+
+class Integrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tools by the names that they have in the agent's configuration."""
+
+    tools: Mapping[str, AgentTool]
+
+
+class Fragment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The document."""
+
+    integrations: Integrations
+
+
+def document(tools: Sequence[Candidate], types: Types = TYPES) -> Fragment:
+    """Return the document: the first tool of each type that the agent has a tool for.
+
+    Args:
+        tools: In the order of ``inventory.instances``.
+        types: How each type is published.
+    """
+    found: dict[str, AgentTool] = {}
+    for tool in tools:
+        if name := mapping_of(types, tool.type).agent_tool:
+            found.setdefault(name, AgentTool(tool.url))
+    return Fragment(Integrations(dict(sorted(found.items()))))
+
+
+def fault(content: Document) -> Fault | None:
+    """Return why the document must not be written; ``None`` when all is well."""
+    return convert_fault(content, Fragment)
