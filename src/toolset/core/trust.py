@@ -41,15 +41,19 @@ class Trust(msgspec.Struct, frozen=True, dict=True):
 
     def label(self, namespace: Namespace | None) -> str | None:
         """Return the value of the label, valid or not; ``None`` when there is none."""
-        return namespace.labels.get(f"{self.prefix}/{TRUST_LABEL}") if namespace else None
+        return namespace.labels.get(self._label) if namespace else None
 
     def problem(self, namespace: Namespace) -> str:
         """Return why the label of ``namespace`` is ignored; empty when it is valid or absent."""
         label = self.label(namespace)
         if label in {None, TRUSTED, UNTRUSTED}:
             return ""
-        place = f"label {self.prefix}/{TRUST_LABEL}={label} of namespace {namespace.key.name}"
+        place = f"label {self._label}={label} of namespace {namespace.key.name}"
         return f"{place} is ignored: the value must be {TRUSTED} or {UNTRUSTED}"
+
+    @cached_property
+    def _label(self) -> str:
+        return f"{self.prefix}/{TRUST_LABEL}"
 
     @cached_property
     def _matching(self) -> Namespaces:

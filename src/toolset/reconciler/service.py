@@ -47,17 +47,17 @@ class ServiceReconciler:
         self._observer = observer
         self._options = options
         self._static = static
-        self._tools: dict[Key, frozenset[Key]] = {}  # by Service with further tools, the keys of all
+        self._tools: dict[Key, tuple[Key, ...]] = {}  # by Service with further tools, the keys of all
 
     async def __call__(self, key: Key) -> Result:
         """Detect what the Service ``key`` is; never raises."""
         published = self._gate.published(key)
         verdicts = self._verdicts(key)
-        for gone in self._tools.pop(key, frozenset({key})) - verdicts.keys():
-            if self._inventory.forget(gone):
-                self._changed(gone, None)
+        for known in self._tools.pop(key, (key,)):
+            if known not in verdicts and self._inventory.forget(known):
+                self._changed(known, None)
         if len(verdicts) > 1:
-            self._tools[key] = frozenset(verdicts)
+            self._tools[key] = tuple(verdicts)
         for each, verdict in verdicts.items():
             changed = self._inventory.detected(each, verdict, published=published)
             if changed and not isinstance(verdict, Rejected):
@@ -81,8 +81,10 @@ class ServiceReconciler:
             namespace = self._namespaces.get(namespace_key(key.namespace))
             approved = self._inventory.is_approved(key)
             verdict = detect(service, self._options, namespace, approved=approved)
-            further = detect_further(service, verdict, self._options) if isinstance(verdict, Candidate) else ()
-        return {key: verdict, **{each.key: each for each in further}}
+            verdicts = {key: verdict}
+            if isinstance(verdict, Candidate):
+                verdicts |= {each.key: each for each in detect_further(service, verdict, self._options)}
+        return verdicts
 
     def _changed(self, key: Key, verdict: Verdict | None) -> None:
         self._observer.verdict_changed(key, verdict)

@@ -1,7 +1,7 @@
 """What a Service calls itself: its name, and the product words in its labels and in its selector."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -90,22 +90,22 @@ class Identity(msgspec.Struct, frozen=True):
     @property
     def kinds(self) -> frozenset[str]:
         """The last word of each name, and the last two, generic endings aside: what it is, where others say of what."""
-        whats = [[*endings(words)][-1] for words, _ in self.names]
+        whats = [words[: ends(words)[-1]] for words, _ in self.names]
         return frozenset("-".join(what[-count:]) for what in whats for count in (1, 2))
 
 
 def identify(service: Service) -> Identity:
     """Return what ``service`` says it is."""
     labels, selector = service.labels, service.spec.selector or {}
-    said = labels | selector if selector != labels else labels
-    values = {value for source in (labels, selector) for key, value in source.items() if key in LABEL_KEYS}
+    sources = (labels,) if selector.items() <= labels.items() else (labels, selector)
+    values = {value for source in sources for key, value in source.items() if key in LABEL_KEYS}
     names = [(separated(value), Evidence.LABEL) for value in values if value]
     names.append((separated(service.metadata.name), Evidence.NAME))
-    components = (source[key] for source in (labels, selector) for key in COMPONENT_KEYS if source.get(key))
+    components = (source[key] for source in sources for key in COMPONENT_KEYS if source.get(key))
     return Identity(
         names=tuple(names),
         components=frozenset(component.lower() for component in components),
-        label_keys=frozenset(said),
+        label_keys=frozenset().union(*sources),
     )
 
 
@@ -114,15 +114,14 @@ def separated(text: str) -> Words:
     return tuple(_SEPARATOR.split(text.lower()))
 
 
-def endings(words: Words) -> Iterator[Words]:
-    """Return ``words`` as they are, then without each generic word that is taken off their end."""
-    yield words
+def ends(words: Words) -> Sequence[int]:
+    """Return how many of ``words`` are left as they are, and without each generic word that is taken off their end."""
     end = len(words)
     while end > 1 and (words[end - 1] in GENERIC or words[end - 1].isdecimal()):
         end -= 1
-        yield words[:end]
+    return range(len(words), end - 1, -1)
 
 
 def is_called(words: Words, phrases: Iterable[Words]) -> bool:
     """Tell whether ``words``, generic endings aside, end with one of ``phrases``."""
-    return any(ending[-len(phrase) :] == phrase for ending in endings(words) for phrase in phrases)
+    return any(words[:end][-len(phrase) :] == phrase for end in ends(words) for phrase in phrases)

@@ -6,7 +6,7 @@ from typing import Final
 
 from toolset.core.candidate import Evidence
 from toolset.core.detection.detector import Detector
-from toolset.core.detection.identity import Identity, Words, endings, separated
+from toolset.core.detection.identity import Identity, Words, ends, separated
 from toolset.model import Service, ServicePort
 
 _NAMES_CACHED: Final = 1024
@@ -67,7 +67,7 @@ class Index:
 
 
 def _called(words: Words, phrases: Mapping[str, list[tuple[Words, int]]]) -> Iterator[int]:
-    for ending in endings(words):
-        for phrase, rank in phrases.get(ending[-1], ()):
-            if ending[-len(phrase) :] == phrase:
+    for end in ends(words):
+        for phrase, rank in phrases.get(words[end - 1], ()):
+            if words[:end][-len(phrase) :] == phrase:
                 yield rank

@@ -177,7 +177,7 @@ def is_checked(namespace: str, name: str) -> bool:
 
 
 def _issues(problems: Collection[Problem]) -> Iterator[Issue]:
-    known: Mapping[str, str] = _PROBLEMS
+    known: dict[str, str] = {**_PROBLEMS}
     for each in problems:
         if each.word in known:
             yield Issue(word=each.word, severity=each.severity, sentence=known[each.word])
