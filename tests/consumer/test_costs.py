@@ -1,5 +1,6 @@
 """What each type adds to every request that HolmesGPT sends to a model; docs/holmesgpt.md has the figures."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,8 @@ def row(backend_type: BackendType, none: Loaded, holmes: Holmes, plain: Server) 
 
 
 def test_the_table_of_costs_is_what_holmesgpt_counts(holmes: Holmes, plain: Server) -> None:
+    if os.environ.get("HOLMESGPT"):
+        pytest.skip("the figures are those of the pinned HolmesGPT")
     none = loaded("prometheus", 0, holmes, plain)
     first = f"| none | the base toolsets, and what HolmesGPT turns on | {len(tools_of(none))} | {none.tokens:,} | | |"
     table = "\n".join((*HEADER, first, *(row(each, none, holmes, plain) for each in BACKEND_TYPES)))

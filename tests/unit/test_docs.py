@@ -84,6 +84,17 @@ def test_a_row_of_the_compatibility_table_without_a_report_stays(tmp_path: Path)
     ]
 
 
+def test_a_version_of_holmesgpt_says_which_scenarios_fail(tmp_path: Path) -> None:
+    report = tmp_path / "holmesgpt-0.32.0.xml"
+    failing = '<testcase name="test_it[a Prometheus with tenants]"><failure/></testcase><testcase name="test_it[b]"/>'
+    report.write_text(f'<testsuites><testsuite tests="2" failures="1">{failing}</testsuite></testsuites>')
+    begin, end, _ = compatibility._HOLMESGPT
+    older = compatibility.Holmes("0.9.0", 1, 1, 0, "b")
+    page = compatibility.page(f"{begin}{end}", [], [older])
+    page = compatibility.page(page, [], [compatibility.holmesgpt_row(report)])
+    assert page.splitlines()[4:6] == ["| 0.9.0 | 1 | 1 | 0 | b |", "| 0.32.0 | 1 | 1 | 0 | a Prometheus with tenants |"]
+
+
 def test_compatibility_table_is_as_it_was_written() -> None:
     written = compatibility.PAGE.read_text("utf-8")
     assert written == compatibility.page(written, [])
