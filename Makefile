@@ -67,8 +67,9 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts, Dockerf
 	$(BIN)/shellcheck --external-sources $$(grep -rlE '^#!/usr/bin/env bash|^# shellcheck shell=bash' .ci bench hack)
 	$(BIN)/hadolint Dockerfile hack/cluster/Dockerfile
 
-docs: setup ## Regenerate the reference pages, the layers in the architecture page and the picture of the demo
+docs: setup ## Regenerate the reference pages, the layers in the architecture page, the pictures of the demo and of the banner
 	$(BIN)/python hack/docs/reference.py
+	$(BIN)/python hack/docs/banners.py
 	$(BIN)/python hack/docs/layers.py
 	$(BIN)/python hack/docs/picture.py
 

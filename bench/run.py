@@ -20,6 +20,7 @@ import collectors
 import detection
 import hostile
 import idle
+import live
 import noise
 import passes
 import probes
@@ -78,6 +79,12 @@ def _idle() -> Iterable[Table]:
         yield idle.measure(place, quick)
 
 
+def _live() -> Iterable[Table]:
+    with world(tools.SERVICES) as place, backend(place.built / "probes") as quick:
+        tools.furnish(place, live.TOOLS)
+        yield live.measure(place, quick)
+
+
 def _noise() -> Iterable[Table]:
     yield noise.measure(peers() / "run/bin/python")
 
@@ -98,6 +105,7 @@ GROUPS: Final[Mapping[str, Callable[[], Iterable[Table]]]] = {
     "probes": _alone(probes.measure),
     "passes": _alone(detection.measure, passes.measure),
     "status": _alone(status.measure),
+    "live": _live,
     "hostile": _alone(hostile.measure),
     "queues": _alone(queues.measure),
     "reconnects": _alone(reconnects.measure),

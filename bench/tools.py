@@ -44,23 +44,23 @@ def delete(place: World, name: str) -> None:
     place.admin.delete(f"{COLLECTION}/{name}").raise_for_status()
 
 
-def furnish(place: World) -> None:
-    """Create the Services of TOOLS backends."""
+def furnish(place: World, tools: int = TOOLS) -> None:
+    """Create the Services of so many backends."""
     place.admin.post("/api/v1/namespaces", json={"metadata": {"name": NAMESPACE}}).raise_for_status()
-    for name in names("tool", TOOLS):
+    for name in names("tool", tools):
         create(place, name)
 
 
-def reach(port: int) -> dict[str, str]:
+def reach(port: int, tools: int = TOOLS) -> dict[str, str]:
     """Return the setting that leads every backend to a port of this machine."""
-    every = [*names("tool", TOOLS), *names("change", CHANGES)]
+    every = [*names("tool", tools), *names("change", CHANGES)]
     routes = {url(name).removeprefix("http://"): f"127.0.0.1:{port}" for name in every}
     return {"TOOLSET_TEST_CONNECT_TO": msgspec.json.encode(routes).decode()}
 
 
-def complete(process: Measured) -> None:
-    """Return when the service has written all TOOLS backends."""
-    while said(process.line('"config map written"'))["tools"] != TOOLS:
+def complete(process: Measured, tools: int = TOOLS) -> None:
+    """Return when the service has written all of so many backends."""
+    while said(process.line('"config map written"'))["tools"] != tools:
         pass
 
 

@@ -1,10 +1,12 @@
 """The status page in a real Chromium: live, filtered, folded, accessible, alone, and safe."""
 
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,6 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+import banners
 from browser.webdriver import Browser
 from support.build import candidate
 from support.status_source import NOW, FakeSource, problem, row
@@ -156,6 +159,22 @@ async def test_axe_finds_nothing_and_nothing_is_cut_off(
         too_wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert await off(partial(chromium.run, too_wide)) <= 0
         await off(partial(chromium.screenshot, pictures / f"status-{width}-{scheme}.png"))
+
+
+@pytest.mark.parametrize("state", banners.states())
+async def test_each_banner_is_the_one_in_the_documents(state: str, chromium: Browser, pictures: Path) -> None:
+    status = banners.states()[state]
+    source = FakeSource()
+    source.services, source.problems = (), status.summary.problems
+    source.installation = status.summary.installation
+    async with served(source) as url:
+        await off(partial(chromium.show, 768))
+        await off(partial(chromium.open, url))
+        await off(partial(chromium.screenshot, pictures / f"banner-{state}.png"))
+        text = await off(partial(chromium.run, "return document.querySelector('.problems').innerText"))
+    picture = (banners.FOLDER / f"{state}.svg").read_text("utf-8")
+    drawn = unescape(" ".join(re.findall(r"<text[^>]*>(.*?)</text>", picture)))
+    assert " ".join(text.split()) == " ".join(drawn.split())
 
 
 async def test_the_page_has_no_error_and_asks_nobody_else(chromium: Browser) -> None:

@@ -5,13 +5,16 @@ import re
 import shlex
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import banners
 import compatibility
 import layers
 import reference
 from toolset.cli import main
+from toolset.core.status.problems import ProblemWord
 
 PROJECT = Path(__file__).parents[2]
 HOP = re.compile(r"^\| (\d+) \| `([\w/]+\.py)` \| `(\w+)` \| [^|]+ \| ([a-z ]+) \|$", re.MULTILINE)
@@ -98,3 +101,21 @@ def test_a_version_of_holmesgpt_says_which_scenarios_fail(tmp_path: Path) -> Non
 def test_compatibility_table_is_as_it_was_written() -> None:
     written = compatibility.PAGE.read_text("utf-8")
     assert written == compatibility.page(written, [])
+
+
+def test_the_pictures_of_the_banner_say_what_the_page_says() -> None:
+    """The text is compared, state by state, not the drawing."""
+    shown = {file.stem: _texts(file.read_text("utf-8")) for file in banners.FOLDER.glob("*.svg")}
+    drawn = {name: _texts(banners.drawn(status)) for name, status in banners.states().items()}
+    assert all(drawn.values())
+    assert shown == drawn, "docs/banners is stale: run `make docs`"
+
+
+def test_the_status_page_of_the_documents_has_each_picture_and_each_word() -> None:
+    page = (PROJECT / "docs" / "status.md").read_text("utf-8")
+    assert {name for name in banners.states() if f"(banners/{name}.svg)" not in page} == set()
+    assert {word for word in get_args(ProblemWord) if f"`{word}`" not in page} == set()
+
+
+def _texts(picture: str) -> list[str]:
+    return re.findall(r"<text[^>]*>(.*?)</text>", picture)

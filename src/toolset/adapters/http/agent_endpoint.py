@@ -22,7 +22,7 @@ class AgentEndpoint(Protocol):
         """Return a context inside which requests are answered."""
         ...
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request, /) -> web.StreamResponse:
         """Answer one request.
 
         Raises:
@@ -39,6 +39,6 @@ class MissingEndpoint:
         """Do nothing."""
         yield
 
-    async def handle(self, _: web.Request) -> web.StreamResponse:
+    async def handle(self, _: web.Request, /) -> web.StreamResponse:
         """Refuse every request."""
         raise RefusedError(501, MISSING)

@@ -125,7 +125,7 @@ class McpEndpoint:
         async with self._manager.run():
             yield
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request, /) -> web.StreamResponse:
         """Answer one message of an agent.
 
         Raises:

@@ -22,7 +22,6 @@ from toolset.core.status.agent_types import (
     LastProbe,
     RecentChange,
 )
-from toolset.core.status.problems import ProblemWord
 from toolset.core.status.snapshot import PUBLISHED, Change, ChangeKind, Problem, Role, ServiceStatus, StatusSnapshot
 
 BACKENDS_DEFAULT: Final = 50
@@ -45,7 +44,7 @@ _CHANGES: Final[Mapping[ChangeKind, str]] = {
     "released": "removals are no longer held",
     "repaired": "an edit of the ConfigMap by somebody else was reverted",
 }
-_PROBLEMS: Final[Mapping[ProblemWord, str]] = {
+_PROBLEMS: Final[Mapping[str, str]] = {
     "NotSynced": "nothing is published until the cluster is listed",
     "RequiredToolMissing": "a tool that the settings require has not been published for 5 minutes",
     "ApiServerSilent": "the API server does not answer, so what is published may be stale",
@@ -177,7 +176,6 @@ def is_checked(namespace: str, name: str) -> bool:
 
 
 def _issues(problems: Collection[Problem]) -> Iterator[Issue]:
-    known: dict[str, str] = {**_PROBLEMS}
     for each in problems:
-        if each.word in known:
-            yield Issue(word=each.word, severity=each.severity, sentence=known[each.word])
+        if each.word in _PROBLEMS:
+            yield Issue(word=each.word, severity=each.severity, sentence=_PROBLEMS[each.word])

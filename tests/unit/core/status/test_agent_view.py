@@ -1,7 +1,7 @@
 """An agent reads checked names, closed words and our own sentences, whatever a tenant wrote."""
 
 import re
-from typing import get_args
+from typing import cast, get_args
 
 import msgspec
 import pytest
@@ -213,7 +213,7 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):
-        return [text for inner in value.values() for text in _texts(inner)]
+        return [text for inner in cast("dict[str, object]", value).values() for text in _texts(inner)]
     if isinstance(value, list | tuple):
-        return [text for inner in value for text in _texts(inner)]
+        return [text for inner in cast("list[object]", value) for text in _texts(inner)]
     return []
