@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast simulate test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ test: setup control-plane-build backends consumer manifests browser ## Run all t
 
 test-fast: setup ## Run the tests that need no server but this program (a minute)
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/loopback
+
+simulate: setup ## Run the whole service in virtual time, with faults (SEEDS=20, HOURS=6; SEED=7 replays one, SHRINK=1 leaves out what it can)
+	@PYTHONPATH=src:tests:hack/controlplane $(BIN)/python -m simulation --hours $(or $(HOURS),6) \
+	  $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),--seeds $(or $(SEEDS),20))
 
 test-versions: setup ## Run the unit tests on every Python that is here, with the locked, newest and lowest dependencies
 	hack/versions $(PAIRS)

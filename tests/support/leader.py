@@ -1,7 +1,7 @@
 """The service's own work as a leader does it, over stores that the test fills instead of informers."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from support.api_server import FixedCredentials
 from support.background import running
@@ -12,9 +12,11 @@ from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
 from toolset.config.settings import Settings
 from toolset.model import ConfigMap, Namespace, Service
+from toolset.reconciler.ports import Prober
 from toolset.runtime.current import Current
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
 from toolset.runtime.store import Store
+from toolset.service.machine import Machine
 from toolset.service.state import Stores
 from toolset.service.supervisor import Supervisor
 from toolset.sim import EmbeddedCluster
@@ -34,7 +36,11 @@ class Leader:
         current: The settings in force; those of the last supervisor that was started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prober: Prober | None = None) -> None:
+        """Make it; it probes with ``prober``, or with the real one."""
+        self._machine = Machine(identity="me")
+        if prober is not None:
+            self._machine = Machine(identity="me", prober=lambda _settings: nullcontext(prober))
         self.current = Current(Settings())
         self.services: Store[Service] = Store(unexpected)
         self.namespaces: Store[Namespace] = Store(unexpected)
@@ -48,7 +54,7 @@ class Leader:
         stores = Stores(MultiNamespaceStore({"": self.services}), self.config_maps, self.namespaces)
         async with KubeTransport(FixedCredentials(url), "test") as kube:
             self.current = Current(settings)
-            supervisor = Supervisor(self.current, kube, stores, "me", self.metrics, self.events, Tracing())
+            supervisor = Supervisor(self.current, kube, stores, self._machine, self.metrics, self.events, Tracing())
             async with running(lambda: supervisor.serve(None)):
                 yield supervisor
 
@@ -56,8 +62,8 @@ class Leader:
 class ClusterLeader(Leader):
     """A leader that writes to an embedded cluster."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, prober: Prober | None = None) -> None:
+        super().__init__(prober)
         self.cluster = EmbeddedCluster()
 
     def documents(self) -> str:

@@ -3,7 +3,6 @@
 import ipaddress
 from difflib import get_close_matches
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from toolset.config.settings import Settings
 from toolset.core.backends.backend_type import types_of
@@ -197,8 +196,3 @@ def status_address(settings: Settings) -> tuple[str, int]:
             "be sent in the clear; neither works without the other"
         )
     return host, int(port)
-
-
-def identity(host: str) -> str:
-    """Return a unique name for this process, also among processes on one host."""
-    return f"{host}_{uuid4()}"

@@ -2,14 +2,10 @@
 
 import logging
 import os
-import random
 import signal
 import socket
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
-from functools import partial
 from typing import Final, Literal
 
 import anyio
@@ -28,7 +24,6 @@ from toolset.config.loader import Source
 from toolset.config.options import (
     check,
     elector_options,
-    identity,
     lease_key,
     required_keys,
     shares,
@@ -46,6 +41,7 @@ from toolset.runtime.elector import Elector
 from toolset.runtime.lease_guard import LeaseGuard
 from toolset.runtime.store import Delta
 from toolset.service.informers import Informers
+from toolset.service.machine import Machine
 from toolset.service.permission_monitor import PermissionMonitor
 from toolset.service.reloader import Reloader, log_doubts
 from toolset.service.state import Stores
@@ -74,24 +70,26 @@ class App:
         *,
         cluster: str = "",
         settings_file: str = "",
+        machine: Machine | None = None,
     ) -> None:
+        self._machine = machine = machine or Machine()
         self._settings = settings
         self._kube = kube
-        self._identity = identity(socket.gethostname())
+        self._identity = machine.identity
         self._metrics = metrics
         self._tracing = tracing
         self._permission_monitor = permission_monitor
-        self._informers = Informers(settings.value, kube, self._metrics)
+        self._informers = Informers(settings.value, kube, self._metrics, chance=machine.chance)
         self._target = target_key(settings.value)
         self._recorder = KubeEvents(
             kube,
             self._target,
             FIELD_MANAGER,
-            socket.gethostname(),
-            partial(datetime.now, timezone.utc),
+            machine.hostname,
+            machine.now,
             target_uid=self._target_uid,
             observer=EventMetrics(self._metrics),
-            options=EventOptions(account=self._account),
+            options=EventOptions(account=self._account, unique=machine.unique),
         )
         informers = self._informers
         stores = Stores(
@@ -102,24 +100,25 @@ class App:
             informers.relist_config_map,
         )
         self._resources = resources = LocalResources(metrics)
-        self._supervisor = Supervisor(
-            settings, kube, stores, self._identity, metrics, self._recorder, tracing, resources
-        )
+        self._supervisor = Supervisor(settings, kube, stores, machine, metrics, self._recorder, tracing, resources)
         named = Identity(self._identity, cluster, settings_file)
         self._required = RequiredToolsMonitor(
             lambda: required_keys(settings.value),
             lambda: self._supervisor.is_working,
             self._supervisor.history,
             self._recorder,
+            now=machine.now,
         )
-        self._status = StatusView(named, settings, stores, self._supervisor, self._condition, self._required)
+        self._status = StatusView(
+            named, settings, stores, self._supervisor, self._condition, self._required, now=machine.now
+        )
         metrics.follow_tools(self._status.tool_series, self._required.published)
         self._reloader: Reloader | None = None
         self._elector = self._make_elector(settings.value) if settings.value.election.enabled else None
         lease_name = lease_key(settings.value)
         self._guard_log = LeaseGuardLog(metrics, lease_name.name)
         leases = KubeLeases(kube, lease_name)
-        self._guard = LeaseGuard(leases, self._guard_log, options=elector_options(settings.value))
+        self._guard = LeaseGuard(leases, self._guard_log, options=elector_options(settings.value), now=machine.now)
         self._stopping = anyio.Event()
         readiness = [self._not_stopping, self._unsynced, self._kept_back, self._informers.out_of_contact]
         readiness += [self._supervisor.problem, resources.problem]
@@ -131,10 +130,11 @@ class App:
         elector = Elector(
             KubeLeases(self._kube, key),
             self._identity,
-            jitter=random.random,
+            jitter=self._machine.chance,
             options=elector_options(settings),
             observer=ElectionLog(self._metrics, key.name),
-            boottime=_boottime,
+            now=self._machine.now,
+            boottime=self._machine.boottime,
         )
 
         def observe(delta: Delta[Lease]) -> None:
@@ -150,17 +150,22 @@ class App:
 
     async def run(self, reloader: Reloader) -> None:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
-        self._reloader = reloader
         server = self._settings.value.server
         async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
             async with serving(self._settings.value, self._status, self._kube, self._metrics.expose):
-                await self._run_until(received, reloader)
+                await self.run_until(received, reloader)
         _log.info("stopped")
 
-    async def _run_until(self, received: Callable[[], Awaitable[object]], reloader: Reloader) -> None:
-        """Run every part until a signal has come, then stop in order."""
+    async def run_until(self, received: Callable[[], Awaitable[object]], reloader: Reloader) -> None:
+        """Run every part but the HTTP servers until a signal has come, then stop in order.
+
+        Args:
+            received: Returns when the next signal has come.
+            reloader: Follows the settings file.
+        """
+        self._reloader = reloader
         in_time = True
         try:
             async with anyio.create_task_group() as group:
@@ -290,11 +295,6 @@ class App:
         if self._elector is not None and not self._elector.healthy():
             return "the work of a lost leadership does not end"
         return self._informers.stuck()
-
-
-def _boottime() -> float:
-    """Return the seconds since the machine started; those in which it was suspended count, where the system tells."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:

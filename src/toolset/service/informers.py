@@ -68,8 +68,12 @@ class Informers:
     are kept until they are deleted themselves. A leader that begins before they are listed does so until they are.
     """
 
-    def __init__(self, settings: Settings, kube: KubeTransport, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, kube: KubeTransport, metrics: Metrics, *, chance: Callable[[], float] = random.random
+    ) -> None:
+        """Make the reflectors and their stores; ``chance`` returns a random number in [0, 1)."""
         self._kube = kube
+        self._chance = chance
         self._metrics = metrics
         self._starts = watch_starts()
         self._retries = Backoff(settings.controller.retry_base, settings.controller.retry_cap)
@@ -165,10 +169,10 @@ class Informers:
         store: Store[V] = Store(handler_failed, on_slow_handler=handler_slow)
         log = ReflectorLog(self._metrics, name)
         reflector = Reflector(
-            KubeSource(self._kube, resource, jitter=random.random),
+            KubeSource(self._kube, resource, jitter=self._chance),
             store,
             log,
-            jitter=random.random,
+            jitter=self._chance,
             options=ReflectorOptions(backoff=retries),
             starts=self._starts,
             watch_observer=log,

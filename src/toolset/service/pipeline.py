@@ -2,16 +2,17 @@
 
 import logging
 import random
+from collections.abc import Callable
 from typing import Final
 
 import anyio
 
 from toolset.adapters.kube.write.applier import KubeApplier
-from toolset.adapters.probe import HttpProber
 from toolset.config.options import detection_options, shares, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.inventory import Inventory
 from toolset.model import Key
+from toolset.reconciler.ports import Prober
 from toolset.reconciler.probe import ProbeReconciler
 from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.spans import Attributes
@@ -39,10 +40,11 @@ class Pipeline:
         settings: Settings,
         stores: Stores,
         applier: KubeApplier,
-        prober: HttpProber,
+        prober: Prober,
         notifier: Notifier,
         telemetry: Telemetry,
         start: Handover,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """Build the parts; the stores of Services and of the ConfigMap must be synced.
 
@@ -54,9 +56,11 @@ class Pipeline:
             notifier: Notifies readers of the ConfigMap.
             telemetry: Logs, metrics, traces and Events.
             start: Where the pipeline before ended, or what the ConfigMap holds.
+            chance: Returns a random number in [0, 1).
         """
         telemetry.metrics.config_map_limit.set(settings.output.limit_kib * 1024)
         self._settings = settings
+        self._chance = chance
         self._stores = stores
         self._notifier = notifier
         self._telemetry = telemetry
@@ -98,11 +102,11 @@ class Pipeline:
             scope=telemetry.traces.scope("service", queues.service, self._describe_service),
         )
 
-    def _probe_controller(self, inventory: Inventory, prober: HttpProber) -> Controller[Key]:
+    def _probe_controller(self, inventory: Inventory, prober: Prober) -> Controller[Key]:
         queues, telemetry, health = self._queues, self._telemetry, self._settings.health
         return Controller(
             queues.probes,
-            ProbeReconciler(inventory, prober, queues.gate, queues, self._log, health, jitter=random.random),
+            ProbeReconciler(inventory, prober, queues.gate, queues, self._log, health, jitter=self._chance),
             ControllerMetrics(telemetry.metrics, "probe", health.concurrency),
             workers=health.concurrency,
             timeout_s=2 * health.timeout + 5.0,  # a probe, a wait for its host, and some time to spare

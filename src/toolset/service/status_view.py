@@ -38,6 +38,10 @@ class Identity(msgspec.Struct, frozen=True):
     settings_file: str = ""
 
 
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class StatusView:
     """The :class:`~toolset.adapters.http.api.StatusSource` of the running service."""
 
@@ -49,6 +53,8 @@ class StatusView:
         supervisor: Supervisor,
         condition: Callable[[], Condition],
         required: RequiredToolsMonitor,
+        *,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Make it.
 
@@ -59,6 +65,7 @@ class StatusView:
             supervisor: Knows the running pipeline, and what is remembered.
             condition: Returns the state of the parts of the process.
             required: Knows which required tools are missing.
+            now: The wall clock.
         """
         self._identity = identity
         self._settings = settings
@@ -67,6 +74,7 @@ class StatusView:
         self._history = supervisor.history
         self._condition = condition
         self._required = required
+        self._now = now
         self._cached: StatusSnapshot | None = None
         self._built_at = 0.0
         self._took_s = 0.0
@@ -147,7 +155,7 @@ class StatusView:
         owned = owned_keys(current, prefix)
         entries = current.entries if current is not None else {}
         return Facts(
-            now=datetime.now(timezone.utc),
+            now=self._now(),
             installation=self._installation(settings, condition),
             condition=condition,
             history=self._history,

@@ -1,7 +1,7 @@
 """One pipeline run after the other: a new one for each leadership, and for each change of the settings."""
 
 import logging
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -12,7 +12,6 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.applier import KubeApplier
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
-from toolset.config.clients import prober
 from toolset.config.options import target_key
 from toolset.config.settings import LogSettings, PublishSettings, Settings, ShutdownSettings
 from toolset.core.inventory import Inventory
@@ -21,6 +20,7 @@ from toolset.core.status.history import History
 from toolset.reconciler.ports import EventRecorder
 from toolset.runtime.current import Current
 from toolset.runtime.election import Leadership
+from toolset.service.machine import Machine
 from toolset.service.notifier import Notifier
 from toolset.service.pipeline import Pipeline
 from toolset.service.state import Handover, Stores, read_handover
@@ -47,7 +47,7 @@ class Supervisor:
         settings: Current[Settings],
         kube: KubeTransport,
         stores: Stores,
-        identity: str,
+        machine: Machine,
         metrics: Metrics,
         recorder: EventRecorder,
         tracing: Tracing,
@@ -59,7 +59,7 @@ class Supervisor:
             settings: Those in force; followed while it runs.
             kube: The session with the API server.
             stores: What is known of the cluster; Services and ConfigMap are synced before anything runs.
-            identity: Of this process.
+            machine: The identity of this process, its clocks, random numbers and prober.
             metrics: The series.
             recorder: Kubernetes Events.
             tracing: Whether reconciles are traced.
@@ -68,7 +68,7 @@ class Supervisor:
         self._settings = settings
         self._kube = kube
         self._stores = stores
-        self._identity = identity
+        self._machine = machine
         self._metrics = metrics
         self._recorder = recorder
         self._tracing = tracing
@@ -112,7 +112,7 @@ class Supervisor:
         serving = self._serving = anyio.Event()
         telemetry = self._telemetry(leadership)
         self._log = telemetry.log
-        self._led_since = datetime.now(timezone.utc)
+        self._led_since = self._machine.now()
         notifier: Notifier | None = None
         start = read_handover(self._settings.value, self._stores)
         try:
@@ -123,8 +123,10 @@ class Supervisor:
                 if notifier is None or notifier.settings != settings.notify:
                     notifier = Notifier(settings, self._kube, self._stores.config_maps, telemetry)
                 applier = self._applier(leadership)
-                async with prober(settings) as health_prober:
-                    pipeline = Pipeline(settings, self._stores, applier, health_prober, notifier, telemetry, start)
+                async with self._machine.prober(settings) as prober:
+                    pipeline = Pipeline(
+                        settings, self._stores, applier, prober, notifier, telemetry, start, self._machine.chance
+                    )
                     start = await self._run(pipeline, settings)
         finally:
             telemetry.log.close()
@@ -153,13 +155,13 @@ class Supervisor:
         scope.deadline = anyio.current_time() + DRAIN_S
 
     def _applier(self, leadership: Leadership | None) -> KubeApplier:
-        writer = f"{FIELD_MANAGER}/{__version__} ({self._identity}; epoch {_epoch(leadership)})"
+        writer = f"{FIELD_MANAGER}/{__version__} ({self._machine.identity}; epoch {_epoch(leadership)})"
         return KubeApplier(self._kube, FIELD_MANAGER, user_agent=writer, leadership=leadership)
 
     def _telemetry(self, leadership: Leadership | None) -> Telemetry:
         share = self._tracing.share
         traces = NoTraces() if share is None else ReconcileTraces(_epoch(leadership), share)
-        log = ReconcileLog(self._metrics, self._recorder, self._resources, self.history)
+        log = ReconcileLog(self._metrics, self._recorder, self._resources, self.history, now=self._machine.now)
         return Telemetry(self._metrics, self._recorder, traces, log)
 
 

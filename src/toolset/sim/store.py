@@ -1,6 +1,7 @@
 """The objects of the cluster by version: lists in pages, a bounded log of changes, what watches read of it."""
 
 from collections import deque
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Final
 
@@ -19,11 +20,13 @@ class Store:
     Attributes:
         version: Of the last change.
         changed: Set by the next change.
+        listener: Told of each change: where, and the event that watches tell.
     """
 
     def __init__(self, log_size: int = LOG_SIZE) -> None:
         self.version = 1
         self.changed = anyio.Event()
+        self.listener: Callable[[Place, Object], None] = lambda _place, _event: None
         self._objects: dict[Place, Object] = {}
         self._log: deque[tuple[int, Place, Object]] = deque(maxlen=log_size)
         self._forgotten = 0
@@ -83,7 +86,9 @@ class Store:
         content = {**content, "metadata": {**content["metadata"], "resourceVersion": str(self.version)}}
         if len(self._log) == self._log.maxlen:
             self._forgotten = self._log[0][0]
-        self._log.append((self.version, place, {"type": told, "object": content}))
+        event: Object = {"type": told, "object": content}
+        self._log.append((self.version, place, event))
+        self.listener(place, event)
         self.changed.set()
         self.changed = anyio.Event()
         return content

@@ -1,6 +1,7 @@
 """Create, replace, patch, apply and delete: what is written, who owns it, and when it is refused."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Final
 
@@ -17,11 +18,21 @@ _CONFLICT: Final = "Operation cannot be fulfilled on {}: "
 _MODIFIED: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
 
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _uid() -> str:
+    return str(uuid.uuid4())
+
+
 class Writer:
     """Writes to a store; raises :class:`Refused` where the API server would refuse."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, now: Callable[[], datetime] = _utc_now, uid: Callable[[], str] = _uid) -> None:
         self._store = store
+        self._now = now
+        self._uid = uid
         self._owners: dict[Place, Owners] = {}
 
     def existing(self, place: Place) -> Object:
@@ -83,8 +94,8 @@ class Writer:
             **new["metadata"],
             "namespace": place.namespace,
             "name": place.name,
-            "uid": before.get("uid") or str(uuid.uuid4()),
-            "creationTimestamp": before.get("creationTimestamp") or f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+            "uid": before.get("uid") or self._uid(),
+            "creationTimestamp": before.get("creationTimestamp") or f"{self._now():%Y-%m-%dT%H:%M:%SZ}",
             "resourceVersion": before.get("resourceVersion"),
             "managedFields": entries(owners, place.kind.version),
         }

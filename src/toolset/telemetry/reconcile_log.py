@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
@@ -31,6 +31,10 @@ _NAMED: Final = 10  # keys in a line or a note
 _MANAGERS: Final = 3  # of 128 characters each, so that they fit a note
 
 
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class ReconcileLog:
     """Logs changes, and measures every reconcile."""
 
@@ -40,6 +44,8 @@ class ReconcileLog:
         recorder: EventRecorder,
         resources: LocalResources | None = None,
         history: History | None = None,
+        *,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Create the log.
 
@@ -48,8 +54,10 @@ class ReconcileLog:
             recorder: Records Kubernetes Events.
             resources: Counts what this process lacks; ``None`` for one that nothing else reads.
             history: Remembers what the status shows; ``None`` for one that nothing else reads.
+            now: The wall clock.
         """
         self._metrics = metrics
+        self._now = now
         self._history = history or History(Key("", ""))
         self.resources_exhausted = (resources or LocalResources(metrics)).exhausted
         self._verdicts = ServiceStatusLog(metrics, recorder)
@@ -119,7 +127,7 @@ class ReconcileLog:
         if key in self._changed_at:
             self._awaited.setdefault(key, self._changed_at[key])
         self._verdicts.detected(key, verdict)
-        self._history.detected(key, verdict, _now())
+        self._history.detected(key, verdict, self._now())
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
         """Record the verdict on each candidate, and measure the time from its change to the write."""
@@ -129,12 +137,12 @@ class ReconcileLog:
             if wrote:
                 self._metrics.event_to_write.observe(anyio.current_time() - changed_at, spans.exemplar())
         self._verdicts.settled(verdicts)
-        self._history.settled(verdicts, _now())
+        self._history.settled(verdicts, self._now())
 
     def held(self, hold: Hold) -> None:
         """Measure held removals; log when a hold begins and ends."""
         self._metrics.held.set(len(hold.keys))
-        self._history.held_back(hold, _now())
+        self._history.held_back(hold, self._now())
         if hold.begins:
             self._metrics.holds.inc()
             some = [str(key) for key in sorted(hold.keys)[:10]]
@@ -146,7 +154,7 @@ class ReconcileLog:
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
         """Measure a probe; log a failure, repeated ones of an unpublished tool at debug level."""
-        self._history.probed(candidate, outcome, took_s, _now())
+        self._history.probed(candidate, outcome, took_s, self._now())
         kind = type_label(candidate.type)
         self._metrics.probes.labels(kind, outcome.word).inc()
         self._metrics.probe_time.labels(kind).observe(took_s, spans.exemplar())
@@ -164,7 +172,7 @@ class ReconcileLog:
     def composed(self, publication: Publication) -> None:
         """Measure what is to be published; report overrides that do not count, and tools published differently."""
         self._metrics.config_map_bytes.set(publication.bytes)
-        self._history.composed(publication, _now())
+        self._history.composed(publication, self._now())
         if publication.is_large and not self._is_large:
             _log.warning("config map is large", extra={"bytes": publication.bytes})
         self._is_large = publication.is_large
@@ -223,7 +231,7 @@ class ReconcileLog:
         if self._refused or self._overwritten_by:
             self._written_at = anyio.current_time()
         self._metrics.writes.inc()
-        self._history.published(change, tools, _now())
+        self._history.published(change, tools, self._now())
         if change.drifted:
             self._metrics.drift.inc()
         _log.info(
@@ -284,7 +292,3 @@ class ReconcileLog:
 
 def _is_open(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

@@ -20,6 +20,10 @@ REASON: Final = "RequiredToolMissing"
 _log: Final = logging.getLogger("toolset")
 
 
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class RequiredToolsMonitor:
     """Compares now and then, in memory, what is required with what is published, while this replica leads."""
 
@@ -29,6 +33,8 @@ class RequiredToolsMonitor:
         leads: Callable[[], bool],
         history: History,
         recorder: EventRecorder,
+        *,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Make it.
 
@@ -37,11 +43,13 @@ class RequiredToolsMonitor:
             leads: Tells whether this replica leads.
             history: Knows what is published.
             recorder: Records Kubernetes Events.
+            now: The wall clock.
         """
         self._required = required
         self._leads = leads
         self._history = history
         self._recorder = recorder
+        self._now = now
         self._tools = RequiredTools()
 
     @property
@@ -64,7 +72,7 @@ class RequiredToolsMonitor:
         if not self._leads():
             self._tools.clear()
             return
-        now, now_s = datetime.now(timezone.utc), anyio.current_time()
+        now, now_s = self._now(), anyio.current_time()
         overdue, back = self._tools.observe(self._required(), self._is_published, now, now_s)
         for key in overdue:
             seen = self._history.seen(key)

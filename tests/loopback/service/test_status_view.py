@@ -20,7 +20,6 @@ from toolset.config.settings import Settings
 from toolset.core.status.problems import Condition
 from toolset.model import Key
 from toolset.runtime.multi_namespace_store import MultiNamespaceStore
-from toolset.service import supervisor
 from toolset.service.state import Stores
 from toolset.service.status_service import serving
 from toolset.service.status_view import Identity, StatusView
@@ -34,16 +33,10 @@ KEY = Key("monitoring", "prometheus")
 class Watched(ClusterLeader):
     """A leader with a status, and backends that answer as the test says."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__()
+    def __init__(self) -> None:
         self.prober = FakeProber()
+        super().__init__(self.prober)
         self.condition = Condition(role="leader", target=TARGET)
-
-        @asynccontextmanager
-        async def fake(_: Settings) -> AsyncGenerator[FakeProber]:
-            yield self.prober
-
-        monkeypatch.setattr(supervisor, "prober", fake)
 
     @asynccontextmanager
     async def watched(self, settings: Settings) -> AsyncGenerator[tuple[StatusView, Supervisor]]:
@@ -66,8 +59,8 @@ class Watched(ClusterLeader):
                 yield view, leading
 
 
-async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = Watched(monkeypatch)
+async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss() -> None:
+    leader = Watched()
     leader.services.replace([service(), service("other", app="shop", port=80)], "1")
     settings = load("health: {interval: 100ms, timeout: 100ms, fall: 1}", {}, {})
     async with leader.watched(settings) as (view, leading):
@@ -87,8 +80,8 @@ async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss(monkeypa
     await until(lambda: view.snapshot().services == ())
 
 
-async def test_series_and_rows_know_what_is_required_and_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = Watched(monkeypatch)
+async def test_series_and_rows_know_what_is_required_and_healthy() -> None:
+    leader = Watched()
     leader.services.replace([service()], "1")
     settings = load("{health: {interval: 100ms, fall: 100}, publish: {required: [monitoring/prometheus]}}", {}, {})
     async with leader.watched(settings) as (view, _):
@@ -101,16 +94,16 @@ async def test_series_and_rows_know_what_is_required_and_healthy(monkeypatch: py
         assert leader.required.published() == {KEY: True}
 
 
-async def test_the_documents_are_those_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = Watched(monkeypatch)
+async def test_the_documents_are_those_of_the_service() -> None:
+    leader = Watched()
     leader.services.replace([service()], "1")
     async with leader.watched(Settings()) as (view, _):
         await until(lambda: "custom_toolset.yaml" in view.snapshot().documents)
         assert "overrides.yaml" not in view.snapshot().documents
 
 
-async def test_one_snapshot_answers_all_requests_of_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = Watched(monkeypatch)
+async def test_one_snapshot_answers_all_requests_of_a_moment() -> None:
+    leader = Watched()
     leader.services.replace([service()], "1")
     async with leader.watched(Settings()) as (view, leading):
         await until(lambda: view.snapshot().summary.write is not None)
@@ -123,8 +116,8 @@ async def test_one_snapshot_answers_all_requests_of_a_moment(monkeypatch: pytest
         assert second.summary.revision > first.summary.revision
 
 
-async def test_a_change_of_the_condition_is_told_while_somebody_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader = Watched(monkeypatch)
+async def test_a_change_of_the_condition_is_told_while_somebody_follows() -> None:
+    leader = Watched()
     leader.services.replace([], "1")
     async with leader.watched(Settings()) as (view, _), running(view.run):
         await until(lambda: view.snapshot().summary.write is not None)
@@ -141,11 +134,9 @@ async def test_a_change_of_the_condition_is_told_while_somebody_follows(monkeypa
         await until(lambda: view.snapshot().summary.problems[0].word == "Stopping")
 
 
-async def test_an_address_in_use_leaves_the_service_without_status(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_address_in_use_leaves_the_service_without_status(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "toolset")
-    leader = Watched(monkeypatch)
+    leader = Watched()
     leader.services.replace([], "1")
     async with leader.watched(Settings()) as (view, _):
 

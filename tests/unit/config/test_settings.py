@@ -13,7 +13,7 @@ from msgspec.inspect import is_struct_type
 import toolset
 from support.stores import unexpected
 from toolset.config.loader import load
-from toolset.config.options import detectors, doubts, elector_options, identity, shares, static_tools, target_options
+from toolset.config.options import detectors, doubts, elector_options, shares, static_tools, target_options
 from toolset.config.settings import Settings
 from toolset.core.dialects.documents import Credentials
 from toolset.core.durations import Duration
@@ -571,10 +571,6 @@ def test_the_times_of_an_election_have_to_fit_together() -> None:
     with pytest.raises(SettingsError, match=r"^settings `election`: "):
         elector_options(wrong)
     assert elector_options(Settings()) == ElectorOptions()
-
-
-def test_every_process_has_a_name_of_its_own() -> None:
-    assert identity("pod") != identity("pod")
 
 
 STATIC = "static: [{type: prometheus, name: prod, url: 'https://metrics.example.com'}, {%s}]"

@@ -65,11 +65,19 @@ class HealthServer:
                 raise SettingsError(f"cannot listen on {place}: {why}; choose another port with --port") from error
             yield
 
+    def not_live(self) -> list[str]:
+        """Return why the process should be restarted; nothing when it should not."""
+        return _failing(self._liveness)
+
+    def not_ready(self) -> list[str]:
+        """Return why the replica is not ready; nothing when it is."""
+        return _failing(self._readiness)
+
     async def _live(self, _: web.Request) -> web.Response:
-        return _judged(self._liveness, "ok", "stuck")
+        return _judged(self.not_live(), "ok", "stuck")
 
     async def _ready(self, _: web.Request) -> web.Response:
-        return _judged(self._readiness, "ready", "not ready")
+        return _judged(self.not_ready(), "ready", "not ready")
 
 
 async def show_metrics(expose: MetricsExposition, request: web.Request) -> web.Response:
@@ -78,8 +86,11 @@ async def show_metrics(expose: MetricsExposition, request: web.Request) -> web.R
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _judged(checks: Sequence[Check], good: str, bad: str) -> web.Response:
-    failing = [problem for check in checks if (problem := check())]
+def _failing(checks: Sequence[Check]) -> list[str]:
+    return [problem for check in checks if (problem := check())]
+
+
+def _judged(failing: Sequence[str], good: str, bad: str) -> web.Response:
     if failing:
         return _answer(503, {"status": bad, "failing": failing})
     return _answer(200, {"status": good})

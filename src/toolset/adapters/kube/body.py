@@ -1,7 +1,8 @@
 """Read what the API server answers, in lines or as a whole, within bounds and however it is encoded."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Final, Protocol
 
 import aiohttp
@@ -104,7 +105,38 @@ class LineReader:
         self._partial.append(part)
 
 
-def body_of(response: aiohttp.ClientResponse) -> Body:
+class Response(Protocol):
+    """What is read of a response; leaving its ``async with`` block gives the connection back."""
+
+    @property
+    def status(self) -> int:
+        """The code."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; how their names are written does not matter."""
+        ...
+
+    @property
+    def content(self) -> Body:
+        """The body as it was sent."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+
+    async def __aenter__(self) -> object:
+        """Begin to read."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Give the connection back."""
+
+
+def body_of(response: Response) -> Body:
     """Return the body as the API server sent it.
 
     Raises:
@@ -121,9 +153,7 @@ def body_of(response: aiohttp.ClientResponse) -> Body:
     )
 
 
-async def read_whole(
-    response: aiohttp.ClientResponse, limit_bytes: int, heard: Callable[[], None] = lambda: None
-) -> bytes:
+async def read_whole(response: Response, limit_bytes: int, heard: Callable[[], None] = lambda: None) -> bytes:
     """Return the whole body.
 
     Raises:

@@ -4,7 +4,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,7 +13,7 @@ import msgspec
 from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
-from toolset.adapters.kube.body import BODY_LIMIT_BYTES, LineReader, body_of, brief, read_whole
+from toolset.adapters.kube.body import BODY_LIMIT_BYTES, LineReader, Response, body_of, brief, read_whole
 from toolset.adapters.kube.credentials.providers import Credentials
 from toolset.adapters.kube.credentials.rest_config import Origin, RestConfig
 from toolset.adapters.kube.status import error_of
@@ -77,6 +77,23 @@ class Reply(msgspec.Struct, frozen=True):
     date: str
 
 
+class Wire(Protocol):
+    """Port: carry one request to the API server."""
+
+    async def send(
+        self,
+        access: RestConfig,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
+    ) -> Response:
+        """Call ``before_send`` and send ``request`` in one step; return the response once its head has arrived.
+
+        Raises:
+            aiohttp.ClientError, OSError, TimeoutError: There was none, as aiohttp would say it.
+        """
+        ...
+
+
 class KubeTransport:
     """One session with the API server; use it as an async context manager."""
 
@@ -85,6 +102,8 @@ class KubeTransport:
         credentials: Credentials,
         user_agent: str,
         on_answer: Callable[[str, int, float], None] = lambda _method, _code, _took_s: None,
+        *,
+        wire: Wire | None = None,
     ) -> None:
         """Make it.
 
@@ -92,16 +111,20 @@ class KubeTransport:
             credentials: Who we are.
             user_agent: What we call ourselves.
             on_answer: Told of each answer: its method, its code, and the seconds until its head was there.
+            wire: Carries the requests; ``None`` for HTTP connections.
         """
         self._credentials = credentials
         self._on_answer = on_answer
         self._user_agent = user_agent
         self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
+        self._wire = wire
 
     async def __aenter__(self) -> Self:
         """Open the session."""
         await self._stack.enter_async_context(self._credentials)
+        if self._wire is not None:
+            return self
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_keepalive_socket),
             headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
@@ -113,6 +136,7 @@ class KubeTransport:
             max_headers=HEADER_LIMIT,
         )
         self._session = await self._stack.enter_async_context(session)
+        self._wire = _Http(self._session)
         return self
 
     async def __aexit__(
@@ -231,8 +255,8 @@ class KubeTransport:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
         begin_s: float | None = None,
         span: Span = INVALID_SPAN,
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        if self._session is None:
+    ) -> AsyncGenerator[Response]:
+        if self._wire is None:
             raise RuntimeError("the transport is used outside its context")
         access = await self._credentials.current()
         if span.is_recording():
@@ -240,7 +264,7 @@ class KubeTransport:
         started = anyio.current_time()
         try:
             with anyio.fail_after(begin_s):
-                response = await _sent(self._session, access, request, timeout)
+                response = await self._wire.send(access, request, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             late = isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError)
             raise UnavailableError(f"the API server did not answer: {brief(error)}", incomplete=late) from error
@@ -270,29 +294,35 @@ def _named(url: str) -> dict[str, str | int]:
     return {"url.full": url, "server.address": server.hostname or "", "server.port": port}
 
 
-async def _sent(
-    session: aiohttp.ClientSession,
-    access: RestConfig,
-    request: Request,
-    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
-) -> aiohttp.ClientResponse:
-    content_type = {"Content-Type": request.content_type} if request.body else {}
-    if request.before_send is not None:
-        request.before_send()
-    return await session.request(
-        request.method,
-        access.base_url + request.path,
-        params=dict(request.params),
-        data=request.body or None,
-        headers=(*request.headers.items(), *content_type.items(), *access.headers),
-        ssl=access.tls if access.tls is not None else True,
-        server_hostname=access.server_name or None,
-        timeout=timeout,
-        allow_redirects=False,
-    )
+class _Http:
+    """The wire over aiohttp."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def send(
+        self,
+        access: RestConfig,
+        request: Request,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
+    ) -> Response:
+        content_type = {"Content-Type": request.content_type} if request.body else {}
+        if request.before_send is not None:
+            request.before_send()
+        return await self._session.request(
+            request.method,
+            access.base_url + request.path,
+            params=dict(request.params),
+            data=request.body or None,
+            headers=(*request.headers.items(), *content_type.items(), *access.headers),
+            ssl=access.tls if access.tls is not None else True,
+            server_hostname=access.server_name or None,
+            timeout=timeout,
+            allow_redirects=False,
+        )
 
 
-async def _failure(response: aiohttp.ClientResponse) -> Exception:
+async def _failure(response: Response) -> Exception:
     body = b""
     try:
         content = body_of(response)

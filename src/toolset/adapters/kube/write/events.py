@@ -59,6 +59,10 @@ class NoEventsObserver:
         """Ignore it."""
 
 
+def _unique() -> str:
+    return uuid4().hex
+
+
 class EventOptions(msgspec.Struct, frozen=True):
     """Figures; those of client-go are from ``tools/events/event_broadcaster.go`` and ``rest/config.go``.
 
@@ -72,6 +76,7 @@ class EventOptions(msgspec.Struct, frozen=True):
         backoff: Between two tries. Only the leader sends, so it needs no jitter.
         longest_pause_s: How long at most ``Retry-After`` is obeyed, seconds: others wait behind.
         account: Returns the account of a namespace; by default each has its own.
+        unique: Returns a part of a name that no other Event has.
     """
 
     waiting: int = 1000
@@ -83,6 +88,7 @@ class EventOptions(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff(spread=0.0)
     longest_pause_s: float = 60.0
     account: Callable[[str], str] = str
+    unique: Callable[[], str] = _unique
 
 
 class KubeEvents:
@@ -260,7 +266,7 @@ class KubeEvents:
         return event
 
     def _new_name(self) -> str:
-        unique = uuid4().hex
+        unique = self._options.unique()
         return f"{self._target.name[: NAME_LIMIT - len(unique) - 1].rstrip('.-')}.{unique}"
 
     def _tries(self, error: ToolsetError) -> int:

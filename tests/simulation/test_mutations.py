@@ -1,0 +1,43 @@
+"""The simulation finds bugs: each patch of ``mutations`` puts one into a copy of the source, and its seed meets it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+FULL: Final = os.getenv("CI_FULL") == "1"
+CAUGHT: Final[dict[str, tuple[int, float, str]]] = {
+    "deletion-in-a-watch-is-ignored": (1, 3.0, "I1"),
+}
+"""By patch: the seed, its hours, and the invariant that does not hold."""
+QUICK: Final = ("deletion-in-a-watch-is-ignored",)
+PROGRAM: Final = "from simulation.runs import run; print(run({seed}, {hours}).problem)"
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_every_patch_has_a_seed_that_meets_it() -> None:
+    assert {each.stem for each in (HERE / "mutations").glob("*.patch")} == CAUGHT.keys()
+
+
+@pytest.mark.parametrize("name", CAUGHT if FULL else QUICK)
+def test_a_bug_is_found(name: str, tmp_path: Path) -> None:
+    seed, hours, invariant = CAUGHT[name]
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    patch = ["git", "apply", "-p1", str(HERE / "mutations" / f"{name}.patch")]
+    subprocess.run(patch, check=True, cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    path = os.pathsep.join(map(str, (tmp_path / "src", ROOT / "tests", ROOT / "hack/controlplane")))
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(seed=seed, hours=hours)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert ended.stdout.split()[1:2] == [invariant], ended.stdout

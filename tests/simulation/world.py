@@ -1,0 +1,296 @@
+"""The world of one seed: a cluster, its people, its faults, the processes, and what must hold of them."""
+
+import logging
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import yaml
+from typing_extensions import override
+
+from integration.cluster import KUBERNETES_KEY, Tool
+from integration.demands import WRITER, urls_of
+from simulation.backends import Backends
+from simulation.clock import Scheduler, Violation
+from simulation.link import Served, Server, Weather
+from simulation.reference import demanded, suppressed
+from simulation.replica import EPOCH, Replica
+from toolset.sim.api import Api
+from toolset.sim.kinds import CONFIG_MAP, EVENT, LEASE, NAMESPACE, SERVICE, Place
+from toolset.sim.store import Store
+from toolset.sim.writing import Writer
+
+HOUR_S: Final = 3600.0
+SYSTEM: Final = "kubernaut-system"
+TARGET: Final = Place(CONFIG_MAP, SYSTEM, "kubernaut-toolset-config")
+SPACES: Final = ("team-a", "team-b")
+NOTES: Final = "notes"
+OVERRIDES: Final = "overrides.yaml"
+READY: Final = {"toolset": "enabled", "toolset-type": "tasks", "toolset-health-path": "/ready"}
+POOL: Final = (
+    *(Tool("grafana", SPACES[n % 2], f"board-{n}", 3000, "service", {"app": "grafana"}) for n in range(4)),
+    *(Tool("prometheus", each, "metrics", 9090, "web", {"app": "prometheus"}) for each in SPACES),
+    *(Tool("jaeger", each, "jaeger", 16686, "query") for each in SPACES),
+    *(Tool("elasticsearch", each, "search", 9200, "http", {"app": "elasticsearch"}) for each in SPACES),
+    *(Tool("custom", each, "tasks", 3200, annotations=READY) for each in SPACES),
+)
+SETTINGS: Final = """
+output: {dialects: [kubernaut], instance: kubernaut-system/kubernaut-dynamic-toolset}
+health: {concurrency: 4}
+status: {enabled: false}
+"""
+STEADY_S: Final = 240.0
+"""What was undisturbed for so long is known to every leader: a watch that fell silent is opened again after 75 s and
+the retries before that wait up to 60 s, and a failed probe is not the last before some 45 s."""
+QUIET_BOUND_S: Final = 300.0
+"""Without faults: one probe interval, the brake of 2 min, and time to spare."""
+STORM_BOUND_S: Final = 600.0
+"""After faults: besides, a watch that fell silent, the longest retry delay, the Lease, the pace of repairs."""
+REQUESTS_A_MINUTE: Final = 900
+LOG_LINES_A_MINUTE: Final = 1200
+EVENTS_A_MINUTE: Final = 400
+STEPS_A_MINUTE: Final = 400_000
+TASKS: Final = 300
+
+
+@dataclass
+class Coverage:
+    """How often each fault, each action and each state was met."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+    def met(self, what: str) -> None:
+        self.counts[what] += 1
+
+
+class LogLines(logging.Handler):
+    """What the processes log: counted, kept for the history, and searched for bugs."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__()
+        self._world = world
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        world = self._world
+        world.log_lines += 1
+        if record.exc_info:
+            world.found(f"I7 exception logged: {record.getMessage()}: {record.exc_info[1]!r}")
+        if world.verbose:
+            world.note("log", f"{record.levelname} {record.getMessage()} {getattr(record, 'error', '')}")
+
+
+class World:
+    """One seed. :meth:`run` raises :class:`Violation`."""
+
+    def __init__(self, seed: int, *, services: int = 200, replicas: int = 2, verbose: bool = False) -> None:
+        self.seed = seed
+        self.verbose = verbose
+        self.chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        random.seed(seed)
+        self.scheduler = scheduler = Scheduler()
+        self.store = Store(log_size=2000)
+        self._serial = 0
+        self.writer = Writer(self.store, now=lambda: EPOCH + timedelta(seconds=scheduler.now), uid=self._uid)
+        self.server = Server(scheduler, self.store, Api(self.store, self.writer), self.chance)
+        self.server.observers.append(self._check_write)
+        self.backends = Backends(scheduler)
+        self.history: deque[str] = deque(maxlen=100_000 if verbose else 400)
+        self.coverage = Coverage()
+        self.problem = ""
+        self.log_lines = 0
+        self.disturbed: dict[str, float] = {}
+        self.foreign: dict[str, str] = {}
+        self.epoch = (0, "")
+        self._before: Counter[str] = Counter()
+        self.replicas = [
+            Replica(
+                f"replica-{n}",
+                scheduler,
+                self.server,
+                self.backends,
+                settings=SETTINGS,
+                seed=seed,
+                target=lambda: self.store.get(TARGET),
+                note=self.note,
+                on_error=lambda problem: self.found(f"I7 {problem}"),
+            )
+            for n in range(replicas)
+        ]
+        self._build(services)
+
+    # --- What happened
+
+    def note(self, kind: str, what: str) -> None:
+        """Remember something for the history."""
+        if kind in {"fault", "process", "admin", "backend", "check"}:
+            self.coverage.met(f"{kind}: {what.split(maxsplit=1)[0]}")
+        elif not self.verbose:
+            return
+        self.history.append(f"{timedelta(seconds=round(self.scheduler.now, 3))} {kind:8} {what}")
+
+    def found(self, problem: str) -> None:
+        """Remember the first violation; it ends the run."""
+        self.problem = self.problem or f"{timedelta(seconds=round(self.scheduler.now, 3))} {problem}"
+
+    def _uid(self) -> str:
+        self._serial += 1
+        return f"00000000-0000-0000-0000-{self._serial:012}"
+
+    # --- The cluster
+
+    def _build(self, services: int) -> None:
+        for name in ("default", "kube-system", SYSTEM, *SPACES):
+            self.writer.create(Place(NAMESPACE), {"metadata": {"name": name}}, "kubectl")
+        for number in range(services - len(POOL)):
+            metadata = {"name": f"app-{number}", "namespace": SPACES[number % 2]}
+            spec = {"selector": {"app": f"app-{number}"}, "ports": [{"name": "http", "port": 8080}]}
+            self.writer.create(Place(SERVICE, metadata["namespace"]), {"metadata": metadata, "spec": spec}, "kubectl")
+        for tool in self.chance.sample(POOL, 8):
+            self.create(tool)
+
+    def create(self, tool: Tool) -> None:
+        """Create the Service of a tool."""
+        manifest: Any = tool.manifest()
+        manifest["metadata"]["namespace"] = tool.namespace
+        self.writer.create(Place(SERVICE, tool.namespace), manifest, "kubectl")
+        self.disturb(tool.path)
+
+    def disturb(self, path: str) -> None:
+        """Remember that a tool may rightly come or go for a while."""
+        self.disturbed[path] = self.scheduler.now
+
+    def place(self, tool: Tool) -> Place:
+        """Return where the Service of a tool is."""
+        return Place(SERVICE, tool.namespace, tool.name)
+
+    def data(self) -> dict[str, str]:
+        """Return the data of the ConfigMap."""
+        return dict((self.store.get(TARGET) or {}).get("data", {}))
+
+    def demanded(self) -> dict[str, Any]:
+        """Return what the reference model demands now."""
+        found = [self.store.get(self.place(tool)) for tool in POOL]
+        hidden = suppressed(self.foreign.get(OVERRIDES, ""))
+        return demanded([each for each in found if each is not None], self.backends.is_up, hidden)
+
+    # --- Invariants
+
+    def _check_write(self, served: Served) -> None:
+        path = served.call.path
+        if served.call.method == "GET" or served.code >= 300:
+            return
+        if LEASE.plural in path or TARGET.name in path:
+            leading = [each.name for each in self.replicas if each.leads_for_s() > 0.0]
+            self.coverage.met(f"state: {len(leading)} leaders at a write")
+            if len(leading) > 1:
+                self.found(f"I4 two valid leaderships: {leading}")
+        if path.endswith(f"/configmaps/{TARGET.name}"):
+            self._check_config_map(served)
+
+    def _check_config_map(self, served: Served) -> None:
+        self.coverage.met("state: write of the ConfigMap")
+        before, after = dict((served.before or {}).get("data", {})), self.data()
+        self.note("check", f"write {served.link.name} {sorted(urls_of(after)) if self.verbose else ''}")
+        match = WRITER.fullmatch(served.call.agent)
+        if match is None:
+            self.found(f"I4 a write without an epoch: {served.call.agent}")
+            return
+        turn = (int(match["epoch"]), match["identity"])
+        if turn[0] < self.epoch[0] or (turn[0] == self.epoch[0] and turn != self.epoch and self.epoch[1]):
+            self.found(f"I4 {turn} wrote after {self.epoch}")
+        self.epoch = turn
+        for key in (NOTES, OVERRIDES):
+            if before.get(key) != after.get(key):
+                self.found(f"I3 {served.link.name} changed {key}")
+        steady = {tool.url: tool for tool in POOL if self._is_steady(tool)}
+        for url in sorted((urls_of(before) - urls_of(after)) & steady.keys()):
+            self.found(f"I2 {served.link.name} dropped {url}, which was healthy all the time")
+
+    def _is_steady(self, tool: Tool) -> bool:
+        since = max(self.disturbed.get(tool.path, 0.0), self.backends.up_since(tool.authority))
+        service = self.store.get(self.place(tool))
+        is_hidden = f"{tool.namespace}/{tool.name}" in suppressed(self.foreign.get(OVERRIDES, ""))
+        if (
+            service is None
+            or is_hidden
+            or service["metadata"].get("annotations", {}).get("kubernaut.io/toolset") == "disabled"
+        ):
+            return False
+        return self.backends.is_up(tool.authority) and self.scheduler.now - since > STEADY_S
+
+    def check_settled(self) -> None:
+        """Check I1 and I5: all is as the reference model demands, every replica is ready, one leads."""
+        self.note("check", "settled")
+        wanted, data = self.demanded(), self.data()
+        found = {key: yaml.safe_load(text) for key, text in data.items() if key.endswith("-toolset.yaml")}
+        if found != wanted:
+            self.found(f"I1 wanted {_named(wanted)}, found {_named(found)}")
+        kept = {key: data[key] for key in (NOTES, OVERRIDES) if key in data}
+        if kept != self.foreign:
+            self.found(f"I3 wanted {self.foreign}, found {kept}")
+        for each in self.replicas:
+            if each.app is None or each.loop is None:
+                self.found(f"I5 {each.name} does not run")
+                continue
+            if not_ready := each.ask_health():
+                self.found(f"I5 {each.name} is not ready: {not_ready}")
+        if (leading := sum(each.leads_for_s() > 0.0 for each in self.replicas)) != 1:
+            self.found(f"I5 {leading} leaders")
+
+    def begin(self) -> None:
+        """Start every process, and the checks that time brings."""
+        for each in self.replicas:
+            each.start()
+        self._each_minute()
+        self._each_hour()
+
+    def _each_minute(self) -> None:
+        """Check I6."""
+        now = Counter(
+            requests=self.server.requests,
+            log_lines=self.log_lines,
+            steps=self.scheduler.steps,
+        )
+        limits = {
+            "requests": REQUESTS_A_MINUTE * len(self.replicas),
+            "log_lines": LOG_LINES_A_MINUTE,
+            "steps": STEPS_A_MINUTE,
+        }
+        for what, limit in limits.items():
+            if now[what] - self._before[what] > limit:
+                self.found(f"I6 {now[what] - self._before[what]} {what} in a minute")
+        self._before = now
+        self.scheduler.after(60.0, self._each_minute)
+
+    def _each_hour(self) -> None:
+        """Forget old Events, as the API server does, and check that their number is bounded."""
+        events = self.store.all_in(Place(EVENT, SYSTEM))
+        for each in events:
+            self.writer.delete(Place(EVENT, SYSTEM, each["metadata"]["name"]))
+        if len(events) > 60 * EVENTS_A_MINUTE:
+            self.found(f"I6 {len(events)} Events in an hour")
+        self.scheduler.after(HOUR_S, self._each_hour)
+
+    # --- The run
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; raise what was found."""
+        self.scheduler.run_until(self.scheduler.now + seconds)
+        if self.problem:
+            raise Violation(self.problem)
+
+    def calm(self) -> None:
+        """End every fault."""
+        for each in self.replicas:
+            each.start()
+            if each.loop is not None and each.link is not None:
+                if each.loop.is_paused:
+                    each.loop.resume()
+                each.link.weather = Weather()
+
+
+def _named(documents: dict[str, Any]) -> dict[str, str]:
+    return {key: str(each.get("config", {}).get("url", "")) for key, each in documents.items() if key != KUBERNETES_KEY}
