@@ -15,7 +15,7 @@ from toolset.sim.statuses import Object
 def suppressed(text: str) -> frozenset[str]:
     """Return which Services the admin's overrides hide, as ``namespace/name``."""
     try:
-        found = yaml.safe_load(text or "{}")
+        found: dict[str, list[str]] | str | None = yaml.safe_load(text or "{}")
     except yaml.YAMLError:
         return frozenset()
     return frozenset(found.get("suppress", ())) if isinstance(found, dict) else frozenset()

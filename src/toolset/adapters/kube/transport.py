@@ -4,7 +4,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -309,7 +309,7 @@ class _Http:
         content_type = {"Content-Type": request.content_type} if request.body else {}
         if request.before_send is not None:
             request.before_send()
-        return await self._session.request(
+        response = await self._session.request(
             request.method,
             access.base_url + request.path,
             params=dict(request.params),
@@ -320,6 +320,7 @@ class _Http:
             timeout=timeout,
             allow_redirects=False,
         )
+        return cast("Response", response)  # pyright does not see that aiohttp's cached properties are properties
 
 
 async def _failure(response: Response) -> Exception:
