@@ -165,7 +165,8 @@ class Server:
     def _end(self, watch: _Watch, error: Exception | None = None) -> None:
         if watch in self.watches:
             self.watches.remove(watch)
-            watch.stream.end(error)
+            if not (watch.is_frozen or watch.link.weather.partitioned):  # else nothing arrives, not even the end
+                watch.stream.end(error)
 
     def _changed(self, place: Place, event: Object) -> None:
         for watch in self.watches:

@@ -290,7 +290,6 @@ class Plan:
         if replica.is_running:
             self.world.note("fault", f"terminate {replica.name}")
             replica.terminate()
-            self.world.scheduler.after(self.chance.uniform(30.0, 60.0), replica.start)
 
     def _skew(self, replica: Replica) -> None:
         replica.skew_s = self.chance.choice((-3600.0, -5.0, 0.0, 5.0, 86400.0))

@@ -28,6 +28,8 @@ from toolset.sim.statuses import Object
 from toolset.telemetry.observers import ClientMetrics
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=timezone.utc)
+RESTART_S: Final = 2.0
+"""How long after its exit a process is started again, as the kubelet does it, seconds."""
 _graveyard: list[object] = []
 """What was killed; the garbage collector would run its ``finally`` blocks."""
 
@@ -54,6 +56,7 @@ class Replica:
         self.app: App | None = None
         self.skew_s = 0.0
         self.starts = 0
+        self._terminated = False
         self._scheduler = scheduler
         self._server = server
         self._backends = backends
@@ -75,6 +78,7 @@ class Replica:
         if self.loop is not None:
             return
         self.starts += 1
+        self._terminated = False
         name = f"{self.name}-{self.starts}"
         self.loop = loop = ProcessLoop(self._scheduler, name, rate=rate)
         loop.on_error = lambda problem: self._on_error(f"{name}: {problem}")
@@ -121,6 +125,7 @@ class Replica:
         """Send SIGTERM."""
         if self.loop is not None and self._signal is not None:
             self._note("process", f"SIGTERM {self.loop.name}")
+            self._terminated = True
             self.loop.call_soon(self._signal.set)
 
     def kill(self) -> None:
@@ -136,7 +141,10 @@ class Replica:
             self._on_error(f"{loop.name} ended with {error!r}")
         if loop is self.loop:
             self._note("process", f"exit {loop.name}")
+            if not self._terminated:
+                self._on_error(f"{loop.name} ended although nobody asked it to")
             self._forget()
+            self._scheduler.after(RESTART_S, self.start)
 
     def _forget(self) -> None:
         if self.loop is not None and self.link is not None:
