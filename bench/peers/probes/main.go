@@ -20,6 +20,9 @@ import (
 	"time"
 )
 
+// What the API of Prometheus answers to the query that proves what it is.
+const vector = `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[0,"1"]}]}}`
+
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "serve" {
 		serve(0)
@@ -47,7 +50,8 @@ func serve(delay time.Duration) {
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
 	log.Fatal(http.Serve(listener, http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
 		time.Sleep(delay)
-		_, _ = io.WriteString(answer, "Prometheus Server is Healthy.\n")
+		answer.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(answer, vector)
 	})))
 }
 
