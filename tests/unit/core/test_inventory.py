@@ -611,6 +611,7 @@ def test_services_that_name_the_same_cluster_are_one_backend() -> None:
     inventory.probed(search, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"))
     assert names(inventory) == ["logs"]
     assert list(inventory.substitutes(logs.key)) == [search.key]
+    assert list(inventory.substitutes(search.key)) == []
     assert inventory.verdict(search.key) == inventory.verdicts()[search.key]
     assert inventory.verdicts()[search.key] == Rejected(Reason.DUPLICATE, "of monitoring/logs", "elasticsearch")
     for _ in range(3):  # what was said counts while it fails; the other one answers

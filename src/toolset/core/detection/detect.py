@@ -133,10 +133,9 @@ def detect_further(service: Service, first: Candidate, options: DetectionOptions
         where = endpoint(service, plain, detector.port, detector.path, options.cluster_domain, Evidence.PORT)
         if isinstance(where, Rejected) or where.port == first.port or not detector.port.is_called(where.declared):
             continue
-        verdict = _candidate(service, plain, Found(detector, Evidence.PORT, where), options)
-        if isinstance(verdict, Candidate):
-            key = Key(service.metadata.namespace, service.metadata.name, detector.type)
-            found[detector.type] = msgspec.structs.replace(verdict, key=key, trusted=first.trusted)
+        tool = _candidate(service, plain, Found(detector, Evidence.PORT, where), where)
+        key = Key(service.metadata.namespace, service.metadata.name, detector.type)
+        found[detector.type] = msgspec.structs.replace(tool, key=key, trusted=first.trusted)
     return tuple(found.values())
 
 
@@ -156,8 +155,10 @@ def _detect(service: Service, options: DetectionOptions, namespace: Namespace | 
     found = found or _recognise(service, asked, options)
     if isinstance(found, Rejected):
         return found
-    refusal = _refusal(service, asked, found.detector, options, trusted=trusted)
-    return refusal or _candidate(service, asked, found, options)
+    if refusal := _refusal(service, asked, found.detector, options, trusted=trusted):
+        return refusal
+    where = _asked_endpoint(service, asked, found, options)
+    return where if isinstance(where, Rejected) else _candidate(service, asked, found, where)
 
 
 def _refusal(
@@ -231,17 +232,24 @@ def _named(service: Service, asked: Annotations, options: DetectionOptions) -> F
     return Found(detector, Evidence.ANNOTATION, where)
 
 
-def _candidate(service: Service, asked: Annotations, found: Found, options: DetectionOptions) -> Verdict:
-    detector, where = found.detector, found.where
-    own_host = where.host
-    if asked.endpoint:
-        where = where.moved_to(asked.endpoint)
-        if where.host != own_host and not options.external_endpoints:
-            detail = f"annotation {options.prefix}/toolset-endpoint must name the Service's own host, {own_host}"
-            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
-        if where.host == own_host and where.port not in {port.port for port in service.ports}:
-            detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
-            return Rejected(Reason.BAD_ANNOTATION, detail, detector.type)
+def _asked_endpoint(
+    service: Service, asked: Annotations, found: Found, options: DetectionOptions
+) -> Endpoint | Rejected:
+    """Return the endpoint that was found, or the one that an annotation names in its place."""
+    if not asked.endpoint:
+        return found.where
+    own_host, where = found.where.host, found.where.moved_to(asked.endpoint)
+    if where.host != own_host and not options.external_endpoints:
+        detail = f"annotation {options.prefix}/toolset-endpoint must name the Service's own host, {own_host}"
+        return Rejected(Reason.BAD_ANNOTATION, detail, found.detector.type)
+    if where.host == own_host and where.port not in {port.port for port in service.ports}:
+        detail = f"annotation {options.prefix}/toolset-endpoint must name a port of the Service"
+        return Rejected(Reason.BAD_ANNOTATION, detail, found.detector.type)
+    return where
+
+
+def _candidate(service: Service, asked: Annotations, found: Found, where: Endpoint) -> Candidate:
+    detector, own_host = found.detector, found.where.host
     external = where.host != own_host or service.spec.type == "ExternalName"
     first = Variant(where.scheme, where.port, where.path)
     alternatives, fallbacks = variants(

@@ -7,7 +7,7 @@ import yaml
 
 import toolset
 from support.build import candidate
-from toolset.core.backends.backend_type import BackendType, types_of
+from toolset.core.backends.backend_type import BackendType, publish_fault, types_of
 from toolset.core.backends.catalog import BACKEND_TYPES, DETECTORS, OPT_IN, TYPES
 from toolset.core.backends.mapping import TOOLSETS, KubernautConfig, ToolsetMapping, Types
 from toolset.core.candidate import Candidate, Reason
@@ -121,7 +121,9 @@ def test_a_toolset_that_reads_one_backend_gets_one() -> None:
     tenancy = {"tenant_header": "X-Scope-OrgID", "tenant_label": "tenant"}
     own = Detector(product="mimir", type="tenants", phrases=("mimir",), publish=Publish(name, config=tenancy))
     tools = [candidate("a", tool_type="tenants"), candidate("b", tool_type="tenants")]
-    found = publish(tools, publish_options(OUTPUT, types_of(BACKEND_TYPES, [own])))
+    types = types_of(BACKEND_TYPES, [own])
+    assert publish_fault(own, types, {}) is None
+    found = publish(tools, publish_options(OUTPUT, types))
     block = cast("dict[str, Any]", yaml.safe_load(found.data["custom_toolset.yaml"]))["toolsets"][name]
     assert block["config"] == {"prometheus_url": "http://a.monitoring.svc.cluster.local:8080", **tenancy}
     assert [rejected.detail for rejected in found.rejected.values()] == [

@@ -9,6 +9,7 @@ from toolset.core.backends.catalog import DETECTORS, OPT_IN
 from toolset.core.candidate import Candidate
 from toolset.core.detection.detect import DetectionOptions, detect, detect_further
 from toolset.core.detection.detector import Detector
+from toolset.core.detection.identity import identify
 from toolset.core.dialects.documents import Credentials
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.options import OutputOptions
@@ -81,6 +82,17 @@ def test_a_service_with_a_port_named_after_another_product_is_two_tools() -> Non
     assert "jaeger-to-tempo-simplest-query-frontend" in published.data["custom_toolset.yaml"]
     names = [tool["name"] for tool in msgspec.json.decode(published.data["toolset.json"])["tools"]]
     assert names == ["tempo-simplest-query-frontend.to.jaeger", "tempo-simplest-query-frontend"]
+
+
+def test_a_service_that_two_products_claim_with_one_port_is_one_tool() -> None:
+    labels = {"app.kubernetes.io/name": "jaeger"}
+    ports = (ServicePort(9090, "web"),)
+    service = Service(ServiceMeta("prometheus", "to", labels=labels), ServiceSpec(selector=labels, ports=ports))
+    options = DetectionOptions(DETECTORS)
+    first = detect(service, options)
+    assert isinstance(first, Candidate)
+    assert {each.type for each, _ in options.index.matches(service, identify(service))} == {"jaeger", "prometheus"}
+    assert detect_further(service, first, options) == ()
 
 
 def test_no_labelled_service_but_those_with_such_a_port_is_two_tools() -> None:

@@ -60,6 +60,7 @@ def test_a_tool_that_asks_for_credentials_is_published_with_some_or_where_settin
     assert publish([tool], with_some).rejected == {}
     assert publish([tool], options, http_configs={kind: HttpConfig(publish_unauthorized=True)}).rejected == {}
     assert publish([locked(kind, publishes=True)], options).rejected == {}
+    assert publish([tool], options, http_configs={"another": HttpConfig(publish_unauthorized=True)}).rejected != {}
     never = {kind: HttpConfig(publish_unauthorized=False)}
     refused = publish([locked(kind, publishes=True)], options, http_configs=never)
     assert refused.rejected[tool.key].reason is Reason.AUTH_REQUIRED
