@@ -12,7 +12,7 @@ from consumer.test_scenarios import calls_of
 from integration import backends
 from integration.backends import Daemon, find
 from support.build import candidate
-from support.lacking import lack
+from support.lacking import lack, want_full_run
 from toolset.core.dialects.holmesgpt import DOCUMENT_KEY
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
@@ -31,6 +31,7 @@ PRODUCTS: Final[dict[str, tuple[str, str, Callable[[Path, int], Daemon]]]] = {
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_a_real_product_answers_through_what_is_published(name: str, holmes: Holmes, tmp_path: Path) -> None:
     kind, program, make = PRODUCTS[name]
+    want_full_run(program)
     if find(program) is None:
         lack(f"there is no {program} here; `make backends` fetches or builds it")
     tool, daemon = candidate(kind, tool_type=kind), make(tmp_path / kind, controlplane.free_ports())

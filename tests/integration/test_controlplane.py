@@ -39,11 +39,8 @@ def service(name: str) -> dict[str, object]:
     return {"metadata": {"name": name}, "spec": {"ports": [{"name": "http", "port": 80}]}}
 
 
-def test_it_is_ready_in_less_than_ten_seconds(assets: Path, tmp_path: Path) -> None:
-    began = time.monotonic()
-
+def test_it_is_ready_once_it_is_started(assets: Path, tmp_path: Path) -> None:
     with ControlPlane(assets, tmp_path) as plane, plane.client() as client:
-        assert time.monotonic() - began < 10
         assert client.get("/readyz").text == "ok"
 
 

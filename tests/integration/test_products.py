@@ -14,7 +14,7 @@ import pytest
 import controlplane
 from integration import backends
 from integration.backends import Daemon, find
-from support.lacking import lack
+from support.lacking import lack, want_full_run
 from support.leader import TARGET, ClusterLeader
 from support.waiting import until
 from toolset.config.loader import load
@@ -136,6 +136,7 @@ class ProductLeader(ClusterLeader):
 @pytest.mark.parametrize("name", PRODUCTS)
 async def test_a_real_product_is_published_removed_when_killed_and_published_again(name: str, tmp_path: Path) -> None:
     product = PRODUCTS[name]
+    want_full_run(product.program)
     if find(product.program) is None:
         lack(f"there is no {product.program} here; `make backends` fetches or builds it")
     daemon = product.make(tmp_path / name, controlplane.free_ports())
