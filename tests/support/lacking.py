@@ -5,7 +5,6 @@ from typing import Final, NoReturn
 
 import pytest
 
-
 BUILT: Final = frozenset({"alertmanager", "jaeger", "opensearch", "victoria-logs"})
 """Programs of backends that no package holds; `make backends` builds them with CI_FULL=1."""
 
