@@ -17,7 +17,7 @@ from integration.netns import Confined, Netns
 from support.lacking import lack
 from support.waiting import eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 TIMEOUT_S: Final = 5.0
 GROWTH_LIMIT_KIB: Final = 32 * 1024

@@ -106,6 +106,7 @@ def test_a_config_map_of_the_go_service_is_taken_over(
     settles(cluster.urls, expected_urls("grafana", BOARDS[:1]), within_s=5)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_of_thousands_of_tools_as_many_are_published_as_fit_and_no_request_is_refused(
     large_cluster: Cluster, start: Start

@@ -244,6 +244,7 @@ def test_row_08_a_patch_that_no_longer_fits_takes_no_other_along(world: Shared) 
     holds(world, before)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("namespaces", [1, 50])
 def test_row_09_thousands_of_hanging_services_delay_no_new_tool(tmp_path: Path, namespaces: int) -> None:
     hanging = [

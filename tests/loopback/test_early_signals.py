@@ -13,6 +13,7 @@ from support.kubeconfigs import kubeconfig, plugin
 STARTS = 500 if os.getenv("CI_FULL") == "1" else 16
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(60 + 3 * STARTS)
 async def test_sigterm_while_modules_are_imported_ends_the_service_cleanly() -> None:
     """An exception in the midst of an import of a library in C ended in a segmentation fault, 3 times in 45."""

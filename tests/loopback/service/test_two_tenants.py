@@ -2,6 +2,7 @@
 
 import anyio
 import msgspec
+import pytest
 
 from support.leader import ClusterLeader
 from support.prober import HUNG, FakeProber
@@ -18,6 +19,7 @@ def grafana(namespace: str, name: str, version: int = 1, port: int = 3000) -> Se
     return msgspec.convert({"metadata": {**metadata, "labels": {"app": "grafana"}}, "spec": spec}, Service)
 
 
+@pytest.mark.alone
 async def test_a_new_tool_is_published_in_time_while_an_attacker_has_thousands_that_hang_and_one_that_flaps() -> None:
     prober = FakeProber()
     leader = ClusterLeader(prober)
