@@ -22,11 +22,13 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow for the snapshot that the first run on a machine makes."""
+    """Give a cluster of ten thousand Services the machine for itself, and time for the snapshot of the first run."""
     for item in items:
         if "large_control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,7 @@ class Changes:
         self._stopping.set()
 
 
+@pytest.mark.alone
 def test_an_api_server_that_is_killed_in_the_middle_of_changes_costs_nothing(
     own_plane: ControlPlane, start: Start, backends: Backends
 ) -> None:
