@@ -28,7 +28,7 @@ def measure(place: World, port: int) -> Figure:
 
 
 def table(found: Figure) -> Table:
-    """Return what was found, beside the targets."""
+    """Return the measurements and their targets."""
     return Table(
         "From the change of a Service to the ConfigMap that another client sees",
         f"{2 * CHANGES} changes: a backend's Service is created, and deleted. Default debounce.",

@@ -46,7 +46,7 @@ class _Costs(msgspec.Struct):
 
 
 def measure(place: World, port: int) -> Table:
-    """Return what clients cost, beside the targets."""
+    """Return the cost of clients and its targets."""
     place.forget()
     costs = _Costs([], [], [], [])
     with place.service(**reach(port, TOOLS), **_SETTINGS) as process:

@@ -72,7 +72,7 @@ def measure(python: Path) -> Table:
 
 
 def table(rate: float, share: float, requests: float) -> Table:
-    """Return what was found, beside the targets."""
+    """Return the measurements and their targets."""
     return Table(
         f"{CHANGES_A_SECOND:,} changes a second of Services that are nothing to the service",
         f"For {SECONDS} seconds, from the embedded API server.",

@@ -26,7 +26,7 @@ def measure(place: World, ports: Mapping[str, int]) -> list[Figure]:
 
 
 def table(found: list[Figure]) -> Table:
-    """Return what was found, beside the targets."""
+    """Return the measurements and their targets."""
     return Table(
         f"From the start of the process to the complete ConfigMap, {SERVICES:,} Services, {TOOLS} backends",
         f"Of {ROUNDS} starts each, in turn.",

@@ -37,7 +37,7 @@ def measure(place: World, port: int) -> list[Figure]:
 
 
 def table(found: list[Figure]) -> Table:
-    """Return what was found, beside the targets."""
+    """Return the measurements and their targets."""
     return Table(
         "From the end of the leader to the next write, by its follower",
         f"{ROUNDS} times each, with the Lease of 15 s that ships and no delay of the shutdown.",

@@ -199,7 +199,7 @@ def _purge(options: argparse.Namespace) -> int:
     gone = run_loop(lambda: patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
     place = f"ConfigMap {target_key(settings)}"
     if gone is None:
-        write(f"{place} holds nothing of ours\n")
+        write(f"{place} contains nothing that this service owns\n")
         return EXIT_UNCHANGED
     verb = "would lose" if options.dry_run else "has lost"
     write(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")

@@ -133,8 +133,8 @@ def selected(place: Place, query: Mapping[str, str]) -> Place:
 
 def bookmark(kind: Kind, version: int, **metadata: object) -> Object:
     """Return the event that moves a watch to ``version``."""
-    told = {"resourceVersion": str(version), **metadata}
-    return {"type": "BOOKMARK", "object": {"kind": kind.name, "apiVersion": kind.version, "metadata": told}}
+    sent = {"resourceVersion": str(version), **metadata}
+    return {"type": "BOOKMARK", "object": {"kind": kind.name, "apiVersion": kind.version, "metadata": sent}}
 
 
 def _body(call: Call) -> Object:

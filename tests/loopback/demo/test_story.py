@@ -113,7 +113,7 @@ async def test_a_purge_removes_what_is_ours_and_nothing_else(
     embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await command("purge") == 0
-    assert capsys.readouterr().out == f"ConfigMap {NAMESPACE}/{NAME} holds nothing of ours\n"
+    assert capsys.readouterr().out == f"ConfigMap {NAMESPACE}/{NAME} contains nothing that this service owns\n"
     ours = {
         "metadata": {"name": NAME, "namespace": NAMESPACE, "annotations": {"kubernaut.io/owned-keys": "a.yaml,b.yaml"}},
         "data": {"a.yaml": "1", "b.yaml": "2", "overrides.yaml": "suppress: []", "notes": "theirs"},

@@ -1,6 +1,6 @@
 """What an agent reads of the status: checked names, closed words, and sentences of this service.
 
-A language model reads all of it, and whoever may write a Service must not be able to instruct the model. So labels,
+A language model reads all of it, and the owner of a Service must not be able to instruct the model. So labels,
 annotation values, base paths, and what the API server or a field manager says are left out; so is a tool type that no
 detector and no setting names.
 """
