@@ -60,7 +60,7 @@ class Service(Child):
         defaults |= {"STATUS__LISTEN": "127.0.0.1:0"}
         super().__init__(command(settings), log, environment(kubeconfig, {**defaults, **settings}))
         try:
-            eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=10)
+            eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=30)
             assert self.exit_code is None, log.read_text()
         except BaseException:  # nobody else knows of it yet
             self.end(signal.SIGKILL)

@@ -56,8 +56,8 @@ async def test_a_static_backend_is_published_while_it_answers() -> None:
     leader = OutsideLeader()
     async with leader.working():
         await leader.publishes(outside=True)
-        assert exposed(leader.metrics)['toolset_tools{type="grafana"}'] == 1
-        assert ("Published", None) in leader.events.told()
+        await until(lambda: exposed(leader.metrics)['toolset_tools{type="grafana"}'] == 1)  # set after the write
+        await until(lambda: ("Published", None) in leader.events.told())
         leader.backends.fail(OUTSIDE)
         await leader.publishes(outside=False)
         leader.backends.heal(OUTSIDE)
