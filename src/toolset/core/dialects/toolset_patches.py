@@ -161,7 +161,14 @@ def _is_shared(name: str, patch: Document) -> bool:
     if name in TOOLSETS:
         return True
     is_http_name = HTTP_NAME.fullmatch(name) is not None and name.count("-") >= _HTTP_NAME_PARTS - 1
-    return is_http_name and not (isinstance(patch.get("type"), str) and isinstance(patch.get("enabled"), bool))
+    return is_http_name and not _describes(patch)
+
+
+def _describes(patch: Document) -> bool:
+    """Return whether a patch describes a toolset; one of ``type: http`` says where its backends are."""
+    if not (isinstance(patch.get("type"), str) and isinstance(patch.get("enabled"), bool)):
+        return False
+    return patch["type"] != "http" or names_backend(patch.get(CONFIG))
 
 
 def _shared_parts(config: Document, path: Path) -> Iterator[tuple[Json, Path]]:

@@ -359,6 +359,16 @@ REF = "'{{ env.TOKEN }}'"
             "`endpoints`, next to hosts of its own",
             id="of a discovered HTTP API",
         ),
+        *(
+            pytest.param(
+                f"toolsets: {{note-team-note: {{type: http, enabled: {enabled}, config: {{default_headers: {{A: {REF}}}}}}}}}",
+                column,
+                "a reference to a variable",
+                "`endpoints`, next to hosts of its own",
+                id=f"of an HTTP API without endpoints, enabled: {enabled}",
+            )
+            for enabled, column in (("true", 83), ("false", 84))
+        ),
         pytest.param(
             "kubernaut: {prometheus: {config: {apiKey: '${TOKEN}'}}}",
             35,
