@@ -569,7 +569,7 @@ def test_an_annotation_that_states_what_the_probe_found_keeps_the_tool() -> None
 
 
 def test_a_tool_that_asks_for_a_tenant_says_so() -> None:
-    inventory = known(PROMETHEUS)
+    inventory = known(PROMETHEUS, healthy=False)
     for outcome, asks in (
         (Outcome(alive=True, status=401, unauthorized=True), (True, False)),
         (Outcome(alive=True, status=401, unauthorized=True, wants_tenant=True), (True, True)),

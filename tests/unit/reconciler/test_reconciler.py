@@ -1520,7 +1520,10 @@ async def test_the_published_variant_is_requested_first_after_a_restart() -> Non
 async def test_a_tool_that_begins_to_ask_for_credentials_is_published_no_more() -> None:
     world = await Reconcilers(service("a")).settled()
     world.prober.outcomes[A] = Outcome(alive=True, status=401, unauthorized=True)
-    await world.probe(A)
+    for _ in range(DEFAULT_HEALTH.fall):
+        assert world.publications == 0
+        assert PROMETHEUS in world.documents
+        await world.probe(A)
     assert world.publications == 1
     await world.publish()
     assert PROMETHEUS not in world.documents
@@ -1534,7 +1537,8 @@ async def test_backends_that_want_credentials_neither_hold_a_removal_nor_prevent
     locked = [key for key in world.events.last_words if key.name.startswith("locked")]
     for key in locked:
         world.prober.outcomes[key] = Outcome(alive=True, status=401, unauthorized=True)
-        await world.probe(key)
+        for _ in range(DEFAULT_HEALTH.fall):
+            await world.probe(key)
     await world.publish()
     writes = len(world.events.writes)
     for key in (Key("monitoring", name) for name in "abc"):

@@ -116,8 +116,10 @@ class Health(msgspec.Struct, frozen=True):
         variant: The variant that answered last, or that is published; ``None`` until there is one.
         how: How that variant was found, for people; empty when it was the first one.
         requests: How many variants the last probe requested.
-        unauthorized: Whether its last good probe was answered with 401 or 403.
-        wants_tenant: Whether that answer asked for the name of a tenant.
+        denials: Answers of 401 or 403 in a row to one that is up and was served before.
+        unauthorized: Whether it counts as one that wants credentials: its last good probes were answered with 401 or
+            403, as many as a fall takes where it was served before.
+        wants_tenant: Whether the last of those answers asked for the name of a tenant.
         backend_id: The name that the backend gave itself last; empty when it gave none.
     """
 
@@ -133,6 +135,7 @@ class Health(msgspec.Struct, frozen=True):
     variant: Variant | None = None
     how: str = ""
     requests: int = 1
+    denials: int = 0
     unauthorized: bool = False
     wants_tenant: bool = False
     backend_id: str = ""
@@ -140,7 +143,7 @@ class Health(msgspec.Struct, frozen=True):
     @property
     def doubtful(self) -> bool:
         """Whether the last look did not confirm that it is well."""
-        return self.overdue or self.failures > 0
+        return self.overdue or self.failures > 0 or self.denials > 0
 
     @property
     def never_up(self) -> bool:
@@ -184,6 +187,8 @@ def observe(
     successes = health.successes + 1
     risen = health.up is True or outcome.assumed or successes >= options.rise
     variant = outcome.variant or asked
+    denials = health.denials + 1 if outcome.unauthorized and health.up and not health.unauthorized else 0
+    unauthorized = outcome.unauthorized and not 0 < denials < options.fall
     return Health(
         up=risen,
         successes=successes,
@@ -192,8 +197,9 @@ def observe(
         variant=variant,
         how=outcome.how or (health.how if variant == health.variant else ""),
         requests=outcome.requests,
-        unauthorized=outcome.unauthorized,
-        wants_tenant=outcome.wants_tenant,
+        denials=0 if unauthorized else denials,
+        unauthorized=unauthorized,
+        wants_tenant=unauthorized and outcome.wants_tenant,
         backend_id=outcome.backend_id or (health.backend_id if outcome.unauthorized else ""),
     )
 
@@ -223,8 +229,9 @@ def next_probe_s(health: Health, interval_s: float) -> float:
     A candidate that was never up may have been created a moment ago: its pods still start, or its nodes have not
     heard of it yet, which takes kube-proxy longer than us. So the wait doubles, from a second up to the interval.
     """
-    if health.up and 0 < health.failures <= len(RECHECK_DELAYS_S):
-        return min(interval_s, RECHECK_DELAYS_S[health.failures - 1])
+    unsure = health.failures or health.denials
+    if health.up and 0 < unsure <= len(RECHECK_DELAYS_S):
+        return min(interval_s, RECHECK_DELAYS_S[unsure - 1])
     if health.never_up and health.failures > 0 and not health.identity_mismatch:
         return min(interval_s, 2.0 ** min(health.failures - 1, DOUBLINGS))
     return interval_s

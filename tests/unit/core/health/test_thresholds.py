@@ -16,6 +16,8 @@ from toolset.core.health.thresholds import (
 from toolset.core.inventory import ALIVE
 
 WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
+DENIED = Outcome(alive=True, status=401, unauthorized=True)
+OUTCOMES = {"+": WELL, "-": SICK, "d": DENIED}
 UNKNOWN = Health()
 PLAIN, TLS = Variant("http", 9090, ""), Variant("https", 9090, "")
 ASSUMED_UP = assumed_up(PLAIN)
@@ -24,7 +26,7 @@ ASSUMED_UP = assumed_up(PLAIN)
 def after(outcomes: str, start: Health = UNKNOWN, options: HealthOptions = DEFAULT_HEALTH) -> Health:
     """Return the health after outcomes such as ``+--``."""
     for sign in outcomes:
-        start = observe(start, WELL if sign == "+" else SICK, options)
+        start = observe(start, OUTCOMES[sign], options)
     return start
 
 
@@ -183,10 +185,40 @@ def test_the_first_variant_needs_no_word() -> None:
 
 def test_a_backend_keeps_its_name_while_it_asks_for_credentials() -> None:
     named = observe(UNKNOWN, Outcome(alive=True, backend_id="a" * 22), DEFAULT_HEALTH)
-    locked = observe(named, Outcome(alive=True, status=401, unauthorized=True), DEFAULT_HEALTH)
+    locked = after("ddd", start=named)
     assert (locked.up, locked.unauthorized, locked.backend_id) == (True, True, "a" * 22)
     assert after("-", start=locked).backend_id == "a" * 22
     assert observe(locked, WELL, DEFAULT_HEALTH).backend_id == ""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "start", "unauthorized"),
+    [
+        pytest.param("d", UNKNOWN, True, id="one that was never served wants credentials at once"),
+        pytest.param("-d", UNKNOWN, True, id="also after failures"),
+        pytest.param("+dd", UNKNOWN, False, id="two refusals of one that was served may be a proxy that reloads"),
+        pytest.param("+ddd", UNKNOWN, True, id="three are as many as a fall takes"),
+        pytest.param("+dd+dd", UNKNOWN, False, id="refusals count in a row"),
+        pytest.param("+d-d-d", UNKNOWN, True, id="failures among them change nothing"),
+        pytest.param("+ddd+d", UNKNOWN, False, id="one good answer ends it"),
+        pytest.param("---d", ASSUMED_UP, True, id="one that is down wants credentials at once"),
+        pytest.param("dd", ASSUMED_UP, False, id="what is published stays through two refusals after a restart"),
+        pytest.param("ddd", ASSUMED_UP, True, id="and not through three"),
+    ],
+)
+def test_one_refusal_takes_nothing_away(outcomes: str, start: Health, unauthorized: bool) -> None:
+    found = after(outcomes, start=start)
+    assert (found.up, found.unauthorized, found.denials == 0) == (True, unauthorized, unauthorized)
+
+
+def test_a_refusal_is_looked_at_soon_and_a_known_one_at_the_interval() -> None:
+    assert [next_probe_s(after(outcomes), 30.0) for outcomes in ("+d", "+dd", "+ddd", "+dddd")] == [
+        1.0,
+        2.0,
+        30.0,
+        30.0,
+    ]
+    assert after("+d").doubtful
 
 
 def test_what_was_never_up_does_not_fall() -> None:
