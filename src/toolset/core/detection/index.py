@@ -34,6 +34,7 @@ class Index:
                 self._keys.setdefault(key, []).append(rank)
             for port in detector.known_ports:
                 self._ports.setdefault((port.name, port.number), []).append(rank)
+        self._last_words = self._phrases.keys() | self._component_phrases.keys()
         self._by_port_name = lru_cache(_NAMES_CACHED)(self._of_port_name)
 
     def matches(self, service: Service, identity: Identity) -> list[tuple[Detector, Evidence]]:
@@ -51,6 +52,8 @@ class Index:
     def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
         tables = (self._phrases, self._component_phrases) if identity.components else (self._phrases,)
         for words, evidence in identity.names:
+            if self._last_words.isdisjoint(words):
+                continue  # so with nearly all that is no backend
             for phrases in tables:
                 for rank in _called(words, phrases):
                     yield evidence, rank
