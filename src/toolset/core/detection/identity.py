@@ -105,7 +105,7 @@ def identify(service: Service) -> Identity:
     return Identity(
         names=tuple(names),
         components=frozenset(component.lower() for component in components),
-        label_keys=frozenset[str]().union(*sources),
+        label_keys=frozenset({*labels, *selector}),
     )
 
 

@@ -50,12 +50,9 @@ class Index:
         return [(detector, evidence) for detector, evidence in matches if detector.suits(service)]
 
     def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
-        tables = (self._phrases, self._component_phrases) if identity.components else (self._phrases,)
         for words, evidence in identity.names:
-            if self._last_words.isdisjoint(words):
-                continue  # so with nearly all that is no backend
-            for phrases in tables:
-                for rank in _called(words, phrases):
+            if not self._last_words.isdisjoint(words):  # of a Service that is no backend, few have such a word
+                for rank in self._called(words, with_components=bool(identity.components)):
                     yield evidence, rank
         for key in self._keys.keys() & identity.label_keys:
             for rank in self._keys[key]:
@@ -65,12 +62,14 @@ class Index:
             for rank in (*self._ports.get((name, port.port), ()), *self._by_port_name(name)):
                 yield Evidence.PORT, rank
 
+    def _called(self, words: Words, *, with_components: bool) -> Iterator[int]:
+        """Yield the detectors of which a phrase is the end of ``words``, generic endings aside."""
+        tables = (self._phrases, self._component_phrases) if with_components else (self._phrases,)
+        for end in ends(words):
+            for phrases in tables:
+                for phrase, rank in phrases.get(words[end - 1], ()):
+                    if words[:end][-len(phrase) :] == phrase:
+                        yield rank
+
     def _of_port_name(self, name: str) -> tuple[int, ...]:
         return tuple(rank for rank, each in enumerate(self._detectors) if each.port.is_called(ServicePort(name=name)))
-
-
-def _called(words: Words, phrases: Mapping[str, list[tuple[Words, int]]]) -> Iterator[int]:
-    for end in ends(words):
-        for phrase, rank in phrases.get(words[end - 1], ()):
-            if words[:end][-len(phrase) :] == phrase:
-                yield rank

@@ -361,7 +361,8 @@ REF = "'{{ env.TOKEN }}'"
         ),
         *(
             pytest.param(
-                f"toolsets: {{note-team-note: {{type: http, enabled: {enabled}, config: {{default_headers: {{A: {REF}}}}}}}}}",
+                f"toolsets: {{note-team-note: {{type: http, enabled: {enabled}, "
+                f"config: {{default_headers: {{A: {REF}}}}}}}}}",
                 column,
                 "a reference to a variable",
                 "`endpoints`, next to hosts of its own",
