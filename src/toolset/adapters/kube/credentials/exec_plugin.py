@@ -139,13 +139,14 @@ async def _finished(
     One that asks a person keeps our terminal, and so our process group, and shows what it writes to standard error.
     """
     try:
-        process = await anyio.open_process(
-            command,
-            env=environment,
-            stdin=None if interactive else subprocess.DEVNULL,
-            stderr=None if interactive else subprocess.PIPE,
-            start_new_session=not interactive,
-        )
+        with anyio.CancelScope(shield=True):  # cancelled half way, it would kill the program alone
+            process = await anyio.open_process(
+                command,
+                env=environment,
+                stdin=None if interactive else subprocess.DEVNULL,
+                stderr=None if interactive else subprocess.PIPE,
+                start_new_session=not interactive,
+            )
     except (OSError, ValueError) as error:  # no execute permission, no such interpreter, a null byte in an argument
         reason = error.strerror if isinstance(error, OSError) else "its arguments or variables are not valid"
         raise ValueError(f"the exec plugin {command[0]} cannot be started: {reason}") from error

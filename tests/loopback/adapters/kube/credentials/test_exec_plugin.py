@@ -1,11 +1,13 @@
 import base64
 import os
 import sys
+import threading
 from pathlib import Path
 
 import anyio
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 from support.kubeconfigs import EXEC_API, plugin
 from toolset.adapters.kube.credentials import exec_plugin
@@ -196,6 +198,20 @@ async def test_a_plugin_does_not_outlive_who_started_it(tmp_path: Path) -> None:
             if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text():
                 break
             await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+
+    assert await both_gone(tmp_path)
+
+
+async def test_a_plugin_that_is_cancelled_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(run_children, "wait", tmp_path)
+        for _ in range(2):  # anyio has one checkpoint before it starts a process
+            await checkpoint()
+        for _ in range(1000):  # no task of ours runs meanwhile, so that for us the start has not ended
+            if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text():
+                break
+            threading.Event().wait(0.01)
         group.cancel_scope.cancel()
 
     assert await both_gone(tmp_path)
