@@ -14,13 +14,14 @@ Five additions:
 - A burst of adds can settle before the key becomes ready, see :mod:`toolset.runtime.delays`.
 - Groups of keys take turns, see :mod:`toolset.runtime.turns`.
 - A key remembers what caused its adds, for the traces of whoever works on it.
-- Delayed keys need no task of their own, because a worker that waits for a key also waits for the clock.
+- Delayed keys need no task of their own, because one of the workers that wait for a key also waits for the clock.
 
 Every change of state is a plain function without ``await``, so it needs no lock and cannot be
 cancelled half way. Use it from one event loop only.
 """
 
 import math
+from collections import deque
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from heapq import heappop, heappush
@@ -102,7 +103,8 @@ class WorkQueue(Generic[K]):
         self._serial = 0
         self._handed_out = 0
         self._shut_down = False
-        self._changed: anyio.Event | None = None  # there is one while somebody waits for it
+        self._waiters: deque[anyio.Event] = deque()  # of workers; the one that keeps time comes first
+        self._timer: anyio.CancelScope | None = None  # of the waiter that keeps time
         self._idle: anyio.Event | None = None
 
     def __len__(self) -> int:
@@ -150,8 +152,8 @@ class WorkQueue(Generic[K]):
             is_earlier = self._delays.delay(key, now + after_s, priority)
         else:
             is_earlier = self._delays.settle(key, settle, now, priority)
-        if is_earlier:
-            self._wake()
+        if is_earlier and self._timer is not None:
+            self._timer.deadline = self._delays.next_timer()
 
     def add_rate_limited(self, key: K, *, at_least_s: float = 0.0) -> None:
         """Add ``key`` after the delay its failures have earned, counting one more.
@@ -186,15 +188,13 @@ class WorkQueue(Generic[K]):
             await checkpoint()
         while True:
             now = anyio.current_time()
-            self._promote(now)
+            if self._delays.next_timer() <= now:
+                self._promote(now)
             if self._depth:
                 return self._take(now)
             if self._shut_down:
                 raise ShutDown
-            if self._changed is None:
-                self._changed = anyio.Event()
-            with anyio.CancelScope(deadline=self._delays.next_timer()):
-                await self._changed.wait()
+            await self._wait()
 
     def done(self, key: K) -> float:
         """Give ``key`` back; it comes out again if it was added meanwhile. Return how long it was out, seconds."""
@@ -238,7 +238,8 @@ class WorkQueue(Generic[K]):
         for key, priority in self._delays.clear():
             self._make_ready(key, priority)
         self._shut_down = True
-        self._wake()
+        while self._waiters:
+            self._wake()
         self._wake_if_idle()
 
     def _promote(self, now: float) -> None:
@@ -292,8 +293,33 @@ class WorkQueue(Generic[K]):
         self._serial += 1  # keys need not be orderable
         return self._serial
 
+    async def _wait(self) -> None:
+        """Wait to be woken or, as the one waiter that keeps time, for the next timer.
+
+        One that leaves otherwise, or kept the time, wakes another, which takes its place or the key meant for it.
+        """
+        woken = anyio.Event()
+        with anyio.CancelScope() as scope:
+            keeps_time = self._timer is None
+            if keeps_time:
+                self._timer = scope
+                scope.deadline = self._delays.next_timer()
+                self._waiters.appendleft(woken)
+            else:
+                self._waiters.append(woken)
+            leaves_early = True
+            try:
+                await woken.wait()
+                leaves_early = keeps_time
+            finally:
+                if keeps_time:
+                    self._timer = None
+                if not woken.is_set():
+                    self._waiters.remove(woken)
+                if leaves_early:
+                    self._wake()
+
     def _wake(self) -> None:
-        """Wake all waiters; each looks again. There are only as many as workers."""
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        """Wake one waiter, which looks again; the one that keeps time last."""
+        if self._waiters:
+            self._waiters.pop().set()

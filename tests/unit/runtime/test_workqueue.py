@@ -320,25 +320,52 @@ async def test_shut_down_wakes_every_worker_and_may_be_repeated() -> None:
     assert sorted(stopped) == [0, 1, 2]
 
 
-async def test_a_getter_cancelled_at_the_moment_of_an_add_loses_neither_key_nor_wake_up() -> None:
+@pytest.mark.parametrize("after_s", [0.0, 0.01])
+@pytest.mark.parametrize("cancelled", [0, 1])
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # which differ in what a cancelled task is given
+async def test_a_getter_cancelled_at_the_moment_of_an_add_loses_neither_key_nor_wake_up(
+    cancelled: int, after_s: float
+) -> None:
     queue = WorkQueue[str]()
-    taken: list[str] = []
+    taken: list[int] = []
+    scopes = [anyio.CancelScope(), anyio.CancelScope()]
 
-    async def take() -> None:
-        taken.append(await queue.get())
+    async def take(number: int) -> None:
+        with scopes[number]:
+            await queue.get()
+            taken.append(number)
 
-    async with anyio.create_task_group() as others:
-        async with anyio.create_task_group() as impatient:
-            impatient.start_soon(take)
+    async with anyio.create_task_group() as group:
+        for number in range(2):
+            group.start_soon(take, number)
             await wait_all_tasks_blocked()
-            others.start_soon(take)
-            await wait_all_tasks_blocked()
+        queue.add("a", after_s=after_s)
+        scopes[cancelled].cancel()
+        await anyio.sleep(0.1)
+        group.cancel_scope.cancel()
+    assert len(taken) == 1
+
+
+async def test_a_key_wakes_no_more_workers_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, looks = WorkQueue[str](), 0
+    served = Served(queue)
+
+    def look() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    async with anyio.create_task_group() as workers:
+        for _ in range(32):
+            workers.start_soon(served.work)
+        await wait_all_tasks_blocked()
+        with monkeypatch.context() as patch:
+            patch.setattr(anyio, "current_time", look)
             queue.add("a")
-            impatient.cancel_scope.cancel()
-        with anyio.move_on_after(1):
-            await anyio.sleep_forever()
-        others.cancel_scope.cancel()
-    assert taken == ["a"]
+            await wait_all_tasks_blocked()
+        workers.cancel_scope.cancel()
+    assert len(served.log) == 1
+    assert looks < 8
 
 
 async def test_a_getter_that_is_cancelled_before_it_starts_takes_nothing() -> None:
