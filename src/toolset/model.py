@@ -12,7 +12,7 @@ from typing_extensions import override
 PROTOCOL_TCP: Final = "TCP"
 
 
-class Key(msgspec.Struct, frozen=True, order=True):
+class Key(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """The name of one object; what a work queue holds. What is in no namespace has an empty one.
 
     Attributes:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from toolset.core.candidate import Candidate, Rejected, Verdict
+from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import DetectionOptions, detect, detect_further
 from toolset.core.inventory import Inventory
+from toolset.core.overrides.baseline import Published
 from toolset.model import Key, Namespace, Service, namespace_key
 from toolset.reconciler.ports import PipelineObserver, Triggers
 from toolset.reconciler.spans import step
@@ -47,44 +48,50 @@ class ServiceReconciler:
         self._observer = observer
         self._options = options
         self._static = static
-        self._tools: dict[Key, tuple[Key, ...]] = {}  # by Service with further tools, the keys of all
+        self._further: dict[Key, dict[Key, Candidate]] = {}  # the tools of a Service beside its first one
 
     async def __call__(self, key: Key) -> Result:
         """Detect what the Service ``key`` is; never raises."""
         published = self._gate.published(key)
-        verdicts = self._verdicts(key)
-        for known in self._tools.pop(key, (key,)):
-            if known not in verdicts and self._inventory.forget(known):
-                self._changed(known, None)
-        if len(verdicts) > 1:
-            self._tools[key] = tuple(verdicts)
-        for each, verdict in verdicts.items():
-            changed = self._inventory.detected(each, verdict, published=published)
-            if changed and not isinstance(verdict, Rejected):
-                self._triggers.probe(each)
-            if changed:
-                self._changed(each, verdict)
-        first = verdicts.get(key)
-        if first is None or isinstance(first, Rejected) or not (first.trusted and published.awaits(first)):
+        verdict = self._static.get(key) or self._detect(key)
+        self._note(key, verdict, published)
+        if isinstance(verdict, Candidate) or key in self._further:
+            self._note_further(key, verdict, published)
+        if not isinstance(verdict, Candidate) or not (verdict.trusted and published.awaits(verdict)):
             self._gate.settle(key)  # no first write waits for a tool that is not trusted
         self._observer.service_reconciled(key)
         return DONE
 
-    def _verdicts(self, key: Key) -> dict[Key, Verdict]:
-        """Return the verdict on the Service ``key`` and its further tools, by key; empty when there is none."""
-        if (static := self._static.get(key)) is not None:
-            return {key: static}
+    def _detect(self, key: Key) -> Verdict | None:
+        """Return what the Service ``key`` is; ``None`` when there is none."""
         service = self._services.get(key)
         if service is None:
-            return {}
+            return None
         with step("detect"):
             namespace = self._namespaces.get(namespace_key(key.namespace))
-            approved = self._inventory.is_approved(key)
-            verdict = detect(service, self._options, namespace, approved=approved)
-            verdicts = {key: verdict}
+            return detect(service, self._options, namespace, approved=self._inventory.is_approved(key))
+
+    def _note_further(self, key: Key, first: Verdict | None, published: Published) -> None:
+        """Note the further tools of a Service, and forget those that it no longer has."""
+        service = self._services.get(key)
+        found: dict[Key, Candidate] = {}
+        if service is not None and isinstance(first, Candidate) and key not in self._static:
+            found = {each.key: each for each in detect_further(service, first, self._options)}
+        known = self._further.pop(key, {})
+        for each in (*found, *(known.keys() - found)):
+            self._note(each, found.get(each), published)
+        if found:
+            self._further[key] = found
+
+    def _note(self, key: Key, verdict: Verdict | None, published: Published) -> None:
+        """Note one verdict, and queue what follows when it is new."""
+        if verdict is None:
+            if self._inventory.forget(key):
+                self._changed(key, None)
+        elif self._inventory.detected(key, verdict, published=published):
             if isinstance(verdict, Candidate):
-                verdicts |= {each.key: each for each in detect_further(service, verdict, self._options)}
-        return verdicts
+                self._triggers.probe(key)
+            self._changed(key, verdict)
 
     def _changed(self, key: Key, verdict: Verdict | None) -> None:
         self._observer.verdict_changed(key, verdict)
