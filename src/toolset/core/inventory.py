@@ -216,6 +216,11 @@ class Inventory:
         winners = self._winners()
         return {key: self._final(self._entries[key], winners) for key in sorted(self._entries)}
 
+    def rejections(self) -> Mapping[Key, Rejected]:
+        """Return why each Service that is no candidate is none, in no order."""
+        verdicts = ((key, entry.verdict) for key, entry in self._entries.items())
+        return {key: verdict for key, verdict in verdicts if isinstance(verdict, Rejected)}
+
     def _drop_candidate(self, key: Key) -> None:
         if (candidate := self._candidates.pop(key, None)) is not None:
             self._duplicates.remove(candidate)

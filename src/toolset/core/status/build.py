@@ -68,8 +68,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
     """Return the whole status; ``limit`` bounds the Services in it."""
-    known: Mapping[Key, Verdict] = facts.inventory.verdicts() if facts.inventory is not None else {}
-    verdicts = {key: _settled(facts, key, verdict) for key, verdict in known.items()}
+    verdicts = _verdicts(facts)
     shown = [key for key, verdict in verdicts.items() if is_shown(verdict) or key in facts.required]
     kept = sorted(sorted(shown, key=lambda key: (_rank(verdicts[key]), key))[:limit])
     return StatusSnapshot(
@@ -78,6 +77,16 @@ def snapshot(facts: Facts, *, limit: int = SERVICES_LIMIT) -> StatusSnapshot:
         services_omitted=len(shown) - len(kept),
         documents=facts.documents,
     )
+
+
+def _verdicts(facts: Facts) -> Mapping[Key, Verdict]:
+    if facts.inventory is None:
+        return {}
+    of_candidates = facts.inventory.candidate_verdicts()
+    return {
+        **facts.inventory.rejections(),
+        **{key: _settled(facts, key, verdict) for key, verdict in of_candidates.items()},
+    }
 
 
 def service(facts: Facts, key: Key) -> ServiceStatus | None:
@@ -109,7 +118,8 @@ def _rank(verdict: Verdict) -> int:
 
 def _summary(facts: Facts, verdicts: Mapping[Key, Verdict]) -> Summary:
     history = facts.history
-    counts = Counter(PUBLISHED if isinstance(each, Candidate) else each.reason.word for each in verdicts.values())
+    reasons = Counter(None if isinstance(each, Candidate) else each.reason for each in verdicts.values())
+    counts = Counter({PUBLISHED if reason is None else reason.word: count for reason, count in reasons.items()})
     recognised = sum(count for word, count in counts.items() if word == PUBLISHED or word in _OF_CANDIDATES)
     found = (*missing_tools(facts.missing, verdicts, facts.now), *problems(facts.condition, history, counts))
     worst_first = sorted(found, key=lambda each: _SEVERITIES.index(each.severity))
