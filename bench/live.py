@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,8 @@ TOOLS: Final = 500
 CLIENTS: Final = 50
 BLOCKS: Final = 6
 """Half of them with clients, in turn."""
-CHANGED: Final = 17
-"""Services that are created and deleted in a block."""
+CHANGED: Final = 16
+"""Services that are created and deleted in a block; each block has others, because writes of one Service are paced."""
 READS: Final = 20
 READ_PAUSE_S: Final = 1.2
 """Longer than a snapshot is kept when nothing has changed."""
@@ -72,9 +73,11 @@ def _change(place: World, process: Measured, costs: _Costs, address: str) -> Non
     chance = random.Random(1)  # noqa: S311 - reproducible, not secret
     with watching(place) as watcher:
 
+        changed = iter(names("change", BLOCKS * CHANGED))
+
         def block() -> list[float]:
             taken: list[float] = []
-            for name in names("change", CHANGED):
+            for name in islice(changed, CHANGED):
                 for there in (True, False):
                     threading.Event().wait(0.5 + chance.random() / 4)
                     began = time.monotonic()
