@@ -72,7 +72,6 @@ def _change(place: World, process: Measured, costs: _Costs, address: str) -> Non
     """Change Services, in turn without and with clients."""
     chance = random.Random(1)  # noqa: S311 - reproducible, not secret
     with watching(place) as watcher:
-
         changed = iter(names("change", BLOCKS * CHANGED))
 
         def block() -> list[float]:
