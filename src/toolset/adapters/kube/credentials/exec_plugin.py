@@ -138,18 +138,7 @@ async def _finished(
 
     One that asks a person keeps our terminal, and so our process group, and shows what it writes to standard error.
     """
-    try:
-        with anyio.CancelScope(shield=True):  # cancelled half way, it would kill the program alone
-            process = await anyio.open_process(
-                command,
-                env=environment,
-                stdin=None if interactive else subprocess.DEVNULL,
-                stderr=None if interactive else subprocess.PIPE,
-                start_new_session=not interactive,
-            )
-    except (OSError, ValueError) as error:  # no execute permission, no such interpreter, a null byte in an argument
-        reason = error.strerror if isinstance(error, OSError) else "its arguments or variables are not valid"
-        raise ValueError(f"the exec plugin {command[0]} cannot be started: {reason}") from error
+    process = await _started(command, environment, interactive)
     output, said = bytearray(), bytearray()
     ended = False
     try:
@@ -167,6 +156,22 @@ async def _finished(
         with anyio.CancelScope(shield=True):
             await process.aclose()
     return subprocess.CompletedProcess(command, returncode, bytes(output), bytes(said))
+
+
+async def _started(command: list[str], environment: dict[str, str], interactive: bool) -> anyio.abc.Process:
+    try:
+        with anyio.CancelScope(shield=True):  # cancelled half way, it would kill the program alone
+            return await anyio.open_process(
+                command,
+                env=environment,
+                stdin=None if interactive else subprocess.DEVNULL,
+                stderr=None if interactive else subprocess.PIPE,
+                start_new_session=not interactive,
+            )
+    except (OSError, ValueError) as error:  # no execute permission, no such interpreter, a null byte in an argument
+        reason = error.strerror if isinstance(error, OSError) else "its arguments or variables are not valid"
+        raise ValueError(f"the exec plugin {command[0]} cannot be started: {reason}") from error
+    raise AssertionError("nothing cancels a scope that is shielded")
 
 
 async def _read(stream: anyio.abc.ByteReceiveStream | None, into: bytearray) -> None:
