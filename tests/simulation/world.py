@@ -38,7 +38,6 @@ POOL: Final = (
 )
 SETTINGS: Final = """
 output: {dialects: [kubernaut], instance: kubernaut-system/kubernaut-dynamic-toolset}
-health: {concurrency: 4}
 status: {enabled: false}
 """
 STEADY_S: Final = 240.0
