@@ -303,7 +303,9 @@ class Plan:
 
     def _delete_lease(self, _: Replica) -> None:
         place = Place(LEASE, SYSTEM, "kubernaut-dynamic-toolset")
-        if self.world.store.get(place) is not None:
+        if (lease := self.world.store.get(place)) is not None:
             self.world.note("fault", "delete-lease")
+            spec = lease["spec"]
+            self.world.superseded = (spec.get("leaseTransitions", 0), spec.get("holderIdentity", ""))
             self.world.epoch = (0, "")  # a new Lease counts from the start
             self.world.writer.delete(place)

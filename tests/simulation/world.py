@@ -103,6 +103,7 @@ class World:
         self.disturbed: dict[str, float] = {}
         self.foreign: dict[str, str] = {}
         self.epoch = (0, "")
+        self.superseded: tuple[int, str] | None = None  # the epoch of a Lease that was deleted
         self._before: Counter[str] = Counter()
         self.replicas = [
             Replica(
@@ -198,7 +199,9 @@ class World:
             self.found(f"I4 a write without an epoch: {served.call.agent}")
             return
         turn = (int(match["epoch"]), match["identity"])
-        if turn[0] < self.epoch[0] or (turn[0] == self.epoch[0] and turn != self.epoch and self.epoch[1]):
+        if turn == self.superseded and not self.epoch[1]:
+            turn = self.epoch  # its leader has not noticed yet, and nobody else has written since
+        elif turn[0] < self.epoch[0] or (turn[0] == self.epoch[0] and turn != self.epoch and self.epoch[1]):
             self.found(f"I4 {turn} wrote after {self.epoch}")
         self.epoch = turn
         for key in (NOTES, OVERRIDES):
