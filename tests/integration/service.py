@@ -66,7 +66,8 @@ class Service(Child):
             self.end(signal.SIGKILL)
             raise
         port = self.logged("http server started")[0]["port"]
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+        afresh = httpx.Limits(max_keepalive_connections=0)  # it may close a connection that nobody uses
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, limits=afresh)
 
     @property
     def pid(self) -> int:
