@@ -39,12 +39,13 @@ newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root
 
 # Most tests with a server wait for something, so that more workers than cores are right. A worker has servers of its own,
 # and takes a file at a time in the order of pyproject's testpaths: the long ones first. Those that hold the service to
-# a time while it has thousands of Services or attackers have the machine for themselves. `make cover` judges the coverage.
+# a time while it has thousands of Services or attackers have the machine for themselves, and are not measured, which
+# would slow the processes down. `make cover` judges the coverage.
 WORKERS ?= 4
 
 test: setup control-plane-build backends consumer manifests browser ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report= --cov-fail-under=0 -m "not alone"
-	$(BIN)/python -m pytest --durations=5 --cov --cov-append --cov-report= --cov-fail-under=0 -m alone
+	$(BIN)/python -m pytest --durations=5 -m alone
 
 test-fast: setup ## Run the tests that need no server but this program (a minute)
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/loopback

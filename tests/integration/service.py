@@ -67,7 +67,7 @@ class Service(Child):
             raise
         port = self.logged("http server started")[0]["port"]
         afresh = httpx.Limits(max_keepalive_connections=0)  # it may close a connection that nobody uses
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, limits=afresh)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, limits=afresh, timeout=30)
 
     @property
     def pid(self) -> int:
