@@ -66,8 +66,7 @@ class Service(Child):
             self.end(signal.SIGKILL)
             raise
         port = self.logged("http server started")[0]["port"]
-        afresh = httpx.Limits(max_keepalive_connections=0)  # it may close a connection that nobody uses
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, limits=afresh, timeout=30)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30)
 
     @property
     def pid(self) -> int:
@@ -93,8 +92,11 @@ class Service(Child):
         return [line for line in self.lines() if "exception.stacktrace" in line or line["logger"] == "py.warnings"]
 
     def get(self, path: str) -> httpx.Response:
-        """Return the answer to a GET."""
-        return self._http.get(path)
+        """Return the answer to a GET; asked again where the service just closed the connection for another client."""
+        try:
+            return self._http.get(path)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            return self._http.get(path)
 
     def status(self, path: str) -> int:
         """Return the status of a GET."""
@@ -102,7 +104,7 @@ class Service(Child):
 
     def metric(self, name: str, /, **labels: str) -> float:
         """Return the value of one series."""
-        families = text_string_to_metric_families(self._http.get("/metrics").text)
+        families = text_string_to_metric_families(self.get("/metrics").text)
         samples = (sample for family in families for sample in family.samples)
         return next(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
