@@ -48,7 +48,7 @@ class ServiceReconciler:
         self._observer = observer
         self._options = options
         self._static = static
-        self._further: dict[Key, dict[Key, Candidate]] = {}  # the tools of a Service beside its first one
+        self._further: dict[Key, tuple[Key, ...]] = {}  # by Service, its tools after the first one
 
     async def __call__(self, key: Key) -> Result:
         """Detect what the Service ``key`` is; never raises."""
@@ -77,11 +77,11 @@ class ServiceReconciler:
         found: dict[Key, Candidate] = {}
         if service is not None and isinstance(first, Candidate) and key not in self._static:
             found = {each.key: each for each in detect_further(service, first, self._options)}
-        known = self._further.pop(key, {})
-        for each in (*found, *(known.keys() - found)):
+        known = self._further.pop(key, ())
+        for each in (*found, *(each for each in known if each not in found)):
             self._note(each, found.get(each), published)
         if found:
-            self._further[key] = found
+            self._further[key] = tuple(found)
 
     def _note(self, key: Key, verdict: Verdict | None, published: Published) -> None:
         """Note one verdict, and queue what follows when it is new."""
