@@ -33,6 +33,6 @@ class FakeEvents:
     ) -> None:
         self.recorded.append(Recorded(kind, reason, note, related, action))
 
-    def told(self) -> list[tuple[str, Key | None]]:
+    def reasons(self) -> list[tuple[str, Key | None]]:
         """Return reason and Service of everything, oldest first."""
         return [(each.reason, each.related) for each in self.recorded]

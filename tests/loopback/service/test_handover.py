@@ -115,7 +115,7 @@ async def test_overrides_that_other_settings_make_invalid_stay_in_force() -> Non
         await settled(leader, "public")
         await looked_again(leader, "output: {variables: []}")
         await ended(supervisor)
-        assert ("OverridesInvalid", None) in leader.events.told()
+        assert ("OverridesInvalid", None) in leader.events.reasons()
         assert leader.published() == {"public"}
 
 
@@ -127,7 +127,7 @@ async def test_overrides_stay_in_force_when_what_is_unsafe_is_no_longer_allowed(
         assert "file://" in leader.documents()
         await looked_again(leader, "output: {allow_unsafe_overrides: false}")
         await ended(supervisor)
-        assert ("OverridesInvalid", None) in leader.events.told()
+        assert ("OverridesInvalid", None) in leader.events.reasons()
         assert "file://" not in leader.documents()
         assert leader.published() == {"public"}
 
@@ -139,7 +139,7 @@ async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_whi
         await settled(leader, "public")
         leader.cluster.patch(*TARGET, {"data": {"overrides.yaml": f"{large}oops: ["}})
         leader.see()
-        await until(lambda: ("OverridesInvalid", None) in leader.events.told())
+        await until(lambda: ("OverridesInvalid", None) in leader.events.reasons())
         await looked_again(leader, "health: {interval: 1h}")
         await looked_again(leader, "health: {interval: 2h}")
         await ended(supervisor)
@@ -245,7 +245,7 @@ async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
         told = len(leader.events.recorded)
         leader.current.set(leader.settings("discovery: {exclude_namespaces: [monitoring]}"))
         await until(lambda: leader.published() == set())
-        assert sorted(leader.events.told()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
+        assert sorted(leader.events.reasons()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
 
 
 async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_reload() -> None:
@@ -283,7 +283,7 @@ async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
         leader.current.set(leader.settings("health: {interval: 1h}"))
         leader.services.delete(grafana(SECRET))
         await until(lambda: leader.published() == {"public"})
-        await until(lambda: leader.events.told()[-1] == ("Deleted", SECRET))
+        await until(lambda: leader.events.reasons()[-1] == ("Deleted", SECRET))
 
 
 async def test_a_backend_that_hangs_holds_up_no_reload() -> None:

@@ -57,7 +57,7 @@ async def test_a_static_backend_is_published_while_it_answers() -> None:
     async with leader.working():
         await leader.publishes(outside=True)
         await until(lambda: exposed(leader.metrics)['toolset_tools{type="grafana"}'] == 1)  # set after the write
-        await until(lambda: ("Published", None) in leader.events.told())
+        await until(lambda: ("Published", None) in leader.events.reasons())
         leader.backends.fail(OUTSIDE)
         await leader.publishes(outside=False)
         leader.backends.heal(OUTSIDE)

@@ -73,7 +73,7 @@ async def test_an_opted_in_service_waits_until_an_override_approves_it() -> None
     async with leader.working():
         await leader.settles("ops")
         await until(lambda: leader.pending() == 1)
-        assert [reason for reason, about in leader.events.told() if about == grafana("team").key] == ["Pending"]
+        assert [reason for reason, about in leader.events.reasons() if about == grafana("team").key] == ["Pending"]
         leader.override("approve: [team/grafana]")
         await leader.settles("ops", "team")
         await until(lambda: leader.pending() == 0)
@@ -96,4 +96,4 @@ async def test_what_was_approved_before_a_start_is_published_at_once() -> None:
     leader = TrustingLeader("approve: [team/grafana]")
     async with leader.working():
         await leader.settles("ops", "team")
-        assert "Pending" not in [reason for reason, _ in leader.events.told()]
+        assert "Pending" not in [reason for reason, _ in leader.events.reasons()]

@@ -208,7 +208,7 @@ def test_documents_that_cannot_be_written_are_reported_when_they_change(watched:
         log.composed(publication)
     assert watched.lines == ["WARNING documents not written; their keys are in binaryData"] * 2
     assert watched.field("keys") == ["prometheus-toolset.yaml"]
-    assert recorder.told() == [("DocumentBlocked", None)] * 2
+    assert recorder.reasons() == [("DocumentBlocked", None)] * 2
 
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:

@@ -38,7 +38,7 @@ async def test_a_required_tool_that_is_missing_is_told_once(caplog: pytest.LogCa
         assert watched.events.recorded == []
         revision = watched.history.revision
         await anyio.sleep(CHECK_S + 600)
-        assert watched.events.told() == [("RequiredToolMissing", TOOL.key)]
+        assert watched.events.reasons() == [("RequiredToolMissing", TOOL.key)]
         assert "toolset status monitoring/grafana" in watched.events.recorded[0].note
         assert watched.history.revision == revision + 1
         watched.history.settled({TOOL.key: TOOL}, NOW)

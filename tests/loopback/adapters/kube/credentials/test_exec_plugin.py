@@ -208,7 +208,7 @@ async def test_a_plugin_that_is_cancelled_while_it_starts_leaves_nothing(tmp_pat
         group.start_soon(run_children, "wait", tmp_path)
         for _ in range(2):  # anyio has one checkpoint before it starts a process
             await checkpoint()
-        for _ in range(1000):  # no task of ours runs meanwhile, so that for us the start has not ended
+        for _ in range(1000):  # no other task runs meanwhile, so that the start has not ended
             if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text():
                 break
             threading.Event().wait(0.01)
