@@ -31,6 +31,7 @@ from toolset.reconciler.startup_gate import StartupGate
 from toolset.runtime.controller import Controller
 from toolset.runtime.store import Store
 from toolset.runtime.workqueue import WorkQueue
+from toolset.service.machine import Machine
 from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 from toolset.telemetry.reconcile_log import ReconcileLog
 from toolset.telemetry.tracing import NoTraces, ReconcileTraces, Traces
@@ -80,7 +81,7 @@ async def passes_ms(services: list[Service], traces: Traces) -> tuple[float, flo
     namespaces: Store[Namespace] = Store(raising)
     found = {service.key.namespace for service in services}
     namespaces.replace([Namespace(NamespaceMeta(name=name)) for name in sorted(found)], "1")
-    queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"))
+    queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(metrics, "service"), clock=Machine().clock)
     gate = StartupGate(lambda: None)
     gate.begin(store.snapshot(), NOTHING)
     reconciler = ServiceReconciler(

@@ -8,10 +8,10 @@ from toolset.errors import ToolsetError
 class QueueObserver(Protocol):
     """What a queue tells about itself; times in seconds."""
 
-    def added(self, depth: int) -> None:
-        """A key went in; ``depth`` keys now wait."""
+    def added(self) -> None:
+        """A key went in."""
 
-    def taken(self, depth: int, waited_s: float) -> None:
+    def taken(self, waited_s: float) -> None:
         """A worker took a key that had waited."""
 
     def finished(self, worked_s: float) -> None:
@@ -24,10 +24,10 @@ class QueueObserver(Protocol):
 class NoQueueObserver:
     """Listens to nothing."""
 
-    def added(self, depth: int) -> None:
+    def added(self) -> None:
         """Ignore it."""
 
-    def taken(self, depth: int, waited_s: float) -> None:
+    def taken(self, waited_s: float) -> None:
         """Ignore it."""
 
     def finished(self, worked_s: float) -> None:

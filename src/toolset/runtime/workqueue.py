@@ -22,7 +22,7 @@ cancelled half way. Use it from one event loop only.
 
 import math
 from collections import deque
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
@@ -54,7 +54,7 @@ class Taken(msgspec.Struct, frozen=True):
     """How a key came to its worker.
 
     Attributes:
-        at: When it was taken, on the clock of ``anyio``.
+        at: When it was taken, on the clock of the event loop.
         waited_s: How long it had been ready, seconds.
         priority: With which it was taken.
         causes: What its adds gave as their cause, each once, the first :data:`CAUSES_LIMIT`.
@@ -83,6 +83,7 @@ class WorkQueue(Generic[K]):
         limiter: RetryLimiter[K] | None = None,
         observer: QueueObserver | None = None,
         turns: Turns[K] | None = None,
+        clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         """Make it empty.
 
@@ -90,7 +91,9 @@ class WorkQueue(Generic[K]):
             limiter: The delays of keys that fail.
             observer: What the queue reports to.
             turns: Of groups of keys; ``None`` for a queue whose keys come in the order in which they went in.
+            clock: The clock of the event loop, seconds; it is read three times for each key.
         """
+        self._clock = clock
         self._turns = turns
         self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
         self._observer: QueueObserver = observer or NoQueueObserver()
@@ -112,7 +115,7 @@ class WorkQueue(Generic[K]):
         return self._depth
 
     def in_work_since(self) -> list[float]:
-        """Return when each key now with a worker was taken, on the clock of ``anyio``."""
+        """Return when each key now with a worker was taken, on the clock of the event loop."""
         return [taken.at for taken in self._processing.values()]
 
     def taken(self, key: K) -> Taken:
@@ -147,7 +150,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty or (settle is None and after_s <= 0.0):
             self._make_ready(key, priority)
             return
-        now = anyio.current_time()
+        now = self._clock()
         if settle is None:
             is_earlier = self._delays.delay(key, now + after_s, priority)
         else:
@@ -187,7 +190,7 @@ class WorkQueue(Generic[K]):
         else:
             await checkpoint()
         while True:
-            now = anyio.current_time()
+            now = self._clock()
             if self._delays.next_timer() <= now:
                 self._promote(now)
             if self._depth:
@@ -198,7 +201,7 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> float:
         """Give ``key`` back; it comes out again if it was added meanwhile. Return how long it was out, seconds."""
-        worked_s = anyio.current_time() - self._processing.pop(key).at
+        worked_s = self._clock() - self._processing.pop(key).at
         self._observer.finished(worked_s)
         waiting = self._dirty.get(key)
         if waiting is not None:
@@ -213,7 +216,7 @@ class WorkQueue(Generic[K]):
         Args:
             within_s: A delay that ends more than so many seconds from now does not count.
         """
-        until = anyio.current_time() + within_s
+        until = self._clock() + within_s
         while self._depth or self._processing or self._delays.has_any_before(until):
             if self._idle is None:
                 self._idle = anyio.Event()
@@ -250,7 +253,7 @@ class WorkQueue(Generic[K]):
         priority = self._delays.drop(key, priority)
         waiting = self._dirty.get(key)
         if waiting is None:
-            waiting = self._dirty[key] = _Waiting(priority, anyio.current_time())
+            waiting = self._dirty[key] = _Waiting(priority, self._clock())
             if key not in self._processing:
                 self._push(key, waiting)
         elif priority > waiting.priority:
@@ -270,13 +273,13 @@ class WorkQueue(Generic[K]):
         self._depth -= 1
         causes = tuple(self._causes.pop(key, ()))
         taken = self._processing[key] = Taken(now, now - waiting.since, waiting.priority, causes)
-        self._observer.taken(self._depth, taken.waited_s)
+        self._observer.taken(taken.waited_s)
         return key
 
     def _push(self, key: K, waiting: _Waiting) -> None:
         self._rank(key, waiting)
         self._depth += 1
-        self._observer.added(self._depth)
+        self._observer.added()
         self._wake()
 
     def _rank(self, key: K, waiting: _Waiting) -> None:

@@ -45,7 +45,9 @@ class Notifier:
         self._target = target_key(settings)
         self._has_readers = bool(readers)
         self._settle = Debounce(notify.delay, 4 * notify.delay)
-        self._queue: WorkQueue[Key] = WorkQueue(observer=QueueMetrics(telemetry.metrics, "notify"))
+        observer = QueueMetrics(telemetry.metrics, "notify")
+        self._queue: WorkQueue[Key] = WorkQueue(observer=observer)
+        observer.watch(self._queue.__len__, self._queue.in_work_since)
         self._controller = Controller(
             self._queue,
             NotifyReconciler(config_maps, readers, prefix),

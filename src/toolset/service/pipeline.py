@@ -1,8 +1,6 @@
 """One pipeline run: from the moment this replica may write, under one version of the settings, until it may no more."""
 
 import logging
-import random
-from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -18,6 +16,7 @@ from toolset.reconciler.service import ServiceReconciler
 from toolset.reconciler.spans import Attributes
 from toolset.reconciler.target import TargetReconciler
 from toolset.runtime.controller import Controller
+from toolset.service.machine import Machine
 from toolset.service.notifier import Notifier
 from toolset.service.queues import RESYNC_PRIORITY, Queues
 from toolset.service.state import Handover, Stores, TargetStores, approved_at
@@ -44,7 +43,7 @@ class Pipeline:
         notifier: Notifier,
         telemetry: Telemetry,
         start: Handover,
-        chance: Callable[[], float] = random.random,
+        machine: Machine,
     ) -> None:
         """Build the parts; the stores of Services and of the ConfigMap must be synced.
 
@@ -56,11 +55,11 @@ class Pipeline:
             notifier: Notifies readers of the ConfigMap.
             telemetry: Logs, metrics, traces and Events.
             start: Where the pipeline before ended, or what the ConfigMap holds.
-            chance: Returns a random number in [0, 1).
+            machine: Clocks and random numbers.
         """
         telemetry.metrics.config_map_limit.set(settings.output.limit_kib * 1024)
         self._settings = settings
-        self._chance = chance
+        self._chance = machine.chance
         self._stores = stores
         self._notifier = notifier
         self._telemetry = telemetry
@@ -68,7 +67,9 @@ class Pipeline:
         self._published = start.published
         self._gives_up_probes = False
         divided = shares(settings, stores.namespaces)
-        self._queues = Queues(settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log, divided)
+        self._queues = Queues(
+            settings, stores, notifier.config_map_changed, telemetry.metrics, telemetry.log, divided, machine.clock
+        )
         self.inventory = inventory = Inventory(settings.health, approved_at(start, settings, stores), divided)
         self._services = self._service_controller(inventory)
         self._probes = self._probe_controller(inventory, prober)

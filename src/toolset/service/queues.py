@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 from typing import Final
 
+import anyio
 from opentelemetry.trace import SpanContext
 
 from toolset.adapters.metrics import Metrics
@@ -48,6 +49,7 @@ class Queues:
         metrics: Metrics,
         log: ReconcileLog,
         shares: Shares,
+        clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         """Make them empty.
 
@@ -58,7 +60,9 @@ class Queues:
             metrics: The series.
             log: Measures how long a change of a Service takes to be published.
             shares: Of namespaces.
+            clock: The clock of the event loop, seconds.
         """
+        self._clock = clock
         self._stores = stores
         self._notify = notify
         self._metrics = metrics
@@ -78,8 +82,8 @@ class Queues:
         self, name: str, limiter: RetryLimiter[Key] | None = None, turns: Turns[Key] | None = None
     ) -> WorkQueue[Key]:
         observer = QueueMetrics(self._metrics, name)
-        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer, turns=turns)
-        observer.watch(queue.in_work_since)
+        queue: WorkQueue[Key] = WorkQueue(limiter=limiter, observer=observer, turns=turns, clock=self._clock)
+        observer.watch(queue.__len__, queue.in_work_since)
         return queue
 
     def detect(self, key: Key) -> None:

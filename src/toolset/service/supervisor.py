@@ -125,7 +125,7 @@ class Supervisor:
                 applier = self._applier(leadership)
                 async with self._machine.prober(settings) as prober:
                     pipeline = Pipeline(
-                        settings, self._stores, applier, prober, notifier, telemetry, start, self._machine.chance
+                        settings, self._stores, applier, prober, notifier, telemetry, start, self._machine
                     )
                     start = await self._run(pipeline, settings)
         finally:

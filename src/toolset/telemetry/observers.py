@@ -22,31 +22,34 @@ class QueueMetrics:
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics = metrics
         self._name = name
-        self._depth = metrics.queue_depth.labels(name)
         self._adds = metrics.queue_adds.labels(name)
         self._retries = metrics.queue_retries.labels(name)
         self._wait = metrics.queue_wait.labels(name)
         self._work = metrics.queue_work.labels(name)
 
-    def watch(self, in_work_since: Callable[[], list[float]]) -> None:
-        """Measure the keys in work at each scrape; ``in_work_since`` returns times on the clock of ``anyio``."""
+    def watch(self, waiting: Callable[[], int], in_work_since: Callable[[], list[float]]) -> None:
+        """Measure the queue at each scrape.
+
+        Args:
+            waiting: Returns how many keys wait for a worker.
+            in_work_since: Returns when each key in work was taken, on the clock of the event loop.
+        """
 
         def ages() -> list[float]:
             now = anyio.current_time()
             return [now - since for since in in_work_since()]
 
+        self._metrics.queue_depth.labels(self._name).set_function(lambda: float(waiting()))
         self._metrics.queue_unfinished.labels(self._name).set_function(lambda: sum(ages()))
         self._metrics.queue_longest.labels(self._name).set_function(lambda: max(ages(), default=0.0))
         self._metrics.active_workers.labels(self._name).set_function(lambda: float(len(in_work_since())))
 
-    def added(self, depth: int) -> None:
+    def added(self) -> None:
         """Count a key."""
         self._adds.inc()
-        self._depth.set(depth)
 
-    def taken(self, depth: int, waited_s: float) -> None:
+    def taken(self, waited_s: float) -> None:
         """Measure how long a key waited."""
-        self._depth.set(depth)
         self._wait.observe(waited_s)
 
     def finished(self, worked_s: float) -> None:

@@ -408,11 +408,11 @@ class Told:
     def __init__(self) -> None:
         self.log: list[tuple[str, float]] = []
 
-    def added(self, depth: int) -> None:
-        self.log.append(("added", depth))
+    def added(self) -> None:
+        self.log.append(("added", 0))
 
-    def taken(self, depth: int, waited_s: float) -> None:
-        self.log += [("taken", depth), ("waited", waited_s)]
+    def taken(self, waited_s: float) -> None:
+        self.log.append(("waited", waited_s))
 
     def finished(self, worked_s: float) -> None:
         self.log.append(("finished", worked_s))
@@ -421,7 +421,7 @@ class Told:
         self.log.append(("retried", 0))
 
 
-async def test_an_observer_hears_of_depth_waiting_and_working() -> None:
+async def test_an_observer_hears_of_adding_waiting_and_working() -> None:
     told = Told()
     queue = WorkQueue[str](observer=told)
     queue.add("a")
@@ -430,9 +430,8 @@ async def test_an_observer_hears_of_depth_waiting_and_working() -> None:
     with queue.working(await queue.get()):
         await anyio.sleep(4)
     assert told.log == [
-        ("added", 1),
-        ("added", 2),
-        ("taken", 1),
+        ("added", 0),
+        ("added", 0),
         ("waited", pytest.approx(3.0)),
         ("finished", pytest.approx(4.0)),
     ]
@@ -452,7 +451,7 @@ async def test_an_observer_hears_of_a_key_added_twice_or_raised_only_once() -> N
     queue.add("a")
     queue.add("a")
     queue.add("a", priority=5)
-    assert told.log == [("added", 1)]
+    assert told.log == [("added", 0)]
 
 
 async def test_an_observer_hears_of_a_retry_when_it_is_put_off() -> None:

@@ -62,10 +62,11 @@ def watched(caplog: pytest.LogCaptureFixture) -> Watched:
     return Watched(caplog)
 
 
-def test_a_queue_is_measured(watched: Watched) -> None:
+async def test_a_queue_is_measured(watched: Watched) -> None:
     queue = QueueMetrics(watched.metrics, "probe")
-    queue.added(2)
-    queue.taken(1, 0.5)
+    queue.watch(lambda: 1, list)
+    queue.added()
+    queue.taken(0.5)
     queue.finished(0.25)
     queue.retried()
     found = watched.values("workqueue_")
@@ -122,7 +123,7 @@ def test_failures_are_told_apart(watched: Watched, error: Exception, series: str
 
 async def test_what_is_in_work_is_measured_when_somebody_asks(watched: Watched) -> None:
     since = [anyio.current_time()]
-    QueueMetrics(watched.metrics, "probe").watch(lambda: since)
+    QueueMetrics(watched.metrics, "probe").watch(lambda: 0, lambda: since)
     ControllerMetrics(watched.metrics, "probe", workers=32)
     assert watched.values("controller_runtime_active_workers") == {
         'controller_runtime_active_workers{controller="probe"}': 1
