@@ -37,6 +37,8 @@ class Trust(msgspec.Struct, frozen=True, dict=True):
             namespace: The Namespace object; ``None`` when it is not known, and the globs decide.
         """
         label = self.label(namespace)
+        if label is None:
+            return name in self._matching
         return label == TRUSTED if label in {TRUSTED, UNTRUSTED} else name in self._matching
 
     def label(self, namespace: Namespace | None) -> str | None:

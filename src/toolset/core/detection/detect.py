@@ -109,7 +109,7 @@ def detect(
     verdict = _detect(service, options, namespace, trusted=trusted)
     if isinstance(verdict, Candidate) and not trusted:
         verdict = _from_untrusted(verdict, options, approved=approved)
-    if isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
+    if service.annotations and isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
 
