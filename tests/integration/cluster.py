@@ -1,6 +1,7 @@
 """The cluster as an admin sees and changes it, and the Services that tests put into it."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ USER: Final = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 MERGE_PATCH: Final = {"Content-Type": "application/merge-patch+json"}
 READS: Final = frozenset({"get", "list", "watch"})
 KUBERNETES_KEY: Final = "kubernetes-toolset.yaml"
+IS_OLDER: Final = bool(os.getenv("CONTROL_PLANE_VERSION"))
+"""Whether the API server is of an older release of Kubernetes than the pinned one."""
 
 
 class Tool(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from controlplane import ControlPlane
-from integration.cluster import TARGET, Cluster, Tool
+from integration.cluster import IS_OLDER, TARGET, Cluster, Tool
 from integration.exchange_table import EXCEPTIONS, TABLE
 from integration.exchanges import Case, Side, together
 from integration.service import Start
@@ -65,6 +65,7 @@ def original(cluster: Cluster) -> Side:
     return Side(cluster.admin, EXCEPTIONS, compact)
 
 
+@pytest.mark.skipif(IS_OLDER, reason="the embedded server answers as the pinned release of Kubernetes does")
 @pytest.mark.parametrize("case", ROWS)
 def test_both_servers_answer_alike(case: Case, original: Side, pretender: Side) -> None:
     answers = together(case, original, pretender)
