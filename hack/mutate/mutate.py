@@ -29,6 +29,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -161,10 +162,15 @@ def tests_of(path: str) -> tuple[list[Path], list[Path]]:
 
 
 class Worker:
-    """A process in ``.venv`` that tests one mutant at a time; see ``worker.py``."""
+    """A process in ``.venv`` that tests one mutant at a time; see ``worker.py``.
+
+    Attributes:
+        cpu_s: The processor time that the tests of one mutant may take, seconds.
+    """
 
     def __init__(self) -> None:
         self._types = tempfile.TemporaryDirectory()  # what mypy knows of the other modules
+        self.cpu_s = 600
         self._process = subprocess.Popen(
             [PYTHON, Path(__file__).with_name("worker.py")],
             cwd=ROOT,
@@ -180,7 +186,7 @@ class Worker:
         Returns:
             ``survived``, ``killed`` or ``killed by timeout``.
         """
-        request = {"tests": [str(place) for place in tests], **mutant}
+        request = {"tests": [str(place) for place in tests], "cpu_s": self.cpu_s, **mutant}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline().strip() or "killed"
@@ -244,8 +250,11 @@ def outcomes(mutants: Sequence[Mutant]) -> Iterator[str]:
             idle.put(worker)
 
     try:
+        began_s = time.monotonic()
         if workers[0].try_tests([ROOT / "tests/unit" / suite for suite in SUITES]) != "survived":
             raise RuntimeError("the tests fail without a mutant: fix them first")
+        for worker in workers:  # machines differ; without a mutant one worker ran alone, so a busy one has time too
+            worker.cpu_s = int(1.5 * (time.monotonic() - began_s)) + 5
         with ThreadPoolExecutor(PROCESSES) as pool:
             yield from pool.map(outcome, mutants)
     finally:

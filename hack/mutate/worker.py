@@ -1,8 +1,8 @@
 """Run tests against mutants, one after the other, each in a fork of a process that has imported the libraries.
 
-Reads one JSON object a line: ``tests`` lists files and folders, the most specific first; ``module`` and ``file``, if
-there, name a module of the package and the source that takes its place. Prints ``survived``, ``killed`` or
-``killed by timeout`` for each.
+Reads one JSON object a line: ``tests`` lists files and folders, the most specific first; ``cpu_s`` bounds their
+processor time, which ends a mutant that loops forever; ``module`` and ``file``, if there, name a module of the package
+and the source that takes its place. Prints ``survived``, ``killed`` or ``killed by timeout`` for each.
 
 Tests run in the order of ``tests``, property tests last within each of them, because a plain test fails faster.
 Hypothesis generates few examples, and the same each time.
@@ -42,7 +42,6 @@ LIBRARIES = (
     "yaml",
 )
 EXAMPLES = 30
-CPU_S = 25  # all tests of a mutant need 10; a mutant that loops forever ends here, on a busy machine as well
 TEST_TIMEOUT_S = 120  # a mutant that waits forever ends here; a busy machine needs 20 for the slowest test
 LATE = 99  # the exit code for it
 MEMORY_BYTES = 4 << 30  # a mutant that appends forever ends here
@@ -76,12 +75,12 @@ class Order:
         return place, hasattr(getattr(item, "obj", None), "hypothesis")
 
 
-def run(tests: list[str], module: str = "", file: str = "") -> int:
+def run(tests: list[str], cpu_s: int, module: str = "", file: str = "") -> int:
     """Run the tests in this process, and return pytest's exit code."""
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     if module:
         sys.meta_path.insert(0, Finder(module, file))
