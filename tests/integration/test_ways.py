@@ -83,9 +83,7 @@ def test_from_outside_the_cluster_the_api_server_is_asked_and_its_own_answers_ar
     refused = "the API server refuses services/proxy with 403"
     settles(details, {refused}, within_s=10)
     missed = f"the API server reached nothing there and answered {404 if IS_OLDER else 503}"
-    with granted(
-        cluster.admin
-    ):  # there are no pods here, and older releases miss the Endpoints first
+    with granted(cluster.admin):  # there are no pods here, and older releases miss the Endpoints first
         settles(details, {refused, missed}, within_s=15)
     assert cluster.urls() == {}
 
