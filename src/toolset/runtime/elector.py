@@ -24,7 +24,7 @@ time is over.
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Final, TypeVar
 
 import anyio
@@ -40,7 +40,7 @@ from toolset.runtime.election import (
     LeaseClient,
     NoElectionObserver,
 )
-from toolset.runtime.observed_lease import ObservedLease
+from toolset.runtime.observed_lease import ObservedLease, utc_now
 
 LAST_TRY_S: Final = 1.0
 """How much time the last attempt to renew is left, seconds: the least that one request may take."""
@@ -50,10 +50,6 @@ RELEASE_RETRY_S: Final = 0.1
 T = TypeVar("T")
 
 Lead = Callable[[Leadership], Awaitable[None]]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 class Elector:
@@ -67,7 +63,7 @@ class Elector:
         jitter: Callable[[], float],
         options: ElectorOptions = DEFAULT_OPTIONS,
         observer: ElectionObserver | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         boottime: Callable[[], float] = anyio.current_time,
     ) -> None:
         """Make it a standby.

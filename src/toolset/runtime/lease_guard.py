@@ -16,6 +16,7 @@ from toolset.errors import ForbiddenError, TransientError
 from toolset.model import Lease
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.election import DEFAULT_OPTIONS, ElectorOptions, LeaseClient
+from toolset.runtime.observed_lease import utc_now
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -33,10 +34,6 @@ class LeaseGuardObserver(Protocol):
         """A request failed; it is tried again."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 class LeaseGuard:
     """Runs work for as long as nobody holds the Lease; use it from one event loop only."""
 
@@ -46,7 +43,7 @@ class LeaseGuard:
         observer: LeaseGuardObserver,
         *,
         options: ElectorOptions = DEFAULT_OPTIONS,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make it.
 

@@ -20,6 +20,11 @@ from toolset.runtime.election import TRANSITIONS_LIMIT, ElectionObserver, Electo
 _NEVER: Final = -math.inf
 
 
+def utc_now() -> datetime:
+    """Return the time of the wall clock, with its zone: the API takes no other."""
+    return datetime.now(timezone.utc)
+
+
 class ObservedLease:
     """What one replica knows of the Lease; use it from one event loop only.
 

@@ -173,6 +173,18 @@ async def test_a_lease_that_bears_our_name_is_taken_at_once_as_a_new_leadership(
     assert (replica.began, replica.led[0].epoch) == ([0.0], 8)
 
 
+async def test_a_lease_carries_the_time_of_the_wall_clock_with_its_zone() -> None:
+    server = FakeLeases()
+    async with running(Replica(server).run):
+        await anyio.sleep(1)
+    renewed_at = server.writes[0][1].spec.renew_time
+    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(renewed_at or "")) < timedelta(minutes=5)
+
+
+def test_transitions_end_where_the_field_of_the_api_ends() -> None:
+    assert TRANSITIONS_LIMIT == 2147483647  # int32
+
+
 async def test_a_lease_whose_transitions_can_grow_no_more_is_taken_and_counted_from_0() -> None:
     server = FakeLeases()
     server.put(holder_identity="", lease_transitions=TRANSITIONS_LIMIT)
@@ -1042,6 +1054,10 @@ async def test_a_fraction_of_a_second_is_asked_of_others_as_a_whole_one() -> Non
 def test_times_that_do_not_fit_together_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ElectorOptions(**options)
+
+
+def test_a_release_may_take_less_than_a_second() -> None:
+    assert ElectorOptions(release_s=0.5).release_s == 0.5
 
 
 def test_a_request_has_at_least_a_second() -> None:

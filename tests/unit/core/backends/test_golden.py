@@ -1,4 +1,4 @@
-"""The documents of the plan's five types, byte for byte as they were before types became data."""
+"""What is published, byte for byte: each word of it is read by a model or by a consumer's parser."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from toolset.core.backends.catalog import BACKEND_TYPES
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
 from toolset.core.dialects.documents import Credentials
 from toolset.core.dialects.schema import BaseToolset
@@ -58,6 +59,7 @@ SEVERAL: Final = (
     tool("grafana", "tenant", "grafana", 3000, "/api/health", trusted=False),
     tool("jaeger", "tenant", "jaeger", 16686, trusted=False),
 )
+ONE_OF_EVERY: Final = tuple(tool(backend.type, "all", f"a-{backend.type}", 8080) for backend in BACKEND_TYPES)
 _LOGINS: Final = {
     "monitoring/prometheus": Credentials(bearer_token="PROMETHEUS_TOKEN"),
     "monitoring/grafana": Credentials(api_key="GRAFANA_API_KEY", username="U", password="P"),
@@ -78,14 +80,16 @@ def published(case: str) -> Mapping[str, str]:
     dialects = OutputOptions(dialects=("kubernaut", "holmesgpt", "json"))
     if case == "one":
         return publish(ONE_OF_EACH, dialects).data
+    if case == "every":
+        return publish(ONE_OF_EVERY, dialects).data
     if case == "several":
         return publish(SEVERAL, dialects, untrusted_limit=20).data
     options = OutputOptions(dialects=dialects.dialects, credentials=_LOGINS, base_toolsets=_BASE)
     return publish(SEVERAL, options, text=_OVERRIDES, taken={"grafana-toolset.yaml"}).data
 
 
-@pytest.mark.parametrize("case", ["one", "several", "configured"])
-def test_documents_of_the_plans_types_do_not_change(case: str) -> None:
+@pytest.mark.parametrize("case", ["one", "several", "configured", "every"])
+def test_what_is_published_changes_only_together_with_the_golden_file(case: str) -> None:
     assert text_of(published(case)) == (FOLDER / f"{case}.txt").read_text("utf-8")
 
 

@@ -3,6 +3,7 @@ import pytest
 from toolset.core.dialects.texts import (
     TEXT_LIMIT,
     UNSAFE_KEYS,
+    UNSAFE_TOOLSETS,
     Policy,
     references,
     text_fault,
@@ -109,6 +110,15 @@ def test_a_text_that_could_mean_more_is_refused(text: str, why: str) -> None:
 def test_settings_may_allow_files_and_nothing_else() -> None:
     assert text_fault("file:///etc/prompt.txt", UNSAFE) == ""
     assert text_fault("{{ x }}", UNSAFE) != ""
+
+
+def test_what_holmesgpt_would_run_connect_to_read_or_render_is_unsafe() -> None:
+    """The names of its fields, as `holmesgpt.md` and its source have them."""
+    assert " ".join(sorted(UNSAFE_KEYS)) == (
+        "additional_instructions args client_cert client_cert_path client_key client_key_path command extra_headers "
+        "mcp_servers prerequisites script tools transformers"
+    )
+    assert " ".join(UNSAFE_TOOLSETS) == "bash"
 
 
 @pytest.mark.parametrize("key", sorted(UNSAFE_KEYS))

@@ -84,6 +84,12 @@ def test_an_answer_over_tls_leads_to_what_it_tells_of(outcome: Outcome, followin
     assert requested[1:] == ([following] if following else [])
 
 
+def test_after_an_untrusted_certificate_nothing_is_sent_in_the_clear_to_another_port_either() -> None:
+    other_tls = Variant("https", 9091, "")
+    several = msgspec.structs.replace(SECURE, fallbacks=(OTHER_PORT, PLAIN, other_tls))
+    assert searched(several, UNTRUSTED, ALIVE)[0] == [TLS, other_tls]
+
+
 def test_scheme_and_path_are_found_one_after_the_other() -> None:
     requested, outcome = searched(OPEN, NO_HTTP, answered(404), ALIVE)
     assert requested == [PLAIN, TLS, TLS_BELOW]

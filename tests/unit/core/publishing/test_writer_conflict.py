@@ -6,7 +6,6 @@ import pytest
 from support.config_maps import FakeConfigMaps
 from toolset.core.publishing.plan import Apply, desired, plan
 from toolset.core.publishing.writer_conflict import (
-    REMEMBERED,
     TOLERATED,
     WriterConflict,
     conflict_message,
@@ -157,6 +156,6 @@ def test_what_is_not_there_is_nobodys(cached: ConfigMap | None) -> None:
 
 def test_it_remembers_only_so_many() -> None:
     known = WriterConflict()
-    for number in range(REMEMBERED + 5):
+    for number in range(70):
         known = known.after_write(desired({"a": str(number)}, 1, PREFIX), PREFIX)
-    assert len(known.wrote) == REMEMBERED
+    assert len(known.wrote) == 64

@@ -1,5 +1,6 @@
 """The snapshot says what the service holds, in the words of the other commands, and never more than its limits."""
 
+import inspect
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -13,6 +14,7 @@ from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import NOTHING
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.publication import publish
+from toolset.core.status import snapshot as status_snapshot
 from toolset.core.status.build import Facts, service, snapshot
 from toolset.core.status.history import History
 from toolset.core.status.problems import Condition
@@ -22,6 +24,12 @@ from toolset.model import Key
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 INSTALLATION = Installation(version="1", identity="pod_1", role="leader", target=str(TARGET))
+
+
+def test_what_is_not_known_is_an_empty_text() -> None:
+    kinds = [kind for kind in vars(status_snapshot).values() if inspect.isclass(kind)]
+    fields = [field for kind in kinds if issubclass(kind, msgspec.Struct) for field in msgspec.structs.fields(kind)]
+    assert {field.default for field in fields if isinstance(field.default, str)} == {""}
 
 
 class World:
