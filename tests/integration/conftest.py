@@ -24,6 +24,7 @@ from support.lacking import lack
 from toolset.sim import EmbeddedCluster
 
 LARGE_COUNT = 10_000
+LOGGED_LINES = 40
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +107,17 @@ def proxy(control_plane: ControlPlane, tmp_path: Path) -> Iterator[FaultProxy]:
     directory.mkdir()
     with FaultProxy(control_plane, directory) as running:
         yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last of what each service logged with a test that fails; its machine may be out of reach."""
+    report = yield
+    if report.when == "call" and report.failed and (directory := getattr(item, "funcargs", {}).get("tmp_path")):
+        for log in sorted(directory.glob("service-*.log")):
+            lines = log.read_text("utf-8").splitlines()[-LOGGED_LINES:]
+            report.sections.append((f"The end of {log.name}", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture
