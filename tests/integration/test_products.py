@@ -16,6 +16,7 @@ from integration import backends
 from integration.backends import Daemon, find
 from support.lacking import lack, want_full_run
 from support.leader import TARGET, ClusterLeader
+from support.series import exposed
 from support.waiting import until
 from toolset.config.loader import load
 from toolset.model import ConfigMap, Service
@@ -33,6 +34,7 @@ class Product(msgspec.Struct, frozen=True):
         make: Returns it, not started yet.
         labels: Of its Service.
         port: The name and the number of the Service's port.
+        others: Further ports, behind which nothing is here.
         path: The base path at which it is published.
         question: What an agent may ask, below that.
         answer: What stands in the answer.
@@ -45,6 +47,7 @@ class Product(msgspec.Struct, frozen=True):
     question: str
     answer: str
     path: str = ""
+    others: tuple[tuple[str, int], ...] = ()
 
 
 PRODUCTS: Final = {
@@ -96,6 +99,15 @@ PRODUCTS: Final = {
         "/_cluster/health",
         '"cluster_name":"logs"',
     ),
+    "opensearch-without-tls": Product(  # whose chart turns TLS on, so that it is asked for TLS first
+        "opensearch",
+        backends.opensearch,
+        {"app.kubernetes.io/name": "opensearch"},
+        ("http", 9200),
+        "/_cluster/health",
+        '"cluster_name":"logs"',
+        others=(("metrics", 9600),),
+    ),
 }
 
 
@@ -110,7 +122,7 @@ class ProductLeader(ClusterLeader):
         spec = {
             "clusterIP": "10.96.0.1",
             "selector": product.labels,
-            "ports": [{"name": product.port[0], "port": product.port[1]}],
+            "ports": [{"name": port, "port": number} for port, number in (product.port, *product.others)],
         }
         self.services.replace([msgspec.convert({"metadata": metadata, "spec": spec}, Service)], "1")
         self.cluster.create("Namespace", {"metadata": {"name": TARGET[1]}})
@@ -136,11 +148,7 @@ class ProductLeader(ClusterLeader):
 @pytest.mark.parametrize("name", PRODUCTS)
 async def test_a_real_product_is_published_removed_when_killed_and_published_again(name: str, tmp_path: Path) -> None:
     product = PRODUCTS[name]
-    want_full_run(product.program)
-    if find(product.program) is None:
-        lack(f"there is no {product.program} here; `make backends` fetches or builds it")
-    daemon = product.make(tmp_path / name, controlplane.free_ports())
-    leader = ProductLeader(name, product)
+    daemon, leader = _made(name, product.make, tmp_path), ProductLeader(name, product)
     try:
         await anyio.to_thread.run_sync(daemon.start)
         async with leader.working(daemon):
@@ -153,6 +161,29 @@ async def test_a_real_product_is_published_removed_when_killed_and_published_aga
             await leader.publishes(there=True)
     finally:
         daemon.kill()
+
+
+async def test_a_real_prometheus_agent_is_never_published(tmp_path: Path) -> None:
+    product = PRODUCTS["prometheus"]
+    daemon, leader = _made("prometheus", backends.prometheus_agent, tmp_path), ProductLeader("prometheus", product)
+    failed = 'toolset_probes_total{outcome="status",type="prometheus"}'
+    try:
+        await anyio.to_thread.run_sync(daemon.start)
+        async with leader.working(daemon):
+            await until(lambda: exposed(leader.metrics)[failed] >= 3.0, within_s=30)
+            refused = 'toolset_candidates{type="prometheus",verdict="Unhealthy"}'
+            await until(lambda: exposed(leader.metrics)[refused] == 1.0, within_s=30)
+            assert leader.url not in leader.documents()
+    finally:
+        daemon.kill()
+
+
+def _made(name: str, make: Callable[[Path, int], Daemon], folder: Path) -> Daemon:
+    program = PRODUCTS[name].program
+    want_full_run(program)
+    if find(program) is None:
+        lack(f"there is no {program} here; `make backends` fetches or builds it")
+    return make(folder / name, controlplane.free_ports())
 
 
 async def asked(daemon: Daemon, product: Product) -> None:
