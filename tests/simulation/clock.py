@@ -8,8 +8,10 @@ nothing is ready. All runs in one thread, so one seed gives one order.
 import asyncio  # noqa: TID251 - this is an event loop
 import heapq
 import math
+import signal
 from asyncio import events  # noqa: TID251 - as above
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from typing_extensions import TypeVarTuple, override
@@ -20,8 +22,16 @@ STEPS_LIMIT: Final = 200_000
 """More callbacks of one loop at one instant are a busy loop. A start with thousands of Services takes fewer."""
 
 
+ENDLESS_CPU_S: Final = 30.0
+"""A callback that takes so much processor time does not end: the longest takes well under a second."""
+
+
 class Violation(AssertionError):  # noqa: N818 - it is a finding
     """Something that must hold does not."""
+
+
+class _EndlessError(KeyboardInterrupt):
+    """Raised in a callback that does not end; asyncio and the product let it pass."""
 
 
 class _Ready(Protocol):
@@ -73,6 +83,29 @@ class Scheduler:
             while self._calls and self._calls[0][0] <= self.now:
                 _, _, call, args = heapq.heappop(self._calls)
                 call(*args)
+
+
+@contextmanager
+def ending_endless_callbacks(scheduler: Scheduler) -> Generator[None]:
+    """Raise a violation for a callback that never returns, which no count of callbacks notices."""
+    before = -1
+
+    def look(*_: object) -> None:
+        nonlocal before
+        if scheduler.steps == before:
+            loop = events._get_running_loop()
+            raise _EndlessError(loop.name if isinstance(loop, ProcessLoop) else "the world")
+        before = scheduler.steps
+
+    usual = signal.signal(signal.SIGVTALRM, look)
+    signal.setitimer(signal.ITIMER_VIRTUAL, ENDLESS_CPU_S, ENDLESS_CPU_S)
+    try:
+        yield
+    except _EndlessError as endless:
+        raise Violation(f"I7 {endless}: a callback does not end") from endless
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, usual)
 
 
 class ProcessLoop(asyncio.BaseEventLoop):

@@ -32,6 +32,7 @@ class Weather:
         errors: Codes that requests are refused with.
         error_rate: How many of them, 0 to 1.
         lost_rate: How many requests take effect although their answer is lost.
+        retry_after_s: How long 429 and 503 ask to wait, seconds.
         slow_s: The longest latency, each way, seconds.
         writes_only: Lists and watches are spared.
     """
@@ -39,6 +40,7 @@ class Weather:
     partitioned: bool = False
     errors: tuple[int, ...] = ()
     error_rate: float = 0.0
+    retry_after_s: int = 1
     lost_rate: float = 0.0
     slow_s: float = 0.02
     writes_only: bool = False
@@ -116,6 +118,7 @@ class _Watch:
     place: Place
     stream: Stream
     sent_at: float
+    after: int
     pending: list[Object] = field(default_factory=list[Object])
     is_frozen: bool = False
 
@@ -135,6 +138,8 @@ class Server:
 
     Attributes:
         observers: Told of each request that was carried out.
+        refused: Told of each request that the weather refused.
+        lists_hang: A list of Services in one piece is never answered, as on a link that is too thin for it.
         digest: Of all requests.
     """
 
@@ -146,6 +151,8 @@ class Server:
         self.digest = hashlib.sha256()
         self.requests = 0
         self.observers: list[Callable[[Served], None]] = []
+        self.refused: Callable[[Link, Call, int], None] = lambda _link, _call, _code: None
+        self.lists_hang = False
         self.watches: list[_Watch] = []
         store.listener = self._changed
 
@@ -170,7 +177,7 @@ class Server:
 
     def _changed(self, place: Place, event: Object) -> None:
         for watch in self.watches:
-            if watch.place.has(place):
+            if watch.place.has(place) and self.store.version > watch.after:
                 if not watch.pending:
                     self.scheduler.after(self.latency(watch.link), self._flush, watch)
                 watch.pending.append(event)
@@ -193,8 +200,9 @@ class Server:
             self.watches.remove(watch)
             return
         if self.scheduler.now - watch.sent_at >= BOOKMARK_S - 0.001:
-            watch.pending.append(bookmark(watch.place.kind, self.store.version))
-            self._flush(watch)
+            if self.store.version >= watch.after:  # else it follows a future that there is no more: silence
+                watch.pending.append(bookmark(watch.place.kind, self.store.version))
+                self._flush(watch)
             watch.sent_at = self.scheduler.now
         self.scheduler.at(watch.sent_at + BOOKMARK_S, self._mark, watch)
 
@@ -208,8 +216,11 @@ class Server:
             code = self.chance.choice(weather.errors)
             link.world_note("fault", f"{code} to {link.name} {call.method} {call.path}")
             status = Refused(code, REASONS.get(code, "InternalError"), "injected").status
-            headers = {"Retry-After": "1"} if code in {429, 503} else {}
+            headers = {"Retry-After": str(weather.retry_after_s)} if code in {429, 503} else {}
+            self.refused(link, call, code)
             self._answer(link, reply, Reply(code, _whole(loop, status), headers))
+            return
+        if self.lists_hang and _is_in_one_piece(call):
             return
         if call.is_watch:
             self._open(link, call, reply, silent_s)
@@ -238,13 +249,22 @@ class Server:
         if events and events[-1]["type"] == "ERROR":
             stream.end()
             return
-        watch = _Watch(link, place, stream, self.scheduler.now)
+        watch = _Watch(link, place, stream, self.scheduler.now, int(call.query.get("resourceVersion") or 0))
         self.watches.append(watch)
         self.scheduler.after(BOOKMARK_S, self._mark, watch)
         self.scheduler.after(float(call.query.get("timeoutSeconds") or 1800), self._end, watch)
 
     def _answer(self, link: "Link", reply: "asyncio.Future[Response]", answer: Reply) -> None:
         self.scheduler.after(self.latency(link), _resolve, link, reply, answer)
+
+
+def _is_in_one_piece(call: Call) -> bool:
+    """Return whether the answer is every Service at once: a streamed list, or one that is not paged."""
+    if call.method != "GET" or not call.path.endswith("/services"):
+        return False
+    if call.is_watch:
+        return call.query.get("sendInitialEvents") == "true"
+    return "limit" not in call.query or call.query.get("resourceVersion") == "0"
 
 
 def _whole(loop: asyncio.AbstractEventLoop, content: Object) -> Stream:

@@ -1,22 +1,19 @@
 """What happens in a world: long quiet stretches and storms, drawn from the seed."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Final
 
 from integration.cluster import KUBERNETES_KEY, Tool
 from simulation.backends import OUTCOMES
 from simulation.link import Weather
+from simulation.places import NOTES, OVERRIDES, POOL, SYSTEM, TARGET
 from simulation.replica import Replica
 from simulation.world import (
     HOUR_S,
-    NOTES,
-    OVERRIDES,
-    POOL,
     QUIET_BOUND_S,
     STORM_BOUND_S,
-    SYSTEM,
-    TARGET,
     LogLines,
     World,
 )
@@ -67,6 +64,9 @@ class Plan:
             (2, self._skew),
             (2, self._compact),
             (1, self._delete_lease),
+            (1, self._throttle),
+            (1, self._restore),
+            (1, self._fight),
             (8, self._heal),
         )
 
@@ -126,6 +126,8 @@ class Plan:
         self.world.advance(bound_s)
         self.world.check_settled()
         self.world.advance(0.0)
+        if self.chance.random() < 0.3:
+            self.world.back_up()
 
     def _do(self, actions: tuple[tuple[int, Callable[[], None]], ...]) -> None:
         _, action = self.chance.choices(actions, [weight for weight, _ in actions])[0]
@@ -241,6 +243,17 @@ class Plan:
         rate, only = self.chance.choice((0.3, 1.0)), self.chance.random() < 0.4
         self._weather(replica, Weather(errors=codes, error_rate=rate, writes_only=only), f"errors-{codes[0]}")
 
+    def _throttle(self, replica: Replica) -> None:
+        self._weather(replica, Weather(errors=(429,), error_rate=1.0, retry_after_s=30, writes_only=True), "throttle")
+
+    def _restore(self, _: Replica) -> None:
+        self.world.restore()
+
+    def _fight(self, _: Replica) -> None:
+        """Let another controller write an owned key back at once, until the storm is over."""
+        self.world.note("fault", "fight")
+        self.world.rival_until = math.inf
+
     def _lose_answers(self, replica: Replica) -> None:
         only = self.chance.random() < 0.7
         self._weather(replica, Weather(lost_rate=self.chance.choice((0.3, 1.0)), writes_only=only), "lose-answers")
@@ -306,6 +319,5 @@ class Plan:
         if (lease := self.world.store.get(place)) is not None:
             self.world.note("fault", "delete-lease")
             spec = lease["spec"]
-            self.world.superseded = (spec.get("leaseTransitions", 0), spec.get("holderIdentity", ""))
-            self.world.epoch = (0, "")  # a new Lease counts from the start
+            self.world.writes.lease_deleted(spec.get("leaseTransitions", 0), spec.get("holderIdentity", ""))
             self.world.writer.delete(place)

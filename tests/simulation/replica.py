@@ -13,6 +13,8 @@ from simulation.backends import Backends
 from simulation.clock import ProcessLoop, Scheduler
 from simulation.link import Link, Server
 from support.api_server import FixedCredentials
+from toolset.adapters.kube.credentials.renewal import Loaded, Renewal, ending
+from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
@@ -30,8 +32,16 @@ from toolset.telemetry.observers import ClientMetrics
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=timezone.utc)
 RESTART_S: Final = 2.0
 """How long after its exit a process is started again, as the kubelet does it, seconds."""
+TOKEN_TAKES_S: Final = 7.0
+TOKEN_LIVES_S: Final = 600.0
 _graveyard: list[object] = []
 """What was killed; the garbage collector would run its ``finally`` blocks."""
+
+
+async def _token() -> Loaded[RestConfig]:
+    """Return what a plugin gives that takes its time."""
+    await anyio.sleep(TOKEN_TAKES_S)
+    return ending(RestConfig("http://simulated", None, ()), TOKEN_LIVES_S)
 
 
 class Replica:
@@ -46,6 +56,7 @@ class Replica:
         *,
         settings: str,
         seed: int,
+        has_slow_tokens: bool,
         target: Callable[[], Object | None],
         note: Callable[[str, str], None],
         on_error: Callable[[str], None],
@@ -62,6 +73,7 @@ class Replica:
         self._backends = backends
         self._settings = settings
         self._seed = seed
+        self._has_slow_tokens = has_slow_tokens
         self._target = target
         self._note = note
         self._on_error = on_error
@@ -106,7 +118,8 @@ class Replica:
         metrics = Metrics("simulated")
         monitor = PermissionMonitor(settings, metrics)
         answered = ClientMetrics(metrics, monitor.refused).answered
-        async with KubeTransport(FixedCredentials("http://simulated"), "simulated", answered, wire=link) as kube:
+        credentials = Renewal(_token) if self._has_slow_tokens else FixedCredentials("http://simulated")
+        async with KubeTransport(credentials, "simulated", answered, wire=link) as kube:
             self.app = app = App(settings, kube, metrics, Tracing(), monitor, machine=machine)
             signals = [signal]  # a second one never comes
 

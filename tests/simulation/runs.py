@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from simulation.clock import Violation
+from simulation.clock import Violation, ending_endless_callbacks
 from simulation.plan import Plan
 from simulation.world import HOUR_S, World
 
@@ -34,7 +34,8 @@ def run(seed: int, hours: float, *, skip: frozenset[int] = frozenset(), verbose:
     world = World(seed, verbose=verbose)
     plan = Plan(world, skip)
     try:
-        plan.run(hours)
+        with ending_endless_callbacks(world.scheduler):
+            plan.run(hours)
     except Violation as violation:
         problem = str(violation)
     return Result(

@@ -11,31 +11,20 @@ import yaml
 from typing_extensions import override
 
 from integration.cluster import KUBERNETES_KEY, Tool
-from integration.demands import WRITER, urls_of
 from simulation.backends import Backends
 from simulation.clock import Scheduler, Violation
-from simulation.link import Served, Server, Weather
+from simulation.etcd import Backup, back_up, restore
+from simulation.link import Server, Weather
+from simulation.places import NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
 from simulation.reference import demanded, suppressed
 from simulation.replica import EPOCH, Replica
+from simulation.writes import WriteChecks
 from toolset.sim.api import Api
-from toolset.sim.kinds import CONFIG_MAP, EVENT, LEASE, NAMESPACE, SERVICE, Place
+from toolset.sim.kinds import EVENT, NAMESPACE, SERVICE, Place
 from toolset.sim.store import Store
 from toolset.sim.writing import Writer
 
 HOUR_S: Final = 3600.0
-SYSTEM: Final = "kubernaut-system"
-TARGET: Final = Place(CONFIG_MAP, SYSTEM, "kubernaut-toolset-config")
-SPACES: Final = ("team-a", "team-b")
-NOTES: Final = "notes"
-OVERRIDES: Final = "overrides.yaml"
-READY: Final = {"toolset": "enabled", "toolset-type": "tasks", "toolset-health-path": "/ready"}
-POOL: Final = (
-    *(Tool("grafana", SPACES[n % 2], f"board-{n}", 3000, "service", {"app": "grafana"}) for n in range(4)),
-    *(Tool("prometheus", each, "metrics", 9090, "web", {"app": "prometheus"}) for each in SPACES),
-    *(Tool("jaeger", each, "jaeger", 16686, "query") for each in SPACES),
-    *(Tool("elasticsearch", each, "search", 9200, "http", {"app": "elasticsearch"}) for each in SPACES),
-    *(Tool("custom", each, "tasks", 3200, annotations=READY) for each in SPACES),
-)
 SETTINGS: Final = """
 output: {dialects: [kubernaut], instance: kubernaut-system/kubernaut-dynamic-toolset}
 status: {enabled: false}
@@ -47,7 +36,12 @@ QUIET_BOUND_S: Final = 300.0
 """Without faults: one probe interval, the brake of 2 min, and time to spare."""
 STORM_BOUND_S: Final = 600.0
 """After faults: besides, a watch that fell silent, the longest retry delay, the Lease, the pace of repairs."""
+THIN_LINKS: Final = 0.15
+"""The share of worlds in which no list of Services in one piece arrives."""
+SLOW_TOKENS: Final = 0.2
+"""The share of worlds in which a token lives for 10 minutes and takes 7 s to come."""
 REQUESTS_A_MINUTE: Final = 900
+WRITES_A_MINUTE: Final = 60
 LOG_LINES_A_MINUTE: Final = 1200
 EVENTS_A_MINUTE: Final = 400
 STEPS_A_MINUTE: Final = 400_000
@@ -94,7 +88,10 @@ class World:
         self._serial = 0
         self.writer = Writer(self.store, now=lambda: EPOCH + timedelta(seconds=scheduler.now), uid=self._uid)
         self.server = Server(scheduler, self.store, Api(self.store, self.writer), self.chance)
-        self.server.observers.append(self._check_write)
+        self.writes = WriteChecks(self)
+        self.server.lists_hang = self.chance.random() < THIN_LINKS
+        self.has_slow_tokens = self.chance.random() < SLOW_TOKENS
+        self.rival_until = 0.0
         self.backends = Backends(scheduler)
         self.history: deque[str] = deque(maxlen=100_000 if verbose else 400)
         self.coverage = Coverage()
@@ -102,8 +99,7 @@ class World:
         self.log_lines = 0
         self.disturbed: dict[str, float] = {}
         self.foreign: dict[str, str] = {}
-        self.epoch = (0, "")
-        self.superseded: tuple[int, str] | None = None  # the epoch of a Lease that was deleted
+        self.backup: tuple[Backup, dict[str, str]] | None = None  # and what the admin had written
         self._before: Counter[str] = Counter()
         self.replicas = [
             Replica(
@@ -112,6 +108,7 @@ class World:
                 self.server,
                 self.backends,
                 settings=SETTINGS,
+                has_slow_tokens=self.has_slow_tokens,
                 seed=seed,
                 target=lambda: self.store.get(TARGET),
                 note=self.note,
@@ -178,40 +175,37 @@ class World:
 
     # --- Invariants
 
-    def _check_write(self, served: Served) -> None:
-        path = served.call.path
-        if served.call.method == "GET" or served.code >= 300:
-            return
-        if LEASE.plural in path or TARGET.name in path:
-            leading = [each.name for each in self.replicas if each.leads_for_s() > 0.0]
-            self.coverage.met(f"state: {len(leading)} leaders at a write")
-            if len(leading) > 1:
-                self.found(f"I4 two valid leaderships: {leading}")
-        if path.endswith(f"/configmaps/{TARGET.name}"):
-            self._check_config_map(served)
+    def back_up(self) -> None:
+        """Back etcd up."""
+        if self.store.get(TARGET) is not None:
+            self.backup = back_up(self.store, self.writer), dict(self.foreign)
 
-    def _check_config_map(self, served: Served) -> None:
-        self.coverage.met("state: write of the ConfigMap")
-        before, after = dict((served.before or {}).get("data", {})), self.data()
-        self.note("check", f"write {served.link.name} {sorted(urls_of(after)) if self.verbose else ''}")
-        match = WRITER.fullmatch(served.call.agent)
-        if match is None:
-            self.found(f"I4 a write without an epoch: {served.call.agent}")
+    def restore(self) -> None:
+        """Restore etcd from its backup: all that came later has never been, and versions are given out once more."""
+        if self.backup is None:
             return
-        turn = (int(match["epoch"]), match["identity"])
-        if turn == self.superseded and not self.epoch[1]:
-            turn = self.epoch  # its leader has not noticed yet, and nobody else has written since
-        elif turn[0] < self.epoch[0] or (turn[0] == self.epoch[0] and turn != self.epoch and self.epoch[1]):
-            self.found(f"I4 {turn} wrote after {self.epoch}")
-        self.epoch = turn
-        for key in (NOTES, OVERRIDES):
-            if before.get(key) != after.get(key):
-                self.found(f"I3 {served.link.name} changed {key}")
-        steady = {tool.url: tool for tool in POOL if self._is_steady(tool)}
-        for url in sorted((urls_of(before) - urls_of(after)) & steady.keys()):
-            self.found(f"I2 {served.link.name} dropped {url}, which was healthy all the time")
+        self.note("fault", "restore")
+        objects, self.foreign = self.backup[0], dict(self.backup[1])
+        restore(objects, self.store, self.writer)
+        self.server.cut(None, "broken")
+        self.writes.restored()
+        for tool in POOL:
+            self.disturb(tool.path)
 
-    def _is_steady(self, tool: Tool) -> bool:
+    def written(self) -> None:
+        """Let the rival, if there is one, write an own value into an owned key, as a controller that fights does."""
+
+        def overwrite() -> None:
+            keys = sorted(key for key in self.data() if key.endswith("-toolset.yaml"))
+            if self.scheduler.now < self.rival_until and keys:
+                self.writer.patch(
+                    TARGET, {"data": {keys[0]: f"config: {{url: http://rival-{self.scheduler.now}}}\n"}}, "rival"
+                )
+
+        self.scheduler.after(0.2, overwrite)
+
+    def is_steady(self, tool: Tool) -> bool:
+        """Return whether a tool has been there, healthy and undisturbed for long."""
         since = max(self.disturbed.get(tool.path, 0.0), self.backends.up_since(tool.authority))
         service = self.store.get(self.place(tool))
         is_hidden = f"{tool.namespace}/{tool.name}" in suppressed(self.foreign.get(OVERRIDES, ""))
@@ -255,11 +249,13 @@ class World:
             requests=self.server.requests,
             log_lines=self.log_lines,
             steps=self.scheduler.steps,
+            writes=self.writes.count,
         )
         limits = {
             "requests": REQUESTS_A_MINUTE * len(self.replicas),
             "log_lines": LOG_LINES_A_MINUTE,
             "steps": STEPS_A_MINUTE,
+            "writes": WRITES_A_MINUTE,
         }
         for what, limit in limits.items():
             if now[what] - self._before[what] > limit:
@@ -286,6 +282,7 @@ class World:
 
     def calm(self) -> None:
         """End every fault."""
+        self.rival_until = 0.0
         for each in self.replicas:
             each.start()
             if each.loop is not None and each.link is not None:
