@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output went away, as with `| head`
+    except BrokenPipeError:  # the reader of standard output exited, as with `| head`
         drop_output()
         return EXIT_ERROR
     except (MemoryError, RuntimeError) as error:
@@ -52,7 +52,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(arguments)
     except SystemExit:
-        write("")  # help and errors are written: make sure that they arrive
+        write("")  # help and errors are written: flush them
         raise
     return _COMMANDS[options.command](options)
 

@@ -39,10 +39,10 @@ class NotFoundError(InvalidError):
 
 
 class TransientError(ToolsetError):
-    """The work may succeed if it is tried again.
+    """The work may succeed if it is retried.
 
     Attributes:
-        retry_after_s: What ``Retry-After`` asked for, seconds; 0 when it asked for nothing.
+        retry_after_s: ``Retry-After``, seconds; 0 if there is none.
     """
 
     def __init__(self, message: str = "", *, retry_after_s: float = 0.0) -> None:
@@ -53,8 +53,8 @@ class TransientError(ToolsetError):
 class ForbiddenError(TransientError):
     """The API server answered 401 or 403.
 
-    A retry may help: nothing on our side changes when somebody grants the right, and an API server that has just
-    started refuses everybody until it has read its roles.
+    A retry may help: permissions may be granted without a change on this side, and an API server that has just
+    started refuses all requests until it has read its roles.
     """
 
 
@@ -63,10 +63,10 @@ class ConflictError(TransientError):
 
 
 class UnavailableError(TransientError):
-    """The API server did not answer, or asked for patience.
+    """The API server did not answer, or throttled the request.
 
     Attributes:
-        throttled: Whether the answer was 429, which says nothing against the request itself.
+        throttled: Whether the answer was 429, which does not mean that the request itself is wrong.
         incomplete: Whether the answer was too slow or too large, or broke off, so that a smaller one may succeed.
     """
 
@@ -79,10 +79,10 @@ class UnavailableError(TransientError):
 
 
 class OutOfSyncError(TransientError):
-    """What was seen so far cannot be continued from; only a new list helps.
+    """The watch cannot be resumed; a new list is required.
 
     Attributes:
-        version_unusable: Whether the resource version itself was refused (410, or a version the
+        version_unusable: Whether the resource version itself was rejected (410, or a version the
             server has not reached), so that the next list must not name it.
     """
 
@@ -92,4 +92,4 @@ class OutOfSyncError(TransientError):
 
 
 class LeadershipLostError(TransientError):
-    """This replica no longer leads; what it was about to write is another's to write now."""
+    """This replica no longer leads, so it must not write."""

@@ -13,12 +13,12 @@ PROTOCOL_TCP: Final = "TCP"
 
 
 class Key(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
-    """The name of one object; what a work queue holds. What is in no namespace has an empty one.
+    """The name of one object, as in a work queue. The namespace of cluster-scoped objects is empty.
 
     Attributes:
         namespace: Its namespace.
         name: Its name.
-        part: Tells further tools of one Service apart, by their types; empty for the Service and its first tool.
+        part: Distinguishes further tools of one Service, by type; empty for the Service and its first tool.
     """
 
     namespace: str
@@ -40,7 +40,7 @@ class FieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One entry of ``metadata.managedFields``.
 
     Attributes:
-        manager: Who wrote the fields.
+        manager: The field manager.
         operation: ``Apply`` or ``Update``.
         fields: ``fieldsV1``, keys prefixed with ``f:``.
     """
@@ -51,7 +51,7 @@ class FieldsEntry(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class _Meta(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """What is read of every object's ``metadata``."""
+    """The fields that are read of every object's ``metadata``."""
 
     name: str = ""
     namespace: str = ""
@@ -60,21 +60,21 @@ class _Meta(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class _LabelledMeta(_Meta, frozen=True, rename="camel", gc=False):
-    """The same, where labels and annotations are read too."""
+    """The same, with labels and annotations."""
 
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
 
 
 class ServiceMeta(_LabelledMeta, frozen=True, rename="camel", gc=False):
-    """What is read of a Service's ``metadata``; timestamps are RFC 3339 in UTC, so they sort as text."""
+    """The fields that are read of a Service's ``metadata``; timestamps are RFC 3339 in UTC, so they sort as text."""
 
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
 
 
 class ConfigMapMeta(_LabelledMeta, frozen=True, rename="camel", gc=False):
-    """What is read of the ConfigMap's ``metadata``; the one object whose field managers matter."""
+    """The fields that are read of the ConfigMap's ``metadata``; the only object whose field managers matter."""
 
     managed_fields: tuple[FieldsEntry, ...] | None = None
 
@@ -85,7 +85,7 @@ class ServicePort(msgspec.Struct, frozen=True, rename="camel", gc=False):
     Attributes:
         port: The Service's own port, 1 to 65535; never the pods'.
         name: Empty when the Service has a single unnamed port.
-        target_port: Number or name on the pods; only told apart, never dialled.
+        target_port: Number or name on the pods; only compared, never dialled.
     """
 
     port: int = 0
@@ -96,7 +96,7 @@ class ServicePort(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """What is read of a Service's ``spec``."""
+    """The fields that are read of a Service's ``spec``."""
 
     type: str | None = None
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
@@ -105,7 +105,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False):
-    """What the machinery asks of any object: see ``runtime.store.Stored``."""
+    """What ``runtime`` requires of any object: see ``runtime.store.Stored``."""
 
     metadata: _Meta
 
@@ -116,7 +116,7 @@ class _Object(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def uid(self) -> str:
-        """Tells apart two objects that had the same name one after the other."""
+        """Distinguishes successive objects with the same name."""
         return self.metadata.uid
 
     @property
@@ -154,7 +154,7 @@ class Service(_Labelled, frozen=True, gc=False):
 
     @property
     def is_headless(self) -> bool:
-        """Whether DNS answers with the pods' own addresses."""
+        """Whether DNS answers with the pods' addresses."""
         return self.spec.cluster_ip == "None"
 
 
@@ -172,7 +172,7 @@ class ConfigMap(_Labelled, frozen=True, gc=False):
     binary_data: dict[str, str | int | None] | None = msgspec.field(default=None, name="binaryData")
 
     def __post_init__(self) -> None:
-        """Forget the content of ``binaryData``: it may take a megabyte."""
+        """Drop the content of ``binaryData``: it may be a megabyte."""
         for key, content in (self.binary_data or {}).items():
             if self.binary_data is not None and not isinstance(content, int):
                 self.binary_data[key] = _decoded_bytes(content or "")
@@ -189,12 +189,12 @@ class ConfigMap(_Labelled, frozen=True, gc=False):
 
 
 def _decoded_bytes(base64: str) -> int:
-    """Return how many bytes ``base64`` stands for."""
+    """Return the decoded size of ``base64``, bytes."""
     return len(base64) * 3 // 4 - (len(base64) - len(base64.rstrip("=")))
 
 
 class NamespaceMeta(_Meta, frozen=True, rename="camel", gc=False):
-    """What is read of a Namespace's ``metadata``; of the labels only the one of ours is kept."""
+    """The fields that are read of a Namespace's ``metadata``; only this service's label is kept."""
 
     labels: dict[str, str] | None = None
 
@@ -213,25 +213,25 @@ class Namespace(_Object, frozen=True, gc=False):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is being deleted, with all that is in it."""
+        """Whether it is being deleted, with all its content."""
         return bool(self.metadata.deletion_timestamp)
 
 
 def namespace_key(name: str) -> Key:
-    """Return the key of the Namespace ``name``, which itself is in none."""
+    """Return the key of the Namespace ``name``, which is cluster-scoped."""
     return Key("", name)
 
 
 class LeaseMeta(_Meta, frozen=True, rename="camel", gc=False):
-    """What is read of a Lease's ``metadata``."""
+    """The fields that are read of a Lease's ``metadata``."""
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Who holds a Lease; times are RFC 3339 in UTC with microseconds, for people to read.
+    """The holder of a Lease; times are RFC 3339 in UTC with microseconds, for people.
 
     Attributes:
-        holder_identity: Empty or absent when nobody holds it.
-        lease_duration_seconds: How long others have to see the Lease unchanged before they may take it.
+        holder_identity: Empty or absent if there is no holder.
+        lease_duration_seconds: How long others must see the Lease unchanged before they may take it.
         acquire_time: When the holder took it.
         renew_time: When the holder last wrote it.
         lease_transitions: How often it was taken.
@@ -252,5 +252,5 @@ class Lease(_Object, frozen=True, gc=False):
 
     @property
     def holder(self) -> str:
-        """Who holds it; empty when nobody does."""
+        """The holder; empty if there is none."""
         return self.spec.holder_identity or ""

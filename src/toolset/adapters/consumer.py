@@ -1,4 +1,4 @@
-"""Tell HolmesGPT over HTTP to read its toolsets again."""
+"""Request HolmesGPT over HTTP to reload its toolsets."""
 
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,10 @@ _tracer: Final = trace.get_tracer("toolset")
 
 
 class HttpConsumer:
-    """A reader with an endpoint that makes it read anew."""
+    """A reader with an endpoint that makes it reload."""
 
     def __init__(self, url: str, headers_from: dict[str, str]) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             url: What to POST to.
@@ -31,7 +31,7 @@ class HttpConsumer:
         self._headers_from = headers_from
 
     async def tell(self, content_hash: str) -> None:
-        """Ask it to read anew; see ``reconciler.notify.Consumer``."""
+        """Request a reload; see ``reconciler.notify.Consumer``."""
         del content_hash
         headers = await anyio.to_thread.run_sync(self._headers, abandon_on_cancel=True)  # a mount may hang
         with _tracer.start_as_current_span(
@@ -64,7 +64,7 @@ class HttpConsumer:
 
 
 def _named(url: str) -> dict[str, str | int]:
-    """Return where the request goes, by OpenTelemetry's names; without what may be a secret."""
+    """Return the request's destination, by OpenTelemetry's names; without what may be a secret."""
     parts = httpx.URL(url)
     shown = parts.copy_with(username=None, password=None, query=None, fragment=None)
     port = parts.port or (443 if parts.scheme == "https" else 80)

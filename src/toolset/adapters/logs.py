@@ -1,4 +1,4 @@
-"""Logs: JSON lines that carry trace ids, or text for people. A thread writes them, so that no reader stops the loop."""
+"""Logs: JSON lines with trace ids, or text for people. A thread writes them, so that no reader blocks the loop."""
 
 import json
 import logging
@@ -36,14 +36,14 @@ class JsonFormatter(logging.Formatter):
             **_fields(record),
         }
         context = trace.get_current_span().get_span_context()
-        if context.trace_flags.sampled:  # else nobody will ever find it
+        if context.trace_flags.sampled:  # else the trace is not exported
             line["trace_id"] = trace.format_trace_id(context.trace_id)
             line["span_id"] = trace.format_span_id(context.span_id)
         if record.exc_info:
             line["exception.stacktrace"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(line, default=str).decode()
-        except TypeError:  # a lone surrogate, a number beyond 64 bits: no reason to lose the line
+        except TypeError:  # a lone surrogate, a number beyond 64 bits: keep the line
             return json.dumps(line, default=str, skipkeys=True)
 
 
@@ -60,7 +60,7 @@ class TextFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Writes records to a file descriptor and never blocks: lines that nobody reads are dropped and counted."""
+    """Writes records to a file descriptor and never blocks: unread lines are dropped and counted."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class LineHandler(logging.Handler):
         """Queue the line."""
         try:
             self._writer.put(self._line(record))
-        except Exception:  # noqa: BLE001 - as in the standard library: a record that cannot be formatted ends nothing
+        except Exception:  # noqa: BLE001 - as in the standard library: a record that cannot be formatted is not fatal
             self.handleError(record)
 
     @override
@@ -113,7 +113,7 @@ def set_up_logs(level: str, form: str) -> None:
 
 
 def _handler() -> logging.Handler:
-    """Return the handler of standard error: the one that there is, so that its lines stay in order."""
+    """Return the handler of standard error: the existing one, if any, so that its lines stay in order."""
     try:
         descriptor = sys.stderr.fileno()
     except AttributeError:  # it was closed before the start

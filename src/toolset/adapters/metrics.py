@@ -1,6 +1,7 @@
-"""Every metric series: names, labels and buckets, all set to zero at the start so that rates exist before failures.
+"""Every metric series: names, labels and buckets, initialised to zero so that rates exist before failures.
 
-Names and buckets of the machinery are those of client-go and controller-runtime, so that their dashboards work.
+Names and buckets of queues, clients and reconciles are those of client-go and controller-runtime, so that their
+dashboards work.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ OUTCOMES: Final = ("alive", "unauthorized", *(failure.value for failure in Failu
 VERDICTS: Final = ("Published", *(reason.word for reason in Reason))
 CANDIDATE_VERDICTS: Final = ("Published", *(reason.word for reason in Reason if reason.of_candidates))
 TOOLS_LIMIT: Final = 1000
-"""Tools with series of their own; the caps of what is published allow fewer."""
+"""Maximum number of tools with their own series; the publishing limits allow fewer."""
 _QUEUE_BUCKETS: Final = tuple(1e-8 * 10**power for power in range(12))  # client-go's, util/workqueue/metrics.go
 _RECONCILE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # client-go's adapter
@@ -74,7 +75,7 @@ class Metrics:
     """The series of one process, in a registry of their own."""
 
     def __init__(self, version: str) -> None:
-        # A fifth of all lines, and nobody asks when a counter was made.
+        # 20 % of all lines, and the creation time of a counter is of no use.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the one function there without types
         self._registry = CollectorRegistry()
         self._described: list[Description] = []
@@ -262,7 +263,7 @@ class Metrics:
 
         Args:
             tools: Returns the published tools.
-            required: Returns for each tool that has to be published whether it is.
+            required: Returns for each required tool whether it is published.
         """
         self._registry.register(_Tools(partial(self._tool_families, tools, required)))
 
@@ -288,20 +289,19 @@ class Metrics:
         """Return the exposition and its content type.
 
         Args:
-            accept: The header that says what the reader takes: OpenMetrics, which alone has exemplars, or else the
-                classic text.
+            accept: The ``Accept`` header: OpenMetrics, the only format with exemplars, or else the classic text.
         """
         dropped = LineWriter.dropped
         self._log_lines_dropped.inc(dropped - self._log_lines_counted)
         self._log_lines_counted = dropped
         try:
             encode, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it stumbles over a version that is none
+        except (TypeError, ValueError):  # it fails on a malformed version
             encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     def described(self) -> list[Description]:
-        """Return what every series means, by name."""
+        """Return the meaning of every series, by name."""
         return sorted(self._described)
 
     def _counter(self, name: str, text: str, /, **labels: Sequence[str]) -> Counter:
@@ -323,7 +323,7 @@ class Metrics:
     @staticmethod
     def _zeroed(series: S, labels: Mapping[str, Sequence[str]]) -> S:
         if labels:
-            for values in product(*labels.values()):  # nothing where the values of a label are not known before
+            for values in product(*labels.values()):  # nothing if the values of a label are not known in advance
                 series.labels(*values)
         return series
 
@@ -341,5 +341,5 @@ class _Tools(Collector):
 
 
 def type_label(tool_type: str) -> str:
-    """Return ``tool_type`` as a label value; custom types share one, so that a tenant cannot make series."""
+    """Return ``tool_type`` as a label value; custom types share one, so that a tenant cannot create series."""
     return tool_type if tool_type in TOOL_TYPES else "custom"

@@ -1,4 +1,4 @@
-"""The certificate of a server, read from files again while it is in use."""
+"""The certificate of a server, reloaded from its files while it is in use."""
 
 import logging
 import ssl
@@ -11,12 +11,12 @@ import anyio.to_thread
 from toolset.errors import SettingsError
 
 READ_S: Final = 10.0
-"""Between two looks at the files, seconds; the kubelet brings a renewed Secret within about a minute."""
+"""Time between two checks of the files, seconds; the kubelet updates a renewed Secret within about a minute."""
 _log: Final = logging.getLogger("toolset")
 
 
 class ServerCertificate:
-    """A TLS context whose certificate follows its files; a pair that is not valid leaves the former one in use.
+    """A TLS context whose certificate follows its files; if the new pair is not valid, the previous one stays in use.
 
     Attributes:
         context: For connections from clients, TLS 1.2 and newer.
@@ -51,7 +51,7 @@ class ServerCertificate:
             await self.look()
 
     async def look(self) -> None:
-        """Look at the files once."""
+        """Check the files once."""
         try:
             found = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
             if found == self._content:
@@ -67,7 +67,7 @@ class ServerCertificate:
         return self._certificate.read_bytes(), self._key.read_bytes()
 
     def _load(self) -> None:
-        probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a pair that does not fit would leave the context without one
+        probe = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a mismatched pair would leave the context without one
         for context in (probe, self.context):
             context.load_cert_chain(self._certificate, self._key, password=lambda: b"")
 

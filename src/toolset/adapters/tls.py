@@ -1,4 +1,4 @@
-"""The client's side of TLS as Go's ``crypto/tls`` has it, for the API server and for probes alike."""
+"""The client side of TLS, compatible with Go's ``crypto/tls``, for the API server and for probes."""
 
 import os
 import re
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Final
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----")
-"""One block of PEM. Text between blocks is a comment, and a block without an end is none."""
+"""One PEM block. Text between blocks is a comment, and a block without an end is ignored."""
 
 _FLAGS: Final = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
-"""How chains are verified: any certificate of the bundle is an anchor.
+"""How chains are verified: any certificate of the bundle is a trust anchor.
 
-Not ``VERIFY_X509_STRICT``, which Python sets from 3.13 on: it refuses certificates without an Authority Key Identifier
-and those whose Basic Constraints are not critical, as many clusters still have them.
+Not ``VERIFY_X509_STRICT``, which Python sets from 3.13 on: it rejects certificates without an Authority Key Identifier
+and those whose Basic Constraints are not critical, which many clusters still have.
 """
 
 
@@ -22,8 +22,8 @@ def client_context(authority: bytes | None = None, *, verify: bool = True) -> ss
     """Return a context for connections to servers.
 
     Args:
-        authority: Whom to trust, in PEM; ``None`` for whom the system trusts.
-        verify: Whether the server has to prove who it is.
+        authority: Trusted CA certificates, in PEM; ``None`` for those of the system.
+        verify: Whether to verify the server's certificate.
 
     Raises:
         ValueError: There is no certificate in ``authority``; the message says why, and quotes nothing.
@@ -41,9 +41,9 @@ def client_context(authority: bytes | None = None, *, verify: bool = True) -> ss
 
 
 def show_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Let ``context`` show a client certificate to servers that ask for one.
+    """Add a client certificate to ``context``, for servers that request one.
 
-    OpenSSL reads both from files only; they are in memory, and gone when this returns.
+    OpenSSL reads both from files only; those are in memory, and removed when this returns.
 
     Args:
         context: What to change.
@@ -61,7 +61,7 @@ def show_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) ->
 
 
 def _trust(context: ssl.SSLContext, authority: bytes) -> None:
-    """Trust every certificate in ``authority``; a block that is no certificate does not void the others."""
+    """Trust every certificate in ``authority``; a block that is not a certificate does not invalidate the others."""
     reason = "no PEM block of a certificate is complete" if b"-----BEGIN" in authority else "it holds no PEM block"
     trusted = 0
     for block in _CERTIFICATE.findall(authority):
@@ -80,7 +80,7 @@ def _reason(error: ssl.SSLError) -> str:
 
 @contextmanager
 def _in_memory(content: bytes) -> Generator[str]:
-    """Give the path of a file that no directory has, so that it needs no writable one and nobody else can read it."""
+    """Yield the path of a file outside of any directory, which needs no writable one and is not readable by others."""
     descriptor = os.memfd_create("pem")
     try:
         with os.fdopen(os.dup(descriptor), "wb") as file:

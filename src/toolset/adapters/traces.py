@@ -1,4 +1,4 @@
-"""Traces: spans exported as the standard ``OTEL_*`` variables say.
+"""Traces: spans exported as configured by the standard ``OTEL_*`` variables.
 
 Without an exporter in the environment no SDK is loaded, so that it costs nothing; gRPC is loaded only if it is chosen.
 The SDK itself reads the variables of exporter, batches, sampler, resource and limits.
@@ -24,8 +24,8 @@ SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
 FLUSH_TIMEOUT_S: Final = 5.0
 FLUSH_POLL_S: Final = 0.02
 UNEVENTFUL_SHARE: Final = 0.01
-"""So many of the passes that changed nothing are traced, unless ``OTEL_TRACES_SAMPLER`` is set: 33 probes a second
-(1,000 tools) would be 120,000 traces an hour that say nothing."""
+"""The share of uneventful reconciles that are traced, unless ``OTEL_TRACES_SAMPLER`` is set: 33 probes a second
+(1,000 tools) would be 120,000 useless traces an hour."""
 
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -52,8 +52,8 @@ class Tracing(msgspec.Struct, frozen=True):
     """What is traced.
 
     Attributes:
-        stop: Sends what waits, within a bounded time, and ends the export; who cancels it drops what waits.
-        share: The share of uneventful passes that are traced; ``None`` when nothing is.
+        stop: Sends pending spans, within a bounded time, and ends the export; cancelling it drops them.
+        share: The share of uneventful reconciles that are traced; ``None`` if nothing is.
     """
 
     stop: Callable[[], Awaitable[None]] = _nothing
@@ -63,19 +63,19 @@ class Tracing(msgspec.Struct, frozen=True):
 def set_up_traces(
     environment: Mapping[str, str], version: str, instance: str, *, flush_s: float = FLUSH_TIMEOUT_S
 ) -> Tracing:
-    """Export spans where the environment says so.
+    """Export spans if the environment enables it.
 
-    A collector that hangs or dies never delays a pass: spans wait in a bounded queue of another thread, and the oldest
-    are dropped when it is full.
+    A collector that hangs or dies never delays a reconcile: spans wait in a bounded queue of another thread, and the
+    oldest are dropped when it is full.
 
     Args:
         environment: The variables; the SDK reads those of the process.
-        version: Of the service.
-        instance: Tells this process from its replicas.
-        flush_s: How long the last spans may take at the end, seconds.
+        version: The version of the service.
+        instance: Distinguishes this process from its replicas.
+        flush_s: Time limit for sending the last spans, seconds.
 
     Raises:
-        SettingsError: A variable has a value that means nothing.
+        SettingsError: A variable has an invalid value.
     """
     exporters = _exporters(environment)
     if not exporters:
@@ -85,17 +85,17 @@ def set_up_traces(
             raise SettingsError(f"{name}: `{value}` is no whole number")
     try:
         provider = _provider(exporters, version, instance)
-    except Exception as error:  # the SDK lets out what it meets; the variables are all that it was given
+    except Exception as error:  # the SDK raises anything; the variables are its only input
         raise SettingsError(f"traces cannot be exported as the variables OTEL_* say: {error}") from error
     trace.set_tracer_provider(provider)
 
     async def stop() -> None:
-        # The SDK's own bounds do not hold while a collector hangs; a daemon thread is left behind then.
+        # The SDK's own time limits fail while a collector hangs; a daemon thread is abandoned then.
         flush = threading.Thread(target=provider.shutdown, name="flush traces", daemon=True)
         _log.info("sending the last traces", extra={"at_most_s": flush_s})
         flush.start()
         with anyio.move_on_after(flush_s) as deadline:
-            while flush.is_alive():  # noqa: ASYNC110 - a thread sets no event of the loop
+            while flush.is_alive():  # noqa: ASYNC110 - a thread cannot set an event of the loop
                 await anyio.sleep(FLUSH_POLL_S)
         if deadline.cancelled_caught:
             _log.warning("traces dropped: the collector does not take them", extra={"after_s": flush_s})
@@ -117,7 +117,7 @@ def _provider(exporters: Sequence["Callable[[], SpanExporter]"], version: str, i
 
 
 def _exporters(environment: Mapping[str, str]) -> list["Callable[[], SpanExporter]"]:
-    """Return what makes each exporter that is asked for; none when tracing is off."""
+    """Return a factory for each requested exporter; empty if tracing is off."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
     implied = "otlp" if any(environment.get(name) for name in _ENDPOINTS) else "none"
@@ -151,7 +151,7 @@ def _http() -> "SpanExporter":
 
 
 def _grpc() -> "SpanExporter":
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes to standard error by itself; the exporter logs failures
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC writes to standard error itself; the exporter logs failures
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow to load
 
     return OTLPSpanExporter()

@@ -223,7 +223,7 @@ class Examination:
         return Check(subject, "ok", "valid")
 
     async def _lease(self) -> Check:
-        """Check the Lease: whether its holder is gone, or another replica leads while the election is off here."""
+        """Check the Lease: whether its holder has stopped, or another replica leads while the election is off here."""
         key = lease_key(self._settings)
         subject = f"Lease {key}"
         try:

@@ -26,7 +26,7 @@ from toolset.reconciler.publishing import Publisher
 
 IGNORED: Final = "what overrides.yaml says is ignored"
 REACH_S: Final = 3.0
-"""How long the running service may take to answer, seconds; without it the explanation is what detection says."""
+"""Time limit for the running service to answer, seconds; without it the explanation is the result of detection."""
 DROPPED: Final = "a patch in overrides.yaml is ignored"
 
 
@@ -56,8 +56,8 @@ class Explanation(msgspec.Struct, frozen=True):
         how: Which variant answered after what the others did; empty if the first one did.
         overridden: The fields that ``overrides.yaml`` sets.
         overridden_at: Where it sets them.
-        note: What else people should know.
-        now: What the running service says of it; ``None`` where it was not reached.
+        note: An additional note.
+        now: Its status in the running service; ``None`` if that was not reached.
     """
 
     namespace: str
@@ -173,7 +173,7 @@ def _with_variants(explanation: Explanation, candidate: Candidate, health: Healt
 
 
 async def explain_service(settings: Settings, key: Key, *, probe: bool = False) -> Explained:
-    """Explain the Service or static backend ``key``, with its overrides; it is probed if ``probe`` says so.
+    """Explain the Service or static backend ``key``, with its overrides; it is probed if ``probe`` is set.
 
     Limits are applied to the Services of its namespace only.
 

@@ -1,10 +1,10 @@
-"""What commands write to standard error."""
+"""Messages of commands on standard error."""
 
 import sys
 from typing import Final
 
 ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
-"""What could command a terminal: those who may edit the ConfigMap write into our diff."""
+"""Characters that could control a terminal: users who may edit the ConfigMap can insert them into the diff."""
 
 
 def note(text: str) -> str:

@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
         overrides_error: The error in ``overrides.yaml``; empty if it is valid.
         blocked: Keys of documents that are not written, because ``binaryData`` holds them.
         overrides_dropped: Why patches in it are not applied, one each.
-        overrides_moved: Where it is missing or stands in the wrong place, one sentence each.
+        overrides_moved: Where it is missing or in the wrong place, one sentence each.
         withheld: Why the service writes nothing, because it has never been there; empty if it writes.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
@@ -160,7 +160,7 @@ def config_maps(settings: Settings) -> tuple[Key, ...]:
 
 
 def separate_overrides(options: TargetOptions, manifests: Manifests) -> ConfigMap | None:
-    """Return the ConfigMap that ``output.overrides_from`` names, if it names one that is there."""
+    """Return the ConfigMap that ``output.overrides_from`` names, if it exists."""
     return manifests.config_maps.get(options.separate) if options.separate else None
 
 
@@ -173,7 +173,7 @@ def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions
 
 
 async def probe_all(settings: Settings, inventory: Inventory, candidates: Iterable[Candidate]) -> None:
-    """Probe ``candidates`` once, all at the same time."""
+    """Probe ``candidates`` once, concurrently."""
     async with prober(settings) as health_prober, anyio.create_task_group() as group:
 
         async def probe(candidate: Candidate) -> None:

@@ -1,4 +1,4 @@
-"""What a command shares with every program: signals, standard output, the event loop, and resources that run out.
+"""Common process handling of commands: signals, standard output, the event loop, and exhausted resources.
 
 It imports little, so that signals are handled before anything large is imported.
 """
@@ -26,15 +26,15 @@ def lack(error: MemoryError | RuntimeError) -> str:
 
 
 class OutputError(Exception):
-    """Standard output takes nothing, as on a full disk."""
+    """Standard output cannot be written, as on a full disk."""
 
 
 def write(text: str) -> None:
-    """Write ``text`` to standard output, and see to it that it arrives.
+    """Write ``text`` to standard output, and flush it.
 
     Raises:
-        OutputError: Standard output takes nothing.
-        BrokenPipeError: Its reader went away.
+        OutputError: Standard output cannot be written.
+        BrokenPipeError: Its reader closed the pipe.
     """
     try:
         sys.stdout.write(text)
@@ -46,25 +46,24 @@ def write(text: str) -> None:
 
 
 def drop_output() -> None:
-    """Let what is still buffered go nowhere: the interpreter writes it at its end."""
+    """Discard what is still buffered: the interpreter would write it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def has_colours() -> bool:
-    """Return whether standard output is to be coloured: a terminal's is; NO_COLOR and FORCE_COLOR override that."""
+    """Return whether to colour standard output: on a terminal; NO_COLOR and FORCE_COLOR override that."""
     return "NO_COLOR" not in os.environ and (sys.stdout.isatty() or "FORCE_COLOR" in os.environ)
 
 
 @contextmanager
 def ended_by(signum: signal.Signals) -> Generator[None]:
-    """Let ``signum`` end the process at once inside the block, until an event loop runs.
+    """Let ``signum`` end the process immediately inside the block, until an event loop runs.
 
-    An exception would be raised in the midst of an import, and the libraries that are written in C do not bear that:
-    one import in fifteen ended in a segmentation fault. And without a handler the first process of a container never
-    hears of SIGTERM.
+    An exception would be raised during an import, which libraries written in C do not tolerate: one import in fifteen
+    ended in a segmentation fault. And without a handler the first process of a container ignores SIGTERM.
     """
     before = signal.getsignal(signum)
-    ours = threading.current_thread() is threading.main_thread()  # who calls us in a thread handles signals itself
+    ours = threading.current_thread() is threading.main_thread()  # callers in a thread handle signals themselves
     if not ours or before not in {signal.SIG_DFL, signal.default_int_handler}:  # ignored, as under nohup
         yield
         return
@@ -76,12 +75,12 @@ def ended_by(signum: signal.Signals) -> Generator[None]:
 
 
 def _end(signum: int, _: object) -> NoReturn:
-    """End while nothing runs yet that has to be cleaned up."""
+    """Exit while nothing needs cleanup yet."""
     os._exit(128 + signum)
 
 
 def _stop(signum: int, _: object) -> NoReturn:
-    """End the event loop, which cancels what runs."""
+    """End the event loop, which cancels all tasks."""
     raise SystemExit(128 + signum)
 
 
@@ -90,7 +89,7 @@ def run_loop(work: Callable[[], Awaitable[T]]) -> T:
     import anyio
 
     for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, _stop)):
-        if signal.getsignal(signum) is _end:  # from here on there is something to clean up
+        if signal.getsignal(signum) is _end:  # from here on cleanup is needed
             signal.signal(signum, handler)
     try:
         return anyio.run(work)
@@ -99,13 +98,13 @@ def run_loop(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what went wrong first inside nested groups."""
+    """Return the first error inside nested groups."""
     error = group.exceptions[0]
     return _first(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def patiently(work: Awaitable[T]) -> T:
-    """Await ``work``; say so on standard error when that takes long."""
+    """Await ``work``; report on standard error if that takes long."""
     import anyio
 
     async def say() -> None:

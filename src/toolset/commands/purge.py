@@ -19,7 +19,7 @@ async def purge_cluster(settings: Settings, *, dry_run: bool) -> Purge | None:
     """Remove everything this service owns from the ConfigMap; return it, or ``None`` if there was nothing.
 
     Args:
-        settings: Name the ConfigMap, and whether keys of a predecessor are removed too.
+        settings: The ConfigMap, and whether keys of a predecessor are removed too.
         dry_run: Return what would be removed, and write nothing.
 
     Raises:
@@ -40,10 +40,10 @@ async def purge_cluster(settings: Settings, *, dry_run: bool) -> Purge | None:
 
 
 def _check_instance(settings: Settings, current: ConfigMap | None) -> None:
-    """Make sure that the settings are those of the installation that keeps ``current``.
+    """Make sure that the settings are those of the installation that owns ``current``.
 
     Raises:
-        SettingsError: They are not; another installation would put everything back, or lose what it has.
+        SettingsError: They are not; another installation would restore everything, or lose its keys.
     """
     own, prefix = settings.output.instance, settings.discovery.annotation_prefix
     if other := installed_by(current, prefix, own):

@@ -1,4 +1,4 @@
-"""A command's session with the API server, which says first where it leads, and as whom."""
+"""A command's session with the API server, which first reports the cluster and the user."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from toolset.config.settings import Settings
 
 @asynccontextmanager
 async def session(settings: Settings) -> AsyncGenerator[KubeTransport]:
-    """Open a session; cluster, context and identity go to standard error before anything is asked.
+    """Open a session; cluster, context and identity are written to standard error before any request.
 
     Raises:
         SettingsError: There are no credentials.
@@ -23,7 +23,7 @@ async def session(settings: Settings) -> AsyncGenerator[KubeTransport]:
 
 
 async def announce(kube: KubeTransport) -> None:
-    """Write to standard error which cluster ``kube`` leads to, by which context, and as whom.
+    """Write the cluster, context and user of ``kube`` to standard error.
 
     Raises:
         ToolsetError: There are no credentials.

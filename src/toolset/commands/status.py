@@ -1,4 +1,4 @@
-"""`toolset status`: what the running service publishes, what it does not and why, and what is wrong."""
+"""`toolset status`: what the running service publishes, what it does not and why, and its problems."""
 
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -27,12 +27,12 @@ NOT_FOUND: Final = "no running service found"
 
 
 class Server(msgspec.Struct, frozen=True):
-    """Where the status is, when that is known.
+    """The address of the status, if it is known.
 
     Attributes:
-        url: Its URL; empty to look for the leader.
+        url: Its URL; empty to find the leader.
         token_file: The file of the bearer token; empty for none.
-        ca_file: The file of the authority of its certificate; empty for those that the system trusts.
+        ca_file: The file of the CA of its certificate; empty for those of the system.
     """
 
     url: str = ""
@@ -52,10 +52,10 @@ def _content(file: str) -> bytes:
 
 @asynccontextmanager
 async def reached(settings: Settings, server: Server = NO_SERVER, pods: str = "") -> AsyncGenerator[StatusClient]:
-    """Give a client of the running service: at a URL, in this pod, or in the pod that holds the Lease.
+    """Yield a client of the running service: at a URL, in this pod, or in the pod that holds the Lease.
 
     Args:
-        settings: Where the Lease is, and on which port the status listens.
+        settings: The Lease, and the port of the status.
         server: The address of the status.
         pods: The namespace of the pods; empty for that of the ConfigMap.
 
@@ -77,7 +77,7 @@ async def reached(settings: Settings, server: Server = NO_SERVER, pods: str = ""
 
 @contextmanager
 def _remedied() -> Generator[None]:
-    """Say what to do where nobody answers."""
+    """Add a remedy if there is no answer."""
     try:
         yield
     except (ForbiddenError, UnavailableError) as error:
@@ -90,10 +90,10 @@ def _remedied() -> Generator[None]:
 
 @asynccontextmanager
 async def leader(kube: KubeTransport, settings: Settings, pods: str = "") -> AsyncGenerator[StatusClient]:
-    """Give a client of the pod that holds the Lease, through the API server.
+    """Yield a client of the pod that holds the Lease, through the API server.
 
     Raises:
-        ToolsetError: Nobody holds the Lease, or it cannot be read.
+        ToolsetError: The Lease has no holder, or cannot be read.
     """
     key = lease_key(settings)
     try:
@@ -132,17 +132,17 @@ async def read(client: StatusClient) -> StatusSnapshot:
 
 
 async def read_service(client: StatusClient, key: Key) -> ServiceStatus:
-    """Return what the service knows of one Service.
+    """Return the status of one Service.
 
     Raises:
-        ToolsetError: It knows nothing of it, or cannot be reached.
+        ToolsetError: It is unknown, or the service cannot be reached.
     """
     with _remedied():
         return await client.service(key)
 
 
 async def watch(client: StatusClient, show: Callable[[StatusSnapshot], None]) -> None:
-    """Show the status now and whenever it has changed, until cancelled.
+    """Show the status now and after each change, until cancelled.
 
     Raises:
         ToolsetError: The service cannot be reached any more.
@@ -158,7 +158,7 @@ async def watch(client: StatusClient, show: Callable[[StatusSnapshot], None]) ->
 
 
 async def service_now(kube: KubeTransport, settings: Settings, key: Key, within_s: float) -> ServiceStatus | None:
-    """Return what the leader knows of ``key``; ``None`` where it cannot be reached within ``within_s`` seconds."""
+    """Return the leader's status of ``key``; ``None`` if it cannot be reached within ``within_s`` seconds."""
     with anyio.move_on_after(within_s):
         try:
             async with leader(kube, settings) as client:

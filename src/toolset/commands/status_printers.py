@@ -18,7 +18,7 @@ def as_json(content: msgspec.Struct) -> str:
 
 
 def as_table(snapshot: StatusSnapshot, *, wide: bool) -> str:
-    """Return who answers, what is wrong, and the Services of the snapshot; ``wide`` adds columns and opted-out ones."""
+    """Return the process, the problems, and the Services of the snapshot; ``wide`` adds columns and opted-out ones."""
     summary = snapshot.summary
     lines = [_installation(summary.installation, summary), *_problems(summary), ""]
     heads = ("TYPE", "SERVICE", "URL", "VERDICT", "SINCE", "LAST PROBE")
@@ -34,7 +34,7 @@ def as_table(snapshot: StatusSnapshot, *, wide: bool) -> str:
 
 
 def as_text(service: ServiceStatus, at: datetime) -> str:
-    """Return what is known of one Service; ``at`` is the time for ages."""
+    """Return the status of one Service; ``at`` is the time for ages."""
     name = f"{service.namespace}/{service.name}"
     lines = [f"{name} {now(service, at)}"]
     if service.type:

@@ -29,7 +29,7 @@ ENVIRONMENT_PREFIX: Final = "TOOLSET_"
 TEST_CONNECT_TO: Final = "TOOLSET_TEST_CONNECT_TO"
 """For tests only: dial ``host:port`` at another ``host:port``, unchecked; a JSON object."""
 _NOT_SETTINGS: Final = frozenset({"TOOLSET_CONFIG", "TOOLSET_CACHE", TEST_CONNECT_TO})
-"""The path of the settings file, the cache of the build scripts, and what is for tests."""
+"""The path of the settings file, the cache of the build scripts, and variables for tests."""
 _EXAMPLES: Final = {
     "Expected `array`": "Expected a list such as `[a, b]`",
     "Expected `bool`": "Expected `true` or `false`",

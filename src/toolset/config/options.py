@@ -52,11 +52,11 @@ def detection_options(settings: Settings) -> DetectionOptions:
 
 
 def shares(settings: Settings, namespaces: Reader[Namespace]) -> Shares:
-    """Return how what namespaces share is divided among them; static backends, in no namespace, are trusted.
+    """Return how shared resources are divided among namespaces; static backends, in no namespace, are trusted.
 
     Args:
         settings: The settings.
-        namespaces: The stored Namespaces, whose labels are read when they are asked for.
+        namespaces: The stored Namespaces, whose labels are read on demand.
     """
     trust = detection_options(settings).trust
     return Shares(lambda name: not name or trust.includes(name, namespaces.get(namespace_key(name))))
@@ -69,7 +69,7 @@ def reduction(settings: Settings) -> Reduction:
 
 
 def static_tools(settings: Settings) -> dict[Key, Candidate]:
-    """Return the candidates that the settings list, by key."""
+    """Return the static candidates in the settings, by key."""
     return static_candidates(settings.static, detectors(settings))
 
 
@@ -79,7 +79,7 @@ def target_key(settings: Settings) -> Key:
 
 
 def required_keys(settings: Settings) -> tuple[Key, ...]:
-    """Return the Services that have to be published."""
+    """Return the Services that must be published."""
     return tuple(Key(*name.split("/", 1)) for name in settings.publish.required)
 
 
@@ -102,8 +102,8 @@ def check(settings: Settings) -> None:
     """Check settings that depend on each other.
 
     Raises:
-        SettingsError: Election or shutdown times contradict each other, the overrides would be read from the ConfigMap
-            that is written, the documents would be invalid, or the status would be open to others.
+        SettingsError: Election or shutdown times contradict each other, the overrides would be read from the target
+            ConfigMap, the documents would be invalid, or the status would be open to others.
     """
     elector_options(settings)
     status_address(settings)

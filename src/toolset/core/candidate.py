@@ -11,16 +11,16 @@ Selector = frozenset[tuple[str, str]]
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """What of a Service decides whether another one leads to the same backend; see ``duplicates``.
+    """The properties of a Service that decide whether another one leads to the same backend; see ``duplicates``.
 
     Attributes:
-        selector: The pairs that the pods must have. Replicas of one StatefulSet are not told apart. Empty where nobody
-            knows what is behind the Service, which then is a backend of its own.
+        selector: The pairs that the pods must have. Replicas of one StatefulSet are not distinguished. Empty if the
+            pods are unknown; the Service is then a separate backend.
         port: Number or name of the port on the pods.
-        installation: What the Services of the parts of one installation have in common; empty where the Service
-            names no part.
+        installation: What the Services of the parts of one installation have in common; empty if the Service names
+            no part.
         part: The rank of the part among those that answer for the whole installation; lower is better.
-        governing: Whether an operator made the Service for its StatefulSets, of which it may have several.
+        governing: Whether an operator created the Service for its StatefulSets, of which it may have several.
     """
 
     selector: Selector = frozenset()
@@ -31,11 +31,11 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 UNKNOWN_BACKEND = Backend()
-"""Of a Service with which no other one shares its backend."""
+"""For a Service that shares its backend with no other one."""
 
 
 class Evidence(Enum):
-    """Why a Service is taken for a tool, strongest first."""
+    """Why a Service is recognised as a tool, strongest first."""
 
     SETTINGS = "settings"
     ANNOTATION = "annotation"
@@ -80,7 +80,7 @@ class Reason(Enum):
 
     @property
     def of_candidates(self) -> bool:
-        """Whether it is said of Services that a detector recognises."""
+        """Whether it applies to Services that a detector recognises."""
         return self in _OF_CANDIDATES
 
 
@@ -112,19 +112,19 @@ FieldWish = Annotated[
 
 
 class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to tell that a tool lives, and that it is what its detector says.
+    """How to verify that a tool is alive, and that it is the product of its detector.
 
     Attributes:
-        path: Begins with ``/``, and may end with a query; requested below the tool's own base path.
+        path: Begins with ``/``, and may end with a query; requested below the tool's base path.
         statuses: Statuses that mean alive in addition to 200 to 299.
-        identity: A text in the body that proves what answers; empty proves nothing.
-        body: The whole body, apart from blanks around it, that proves what answers; empty proves nothing.
-        fields: What the body has to hold as a JSON object that proves what answers: ``name``, or ``name=value`` for a
-            text; dots lead into inner objects.
-        challenge: Texts of which an answer 401 or 403 of the product itself holds one, in its body or in the header
-            ``WWW-Authenticate``; empty accepts each.
+        identity: A text in the body that proves the product; empty proves nothing.
+        body: The whole body, without surrounding whitespace, that proves the product; empty proves nothing.
+        fields: Fields of the JSON body that prove the product: ``name``, or ``name=value`` for a text; dots lead into
+            inner objects.
+        challenge: Texts of which a 401 or 403 of the product itself contains one, in its body or in the header
+            ``WWW-Authenticate``; empty accepts any.
         publish_unauthorized: Whether a tool that answers 401 or 403 is published without credentials for it.
-        backend_id: The field of the body that names the backend, so that two Services of one backend can be told.
+        backend_id: The field of the body that names the backend, to detect two Services of one backend.
     """
 
     path: str
@@ -138,7 +138,7 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def proves(self) -> bool:
-        """Whether an answer has to prove what it comes from."""
+        """Whether an answer must prove the product."""
         return bool(self.identity or self.body or self.fields)
 
 
@@ -159,12 +159,12 @@ class Variant(msgspec.Struct, frozen=True):
 class Candidate(msgspec.Struct, frozen=True):
     """A Service that a detector recognises.
 
-    It may be reached in several ways where nothing on the Service decides: its variants. The probe chooses one of them.
+    If nothing on the Service decides how it is reached, it has several variants, and the probe chooses one.
 
     Attributes:
         key: The Service; a static backend has a key without a namespace.
         type: ``prometheus``, ``grafana``, ``jaeger``, ``elasticsearch`` or a custom word.
-        product: What its detector recognises, for example ``thanos-query``; the type when an annotation alone names it.
+        product: What its detector recognises, for example ``thanos-query``; the type if only an annotation names it.
         evidence: The strongest evidence found.
         url: ``scheme://host:port/base``, without a trailing slash.
         check: How to probe it.
@@ -173,22 +173,22 @@ class Candidate(msgspec.Struct, frozen=True):
         scheme: The scheme in ``url``.
         path: The base path in ``url``; empty or ``/...`` without a trailing slash.
         alternatives: The other likely variants, the likeliest first.
-        fallbacks: Unlikely variants, which are requested only when an answer leads to them.
-        origin: The variant that detection names first, when ``url`` is another one.
-        health_path: A path that its annotation wants requested as well; empty when there is none.
-        address: The Service's cluster IP, which is dialled so that DNS cannot lead elsewhere; empty when headless.
-        created: When the Service was made, RFC 3339.
-        priority: What its annotation says; orders the instances of a type within its namespace, higher first.
+        fallbacks: Unlikely variants, which are requested only if an answer leads to them.
+        origin: The variant that detection names first, if ``url`` is another one.
+        health_path: An additional path that its annotation requests to probe; empty if there is none.
+        address: The Service's cluster IP, which is dialled so that DNS cannot point elsewhere; empty if headless.
+        created: When the Service was created, RFC 3339.
+        priority: The annotation's priority; orders the instances of a type within its namespace, higher first.
         backend: What decides whether another Service leads to the same backend; see ``duplicates``.
         headless: Whether the Service is headless.
         asked: Whether the Service's owner asked for it to be published.
-        external: Whether an annotation or an ExternalName chooses the host, so that it may be any host at all; no
-            credential is sent to it.
+        external: Whether an annotation or an ExternalName chooses the host, so that it may be any host; no credential
+            is sent to it.
         trusted: Whether its namespace is trusted; those come first.
-        admin_priority: What the admin says; orders all instances of a type, higher first.
+        admin_priority: The admin's priority; orders all instances of a type, higher first.
         unauthorized: Whether its last probe was answered with 401 or 403.
         wants_tenant: Whether that answer asked for the name of a tenant.
-        unverified: Whether readers must not verify its certificate, because the admin says so.
+        unverified: Whether readers must not verify its certificate, by the admin's decision.
     """
 
     key: Key
@@ -234,17 +234,17 @@ class Candidate(msgspec.Struct, frozen=True):
 
     @property
     def readers_path(self) -> str:
-        """The path below ``url`` that readers of a custom tool are told to check: no query."""
+        """The health path below ``url`` for readers of a custom tool: without a query."""
         return self.health_path or self.check.path.partition("?")[0]
 
     @property
     def has_moved(self) -> bool:
-        """Whether ``url`` has another scheme or port than detection names first: a probe sends no credential there."""
+        """Whether ``url`` has another scheme or port than detection names first: probes send no credential there."""
         return self.origin is not None and (self.origin.scheme, self.origin.port) != (self.scheme, self.port)
 
     @property
     def is_upgraded(self) -> bool:
-        """Whether ``url`` differs from what detection names first in that it is HTTPS."""
+        """Whether ``url`` is HTTPS while the variant that detection names first is not."""
         return self.origin is not None and (self.origin.port, self.scheme) == (self.port, "https")
 
     def at(self, variant: Variant) -> "Candidate":
@@ -276,7 +276,7 @@ class Rejected(msgspec.Struct, frozen=True):
     Attributes:
         reason: Why.
         detail: What exactly, for people; never text from the Service that was not checked.
-        type: The type it nearly was; empty when none.
+        type: The type that it nearly matched; empty if none.
         asked: Whether the Service's owner asked for it to be published.
     """
 

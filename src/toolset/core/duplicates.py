@@ -1,12 +1,12 @@
 """Group the candidates of a namespace and type by backend: which Services lead to the same one.
 
-Two Services are of one backend where their ports can be the same and one selector is contained in the other, or where
-they are parts of one installation. That is transitive, with two exceptions. Where a named port could be either of two
-numbers, it counts as the number of the preferred Service. A governing Service spans all instances of its operator in
-the namespace, so it joins them to each other never.
+Two Services have one backend if their ports can be the same and one selector is contained in the other, or if they are
+parts of one installation. That is transitive, with two exceptions. If a named port could be either of two numbers, it
+counts as the number of the preferred Service. A governing Service spans all instances of its operator in the namespace,
+so it never joins them.
 
-The result depends on the candidates only, not on their health or on the order in which they came. The work is bounded
-for every namespace and type, whatever selectors a tenant invents.
+The result depends only on the candidates, not on their health or the order in which they were added. The work is
+bounded for every namespace and type, whatever selectors a tenant creates.
 """
 
 from collections import Counter
@@ -19,16 +19,16 @@ from toolset.core.candidate import Candidate, Selector
 from toolset.model import Key
 
 CONTAINERS_LIMIT: Final = 32
-"""The selectors that are looked for in one other selector, the widest first."""
+"""Maximum number of selectors that are searched in one other selector, the widest first."""
 PORTS_LIMIT: Final = 4
-"""The ports of one selector that are compared with those of another selector, in the order of preference."""
+"""Maximum number of ports of one selector that are compared with those of another, in the order of preference."""
 
 
 class SameBackend(msgspec.Struct, frozen=True):
     """The candidates of one backend.
 
     Attributes:
-        members: Those of which one is published, in the order of preference.
+        members: One of these is published, in the order of preference.
         followers: Governing Services that also lead to other backends: never published while there are members.
     """
 
@@ -42,9 +42,9 @@ class SameBackend(msgspec.Struct, frozen=True):
 
 
 def preference(candidate: Candidate) -> tuple[bool, bool, int, int, str, Key]:
-    """Return the sort key of a candidate among those of its backend: what is known without asking any of them.
+    """Return the sort key of a candidate among those of its backend, which needs no probe.
 
-    Not headless, not governing, the part that answers for the most, the wider selector, the oldest, by name.
+    Not headless, not governing, the most complete part, the wider selector, the oldest, by name.
     """
     backend = candidate.backend
     width = len(backend.selector)
@@ -52,21 +52,21 @@ def preference(candidate: Candidate) -> tuple[bool, bool, int, int, str, Key]:
 
 
 class Duplicates:
-    """The candidates by backend; of a change only its namespace and type is grouped again."""
+    """The candidates by backend; a change regroups only its namespace and type."""
 
     def __init__(self) -> None:
-        """Make it empty."""
+        """Create an empty index."""
         self._places: dict[tuple[str, str], dict[Key, Candidate]] = {}
         self._groups: dict[tuple[str, str], tuple[SameBackend, ...]] = {}
         self._by_key: dict[Key, SameBackend] = {}
 
     def put(self, candidate: Candidate) -> None:
-        """Add ``candidate``, in the place of what its Service was before."""
+        """Add ``candidate``, or replace the previous candidate of its Service."""
         self._places.setdefault(_place(candidate), {})[candidate.key] = candidate
         self._groups.pop(_place(candidate), None)
 
     def remove(self, candidate: Candidate) -> None:
-        """Take ``candidate`` out."""
+        """Remove ``candidate``."""
         place = _place(candidate)
         candidates = self._places[place]
         del candidates[candidate.key]
@@ -100,12 +100,12 @@ def _place(candidate: Candidate) -> tuple[str, str]:
 
 
 def joined(groups: Sequence[SameBackend], backend_id: Callable[[Key], str]) -> Sequence[SameBackend]:
-    """Return ``groups``, those joined to one whose members have named the same backend.
+    """Return ``groups``, merged where members have reported the same backend.
 
     Args:
         groups: The backends of one namespace and type.
-        backend_id: Returns the name that the backend of a Service has for itself, such as Elasticsearch's
-            ``cluster_uuid``; empty when it gave none.
+        backend_id: Returns the id that the backend of a Service reports, such as Elasticsearch's ``cluster_uuid``;
+            empty if it reports none.
     """
     if len(groups) < 2:
         return groups
@@ -135,13 +135,13 @@ def _leader(leaders: list[int], number: int) -> int:
 
 
 def _join(leaders: list[int], one: int, other: int) -> None:
-    """Make the sets of two numbers one."""
+    """Merge the sets of two numbers."""
     one, other = _leader(leaders, one), _leader(leaders, other)
     leaders[max(one, other)] = min(one, other)
 
 
 class _Pods(msgspec.Struct, frozen=True):
-    """Candidates that nothing tells apart: the same pods, the same port.
+    """Indistinguishable candidates: the same pods, the same port.
 
     Attributes:
         rank: Its place in the order of preference.
@@ -177,7 +177,7 @@ def by_backend(candidates: Iterable[Candidate]) -> tuple[SameBackend, ...]:
 
 
 class _Grouping:
-    """Joins pods to backends, as sets that are merged; the representative of a set is its preferred member."""
+    """Groups pods into backends, by union-find; the representative of a set is its preferred member."""
 
     def __init__(self, pods: Sequence[_Pods], by_selector: Mapping[Selector, Sequence[_Pods]]) -> None:
         self._pods = pods
@@ -218,7 +218,7 @@ class _Grouping:
         return tuple(sorted(found, key=preference) if len(found) > 1 else found)
 
     def _compare(self, inner: Sequence[_Pods], outer: Sequence[_Pods]) -> None:
-        """Join what two selectors of which one contains the other have in common."""
+        """Join the common ports of two selectors of which one contains the other."""
         for one in inner[:PORTS_LIMIT]:
             for other in outer[:PORTS_LIMIT]:
                 if one is not other and _comparable(one.port, other.port):
@@ -235,7 +235,7 @@ class _Grouping:
             self._possible.append((name.rank, number.rank))
 
     def _settle_names(self) -> None:
-        """Take each named port for the number of the preferred Service that it could be."""
+        """Resolve each named port to the number of the preferred Service that it could be."""
         numbers: dict[int, list[int]] = {}
         for name, number in self._possible:
             numbers.setdefault(self._leader(name), []).append(number)
@@ -261,14 +261,14 @@ class _Grouping:
 
 
 def _comparable(one: int | str, other: int | str) -> bool:
-    """Return whether two ports on the same pods can be the same one: a name may stand for any number."""
+    """Return whether two ports on the same pods can be the same one: a name may be any number."""
     return one == other or isinstance(one, str) is not isinstance(other, str)
 
 
 def containments(selectors: Iterable[Selector]) -> Iterator[tuple[Selector, Selector]]:
-    """Yield the selectors of which one is contained in the other, each with itself as well: the smaller one first.
+    """Yield pairs of selectors of which one contains the other, including each with itself: the smaller one first.
 
-    A selector is filed under the rarest of its pairs, and can be contained only in those that have this pair.
+    A selector is indexed by the rarest of its pairs, and can be contained only in those that have this pair.
     """
     every = sorted(selectors, key=lambda selector: (len(selector), sorted(selector)))
     counts = Counter(pair for selector in every for pair in selector)

@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import Final
 
 REMEMBERED: Final = 1024
-"""Results that are kept: tenants may make and delete namespaces for ever."""
+"""Maximum number of cached results: tenants may create and delete namespaces indefinitely."""
 
 
 class Namespaces:
-    """Which namespaces are meant; the names that came last are not compared with the globs again."""
+    """Matches namespaces; results for the latest names are cached."""
 
     def __init__(self, include: Sequence[str], exclude: Sequence[str] = ()) -> None:
         self._include = include
@@ -17,12 +17,12 @@ class Namespaces:
         self._matches = lru_cache(maxsize=REMEMBERED)(self._compare)
 
     def __contains__(self, namespace: str) -> bool:
-        """Tell whether ``namespace`` fits one of the globs to include and none of those to exclude."""
+        """Return whether ``namespace`` matches one of the globs to include and none of those to exclude."""
         return self._matches(namespace)
 
     @property
     def remembered(self) -> int:
-        """How many names are remembered."""
+        """The number of cached names."""
         return self._matches.cache_info().currsize
 
     def _compare(self, namespace: str) -> bool:
@@ -30,12 +30,12 @@ class Namespaces:
 
 
 def matches_any(text: str, globs: Iterable[str]) -> bool:
-    """Tell whether ``text`` fits one of ``globs``."""
+    """Return whether ``text`` matches one of ``globs``."""
     return any(matches_glob(text, glob) for glob in globs)
 
 
 def matches_glob(text: str, glob: str) -> bool:
-    """Tell whether ``text`` fits ``glob``, in which ``*`` stands for any characters."""
+    """Return whether ``text`` matches ``glob``, in which ``*`` stands for any characters."""
     head, *rest = glob.split("*")
     if not rest:
         return text == glob

@@ -18,17 +18,17 @@ from toolset.model import Key
 
 _UNKNOWN: Final = Health()
 SUBSTITUTES_LIMIT: Final = 8
-"""The candidates of one backend that are probed out of turn when it may be lost."""
+"""Maximum number of candidates of one backend that are probed early when it may be lost."""
 ALIVE: Final = Outcome(alive=True, assumed=True)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What is known of one Service.
+    """The state of one Service.
 
     Attributes:
-        verdict: What detection says.
-        health: What probes found.
-        tool: A candidate at the variant that answered, as it is published when it is up; else the verdict.
+        verdict: The result of detection.
+        health: The results of probes.
+        tool: A candidate at the variant that answered, as published when it is up; else the verdict.
     """
 
     verdict: Verdict
@@ -48,10 +48,10 @@ def _entry(verdict: Verdict, health: Health) -> Entry:
 class Inventory:
     """The verdict and the health of each Service; written by the Service and probe reconcilers, read by the target one.
 
-    Results depend only on its content, never on the order in which that came.
+    Results depend only on its content, not on the order of updates.
 
     Attributes:
-        shares: Of namespaces, for all that work on what it holds.
+        shares: The shares of namespaces, for all users of the inventory.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Inventory:
         approved: frozenset[Key] = frozenset(),
         shares: Shares = Shares(),
     ) -> None:
-        """Make it empty.
+        """Create an empty inventory.
 
         Args:
             options: How health is judged.
             approved: The Services that the admin has approved.
-            shares: Of namespaces.
+            shares: The shares of namespaces.
         """
         self._options = options
         self._approved = approved
@@ -76,14 +76,14 @@ class Inventory:
         self._duplicates = Duplicates()
 
     def detected(self, key: Key, verdict: Verdict, published: Published = NOTHING) -> bool:
-        """Note what detection says of ``key``; return whether that differs from what was known.
+        """Record the verdict on ``key``; return whether it changed.
 
-        Health is kept while the check stays the same, and the variant that answered remains one of the candidate's.
+        Health is kept while the check is the same, and the variant that answered is still one of the candidate's.
 
         Args:
             key: The Service.
-            verdict: What detection says.
-            published: What starts as up.
+            verdict: The result of detection.
+            published: The tools that start as up.
         """
         known = self._entries.get(key)
         if known is not None and known.verdict == verdict:
@@ -103,14 +103,14 @@ class Inventory:
     def probed(
         self, candidate: Candidate, outcome: Outcome, *, began_s: float = -math.inf, now_s: float = -math.inf
     ) -> Health | None:
-        """Note what a probe of ``candidate`` found; return its health.
+        """Record the outcome of a probe of ``candidate``; return its health.
 
-        ``None`` says that the Service changed meanwhile, so that the outcome is of something else.
+        ``None`` means that the Service changed meanwhile, so that the outcome does not apply.
 
         Args:
-            candidate: What was probed.
-            outcome: What was found.
-            began_s: When the probe began, on any clock that does not go back.
+            candidate: The probed candidate.
+            outcome: The outcome.
+            began_s: When the probe started, on any monotonic clock.
             now_s: When it ended, on the same clock.
         """
         known = self._entries.get(candidate.key)
@@ -125,7 +125,7 @@ class Inventory:
         return health
 
     def approve(self, approved: frozenset[Key]) -> frozenset[Key]:
-        """Note which Services the admin approves now; return those of which that differs from what was known."""
+        """Record which Services the admin approves; return those whose approval changed."""
         changed = approved ^ self._approved
         self._approved = approved
         return changed
@@ -135,12 +135,12 @@ class Inventory:
         return key in self._approved
 
     def forget(self, key: Key) -> bool:
-        """Drop what is known of ``key``; return whether there was anything."""
+        """Remove ``key``; return whether it was present."""
         self._drop_candidate(key)
         return self._entries.pop(key, None) is not None
 
     def health(self, key: Key) -> Health:
-        """Return the health of ``key``; unknown when nothing is known of it."""
+        """Return the health of ``key``; an unknown one if there is none."""
         entry = self._entries.get(key)
         return entry.health if entry else _UNKNOWN
 
@@ -149,7 +149,7 @@ class Inventory:
         return self._candidates.get(key)
 
     def tool(self, key: Key) -> Candidate | None:
-        """Return the candidate that ``key`` is at the variant that answered last; ``None`` when it is none."""
+        """Return the candidate that ``key`` is, at the variant that answered last; ``None`` if it is not one."""
         entry = self._entries.get(key)
         return entry.tool if entry is not None and isinstance(entry.tool, Candidate) else None
 
@@ -158,7 +158,7 @@ class Inventory:
         return tools_of(self.candidate_verdicts())
 
     def candidate_verdicts(self, held: Container[Key] = ()) -> Mapping[Key, Verdict]:
-        """Return for each candidate the tool it is or why it is none.
+        """Return for each candidate its tool, or why it is not published.
 
         Args:
             held: Candidates that count as up although they are down.
@@ -168,17 +168,17 @@ class Inventory:
 
     @property
     def loss_waits(self) -> bool:
-        """Whether a lost tool stays published until more is known of the others."""
+        """Whether a lost tool stays published until more is known about the others."""
         return any(brake.waits for brake in self._brakes.values())
 
     def hold(self, now_s: float, published: Published) -> Hold:
         """Return which lost tools stay published.
 
-        Trusted tools are judged without the others, so that those neither hold nor release them.
+        Trusted tools are judged separately, so that the others neither hold nor release them.
 
         Args:
             now_s: The time, on the clock of :meth:`probed`.
-            published: What is published now. A backend is when one of its Services is.
+            published: The tools that are published now; a backend is if one of its Services is.
         """
         winners = self._winners()
         counted = {winner.key for key, winner in winners.items() if published.lists(self._candidates[key])}
@@ -186,7 +186,7 @@ class Inventory:
         return combined([brake.decide(healths[trusted], now_s, counted) for trusted, brake in self._brakes.items()])
 
     def healths(self, *, trusted: bool) -> Mapping[Key, Health]:
-        """Return the health of what stands for each backend, in namespaces that are ``trusted`` or in the others."""
+        """Return the health of each backend's representative, in ``trusted`` namespaces or in the others."""
         return self._healths_by_trust(self._winners())[trusted]
 
     def _healths_by_trust(self, winners: Mapping[Key, Candidate]) -> dict[bool, dict[Key, Health]]:
@@ -196,7 +196,7 @@ class Inventory:
         return found
 
     def substitutes(self, key: Key) -> Iterator[Key]:
-        """Yield the candidates that may take over when ``key``, which stands for its backend, is lost."""
+        """Yield the candidates that may take over if ``key``, which represents its backend, is lost."""
         candidate = self._candidates.get(key)
         if candidate is None or self._preferred(self._duplicates.of(candidate)) is not candidate:
             return
@@ -205,19 +205,19 @@ class Inventory:
             yield from (each.key for each in same.members[:SUBSTITUTES_LIMIT] if each is not candidate)
 
     def verdict(self, key: Key) -> Verdict | None:
-        """Return the tool that the Service ``key`` is or why it is none; ``None`` when nothing is known of it."""
+        """Return the tool of the Service ``key``, or why it is not published; ``None`` for an unknown Service."""
         entry = self._entries.get(key)
         if entry is None or isinstance(entry.verdict, Rejected):
             return entry.verdict if entry is not None else None
         return self._final(entry, self._winners_of([self._backend_of(entry.verdict)]))
 
     def verdicts(self) -> Mapping[Key, Verdict]:
-        """Return for each Service, in the order of their names, the tool it is or why it is none."""
+        """Return for each Service, ordered by name, its tool, or why it is not published."""
         winners = self._winners()
         return {key: self._final(self._entries[key], winners) for key in sorted(self._entries)}
 
     def rejections(self) -> Mapping[Key, Rejected]:
-        """Return why each Service that is no candidate is none, in no order."""
+        """Return the reason for each Service that is not a candidate, in no order."""
         verdicts = ((key, entry.verdict) for key, entry in self._entries.items())
         return {key: verdict for key, verdict in verdicts if isinstance(verdict, Rejected)}
 
@@ -226,7 +226,7 @@ class Inventory:
             self._duplicates.remove(candidate)
 
     def _winners(self) -> dict[Key, Candidate]:
-        """Return for each candidate the one that stands for its backend."""
+        """Return for each candidate the one that represents its backend."""
         return self._winners_of(chain.from_iterable(joined(each, self._backend_id) for each in self._duplicates))
 
     def _winners_of(self, backends: Iterable[SameBackend]) -> dict[Key, Candidate]:
@@ -237,7 +237,7 @@ class Inventory:
         return winners
 
     def _backend_of(self, candidate: Candidate) -> SameBackend:
-        """Return the candidates of the backend of ``candidate``, without a look at other namespaces and types."""
+        """Return the candidates of the backend of ``candidate``, without considering other namespaces and types."""
         own = self._duplicates.of(candidate)
         if not any(self._backend_id(each.key) for each in own.members):
             return own
@@ -248,11 +248,11 @@ class Inventory:
         return self._entries[key].health.backend_id
 
     def _winner(self, same: SameBackend) -> Candidate:
-        """Return the preferred candidate of those that have answered; when that one is lost, another that is well.
+        """Return the preferred candidate of those that have answered; if it is lost, another healthy one.
 
-        One that answers comes before one that only asks for credentials.
-        What is published stays until a better one has proved itself. A candidate that began to fail before the
-        preferred one was lost does not take over: both probably lead to the same pods, and the loss is real.
+        One that answers takes precedence over one that requires credentials.
+        The published one stays until a better one is proven. A candidate that started to fail before the preferred one
+        was lost does not take over: both probably lead to the same pods, and the loss is real.
         """
         preferred = self._preferred(same)
         lost = self._entries[preferred.key].health
@@ -287,16 +287,16 @@ class Inventory:
 
 
 def tools_of(verdicts: Mapping[Key, Verdict]) -> tuple[Candidate, ...]:
-    """Return the tools among ``verdicts``, in the order in which they are published."""
+    """Return the tools among ``verdicts``, in the order of publication."""
     return tuple(instances(verdict for verdict in verdicts.values() if isinstance(verdict, Candidate)))
 
 
 def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates in the order in which they are published, which depends on nothing but the candidates.
+    """Return the candidates in the order of publication, which depends only on the candidates.
 
-    By type, then trusted ones first, then the admin's priority, the oldest, and the name. Among the places that its
+    By type, then trusted ones first, then the admin's priority, the oldest, and the name. Within the positions that its
     Services have so far, each namespace orders them by the priority in their annotations, then age and name; see
-    :func:`toolset.core.shares.by_priority`. So that number never puts one namespace before another.
+    :func:`toolset.core.shares.by_priority`. So that priority never puts one namespace before another.
     """
 
     def rank(candidate: Candidate) -> tuple[str, bool, int]:
@@ -306,19 +306,19 @@ def instances(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _published_by(health: Health) -> tuple[object, ...]:
-    """Return what of ``health`` is part of a tool."""
+    """Return the parts of ``health`` that belong to a tool."""
     return health.variant, health.unauthorized, health.wants_tenant
 
 
 def _outlives(health: Health, lost: Health) -> bool:
-    """Return whether a candidate is up, was not failing when the preferred one was ``lost``, and asks for no more."""
+    """Return whether a candidate is up, was not failing when the preferred one was ``lost``, and needs no more."""
     if not health.up or (health.unauthorized and not lost.unauthorized):
         return False
     return not health.failures or lost.fell_s is None or health.began_s > lost.fell_s
 
 
 def _still_holds(known: Entry, now: Candidate) -> bool:
-    """Return whether the health in ``known`` is that of ``now`` as well."""
+    """Return whether the health in ``known`` applies to ``now`` too."""
     before, variant = known.verdict, known.health.variant
     if isinstance(before, Rejected) or _probed(before) != _probed(now):
         return False
@@ -327,5 +327,5 @@ def _still_holds(known: Entry, now: Candidate) -> bool:
 
 
 def _probed(candidate: Candidate) -> tuple[object, ...]:
-    """Return what decides what a probe finds at a variant of ``candidate``."""
+    """Return what determines the outcome of a probe at a variant of ``candidate``."""
     return candidate.host, candidate.type, candidate.check, candidate.health_path, candidate.address

@@ -9,7 +9,7 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def merged(target: Json, patch: Json) -> Json:
-    """Return ``target`` changed by the merge patch ``patch`` (RFC 7386); neither is changed itself."""
+    """Return ``target`` after the merge patch ``patch`` (RFC 7386); neither is modified."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -22,14 +22,14 @@ def merged(target: Json, patch: Json) -> Json:
 
 
 def merged_map(target: Document, patch: Document) -> Document:
-    """Return the map ``target`` changed by a merge patch that is a map as well."""
+    """Return the map ``target`` after a merge patch that is a map too."""
     result = merged(target, patch)
     assert isinstance(result, dict)  # noqa: S101 - a map merged with a map
     return result
 
 
 def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
-    """Yield every value in ``node`` that holds no other, an empty map or list too, with its path."""
+    """Yield every leaf value in ``node``, including empty maps and lists, with its path."""
     if isinstance(node, dict) and node:
         for name, value in node.items():
             yield from leaves(value, (*path, name))

@@ -17,13 +17,13 @@ def _everyone(_: str) -> bool:
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """The account of each namespace: what it uses of what all namespaces share is counted there.
+    """The account of each namespace, which counts its usage of shared resources.
 
-    Every account weighs the same. A trusted namespace has one of its own; all untrusted ones have one together, and
-    take turns in it. So whoever has many untrusted namespaces gets no more of anything that trusted ones need.
+    Every account has the same weight. Each trusted namespace has its own; all untrusted ones share one, and take turns
+    in it. So many untrusted namespaces get no larger share of what trusted ones need.
 
     Attributes:
-        trusted: Tells whether a namespace is trusted now.
+        trusted: Returns whether a namespace is trusted now.
     """
 
     trusted: Callable[[str], bool] = _everyone
@@ -34,14 +34,14 @@ class Shares(msgspec.Struct, frozen=True):
 
 
 def by_priority(ordered: Sequence[Candidate], rank: Callable[[Candidate], Hashable]) -> list[Candidate]:
-    """Return ``ordered`` with the Services of each namespace sorted by their annotations' priority, in its own places.
+    """Return ``ordered`` with the Services of each namespace sorted by annotation priority, within its own positions.
 
-    A namespace has as many places of a rank as before, and the same ones: other namespaces keep theirs whatever number
-    an annotation holds. Comparing two Services at a time cannot do that. Where ``new`` goes before ``old`` in one
-    namespace by priority, and a Service of another namespace is between the two by age, all three would go in a circle.
+    A namespace keeps its positions of each rank: other namespaces keep theirs whatever the annotations say. Pairwise
+    comparison cannot do that: if ``new`` precedes ``old`` in one namespace by priority, and a Service of another
+    namespace is between the two by age, the order would be cyclic.
 
     Args:
-        ordered: In the order that counts without annotations.
+        ordered: In the order without annotations.
         rank: What an annotation's priority cannot change; only Services of one rank are exchanged.
     """
     own: dict[tuple[str, Hashable], list[Candidate]] = {}
@@ -54,10 +54,10 @@ def by_priority(ordered: Sequence[Candidate], rank: Callable[[Candidate], Hashab
 
 
 def in_turn(ordered: Iterable[Candidate]) -> list[Candidate]:
-    """Return the trusted ones in their order, then of each untrusted namespace the first one, the second, and so on.
+    """Return the trusted ones in order, then the first one of each untrusted namespace, the second, and so on.
 
     Args:
-        ordered: In the order that counts without shares.
+        ordered: In the order without shares.
     """
     seen: Counter[str] = Counter()
     turns: list[tuple[int, Candidate]] = []

@@ -15,9 +15,9 @@ import yaml
 from toolset.core.json_values import Json, Path
 
 YAML_DEPTH_LIMIT: Final = 32
-"""So many collections may lie within each other; no setting and no document of ours needs half of that."""
+"""Maximum nesting; no setting and no document of this service needs half of that."""
 NODE_LIMIT: Final = 10_000
-"""So many keys, values and collections there may be; to read these takes about a quarter of a second."""
+"""Maximum number of keys, values and collections; reading these takes about 0.25 s."""
 INTEGER_LIMIT: Final = 2**53
 _BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _STR, _NULL, _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float"))
@@ -31,11 +31,11 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class StrictYaml(msgspec.Struct, frozen=True):
-    """What a text says.
+    """The parsed text.
 
     Attributes:
         value: Its content.
-        marks: Where each part stands, by its path; of a map's entry, where its key begins.
+        marks: The position of each part, by path; for a map's entry, of its key.
     """
 
     value: Json
@@ -43,7 +43,7 @@ class StrictYaml(msgspec.Struct, frozen=True):
 
 
 class YamlFault(msgspec.Struct, frozen=True):
-    """Why a text is refused, and where."""
+    """Why a text is rejected, and where."""
 
     message: str
     mark: Mark
@@ -56,7 +56,7 @@ class _RefusedError(Exception):
 
 
 def parse(text: str) -> StrictYaml | YamlFault:
-    """Return what ``text`` says, or why it is refused."""
+    """Return the content of ``text``, or why it is rejected."""
     try:
         _check_events(text)
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
@@ -68,7 +68,7 @@ def parse(text: str) -> StrictYaml | YamlFault:
         return _depth_fault(text) or YamlFault(f"this is not valid YAML: {error.problem}", _mark(error.problem_mark))
     except UnicodeEncodeError:
         return YamlFault("it is not valid Unicode", Mark(1, 1))
-    except yaml.reader.ReaderError as error:  # about one character, and without a mark
+    except yaml.reader.ReaderError as error:  # about one character, without a mark
         before = text[: error.position]
         return YamlFault("it holds control characters", Mark(before.count("\n") + 1, 1))
 
@@ -78,16 +78,16 @@ def _depth_fault(text: str) -> YamlFault | None:
         _check_events(up_to_depth(text, YAML_DEPTH_LIMIT))
     except _RefusedError as refused:
         return refused.fault
-    except yaml.YAMLError:  # as that of the whole text
+    except yaml.YAMLError:  # like the error for the whole text
         return None
     return None
 
 
 def up_to_depth(text: str, limit: int) -> str:
-    """Return ``text``, which is no valid YAML, up to where more than ``limit`` brackets are open; nothing if never.
+    """Return the invalid YAML ``text`` up to where more than ``limit`` brackets are open; empty if never.
 
-    libyaml 0.2.6 refuses a text that is nested 1,000 deep before it reports the first part of it; what it reports of
-    the beginning shows whether that was the reason, and where.
+    libyaml 0.2.6 rejects a text that is nested 1,000 deep before it reports any event; its events for the beginning
+    show whether that was the reason, and where.
     """
     depth = 0
     for token in _BRACKET.finditer(text):
@@ -98,7 +98,7 @@ def up_to_depth(text: str, limit: int) -> str:
 
 
 def _check_events(text: str) -> None:
-    """Look at the text without building anything, so that no depth and no alias can do harm."""
+    """Scan the text without building objects, so that no depth and no alias can do harm."""
     depth = documents = nodes = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
@@ -159,10 +159,10 @@ def _scalar(node: yaml.ScalarNode) -> Json:
 
 
 def _number(text: str) -> bool | int | float | None:
-    """Return the truth value or number that ``text`` is; ``None`` when JSON knows no such number."""
+    """Return the boolean or number in ``text``; ``None`` if JSON has no such number."""
     try:
         value = cast("object", yaml.load(text, Loader=yaml.CSafeLoader))
-    except ValueError:  # `0b_` looks like a number and is none, and Python reads no more than 4,300 digits
+    except ValueError:  # `0b_` looks like a number but is not, and Python reads at most 4,300 digits
         return None
     if isinstance(value, bool):
         return value
@@ -172,5 +172,5 @@ def _number(text: str) -> bool | int | float | None:
 
 
 def _mark(mark: object) -> Mark:
-    place = cast("yaml.Mark", mark)  # libyaml always gives one, although the types say that it may not
+    place = cast("yaml.Mark", mark)  # libyaml always sets one, although the types allow None
     return Mark(place.line + 1, place.column + 1)

@@ -9,13 +9,13 @@ from toolset.core.globs import Namespaces
 from toolset.model import Namespace
 
 Untrusted = Literal["admit", "pending", "refuse"]
-"""What happens with a Service in an untrusted namespace whose annotation opts in: it is published, it waits for an
-admin's approval, or it is rejected."""
+"""What happens to a Service in an untrusted namespace whose annotation opts in: it is published, waits for an admin's
+approval, or is rejected."""
 
 TRUSTED: Final = "trusted"
 UNTRUSTED: Final = "untrusted"
 TRUST_LABEL: Final = "toolset-trust"
-"""The label on a Namespace, below our prefix; who may set it decides for the whole namespace."""
+"""The label on a Namespace, below the prefix; users who may set it decide for the whole namespace."""
 
 
 class Trust(msgspec.Struct, frozen=True, dict=True):
@@ -23,7 +23,7 @@ class Trust(msgspec.Struct, frozen=True, dict=True):
 
     Attributes:
         globs: Globs of trusted namespaces.
-        prefix: The prefix of our labels.
+        prefix: The label prefix.
     """
 
     globs: tuple[str, ...] = ("*",)

@@ -1,4 +1,4 @@
-"""The Services of the demo, and what is behind each of them."""
+"""The Services of the demo, and their backends."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,9 +16,9 @@ class Sample(msgspec.Struct, frozen=True):
         name: Its name.
         labels: Its labels.
         port: Name and number of its one port.
-        backend: What answers there; ``None`` when nothing does.
-        target_port: Number or name of the port where its pods listen; the number of its port when 0.
-        headless: Whether it has no address of its own.
+        backend: What answers there; ``None`` if nothing does.
+        target_port: Number or name of the port where its pods listen; 0 for the number of its port.
+        headless: Whether it has no cluster IP.
         selector: The labels of its pods; its own labels when empty.
     """
 
@@ -33,11 +33,11 @@ class Sample(msgspec.Struct, frozen=True):
 
     @property
     def authority(self) -> str:
-        """What its backend is asked as."""
+        """The authority of its backend."""
         return f"{self.name}.{self.namespace}.svc.cluster.local:{self.port[1]}"
 
     def manifest(self) -> dict[str, object]:
-        """Return it as it is applied."""
+        """Return its manifest."""
         name, number = self.port
         ports = [{"name": name, "port": number, "targetPort": self.target_port or number}]
         spec: dict[str, object] = {"selector": dict(self.selector or self.labels), "ports": ports}
@@ -77,8 +77,8 @@ FIRST: Final = (
     Sample("tracing", "jaeger-collector", {"app": "jaeger"}, ("otlp-grpc", 4317)),
     Sample("shop", "checkout", {"app": "checkout"}, ("web", 8080)),
 )
-"""What the cluster has at the beginning: the Services of kube-prometheus-stack and its operator, and others that look
-alike in every real one."""
+"""The initial content of the cluster: the Services of kube-prometheus-stack and its operator, and others that are
+similar in every real one."""
 JAEGER: Final = Sample("tracing", "jaeger-query", {"app": "jaeger-query"}, ("query", 16686), "jaeger")
 SECOND: Final = Sample("team-b", "prometheus", {"app": "prometheus"}, ("web", 9090), "prometheus")
 EVERY: Final = (*FIRST, JAEGER, SECOND)

@@ -1,4 +1,4 @@
-"""Where the story is told: in colours on a terminal, plain in a pipe."""
+"""Output of the demo: in colours on a terminal, plain in a pipe."""
 
 import sys
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _STYLES: Final = {
 }
 _RESET: Final = "\x1b[0m"
 MARGIN: Final = 8
-"""What stands left of a mark: how long it took."""
+"""Width of the column left of a mark, with the duration."""
 
 
 class Screen:
@@ -25,7 +25,7 @@ class Screen:
         self._step = 0
 
     def title(self, text: str) -> None:
-        """Begin the next step."""
+        """Start the next step."""
         self._step += 1
         self.text("", self._styled(f"{self._step}. {text}", "title"))
 
@@ -36,11 +36,11 @@ class Screen:
         sys.stdout.flush()
 
     def quiet(self, *lines: str) -> None:
-        """Print lines that may be overlooked."""
+        """Print less important lines."""
         self.text(*(self._styled(line, "quiet") for line in lines))
 
     def rows(self, rows: Iterable[tuple[str, str, str]], width: int, took: str = "") -> None:
-        """Print rows of a mark, a name of at most ``width`` columns, and what there is to say of it."""
+        """Print rows of a mark, a name of at most ``width`` columns, and a text."""
         for mark, name, told in rows:
             margin = self._styled(f"{took:>{MARGIN}}", "quiet")
             marked = self._styled(f"{mark} {name:{width}}", mark)

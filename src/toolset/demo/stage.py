@@ -26,7 +26,7 @@ STOP_S: Final = 10.0
 
 
 class Stage:
-    """What the story changes, and what it waits for.
+    """The cluster that the story changes, and the ConfigMap that it waits for.
 
     Args:
         cluster: The cluster, which listens.
@@ -72,12 +72,12 @@ class Stage:
         self.cluster.delete("ConfigMap", NAMESPACE, NAME)
 
     def documents(self) -> dict[str, str]:
-        """Return the data of the ConfigMap; nothing when there is none."""
+        """Return the data of the ConfigMap; empty if there is none."""
         stored = self.cluster.get("ConfigMap", NAMESPACE, NAME)
         return dict(msgspec.convert(stored, ConfigMap).entries) if stored else {}
 
     async def until(self, wanted: Callable[[Mapping[str, str]], bool]) -> dict[str, str]:
-        """Wait until the ConfigMap is as wanted; return its data.
+        """Wait until the ConfigMap is as expected; return its data.
 
         Raises:
             UnavailableError: It does not become so, or the service has ended.
@@ -94,14 +94,14 @@ class Stage:
 
     @asynccontextmanager
     async def service(self) -> AsyncGenerator[None]:
-        """Run the real service in a process of its own inside the block."""
+        """Run the real service in a separate process inside the block."""
         await anyio.Path(self.kubeconfig).write_text(self.cluster.kubeconfig(NAMESPACE), "utf-8")
         authorities = [sample.authority for sample in EVERY]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("TOOLSET_", "KUBE"))}
         environment |= {
             "TOOLSET_KUBE__KUBECONFIG": str(self.kubeconfig),
             "TOOLSET_TEST_CONNECT_TO": orjson.dumps(self.backends.connect_to(authorities)).decode(),
-            "TOOLSET_ELECTION__ENABLED": "false",  # nobody else knows this cluster
+            "TOOLSET_ELECTION__ENABLED": "false",  # there is no other replica
             "TOOLSET_HEALTH__INTERVAL": "1s",
             "TOOLSET_SERVER__HOST": "127.0.0.1",
             "TOOLSET_SERVER__PORT": "0",

@@ -1,4 +1,4 @@
-"""The story: what the cluster has, what the service makes of it, and how the ConfigMap follows each change."""
+"""The story: the content of the cluster, its detection, and how the ConfigMap follows each change."""
 
 import signal
 import tempfile
@@ -28,7 +28,7 @@ JAEGER_KEY: Final = "jaeger-toolset.yaml"
 SECOND_KEY: Final = f"prometheus.{SECOND.namespace}.{SECOND.name}-toolset.yaml"
 HIDE: Final = f"suppress: [{SECOND.namespace}/{SECOND.name}]"
 WIDTH: Final = len(SECOND_KEY)
-"""Of a key: the longest one's."""
+"""Width of the longest key."""
 INTRODUCTION: Final = (
     "AI agents that look into incidents, HolmesGPT and Kubernaut, can ask only those Prometheus, Grafana, Jaeger",
     "and Elasticsearch that somebody told them of. This service finds them in a Kubernetes cluster, sees that they",
@@ -43,7 +43,7 @@ CLOSING: Final = (
 
 
 class Story:
-    """Changes the cluster, and shows what becomes of the ConfigMap and how long that took."""
+    """Changes the cluster, and shows the resulting ConfigMap and how long that took."""
 
     def __init__(self, stage: Stage, screen: Screen) -> None:
         self._stage = stage
@@ -51,7 +51,7 @@ class Story:
         self._shown: Documents = {}
 
     def explain(self) -> None:
-        """Show every Service of the beginning, and what is made of it."""
+        """Show every initial Service, and its verdict."""
         self._screen.title("A cluster with seven Services. Which can an agent ask, and why not the others?")
         self._stage.add(*FIRST)
         stored = [self._stage.cluster.get("Service", sample.namespace, sample.name) for sample in FIRST]
@@ -79,7 +79,7 @@ class Story:
         self._screen.quiet(*(f"{'':{MARGIN}} | {line}" for line in lines))
 
     async def step(self, title: str, change: Callable[[], object], wanted: Callable[[Documents], bool]) -> None:
-        """Make a change, wait until the ConfigMap is as wanted, and show what became of it.
+        """Make a change, wait until the ConfigMap is as expected, and show the result.
 
         Raises:
             UnavailableError: It does not become so.
@@ -135,7 +135,7 @@ def _has(key: str) -> Callable[[Documents], bool]:
 
 
 def _differences(before: Documents, changed: Documents, after: Documents) -> Iterator[tuple[str, str, str]]:
-    """Yield what became of each key, as rows; ``changed`` is what it was in between."""
+    """Yield the change of each key, as rows; ``changed`` is the state in between."""
     put_back = [key for key in before if before[key] == after.get(key) != changed.get(key)]
     if len(put_back) > 1:
         yield "=", f"{len(put_back)} documents", "put back"
@@ -150,7 +150,7 @@ def _differences(before: Documents, changed: Documents, after: Documents) -> Ite
 
 
 def _gist(key: str, text: str) -> str:
-    """Return in a few words what a document says."""
+    """Return a summary of a document."""
     content = yaml.safe_load(text)
     if key == HOLMESGPT:
         counts = {name.split("/")[0].split("-")[0]: 1 for name in content["toolsets"]}
@@ -162,10 +162,10 @@ def _gist(key: str, text: str) -> str:
 
 
 async def run(*, once: bool, colours: bool) -> None:
-    """Tell the story; then leave the cluster up until Ctrl-C, unless ``once``.
+    """Run the story; then keep the cluster running until Ctrl-C, unless ``once``.
 
     Raises:
-        UnavailableError: The service did not do what the story says.
+        UnavailableError: The service did not behave as expected.
     """
     screen = Screen(colours=colours)
     screen.text("", *INTRODUCTION)
@@ -184,7 +184,7 @@ async def run(*, once: bool, colours: bool) -> None:
 
 
 async def _stay(stage: Stage, screen: Screen) -> None:
-    """Leave the cluster up until Ctrl-C or SIGTERM."""
+    """Keep the cluster running until Ctrl-C or SIGTERM."""
     screen.title("The cluster stays up until Ctrl-C. Try it in another terminal")
     commands = {
         f"export KUBECONFIG={stage.kubeconfig}": "",

@@ -1,8 +1,8 @@
-"""Which probes may run now: backends that hang get at most half of the slots, so that they never delay the others.
+"""Limit slow probes: backends that hang get at most half of the slots, so that they never delay the others.
 
-One namespace never gets the last eighth of that half, and deferred probes are called from the namespaces in turn:
-Services of one namespace that hang do not hold up a slow backend of another. All untrusted namespaces together get at
-most half of it, divided in the same way.
+One namespace never gets the last eighth of that half, and deferred probes are resumed from the namespaces in turn:
+hanging Services of one namespace do not delay a slow backend of another. All untrusted namespaces together get at most
+half of it, divided in the same way.
 """
 
 from collections import Counter
@@ -18,19 +18,19 @@ from toolset.model import Key
 class Bulkhead:
     """Two lanes over one set of workers.
 
-    A probe that takes longer than patience lasts moves to the slow lane, and so does from the start one whose backend
-    gave no answer last time. The slow lane has half of the slots; a probe that finds it full is deferred, without a
-    verdict, and is called again when there is room.
+    A probe that takes longer than ``patience_s`` moves to the slow lane; one whose backend did not answer last time
+    starts there. The slow lane has half of the slots; if it is full, a probe is deferred without a verdict, and called
+    again when there is room.
     """
 
     def __init__(self, slots: int, patience_s: float, call: Callable[[Key], None], shares: Shares) -> None:
-        """Make them.
+        """Create the lanes.
 
         Args:
-            slots: Probes in flight at once; whoever calls :meth:`run` keeps to that.
+            slots: Concurrent probes; the caller of :meth:`run` enforces that.
             patience_s: How long a probe may take before it is slow, seconds.
             call: Called with a candidate that was deferred and may be probed now.
-            shares: Of namespaces.
+            shares: The shares of namespaces.
         """
         self._room = max(1, slots // 2)
         self._room_untrusted = max(1, self._room // 2)
@@ -38,12 +38,12 @@ class Bulkhead:
         self._call = call
         self._shares = shares
         self._suspects: set[Key] = set()
-        self._slow: dict[Key, str] = {}  # in flight, or called and not here yet; with the account at that time
+        self._slow: dict[Key, str] = {}  # in flight, or called and not started yet; with the account at that time
         self._slow_of: Counter[str] = Counter()  # by namespace, and by account
         self._deferred: dict[str, dict[Key, None]] = {}  # by namespace, the next to be called first
 
     async def run(self, key: Key, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Return what ``look`` found, or that it was deferred."""
+        """Return the outcome of ``look``, or that it was deferred."""
         if key not in self._slow and key in self._suspects and not self._enter(key):
             self._defer(key)
             return DEFERRED
@@ -60,7 +60,7 @@ class Bulkhead:
         return outcome
 
     def forget(self, key: Key) -> None:
-        """Drop ``key``: it is no candidate any more."""
+        """Drop ``key``, which is no longer a candidate."""
         self._suspects.discard(key)
         self._drop_deferred(key)
         self._give_back(key)
@@ -115,7 +115,7 @@ class Bulkhead:
             self._call(key)
 
     def _next(self) -> Key | None:
-        """Take the first deferred probe of the next namespace that has room; that namespace comes last from now on."""
+        """Take the first deferred probe of the next namespace with room; that namespace moves to the end."""
         for namespace, waiting in self._deferred.items():
             key = next(iter(waiting))
             if self._enter(key):

@@ -1,4 +1,4 @@
-"""The pass over the readers: tell them that the ConfigMap has changed, after the kubelet has brought it to them."""
+"""Notify readers that the ConfigMap has changed, after the kubelet has updated their mounts."""
 
 import math
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ class Consumer(Protocol):
     """Port: a reader of the ConfigMap."""
 
     async def tell(self, content_hash: str) -> None:
-        """Make it read anew; ``content_hash`` names what it will find. The same one twice does no harm.
+        """Make it reload; ``content_hash`` identifies the new content. Idempotent.
 
         Raises:
-            UnavailableError: It did not take it; a retry may help.
-            InvalidError: It never will as the settings are.
+            UnavailableError: It did not accept the notification; a retry may help.
+            InvalidError: It never will with the current settings.
         """
         ...
 
 
 class Reader(msgspec.Struct):
-    """A consumer, and what it was notified of.
+    """A consumer, and its last notification.
 
     Attributes:
         consumer: The consumer.
-        min_interval_s: The least time between two notifications, seconds.
-        notified_of: The content of the last one.
-        notified_s: When that was.
+        min_interval_s: Minimum time between two notifications, seconds.
+        notified_of: The content hash of the last one.
+        notified_s: The time of the last one.
     """
 
     consumer: Consumer
@@ -44,7 +44,7 @@ class Reader(msgspec.Struct):
 
 
 class NotifyReconciler:
-    """Notifies each reader once of each state; a reader that fails is notified again with the queue's backoff."""
+    """Notifies each reader once per state; failures are retried with the queue's backoff."""
 
     def __init__(self, config_maps: StoreReader[ConfigMap], readers: Sequence[Reader], prefix: str) -> None:
         self._config_maps = config_maps
@@ -52,10 +52,10 @@ class NotifyReconciler:
         self._prefix = prefix
 
     async def __call__(self, key: Key) -> Result:
-        """Notify the readers of the ConfigMap ``key``; one that was notified lately later.
+        """Notify the readers of the ConfigMap ``key``; a recently notified one later.
 
         Raises:
-            ToolsetError: A reader did not take it; those before it did.
+            ToolsetError: A reader did not accept it; those before it did.
         """
         digest = self._digest(key)
         waits_s: list[float] = []

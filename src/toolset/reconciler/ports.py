@@ -1,4 +1,4 @@
-"""What the passes need of the outside world; adapters fit these by shape."""
+"""The ports of the reconcilers to the outside world; adapters implement these protocols."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal, Protocol
@@ -12,10 +12,10 @@ from toolset.model import ConfigMap, Key
 
 
 class Prober(Protocol):
-    """Port: ask a candidate whether it lives."""
+    """Port: probe a candidate."""
 
     async def probe(self, candidate: Candidate) -> Outcome:
-        """Return what one health request found, within the probe timeout once there is room for it. Never raises."""
+        """Return the outcome of one probe, within the probe timeout once there is a free slot. Never raises."""
         ...
 
 
@@ -23,16 +23,16 @@ class Applier(Protocol):
     """Port: write the ConfigMap."""
 
     async def apply(self, target: Key, manifest: bytes) -> ConfigMap:
-        """Apply ``manifest`` under our field manager, by force; return the result.
+        """Apply ``manifest`` with this service's field manager, by force; return the result.
 
         Raises:
-            ConflictError: The ConfigMap changed since the manifest was made; a newer version comes by the watch.
+            ConflictError: The ConfigMap changed since the manifest was built; a newer version arrives by the watch.
             ToolsetError: The API server refused or failed.
         """
         ...
 
     async def patch(self, current: ConfigMap, data: Mapping[str, str | None]) -> ConfigMap:
-        """Write ``data`` over that of ``current`` in one request, ``None`` removes a key; return the result.
+        """Merge ``data`` into that of ``current`` in one request, ``None`` removes a key; return the result.
 
         Raises:
             ConflictError: The ConfigMap changed since ``current``.
@@ -42,26 +42,26 @@ class Applier(Protocol):
 
 
 class Target(Protocol):
-    """Port: the stored ConfigMap, and that of the admin's own."""
+    """Port: the stored target ConfigMap, and the separate one for overrides."""
 
     def get(self, key: Key) -> ConfigMap | None:
         """Return one of the two as last seen, or ``None``."""
         ...
 
     def overlay(self, stored: ConfigMap) -> None:
-        """Lay the answer to an own write over the store."""
+        """Overlay the response to a write of this process on the store."""
         ...
 
     def relist(self) -> None:
-        """Have the ConfigMap listed again, consistently: what is stored may be out of date."""
+        """Request a consistent list of the ConfigMap: the stored one may be out of date."""
         ...
 
 
 class Triggers(Protocol):
-    """Port: what a reconcile asks for next."""
+    """Port: the follow-up work of a reconcile."""
 
     def detect(self, key: Key) -> None:
-        """Detect once more what the Service ``key`` is: something else that counts has changed."""
+        """Detect the Service ``key`` again: something else that matters has changed."""
         ...
 
     def probe(self, key: Key) -> None:
@@ -80,44 +80,44 @@ class PipelineObserver(Protocol):
         """A Service was reconciled, whether or not anything changed."""
 
     def verdict_changed(self, key: Key, verdict: Verdict | None) -> None:
-        """Detection says something new of a Service; ``None`` when it is gone."""
+        """The verdict on a Service changed; ``None`` if it was deleted."""
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float) -> None:
-        """A health request ended."""
+        """A probe ended."""
 
     def resources_exhausted(self) -> None:
-        """A probe found nothing out, because this process lacks descriptors, memory or threads."""
+        """A probe has no result, because this process lacks descriptors, memory or threads."""
 
     def composed(self, publication: Publication) -> None:
-        """What is to be published has been composed."""
+        """The content to publish has been composed."""
 
     def published(self, change: Apply, tools: int) -> None:
         """The ConfigMap was written."""
 
     def unchanged(self, tools: int) -> None:
-        """A target pass found nothing to write."""
+        """A reconcile of the target found nothing to write."""
 
     def paced(self, services: Collection[Key], wait_s: float) -> None:
-        """A write waits, because the ``services`` that it is for change too often; empty when it changes no tool."""
+        """A write is delayed, because its ``services`` change too often; empty if it changes no tool."""
 
     def overwritten(self, by: tuple[str, ...]) -> None:
-        """A repair waits, because others keep overwriting the same keys; empty for another process of this service."""
+        """A repair is delayed, because others keep overwriting the same keys; empty for processes of this service."""
 
     def refused(self, why: str) -> None:
-        """Nothing is written, because another process of this service keeps the ConfigMap."""
+        """Nothing is written, because another process of this service owns the ConfigMap."""
 
     def conflicted(self) -> None:
-        """A write met a newer version."""
+        """A write conflicted with a newer version."""
 
     def held(self, hold: Hold) -> None:
-        """The removal brake has looked at what was lost, and keeps ``hold.keys`` published."""
+        """The removal brake has checked the losses, and keeps ``hold.keys`` published."""
 
     def settled(self, verdicts: Mapping[Key, Verdict]) -> None:
-        """The ConfigMap says what is known; ``verdicts`` has the last word on each candidate."""
+        """The ConfigMap is up to date; ``verdicts`` has the final verdict on each candidate."""
 
 
 class EventRecorder(Protocol):
-    """Port: tell people, by Kubernetes Events, what changed."""
+    """Port: record changes as Kubernetes Events."""
 
     def record(
         self,
@@ -128,10 +128,10 @@ class EventRecorder(Protocol):
         related: Key | None = None,
         action: str = "Publish",
     ) -> None:
-        """Note something; never waits, never raises. What comes too often is counted or dropped.
+        """Record an Event; never waits, never raises. Frequent ones are counted or dropped.
 
         Args:
-            kind: Whether people have to act.
+            kind: Whether action is required.
             reason: One word, for example ``Unhealthy``.
             note: A sentence, at most 1 kB.
             related: The Service that it is about.

@@ -1,4 +1,4 @@
-"""The pass over one candidate: ask it whether it lives, and decide when to ask again."""
+"""The reconciler of one candidate: probe it, and decide when to probe it again."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ PATIENCE: Final = 0.2
 """The share of a probe's time after which a backend counts as slow."""
 
 SWEEP_EVERY_S: Final = sum(RECHECK_DELAYS_S)
-"""All tools are looked at out of turn at most so often, however many begin to fail, seconds."""
+"""Minimum time between early probes of all tools, however many begin to fail, seconds."""
 
 
 class ProbeReconciler:
@@ -42,14 +42,14 @@ class ProbeReconciler:
         *,
         jitter: Callable[[], float],
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            inventory: Where healths are kept.
-            prober: What asks backends.
-            gate: Told of candidates that have their first verdict.
-            triggers: What to reconcile next.
-            observer: Told of every probe.
+            inventory: Stores the healths.
+            prober: Probes backends.
+            gate: Notified of candidates that have their first verdict.
+            triggers: Queues follow-up work.
+            observer: Notified of every probe.
             options: How often to probe.
             jitter: Returns 0 to 1.
         """
@@ -61,11 +61,11 @@ class ProbeReconciler:
         self._options = options
         self._jitter = jitter
         self._bulkhead = Bulkhead(options.concurrency, options.timeout * PATIENCE, triggers.probe, inventory.shares)
-        self._swept_s = {True: -math.inf, False: -math.inf}  # by whether those were trusted
+        self._swept_s = {True: -math.inf, False: -math.inf}  # keyed by whether those were trusted
         self._sweeps: Paces[str] = Paces()
 
     async def __call__(self, key: Key) -> Result:
-        """Probe the candidate ``key`` once and say when to look again; never raises."""
+        """Probe the candidate ``key`` once and return when to probe it again; never raises."""
         candidate = self._inventory.candidate(key)
         if candidate is None:
             self._bulkhead.forget(key)
@@ -74,13 +74,13 @@ class ProbeReconciler:
         outcome = await self._look(candidate)
         now_s = anyio.current_time()
         health = self._inventory.probed(candidate, outcome, began_s=began_s, now_s=now_s)
-        if self._inventory.candidate(key) is None:  # gone meanwhile: no other look will come
+        if self._inventory.candidate(key) is None:  # removed meanwhile: it will not be probed again
             self._bulkhead.forget(key)
             return DONE
         if health is not None and outcome.retry_after_s:
             self._observer.resources_exhausted()
             return Result(requeue_after_s=outcome.retry_after_s)
-        if health is None or outcome.deferred:  # who changed it, or the lanes, will ask for another look
+        if health is None or outcome.deferred:  # the change, or the lanes, will queue another probe
             return DONE
         return self._conclude(key, before, health)
 
@@ -97,18 +97,18 @@ class ProbeReconciler:
         return Result(requeue_after_s=wait_s * (0.95 + 0.1 * self._jitter()))
 
     def _probe_substitutes(self, key: Key, failing: Health) -> None:
-        """Find out whether another Service still leads to the backend of ``key``, before that one is lost."""
+        """Check whether another Service still leads to the backend of ``key``, before that one is lost."""
         for other in self._inventory.substitutes(key):
             health = self._inventory.health(other)
             if health.up and not health.doubtful and health.probed_s < failing.began_s:
                 self._triggers.probe(other)
 
     def _probe_the_others(self, namespace: str, failing: Health) -> None:
-        """Find out whether a tool that is about to be lost fails alone, before it is.
+        """Check whether a tool that is about to be lost fails alone, before it is lost.
 
-        Without this the brake would know only when the others' turn has come, up to an interval later. It compares
-        trusted tools with trusted ones only, and the others likewise; so does this. A namespace whose tools fail
-        again and again is no sign of a common cause, and has the others probed with growing pauses.
+        Without this the brake would know only after the next regular probes of the others, up to an interval later.
+        It compares trusted tools with trusted ones only, and the others likewise; so does this. A namespace whose tools
+        fail repeatedly is no sign of a common cause, and triggers probes of the others with growing pauses.
         """
         trusted, now_s = self._inventory.shares.trusted(namespace), anyio.current_time()
         if failing.probed_s < self._swept_s[trusted] + SWEEP_EVERY_S or self._sweeps.wait_s(namespace, now_s):
@@ -136,11 +136,11 @@ class ProbeReconciler:
         if not outcome.deferred and self._inventory.candidate(candidate.key) is not None:
             took_s = anyio.current_time() - started
             if took_s >= spans.SLOW_S or not (outcome.alive or self._inventory.health(candidate.key).failures):
-                spans.keep()  # before it is told of, so that log and series lead to it
+                spans.keep()  # before it is reported, so that logs and metrics link to it
             self._observer.probed(candidate, outcome, took_s)
         return outcome
 
 
 def _published_by(health: Health) -> tuple[object, ...]:
-    """Return what of ``health`` decides what is published."""
+    """Return the parts of ``health`` that decide what is published."""
     return health.up, health.variant, health.unauthorized, health.wants_tenant, health.backend_id

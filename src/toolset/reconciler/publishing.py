@@ -1,4 +1,4 @@
-"""What the ConfigMap should hold: the documents of the tools, under the overrides that were valid last."""
+"""The desired content of the ConfigMap: the documents of the tools, with the last valid overrides."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
@@ -22,12 +22,12 @@ DEFAULT_TARGET: Final = Key("kubernaut-system", "kubernaut-toolset-config")
 
 
 class TargetOptions(msgspec.Struct, frozen=True):
-    """How to publish.
+    """The options of publishing.
 
     Attributes:
         prefix: The prefix of the service's annotations.
         output: The settings of the output.
-        untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
+        untrusted_limit: Maximum number of published tools per untrusted namespace; 0 means any number.
         target: The ConfigMap to write.
         http_configs: By product, how its candidates are reached.
     """
@@ -40,31 +40,31 @@ class TargetOptions(msgspec.Struct, frozen=True):
 
     @property
     def separate(self) -> Key | None:
-        """The ConfigMap that ``output.overrides_from`` names; ``None`` when it names none."""
+        """The ConfigMap that ``output.overrides_from`` names; ``None`` if it is empty."""
         name = self.output.overrides_from
         return Key(self.target.namespace, name) if name else None
 
     def source(self, cached: ConfigMap | None, separate: ConfigMap | None) -> OverridesSource:
-        """Return where the admin keeps the overrides, given the ConfigMap to write and that of the admin's own."""
+        """Return the source of the overrides, given the target ConfigMap and the separate one."""
         return overrides_source.locate(self.target, self.output.overrides_from, cached, separate)
 
     def resumed(self, cached: ConfigMap | None) -> InForce:
-        """Return the overrides that were in force when ``cached`` was written, as far as it says so."""
+        """Return the overrides that were in force when ``cached`` was written, as far as it records them."""
         return overrides_source.resumed(cached, self.prefix, self.output.policy)
 
 
 class Publisher:
-    """Composes what is published, and remembers between two passes which overrides hold and who else writes."""
+    """Composes the content, and remembers between reconciles the overrides in force and other writers."""
 
     def __init__(self, options: TargetOptions, in_force: InForce) -> None:
-        """Make it; ``in_force`` are the overrides in force before."""
+        """Create it; ``in_force`` are the overrides in force before."""
         self._options = options
         self._in_force = in_force
         self._writer_conflict = WriterConflict()
 
     @classmethod
     def resume(cls, options: TargetOptions, cached: ConfigMap | None) -> Self:
-        """Make it with the overrides that were in force when ``cached`` was written."""
+        """Create it with the overrides that were in force when ``cached`` was written."""
         return cls(options, options.resumed(cached))
 
     @property
@@ -75,15 +75,15 @@ class Publisher:
     def compose(
         self, tools: Sequence[Candidate], cached: ConfigMap | None, separate: ConfigMap | None = None
     ) -> Publication:
-        """Return what ``tools`` come to, under the overrides of the admin.
+        """Return what to publish for ``tools``, with the overrides of the admin.
 
         Args:
             tools: The healthy ones.
-            cached: The ConfigMap to write, as last seen.
+            cached: The target ConfigMap, as last seen.
             separate: The one that ``output.overrides_from`` names, as last seen.
 
         Raises:
-            SettingsError: The settings themselves give a document that is not valid.
+            SettingsError: The settings alone produce an invalid document.
         """
         options = self._options
         source, before = options.source(cached, separate), self._in_force
@@ -115,27 +115,27 @@ class Publisher:
         return warned(publication, options.http_configs)
 
     def wanted(self, publication: Publication) -> Desired:
-        """Return all that is ours on the ConfigMap."""
+        """Return the desired content of the ConfigMap."""
         options = self._options
         return desired(
             publication.data, len(publication.tools), options.prefix, annotations(publication, options.output.instance)
         )
 
     def plan(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> Plan:
-        """Decide how to make the ConfigMap ``target`` hold ``wanted``."""
+        """Compute the change that makes the ConfigMap ``target`` contain ``wanted``."""
         return plan(target, wanted, cached, self._options.prefix, self._legacy(cached))
 
     def _legacy(self, cached: ConfigMap | None) -> frozenset[str]:
-        """Return the keys of an earlier system that this service takes over or removes."""
+        """Return the keys of a predecessor that this service takes over or removes."""
         options = self._options
         output = options.output
         return legacy_keys(cached, output.legacy_managers) if output.legacy_keys == "remove" else frozenset[str]()
 
     def check_writer_conflict(self, target: Key, wanted: Desired, cached: ConfigMap | None) -> None:
-        """Make sure that nobody else keeps the ConfigMap ``target``.
+        """Make sure that no other instance owns the ConfigMap ``target``.
 
         Raises:
-            TerminalError: Another instance of this service does; nothing must be written.
+            TerminalError: Another instance of this service owns it; nothing must be written.
         """
         options = self._options
         if other := installed_by(cached, options.prefix, options.output.instance):
@@ -146,5 +146,5 @@ class Publisher:
             raise TerminalError(conflict_message(target))
 
     def wrote(self, wanted: Desired) -> None:
-        """Take note of an own write."""
+        """Record a write of this process."""
         self._writer_conflict = self._writer_conflict.after_write(wanted, self._options.prefix)

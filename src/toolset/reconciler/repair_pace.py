@@ -1,4 +1,4 @@
-"""When the ConfigMap may be repaired again: a writer that keeps overwriting it is answered with growing pauses."""
+"""When the ConfigMap may be repaired again: growing pauses against a writer that keeps overwriting it."""
 
 from typing import Final
 
@@ -7,21 +7,21 @@ from toolset.model import ConfigMap
 from toolset.runtime.pacing import Pace, Paces, Pacing
 
 OF_A_KEY: Final = Pacing(free=10, longest_s=300.0, calm_s=120.0)
-"""Ten repairs of a key at once, then after 1 s, 2 s, 4 s and so on: less than 60 within an hour."""
+"""Ten repairs of a key at once, then after 1 s, 2 s, 4 s and so on: fewer than 60 within an hour."""
 OF_ALL: Final = Pacing(free=20, longest_s=300.0, calm_s=120.0)
-"""All repairs together: a fight over one key never gets that far, a writer that takes turns over many keys does.
+"""All repairs together: a conflict over one key never reaches this limit, a writer that alternates between keys does.
 
-That one too is answered less than 60 times within an hour."""
+Its changes too are repaired fewer than 60 times within an hour."""
 UNKNOWN: Final = "unknown"
 _REST: Final = ""  # labels and annotations; no key of a ConfigMap is empty
 _WHOLE: Final = "/"  # the ConfigMap itself; no key holds a slash
 
 
 class RepairPace:
-    """Recognises writes that only put back what this service wrote last, and paces them, by key and together.
+    """Recognises writes that only restore what this service wrote last, and paces them, per key and together.
 
-    A deleted ConfigMap that is created again is such a key too. A write for any other reason does not wait, and takes
-    along what does.
+    Recreating a deleted ConfigMap counts as such a key too. A write for any other reason does not wait, and includes
+    the pending repairs.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class RepairPace:
         self._all = Pace(OF_ALL)
 
     def wait_s(self, wanted: Desired, change: Apply, cached: ConfigMap | None, now_s: float) -> float:
-        """Return how long ``change`` has to wait, seconds; 0 when it may be written now."""
+        """Return how long ``change`` must wait, seconds; 0 if it may be written now."""
         if wanted != self._written:
             return 0.0
         waits_s = (self._keys.wait_s(key, now_s) for key in _keys(change, cached))
@@ -45,10 +45,10 @@ class RepairPace:
 
 
 def overwriters(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
-    """Return who else wrote the keys that ``change`` repairs, as ``manager/operation``.
+    """Return the other writers of the keys that ``change`` repairs, as ``manager/operation``.
 
-    Empty for none: another process of this service, with the same field manager. :data:`UNKNOWN` stands for who left no
-    trace, because a key was removed or only labels and annotations were changed.
+    Empty for another process of this service, with the same field manager. :data:`UNKNOWN` stands for a writer
+    without a trace, because a key was removed or only labels and annotations were changed.
     """
     known = owners(cached, "data") if cached else {}
     found = [known.get(key, {UNKNOWN}) for key in _keys(change, cached)]

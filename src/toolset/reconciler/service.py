@@ -28,17 +28,17 @@ class ServiceReconciler:
         options: DetectionOptions,
         static: Mapping[Key, Candidate] = {},
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             services: The stored Services.
             namespaces: The stored Namespaces; an unknown one excludes no Service.
-            inventory: Where verdicts go.
-            gate: Settled by Services whose first probe nothing waits for.
-            triggers: What to reconcile next.
-            observer: Told of new verdicts.
+            inventory: Stores the verdicts.
+            gate: Settled by Services whose first probe need not be awaited.
+            triggers: Queues follow-up work.
+            observer: Notified of new verdicts.
             options: How to detect.
-            static: The candidates that the settings list; they are there whatever the cluster holds.
+            static: The candidates in the settings, independent of the cluster.
         """
         self._services = services
         self._namespaces = namespaces
@@ -63,7 +63,7 @@ class ServiceReconciler:
         return DONE
 
     def _detect(self, key: Key) -> Verdict | None:
-        """Return what the Service ``key`` is; ``None`` when there is none."""
+        """Return what the Service ``key`` is; ``None`` if it does not exist."""
         service = self._services.get(key)
         if service is None:
             return None
@@ -72,7 +72,7 @@ class ServiceReconciler:
             return detect(service, self._options, namespace, approved=self._inventory.is_approved(key))
 
     def _note_further(self, key: Key, first: Verdict | None, published: Published) -> None:
-        """Note the further tools of a Service, and forget those that it no longer has."""
+        """Record the further tools of a Service, and forget those that it no longer has."""
         service = self._services.get(key)
         found: dict[Key, Candidate] = {}
         if service is not None and isinstance(first, Candidate) and key not in self._static:
@@ -84,7 +84,7 @@ class ServiceReconciler:
             self._further[key] = tuple(found)
 
     def _note(self, key: Key, verdict: Verdict | None, published: Published) -> None:
-        """Note one verdict, and queue what follows when it is new."""
+        """Record one verdict, and queue the follow-up work if it is new."""
         if verdict is None:
             if self._inventory.forget(key):
                 self._changed(key, None)

@@ -1,7 +1,7 @@
-"""What a pass tells of itself to whoever traces it: its steps, that it changed something, how it ended.
+"""Spans of a reconcile: its steps, whether it changed something, and its result.
 
-A pass becomes a trace once it turns out to be worth one, and most passes change nothing. Until then its steps are only
-noted, which costs a few microseconds where two spans of the SDK cost 25; and where nothing is traced, next to nothing.
+A reconcile becomes a trace once it turns out to be relevant, and most reconciles change nothing. Until then its steps
+are only recorded, which costs a few microseconds, while two spans of the SDK cost 25; without tracing, almost nothing.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,22 +22,22 @@ from toolset.model import Key
 Attributes = Mapping[str, str | int | float | bool]
 
 SLOW_S: Final = 1.0
-"""A pass that takes so long is worth a trace, though it may have changed nothing; seconds."""
+"""A reconcile that takes this long is traced even if it changed nothing; seconds."""
 
 tracer: Final = trace.get_tracer("toolset")
 _under_way: Final[ContextVar["ReconcileTrace | None"]] = ContextVar("pass under way", default=None)
 
 
 class Step(Protocol):
-    """A step of a pass."""
+    """A step of a reconcile."""
 
     def set_attributes(self, attributes: Attributes) -> None:
-        """Say more of it."""
+        """Set further attributes."""
         ...
 
 
 class _Noted:
-    """A step of a pass that is no trace yet."""
+    """A step of a reconcile that is not a trace yet."""
 
     def __init__(self, name: str, kind: SpanKind, attributes: Attributes) -> None:
         self._name = name
@@ -52,7 +52,7 @@ class _Noted:
 
     @contextmanager
     def measured(self) -> Generator[Step]:
-        """Note when the block ends, and what it raises."""
+        """Record when the block ends, and what it raises."""
         try:
             yield self
         except Exception as error:
@@ -70,14 +70,14 @@ class _Noted:
 
 
 class ReconcileTrace:
-    """One pass that may become a trace."""
+    """One reconcile that may become a trace."""
 
     def __init__(self, describe: Callable[[], Attributes], links: Sequence[Link] = ()) -> None:
-        """Begin it.
+        """Start it.
 
         Args:
             describe: Returns the attributes of its root span.
-            links: To the passes that queued it.
+            links: Links to the reconciles that queued it.
         """
         self._describe = describe
         self._links = links
@@ -88,7 +88,7 @@ class ReconcileTrace:
 
     @contextmanager
     def under_way(self) -> Generator[None]:
-        """Let this be the pass of which the functions of this module tell, inside the block."""
+        """Make this the current reconcile for the functions of this module, inside the block."""
         before = _under_way.set(self)
         try:
             yield
@@ -100,7 +100,7 @@ class ReconcileTrace:
                 self._root.end()
 
     def step(self, name: str, kind: SpanKind, attributes: Attributes) -> AbstractContextManager[Step]:
-        """Return the block of one step."""
+        """Return a context manager for one step."""
         if self._root is not None:
             return tracer.start_as_current_span(name, kind=kind, attributes=attributes, record_exception=False)
         noted = _Noted(name, kind, attributes)
@@ -108,9 +108,9 @@ class ReconcileTrace:
         return noted.measured()
 
     def keep(self) -> Span:
-        """Make it a trace from its beginning on; return the root span, which is current from now on.
+        """Make it a trace from its start on; return the root span, which becomes the current span.
 
-        Between two steps only: one that has begun would not be part of it.
+        Call it between two steps only: a step that has begun would not be part of it.
         """
         if self._root is None:
             self._root = tracer.start_span(
@@ -122,14 +122,14 @@ class ReconcileTrace:
         return self._root
 
     def ended(self, result: str, took_s: float) -> None:
-        """Say how it ended."""
+        """Record its result."""
         if took_s >= SLOW_S:
             self.keep()
         if self._root is not None:
             self._root.set_attribute("toolset.result", result)
 
     def exemplar(self) -> dict[str, str] | None:
-        """Return the labels that lead from a series to this pass; ``None`` where it is not exported."""
+        """Return the exemplar labels that link a series to this reconcile; ``None`` if it is not exported."""
         where = self._root.get_span_context() if self._root is not None else None
         if where is None or not where.trace_flags.sampled:
             return None
@@ -142,19 +142,19 @@ _NO_STEP: Final[AbstractContextManager[Step]] = nullcontext(trace.INVALID_SPAN)
 def step(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[Step]:
-    """Return the block of one step of the pass under way."""
+    """Return a context manager for one step of the current reconcile."""
     current = _under_way.get()
     return current.step(name, kind, attributes or {}) if current is not None else _NO_STEP
 
 
 def keep() -> None:
-    """Say that the pass under way is worth a trace; between two of its steps."""
+    """Mark the current reconcile to be traced; call it between two of its steps."""
     if (current := _under_way.get()) is not None:
         current.keep()
 
 
 def changed() -> SpanContext | None:
-    """Say that the pass under way has changed something; return what leads to its trace, if there is one."""
+    """Record that the current reconcile has changed something; return the link to its trace, if there is one."""
     if (current := _under_way.get()) is None:
         return None
     root = current.keep()
@@ -164,7 +164,7 @@ def changed() -> SpanContext | None:
 
 
 def failed(error: Exception) -> None:
-    """Say what the pass under way raised; a bug with its traceback."""
+    """Record what the current reconcile raised; a bug with its traceback."""
     if (current := _under_way.get()) is not None:
         root = current.keep()
         _fail(root, type(error).__name__, str(error))
@@ -173,30 +173,30 @@ def failed(error: Exception) -> None:
 
 
 def ended(result: str, took_s: float) -> None:
-    """Say how the pass under way ended, and how long it took; one that was slow is worth a trace."""
+    """Record the result and duration of the current reconcile; a slow one is traced."""
     if (current := _under_way.get()) is not None:
         current.ended(result, took_s)
 
 
 def exemplar() -> dict[str, str] | None:
-    """Return the labels that lead from a series to the pass under way; ``None`` where it is not exported."""
+    """Return the exemplar labels that link a series to the current reconcile; ``None`` if it is not exported."""
     current = _under_way.get()
     return current.exemplar() if current is not None else None
 
 
 def object_attributes(controller: str, key: Key) -> dict[str, str]:
-    """Return what names the object that ``controller`` reconciles, by OpenTelemetry's names for Kubernetes objects."""
+    """Return the attributes of the object that ``controller`` reconciles, by OpenTelemetry's Kubernetes names."""
     kind = "configmap" if controller in {"target", "notify"} else "service"
     return {"k8s.namespace.name": key.namespace, f"k8s.{kind}.name": key.name}
 
 
 def reconcile_attributes(controller: str, key: Key) -> dict[str, str]:
-    """Return what identifies one reconcile: its controller and its object."""
+    """Return the attributes that identify one reconcile: its controller and its object."""
     return {"toolset.controller": controller, **object_attributes(controller, key)}
 
 
 def probe_attributes(candidate: Candidate) -> dict[str, str | int]:
-    """Return what tells one health request from another, by OpenTelemetry's names for HTTP."""
+    """Return the attributes that distinguish health requests, by OpenTelemetry's names for HTTP."""
     return {
         "toolset.type": candidate.type,
         "http.request.method": "GET",
@@ -207,7 +207,7 @@ def probe_attributes(candidate: Candidate) -> dict[str, str | int]:
 
 
 def outcome_attributes(outcome: Outcome, candidate: Candidate) -> dict[str, str | int]:
-    """Return how the probe of ``candidate`` ended, by OpenTelemetry's names for HTTP; no text from the backend."""
+    """Return the result of the probe of ``candidate``, by OpenTelemetry's names for HTTP; no text from the backend."""
     attributes: dict[str, str | int] = {"toolset.probe.outcome": outcome.word}
     if outcome.status:
         attributes["http.response.status_code"] = outcome.status

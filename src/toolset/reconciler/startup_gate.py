@@ -9,10 +9,10 @@ from toolset.model import Key
 
 
 class StartupGate:
-    """Holds the first write back until every initial candidate has a verdict, or time is up.
+    """Delays the first write until every initial candidate has a verdict, or until a timeout.
 
-    Until it opens, whoever reads the findings would publish half the truth. Time being up excuses slow backends only:
-    every initial Service has been looked at before it opens, however many there are.
+    Until it opens, the results are incomplete. The timeout skips only slow backends: every initial Service has been
+    processed before it opens, however many there are.
     """
 
     def __init__(self, on_open: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ class StartupGate:
 
         Args:
             keys: Every Service of the first complete list.
-            published: What is published; it starts as up.
+            published: The published tools, which start as up.
         """
         self._pending = set(keys)
         self._unseen = set(self._pending)
@@ -41,7 +41,7 @@ class StartupGate:
         self._open_when_settled()
 
     def published(self, key: Key) -> Published:
-        """Return what is published, for the first look at ``key``; what comes later has to prove itself."""
+        """Return the published tools for the first detection of ``key``; later candidates must pass a probe."""
         if key not in self._unseen:
             return NOTHING
         self._unseen.discard(key)
@@ -49,13 +49,13 @@ class StartupGate:
         return self._published
 
     def settle(self, key: Key) -> None:
-        """Note that ``key`` has its verdict."""
+        """Record that ``key`` has its verdict."""
         if self._pending is not None:
             self._pending.discard(key)
             self._open_when_settled()
 
     def stop_waiting_for_probes(self) -> None:
-        """Open it as soon as every initial Service has been looked at: time is up."""
+        """Open it as soon as every initial Service has been processed: the timeout has expired."""
         self._time_is_up = True
         self._open_when_settled()
 

@@ -1,4 +1,4 @@
-"""The pass over the target: render what is known, and write only what changed."""
+"""The reconciler of the target: render the current state, and write only changes."""
 
 import math
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from toolset.runtime.backoff import RETRY_AFTER_CAP_S
 from toolset.runtime.controller import DONE, Result
 
 REWRITE_S: Final = 1.0
-"""Between a write that the API server changed and the next attempt, seconds."""
+"""Delay after a write that the API server changed, seconds."""
 
 
 class TargetReconciler:
-    """Brings the ConfigMap in line with the findings; no request at all when nothing differs."""
+    """Brings the ConfigMap in line with the results; sends no request if nothing differs."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class TargetReconciler:
         in_force: InForce,
         published: Published,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            inventory: What is known of each Service.
-            config_maps: The stored ConfigMap, and that of the admin's own.
-            applier: What writes it.
-            triggers: What to reconcile next.
-            observer: Told of every reconcile.
+            inventory: The state of each Service.
+            config_maps: The stored target ConfigMap, and the separate one for overrides.
+            applier: Writes the ConfigMap.
+            triggers: Queues follow-up work.
+            observer: Notified of every reconcile.
             options: How to publish.
             in_force: The overrides in force at the start.
             published: The tools that are published at the start.
@@ -79,15 +79,15 @@ class TargetReconciler:
         return self._published
 
     def wind_down(self) -> None:
-        """Wait for no moment to come any more: what is held stays as it is."""
+        """Stop waiting for later times: held removals stay held."""
         self._winds_down = True
 
     async def __call__(self, key: Key) -> Result:
-        """Publish what is known to the ConfigMap ``key``.
+        """Publish the current state to the ConfigMap ``key``.
 
         Raises:
-            ToolsetError: The API server refused or failed, another instance of this service keeps the ConfigMap, or the
-                overrides have never been there; a conflict only if the newer version that it is about does not come.
+            ToolsetError: The API server refused or failed, another instance of this service owns the ConfigMap, or the
+                overrides have never been there; a conflict only if the newer version does not arrive.
         """
         patience_s = self._patient_until - anyio.current_time()
         if patience_s > 0.0 and not self._winds_down:
@@ -132,7 +132,7 @@ class TargetReconciler:
             raise
 
     def _wait_s(self, publication: Publication, wanted: Desired, cached: ConfigMap | None, change: Apply) -> float:
-        """Return how long ``change`` has to wait, seconds, and report why."""
+        """Return how long ``change`` must wait, seconds, and report why."""
         now_s = anyio.current_time()
         pause_s = self._pace.wait_s(publication.tools, now_s)
         repair_s = self._repairs.wait_s(wanted, change, cached, now_s)
@@ -151,13 +151,13 @@ class TargetReconciler:
         return publication
 
     async def _apply(self, key: Key, wanted: Desired, cached: ConfigMap | None, change: Apply) -> ConfigMap | None:
-        """Write ``change``; return the result, or ``None`` when somebody else wrote meanwhile."""
+        """Write ``change``; return the result, or ``None`` if somebody else wrote meanwhile."""
         spans.changed()
         with step("apply"):
             try:
                 body = change.manifest
-                if cached and change.by_patch:  # first: the apply takes them off our list, and then nobody would
-                    # What is written goes with it, so that a tool whose key moves is never away in between.
+                if cached and change.by_patch:  # first: the apply removes them from our list, and then nothing would
+                    # Written keys are included, so that a tool whose key moves is never missing in between.
                     moved = {key: wanted.data[key] for key in change.written} | dict.fromkeys(change.by_patch)
                     cached = await self._applier.patch(cached, moved)
                     self._config_maps.overlay(cached)
@@ -173,7 +173,7 @@ class TargetReconciler:
         return written
 
     def _conflicted(self, error: ConflictError, cached: ConfigMap | None) -> None:
-        """Count a conflict; one that no newer version explains is raised again, for the queue's backoff."""
+        """Count a conflict; one without a newer version is raised again, for the queue's backoff."""
         self._conflicts.met(cached, anyio.current_time())
         self._note_patience(error)
         self._observer.conflicted()
@@ -182,5 +182,5 @@ class TargetReconciler:
             raise error
 
     def _note_patience(self, error: TransientError) -> None:
-        """Note for how long the API server wants no other write, however many changes there are."""
+        """Record for how long the API server wants no other write, however many changes there are."""
         self._patient_until = anyio.current_time() + min(error.retry_after_s, RETRY_AFTER_CAP_S)

@@ -1,4 +1,4 @@
-"""When the ConfigMap may be written again: a Service that changes all the time delays its own changes only."""
+"""When the ConfigMap may be written again: a Service that keeps changing delays only its own changes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,28 +11,28 @@ from toolset.model import Key
 from toolset.runtime.pacing import Pace, Paces, Pacing
 
 OF_A_SERVICE: Final = Pacing()
-"""A Service that flaps is written 9 times in 40 s, and then twice a minute."""
+"""A flapping Service is written 9 times in 40 s, and then twice a minute."""
 OF_A_NAMESPACE: Final = Pacing(free=200, calm_s=5.0)
-"""Services that take turns to flap: as many changes as a large rollout makes, and then one in 5 s. All untrusted
-namespaces together have as much as one."""
+"""Services of a namespace that flap in turn: as many changes as in a large rollout, and then one per 5 s. All
+untrusted namespaces together count as one."""
 OF_THE_REST: Final = Pacing(free=20, calm_s=120.0)
-"""Writes that change no tool, such as those for overrides: twenty at once, and then ever fewer, with pauses up to four
-times as long as those of a Service. That is at most 60 in the first hour, and 30 in each after it."""
+"""Writes that change no tool, such as those for overrides: twenty at once, then with growing pauses, up to four times
+as long as those of a Service. That is at most 60 in the first hour, and 30 in each later one."""
 
 
 class WritePace:
     """Attributes each write to the Services whose tools it changes.
 
-    A write waits for the calmest of them, so that a change of any other Service takes along what waits. Writes that
-    change no tool, such as those for overrides, have a pace of their own.
+    A write waits only for the calmest of them, so that a change of any other Service includes pending changes. Writes
+    that change no tool, such as those for overrides, are paced separately.
     """
 
     def __init__(self, longest_s: float, shares: Shares = Shares()) -> None:
-        """Start calm.
+        """Start without recorded writes.
 
         Args:
             longest_s: The longest pause of a Service, seconds.
-            shares: Of namespaces.
+            shares: The shares of namespaces.
         """
         self._shares = shares
         self._written: Mapping[Key, Candidate] = {}
@@ -41,7 +41,7 @@ class WritePace:
         self._rest = Pace(replace(OF_THE_REST, longest_s=4 * longest_s))
 
     def wait_s(self, tools: Iterable[Candidate], now_s: float) -> float:
-        """Return how long the write of ``tools`` has to wait, seconds; 0 when it may happen now."""
+        """Return how long the write of ``tools`` must wait, seconds; 0 if it may happen now."""
         waits_s = (
             max(self._services.wait_s(key, now_s), *(self._namespaces.wait_s(name, now_s) for name in self._names(key)))
             for key in self.changed(tools)

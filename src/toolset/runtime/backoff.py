@@ -1,4 +1,4 @@
-"""How long to wait before trying again: values and small counters; the caller sleeps."""
+"""Retry delays: values and small counters; the caller sleeps."""
 
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -9,7 +9,7 @@ import msgspec
 K = TypeVar("K", bound=Hashable)
 
 RETRY_AFTER_CAP_S: Final = 60.0
-"""How long at most a server's ``Retry-After`` is obeyed, seconds; a mistake in it must not put anything to sleep."""
+"""Maximum ``Retry-After`` that is obeyed, seconds; a wrong value must not stop the service."""
 _LARGEST_EXPONENT: Final = 64  # 2**64 times any base is beyond every cap, and floats do not overflow
 
 
@@ -32,7 +32,7 @@ class Backoff(msgspec.Struct, frozen=True):
     spread: float = 1.0
 
     def delay_s(self, failures: int, jitter: Callable[[], float]) -> float:
-        """Return the delay after ``failures`` failures in a row, seconds.
+        """Return the delay after ``failures`` consecutive failures, seconds.
 
         Args:
             failures: At least 1, which is the first failure.
@@ -44,10 +44,9 @@ class Backoff(msgspec.Struct, frozen=True):
 
 
 class TokenBucket:
-    """Bounds the rate of something that may also come in bursts.
+    """A rate limit with bursts.
 
-    It goes into debt, as client-go's ``Reserve`` does: each caller is told a later time, and none
-    is turned away.
+    It goes into debt, like client-go's ``Reserve``: each caller gets a later time, and none is rejected.
     """
 
     def __init__(self, rate_per_s: float, burst: int) -> None:
@@ -57,7 +56,7 @@ class TokenBucket:
         self._filled_at: float | None = None
 
     def reserve_s(self) -> float:
-        """Take one token; return how long to wait until it is there, seconds."""
+        """Take one token; return how long to wait until it is available, seconds."""
         now = anyio.current_time()
         if self._filled_at is not None:
             gained = (now - self._filled_at) * self._rate_per_s
@@ -68,7 +67,7 @@ class TokenBucket:
 
 
 class RetryLimiter(Generic[K]):
-    """When a key that failed may come again: its own backoff, and a bucket over all keys.
+    """When a failed key may be retried: its own backoff, and a bucket over all keys.
 
     Base delay, rate and burst are client-go's (``util/workqueue/default_rate_limiters.go``); the cap
     is 300 s instead of 1,000 s, so that a recovery is noticed within five minutes.
@@ -84,7 +83,7 @@ class RetryLimiter(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def delay_s(self, key: K) -> float:
-        """Count one more failure of ``key``; return how long it has to wait, seconds."""
+        """Count one more failure of ``key``; return how long it must wait, seconds."""
         self._failures[key] = self._failures.get(key, 0) + 1
         own = self._backoff.delay_s(self._failures[key], _no_jitter)
         return max(own, self._bucket.reserve_s())
@@ -94,7 +93,7 @@ class RetryLimiter(Generic[K]):
         return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """Start ``key`` afresh; a no-op when it never failed."""
+        """Reset ``key``; a no-op if it never failed."""
         self._failures.pop(key, None)
 
 

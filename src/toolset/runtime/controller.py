@@ -1,4 +1,4 @@
-"""Workers that take keys from a queue and act on what the reconcile answers."""
+"""Workers that take keys from a queue and act on the result of each reconcile."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,11 +17,11 @@ K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a reconcile asks for next.
+    """The result of a reconcile.
 
     Attributes:
         requeue_after_s: Reconcile the same key again after this many seconds; ``None`` waits for the
-            next change. A change that comes earlier is served earlier.
+            next change. An earlier change is processed earlier.
     """
 
     requeue_after_s: float | None = None
@@ -32,26 +32,26 @@ DONE = Result()
 Reconcile = Callable[[K], Awaitable[Result]]
 
 Scope = Callable[[K], AbstractContextManager[object]]
-"""Gives what is entered around a pass over a key; the observer is told of the pass inside."""
+"""Returns the context manager around a reconcile of a key; the observer is notified inside."""
 
 _NOTHING: Final = nullcontext()
 
 
 class ReconcileObserver(Protocol[K_contra]):
-    """What a controller tells about its passes."""
+    """What a controller reports about its reconciles."""
 
     def passed(self, key: K_contra, result: str, took_s: float) -> None:
-        """A pass ended: ``success``, ``requeue_after``, ``error``, ``terminal_error`` or ``bug``."""
+        """A reconcile ended: ``success``, ``requeue_after``, ``error``, ``terminal_error`` or ``bug``."""
 
     def failed(self, key: K_contra, error: Exception, failures: int) -> None:
-        """A pass raised; ``failures`` passes over this key did, in a row, this one not counted."""
+        """A reconcile raised; ``failures`` consecutive reconciles of this key did before."""
 
 
 class Controller(Generic[K]):
     """A pool of workers over one queue; the one place where failures become retries.
 
-    A :class:`TransientError` and a pass that overran its time requeue the key with backoff; a
-    :class:`TerminalError` waits for the next change; anything else is a bug, which fails its own key alone
+    A :class:`TransientError` and a timed-out reconcile requeue the key with backoff; a
+    :class:`TerminalError` waits for the next change; anything else is a bug, which affects only its own key
     and is retried with backoff.
     """
 
@@ -65,16 +65,16 @@ class Controller(Generic[K]):
         timeout_s: float | None = 60.0,
         scope: Scope[K] = lambda _: _NOTHING,
     ) -> None:
-        """Make the pool.
+        """Create the pool.
 
         Args:
-            queue: Where keys come from.
-            reconcile: One pass over one key; it may be cancelled at any await.
-            observer: Told of every pass.
-            workers: Passes in flight at once, each over another key.
-            timeout_s: How long one pass may take, seconds; ``None`` for passes that never wait, which nothing could
-                interrupt, and of which a bound would be a fifth of the cost.
-            scope: What is entered around each pass.
+            queue: The source of keys.
+            reconcile: Reconciles one key; it may be cancelled at any await.
+            observer: Notified of every reconcile.
+            workers: Concurrent reconciles, each of another key.
+            timeout_s: Time limit of one reconcile, seconds; ``None`` for reconciles that never wait, which cannot be
+                interrupted, and for which a limit would be 20 % of the cost.
+            scope: The context manager around each reconcile.
         """
         self._queue = queue
         self._reconcile = reconcile
@@ -105,7 +105,7 @@ class Controller(Generic[K]):
                 self._observer.passed(key, outcome, took_s)
 
     async def _once(self, key: K) -> str:
-        """Make one pass over ``key`` and queue what has to follow; return how it ended."""
+        """Reconcile ``key`` once and queue the follow-up; return the result."""
         try:
             with self._bound():
                 result = await self._reconcile(key)
@@ -115,7 +115,7 @@ class Controller(Generic[K]):
             self._observer.failed(key, error, self._queue.failures(key))
             self._queue.forget(key)
             return "terminal_error"
-        except Exception as error:  # noqa: BLE001 - a bug fails its own key alone, see the class docstring
+        except Exception as error:  # noqa: BLE001 - a bug affects only its own key, see the class docstring
             return self._retry(key, error, "bug")
         self._queue.forget(key)
         if result.requeue_after_s is None:

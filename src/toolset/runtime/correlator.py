@@ -1,18 +1,17 @@
-"""What is worth telling people: repeats are counted, look-alikes are told together, floods are cut.
+"""Deduplicate and rate-limit Events: repeats are counted, look-alikes are combined, floods are dropped.
 
 The shape and most figures are client-go's (``tools/record/events_cache.go``, ``tools/events/event_broadcaster.go``):
 10 look-alikes in 10 minutes, a burst of 25 about an object and one more every 5 minutes, series that end after 6
 minutes, 4,096 of everything remembered.
 
-One thing differs. client-go allows 25 for each *regarded* object, and here everything regards the one ConfigMap: its
-rule would silence the service after 25 occurrences. So the allowance belongs to the related object, and for each of
-``Normal`` and ``Warning`` apart, so that chatter never hides a warning. Two wider allowances bound the sum: one for a
-namespace, the border between tenants, so that whoever makes and breaks Services by the thousand silences nobody else;
-and one over all, which keeps at most about 610 such Events, 1 MB, in the API server while it keeps them for an hour.
-Once that is used up each namespace still has a few reserved, so that three namespaces together silence no fourth.
-Namespaces may have an account together, and then use at most half of the allowance over all.
-What has no related object is about the target itself: it has an allowance of its own and takes from no other, so that
-no Service can silence it.
+One thing differs. client-go allows 25 per *regarded* object, and here all Events regard the one ConfigMap: its rule
+would silence the service after 25 occurrences. So the allowance belongs to the related object, separately for
+``Normal`` and ``Warning``, so that frequent Events never hide a warning. Two wider allowances limit the sum: one per
+namespace, the tenant boundary, so that a tenant with thousands of changing Services silences no other; and an overall
+one, which limits such Events to about 610, 1 MB, in the API server with its TTL of one hour. When that is used up, each
+namespace still has a few reserved, so that three namespaces together cannot silence a fourth. Namespaces may share an
+account, and then use at most half of the overall allowance. Events without a related object are about the target
+itself: they have a separate allowance, so that no Service can silence them.
 """
 
 from collections import OrderedDict
@@ -31,13 +30,13 @@ V = TypeVar("V")
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """Something that happened; two that are equal are the same thing twice.
+    """One occurrence; equal ones are repeats.
 
     Attributes:
         kind: ``Normal`` or ``Warning``.
-        reason: Why, one word.
-        action: What was done or tried, one word.
-        note: For people.
+        reason: The reason, one word.
+        action: The action, one word.
+        note: The message.
         related: The object that caused it; ``None`` when it concerns the target alone.
     """
 
@@ -49,17 +48,17 @@ class Occurrence(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, eq=False):
-    """One occurrence and its repeats, or look-alikes that are told together.
+    """One occurrence and its repeats, or combined look-alikes.
 
     Attributes:
-        occurrence: The first.
+        occurrence: The first one.
         combined: Whether the others differ in their notes.
-        first_at: When the first was.
-        last_at: When the last was.
+        first_at: The time of the first one.
+        last_at: The time of the last one.
         last_s: The same on the clock of ``anyio``.
-        count: How many there were.
-        name: Under which name it was told; the sender's own.
-        told: How many of them the other side knows of; the sender's own.
+        count: The number of occurrences.
+        name: The name of its Event; set by the sender.
+        told: The count in the API server; set by the sender.
     """
 
     occurrence: Occurrence
@@ -73,7 +72,7 @@ class Series(msgspec.Struct, eq=False):
 
 
 class Refusal(Enum):
-    """Which allowance is used up."""
+    """The exhausted allowance."""
 
     OBJECT = "object"
     NAMESPACE = "namespace"
@@ -81,11 +80,11 @@ class Refusal(Enum):
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """How many series may begin.
+    """How many series may start.
 
     Attributes:
-        burst: At once.
-        refill_s: Seconds until there is one more.
+        burst: The number at once.
+        refill_s: Seconds until one more is allowed.
     """
 
     burst: int
@@ -93,18 +92,18 @@ class Allowance(msgspec.Struct, frozen=True):
 
 
 class CorrelatorOptions(msgspec.Struct, frozen=True):
-    """Figures; the module docstring says where they come from.
+    """Limits and times; the module docstring names their sources.
 
     Attributes:
-        look_alikes: From how many different notes of one reason on the next ones are told together.
-        look_alike_s: How long after the last look-alike that begins anew, seconds.
-        series_s: How long after its last repeat a series ends, seconds.
-        remembered: How many series, groups and allowances are remembered, each.
-        by_object: For one related object and kind.
+        look_alikes: The number of different notes of one reason after which further ones are combined.
+        look_alike_s: Time after the last look-alike until that count restarts, seconds.
+        series_s: Time after its last repeat until a series ends, seconds.
+        remembered: Maximum number of remembered series, groups and allowances, each.
+        by_object: Per related object and kind.
         by_namespace: For the related objects of one namespace.
         overall: For all related objects.
-        by_account: Of that, for namespaces that have an account together.
-        reserved: For the related objects of one namespace once that is used up.
+        by_account: Part of ``overall`` for namespaces that share an account.
+        reserved: For the related objects of one namespace once ``overall`` is used up.
     """
 
     look_alikes: int = 10
@@ -126,10 +125,10 @@ class Correlator:
         options: CorrelatorOptions = CorrelatorOptions(),  # noqa: B008 - it is frozen
         account: Callable[[str], str] = str,
     ) -> None:
-        """Begin with all allowances whole.
+        """Start with full allowances.
 
         Args:
-            options: Figures.
+            options: Limits and times.
             account: Returns the account of a namespace; by default each has its own.
         """
         self._options = options
@@ -140,10 +139,10 @@ class Correlator:
         self._overall = _Bucket(options.overall)
 
     def observe(self, occurrence: Occurrence, at: datetime) -> Series | Refusal:
-        """Count ``occurrence``, which was ``at`` that time; return its series, or why there is none.
+        """Count ``occurrence`` at the time ``at``; return its series, or why there is none.
 
-        Only the beginning of a series uses an allowance up: what cannot begin is forgotten, and a repeat of what did
-        begin is always counted.
+        Only the start of a series uses an allowance: a series that cannot start is forgotten, and repeats of a started
+        one are always counted.
         """
         now = anyio.current_time()
         series = self._series.get(occurrence)
@@ -169,13 +168,13 @@ class Correlator:
         return series is not None and now - series.last_s <= self._options.series_s
 
     def _look_alikes(self, occurrence: Occurrence, now: float) -> "_Group | None":
-        """Note that there was one more; return the group once its members are to be told together."""
+        """Count one more; return the group once its members are to be combined."""
         key = msgspec.structs.replace(occurrence, note="")
         group = self._groups.get(key)
         if group is None or now - group.last_s > self._options.look_alike_s:
             group = self._groups.put(key, _Group(now))
         group.last_s = now
-        note = hash(occurrence.note)  # a set of whole notes would weigh 10 kB
+        note = hash(occurrence.note)  # a set of complete notes would take 10 kB
         if note in group.notes:
             return None
         if len(group.notes) >= self._options.look_alikes:
@@ -184,7 +183,7 @@ class Correlator:
         return None
 
     def _take(self, occurrence: Occurrence, now: float) -> Refusal | None:
-        """Use up one of every allowance, or none of any."""
+        """Take one from every allowance, or from none."""
         related = occurrence.related
         by_object = self._bucket((occurrence.kind, related), self._options.by_object)
         wanted = [(Refusal.OBJECT, by_object)]
@@ -200,7 +199,7 @@ class Correlator:
         return None
 
     def _shared(self, namespace: str, now: float) -> "Sequence[_Bucket]":
-        """Return the allowance over all, or what is reserved for ``namespace`` once its part of that is used up."""
+        """Return the overall allowance, or the reserve of ``namespace`` once its part of that is used up."""
         shared = [self._overall]
         if (account := self._account(namespace)) != namespace:
             shared.append(self._bucket(("account", account, ""), self._options.by_account))
@@ -217,11 +216,11 @@ class _Group(msgspec.Struct):
 
     last_s: float
     notes: set[int] = msgspec.field(default_factory=set[int])
-    series: Series | None = None  # of those beyond the first few
+    series: Series | None = None  # those beyond the first few
 
 
 class _Bucket:
-    """An allowance; unlike ``backoff.TokenBucket`` it turns away instead of telling a later time."""
+    """An allowance; unlike ``backoff.TokenBucket`` it rejects instead of returning a later time."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
@@ -236,7 +235,7 @@ class _Bucket:
 
 
 class _Recent(Generic[K, V]):
-    """The values that were used last; the one not used for the longest time makes room."""
+    """An LRU cache."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -1,7 +1,7 @@
 """Keys that become ready later: after a delay, or once their changes have settled.
 
-Of two delays the earlier wins. A burst of changes settles before the key is due, but never for longer than a bound:
-a trailing debounce alone can be starved for ever by a stream of events, as kube-rs documents of its own.
+Of two delays the earlier wins. A burst of changes settles before the key is due, but for a limited time: a trailing
+debounce alone can be starved indefinitely by a stream of events, as kube-rs documents for its own.
 """
 
 import math
@@ -13,7 +13,7 @@ import msgspec
 
 K = TypeVar("K", bound=Hashable)
 
-_STALE_TIMERS: Final = 16  # so few are not worth removing
+_STALE_TIMERS: Final = 16  # up to this many are not worth removing
 
 
 class Debounce(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class Debounce(msgspec.Struct, frozen=True):
 
     Attributes:
         quiet_s: It becomes ready this long after its last change, seconds.
-        at_most_s: And no later than this after its first change, seconds.
+        at_most_s: But no later than this after its first change, seconds.
     """
 
     quiet_s: float
@@ -29,13 +29,13 @@ class Debounce(msgspec.Struct, frozen=True):
 
 
 class _Delayed(msgspec.Struct):
-    """What is known of one key; times on the caller's clock."""
+    """The delays of one key; times on the caller's clock."""
 
     priority: int
     at: float = math.inf  # the earliest of its plain delays
     quiet_at: float = math.inf  # the end of its quiet period, while it settles
     latest: float = math.inf  # the end of its debounce, while it settles
-    timer: float = math.inf  # when its valid timer goes off: never later than it is due
+    timer: float = math.inf  # when its valid timer fires: never later than it is due
     serial: int = 0  # of that timer
 
     @property
@@ -53,13 +53,13 @@ class Delays(Generic[K]):
         self._serial = 0
 
     def delay(self, key: K, at: float, priority: int) -> bool:
-        """Let ``key`` become ready at ``at``, or earlier; return whether it is due earlier than before."""
+        """Make ``key`` ready at ``at``, or earlier; return whether it is due earlier than before."""
         delayed = self._delayed.setdefault(key, _Delayed(priority))
         delayed.at = min(delayed.at, at)
         return self._moved(key, delayed, priority)
 
     def settle(self, key: K, debounce: Debounce, now: float, priority: int) -> bool:
-        """Note a change of ``key`` at ``now``; return whether it is due earlier than before."""
+        """Record a change of ``key`` at ``now``; return whether it is due earlier than before."""
         delayed = self._delayed.setdefault(key, _Delayed(priority))
         delayed.quiet_at = now + debounce.quiet_s
         delayed.latest = min(delayed.latest, now + debounce.at_most_s)
@@ -78,11 +78,11 @@ class Delays(Generic[K]):
         return settling
 
     def has_any_before(self, until: float) -> bool:
-        """Tell whether a key is due before ``until``."""
+        """Return whether a key is due before ``until``."""
         return any(delayed.due < until for delayed in self._delayed.values())
 
     def next_timer(self) -> float:
-        """Return when to call :meth:`pop_due` again; infinity when no key is delayed."""
+        """Return when to call :meth:`pop_due` again; infinity if no key is delayed."""
         return self._timers[0][0] if self._timers else math.inf
 
     def pop_due(self, now: float) -> Iterator[tuple[K, int]]:
@@ -113,11 +113,11 @@ class Delays(Generic[K]):
         heappush(self._timers, (delayed.timer, delayed.serial, key))
 
     def _is_valid(self, serial: int, key: K) -> bool:
-        """Tell whether a timer still counts: an earlier one may have replaced it, or the key is ready."""
+        """Return whether a timer is still valid: an earlier one may have replaced it, or the key is ready."""
         delayed = self._delayed.get(key)
         return delayed is not None and delayed.serial == serial
 
     def _drop_stale_timers(self) -> None:
-        """Drop timers that were replaced; they may lie minutes ahead."""
+        """Drop replaced timers; they may be minutes in the future."""
         self._timers = [timer for timer in self._timers if self._is_valid(timer[1], timer[2])]
         heapify(self._timers)

@@ -1,4 +1,4 @@
-"""The words of an election: its times, the Lease it is about, the leadership that comes of it."""
+"""The types of an election: its times, the port to its Lease, the resulting leadership."""
 
 import math
 from collections.abc import Callable
@@ -17,12 +17,12 @@ class ElectorOptions(msgspec.Struct, frozen=True):
     Attributes:
         lease_s: How long a leadership is valid after its last renewal, and how long standbys wait for one.
         renew_s: How long a leader tries to renew before it gives up.
-        retry_s: Between two renewals, and between two reads of a standby that has no watch.
-        jitter: Those reads wait up to this many times ``retry_s``, so that standbys do not ask in step.
-        release_s: How long giving the Lease back may take.
+        retry_s: Time between two renewals, and between two reads of a standby without a watch.
+        jitter: Those reads wait up to this many times ``retry_s`` longer, so that standbys do not read in step.
+        release_s: Time limit for releasing the Lease.
 
     Raises:
-        ValueError: The times do not fit together; the message says which.
+        ValueError: The times are inconsistent; the message says which.
     """
 
     lease_s: float = 15.0
@@ -32,7 +32,7 @@ class ElectorOptions(msgspec.Struct, frozen=True):
     release_s: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check that the times fit together."""
+        """Check that the times are consistent."""
         longest_s = self.retry_s * self.jitter
         if self.retry_s <= 0.0 or self.release_s <= 0.0 or self.jitter < 1.0:
             raise ValueError("retry and release must be longer than nothing, and the jitter at least 1")
@@ -49,20 +49,20 @@ class ElectorOptions(msgspec.Struct, frozen=True):
 
     @property
     def request_s(self) -> float:
-        """How long one request may take; while leading the time that is left to renew bounds it too."""
+        """Time limit of one request; while leading, the remaining time to renew limits it too."""
         return max(1.0, self.renew_s / 2.0)
 
 
 DEFAULT_OPTIONS: Final = ElectorOptions()
 TRANSITIONS_LIMIT: Final = 2**31 - 1
-"""The largest ``leaseTransitions`` that the API server takes."""
+"""The largest ``leaseTransitions`` that the API server accepts."""
 
 
 class LeaseClient(Protocol):
-    """Port: the one Lease. Requests may be cancelled, and may then still have been carried out."""
+    """Port: the Lease. Cancelled requests may nevertheless have been executed."""
 
     async def read(self) -> Lease | None:
-        """Return the Lease as it is now, never from a cache; ``None`` when there is none.
+        """Return the current Lease, never from a cache; ``None`` if there is none.
 
         Raises:
             ToolsetError: The API server refused or failed.
@@ -73,13 +73,13 @@ class LeaseClient(Protocol):
         """Create the Lease; return it.
 
         Raises:
-            ConflictError: There is one already.
+            ConflictError: It already exists.
             ToolsetError: The API server refused or failed.
         """
         ...
 
     async def replace(self, current: Lease, spec: LeaseSpec) -> Lease:
-        """Write ``spec`` over ``current``; return the result, with the same version when nothing changed.
+        """Write ``spec`` over ``current``; return the result, with the same version if nothing changed.
 
         Raises:
             ConflictError: The Lease changed since ``current``.
@@ -90,13 +90,13 @@ class LeaseClient(Protocol):
 
 
 class ElectionObserver(Protocol):
-    """What an elector tells about itself."""
+    """What an elector reports."""
 
     def started_leading(self, epoch: int) -> None:
         """This replica leads."""
 
     def stopped_leading(self, epoch: int, *, lost: bool) -> None:
-        """Its work has ended; ``lost`` unless it ended by itself, failed or was cancelled."""
+        """Its work has ended; ``lost`` unless it returned, failed or was cancelled."""
 
     def new_leader(self, identity: str) -> None:
         """Another holder was seen; empty for none."""
@@ -105,14 +105,14 @@ class ElectionObserver(Protocol):
         """A renewal had to read the Lease first."""
 
     def restarted_epochs(self, transitions: int) -> None:
-        """The Lease was taken although its ``transitions`` can grow no more: they start again at 0."""
+        """The Lease was taken although its ``transitions`` have reached the maximum: they restart at 0."""
 
     def failed(self, error: Exception) -> None:
-        """A request failed; it is tried again."""
+        """A request failed; it is retried."""
 
 
 class NoElectionObserver:
-    """Listens to nothing."""
+    """Ignores everything."""
 
     def started_leading(self, epoch: int) -> None:
         """Ignore it."""
@@ -134,15 +134,15 @@ class NoElectionObserver:
 
 
 class Leadership:
-    """The right to write, for as long as it lasts.
+    """The right to write, while it is valid.
 
     Attributes:
-        identity: Who leads.
-        epoch: ``leaseTransitions``: one more than that of the leadership before.
-        valid_until: When it ends unless it is renewed, on the clock of ``anyio``.
-        awake_until: The same on a clock that goes on while the machine is suspended.
-        stood_by: Whether the replica stood by before: what it knows of the cluster may be old.
-        lost: Set when it has ended, for whatever reason.
+        identity: The identity of the leader.
+        epoch: ``leaseTransitions``: one more than that of the previous leadership.
+        valid_until: When it expires unless it is renewed, on the clock of ``anyio``.
+        awake_until: The same on a clock that continues while the machine is suspended.
+        stood_by: Whether the replica was a standby before: its view of the cluster may be stale.
+        lost: Set when it has ended, for any reason.
     """
 
     def __init__(
@@ -164,15 +164,15 @@ class Leadership:
         self._boottime = boottime
 
     def remaining_s(self) -> float:
-        """Return how long it is valid from now on without a renewal, seconds; no write may take longer."""
+        """Return how long it is still valid without a renewal, seconds; no write may take longer."""
         if self.lost.is_set():
             return 0.0
         return max(0.0, min(self.valid_until - anyio.current_time(), self.awake_until - self._boottime()))
 
     def check(self) -> None:
-        """Make sure that it is valid now; call it in the same step as the send of each write.
+        """Make sure that it is valid now; call it immediately before each write is sent, without an await in between.
 
-        It asks the clock and not the elector, which a stalled event loop has kept from noticing.
+        It checks the clock and not the elector, which may be late after a stall of the event loop.
 
         Raises:
             LeadershipLostError: It has ended.

@@ -1,26 +1,24 @@
-"""Elect one leader among replicas through a Lease, and end its work before another one can begin.
+"""Elect one leader among replicas through a Lease, and end its work before another one can start.
 
 Why there are never two:
 
 - A leadership is valid for ``lease_s`` from the moment *before* its last successful write was sent. A standby takes
-  the Lease only when it has seen one and the same version of it for as long as the holder asked for, and it cannot
-  have seen it before it was written. Only the monotonic clock counts, and beside it one that goes on while the machine
-  is suspended; the wall clock is written down for people.
-- Every write is fenced by the version that was read, so of two that try, one fails.
-- A leader that could not renew for ``renew_s`` cancels its work, waits for it to end, and stands by again.
-- A Lease that was deleted says nothing of its holder: who saw it held waits all the same.
+  the Lease only when it has seen the same version of it for as long as the holder requested, and it cannot have seen
+  it before it was written. Only the monotonic clock and one that continues while the machine is suspended are used;
+  the wall clock is recorded for people.
+- Every write is fenced by the version that was read, so of two concurrent ones, one fails.
+- A leader that could not renew for ``renew_s`` cancels its work, waits for it to end, and becomes a standby again.
+- A deleted Lease proves nothing about its holder: a standby that saw it held still waits.
 - It is released only when the work has ended.
 
-A machine that was suspended wakes with a leadership that is over, and writes nothing before it has renewed the Lease or
-taken it again.
+After a suspend, the leadership has expired, and nothing is written before the Lease is renewed or taken again.
 
-When a standby asks the API server: at the start, and then when the Lease can be taken. The watch, through
-:meth:`Elector.observe`, tells at once that it was released, and puts off the moment at which it would expire. When
-a read finds what the watch has not told, the watch is not relied on: then it reads every ``retry_s``, with jitter,
+A standby reads the Lease at the start, and then when the Lease can be taken. The watch, through
+:meth:`Elector.observe`, reports a release immediately, and each renewal extends the expiry. If a read finds a change
+that the watch has not reported, the watch is not trusted: the standby then reads every ``retry_s``, with jitter,
 until the watch has caught up.
 
-A server that asks for patience by ``Retry-After`` is not asked before; a leader tries once more before its
-time is over.
+A ``Retry-After`` of the server is obeyed; a leader tries once again before its time is over.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,9 +41,9 @@ from toolset.runtime.election import (
 from toolset.runtime.observed_lease import ObservedLease, utc_now
 
 LAST_TRY_S: Final = 1.0
-"""How much time the last attempt to renew is left, seconds: the least that one request may take."""
+"""The time reserved for the last attempt to renew, seconds: the minimum time limit of one request."""
 RELEASE_RETRY_S: Final = 0.1
-"""Between two attempts to give the Lease back, seconds; arbitrary."""
+"""Time between two attempts to release the Lease, seconds; arbitrary."""
 
 T = TypeVar("T")
 
@@ -66,16 +64,16 @@ class Elector:
         now: Callable[[], datetime] = utc_now,
         boottime: Callable[[], float] = anyio.current_time,
     ) -> None:
-        """Make it a standby.
+        """Create a standby.
 
         Args:
             client: The Lease.
-            identity: Of this process and no other: who finds it in the Lease takes the Lease for its own.
+            identity: Unique to this process: a process that finds its identity in the Lease regards it as its own.
             jitter: Returns a number in [0, 1).
             options: The times.
-            observer: Told of what happens.
+            observer: Notified of events.
             now: The wall clock, only for what is written into the Lease.
-            boottime: A clock that goes on while the machine is suspended, seconds.
+            boottime: A clock that continues while the machine is suspended, seconds.
         """
         self._boottime = boottime
         self._identity = identity
@@ -96,15 +94,15 @@ class Elector:
         return self._lease.holder
 
     def healthy(self, *, grace_s: float = 20.0) -> bool:
-        """Tell whether this replica is a standby, leads, or has been over its time for less than ``grace_s`` seconds.
+        """Return whether this replica is a standby, leads, or has exceeded its time by less than ``grace_s`` seconds.
 
-        Else its work does not end, and only the end of the process helps. The default is kube-controller-manager's.
+        Otherwise its work does not end, and the process must be restarted. The default is kube-controller-manager's.
         """
         return self._leadership is None or anyio.current_time() < self._leadership.valid_until + grace_s
 
     def observe(self, lease: Lease | None) -> None:
-        """Take note of what a watch tells; ``None`` when the Lease is gone. It decides nothing: it may be old."""
-        if self._leadership is not None:  # a leader learns from its own writes, and the watch lags behind them
+        """Record what a watch reports; ``None`` if the Lease was deleted. It may be stale, so it decides nothing."""
+        if self._leadership is not None:  # a leader relies on its own writes, and the watch lags behind them
             return
         self._lease.observe(lease)
         if self._lease.held_until <= anyio.current_time():
@@ -113,9 +111,9 @@ class Elector:
     async def run(self, lead: Lead) -> None:
         """Stand by, and run ``lead`` whenever this replica leads, until cancelled or until ``lead`` returns.
 
-        When the Lease is lost ``lead`` is cancelled, and may be called again later; an end with
-        :class:`LeadershipLostError` counts as the same. At the end the Lease is given back, after ``lead`` has ended;
-        until then it is renewed, also while a cancelled ``lead`` winds down.
+        When the Lease is lost, ``lead`` is cancelled, and may be called again later; a :class:`LeadershipLostError`
+        from it is treated the same. At the end the Lease is released, after ``lead`` has ended; until then it is
+        renewed, even while a cancelled ``lead`` winds down.
 
         Raises:
             ExceptionGroup: What ``lead`` raised; never an error of a request.
@@ -134,10 +132,10 @@ class Elector:
                 running.set()
 
     async def stand_down(self) -> None:
-        """Finish, then do not stand by: return once :meth:`run` has ended and the Lease is given back.
+        """Finish without returning to standby: return once :meth:`run` has ended and the Lease is released.
 
-        A standby stops at once. A leader leads on until ``lead`` has ended or the Lease is lost, and does not stand by
-        again.
+        A standby stops immediately. A leader leads until ``lead`` has ended or the Lease is lost, and does not return
+        to standby.
         """
         self._stands_down = True
         self._standing_by.cancel()
@@ -145,7 +143,7 @@ class Elector:
             await self._running.wait()
 
     async def _as_standby(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what ``work`` returns; ``None`` as soon as this replica stands down."""
+        """Return what ``work`` returns; ``None`` as soon as this replica finishes."""
         with anyio.CancelScope() as self._standing_by:
             result = None if self._stands_down else await work()
             return None if self._stands_down else result
@@ -158,9 +156,9 @@ class Elector:
             await self._lease.read()
             if anyio.current_time() >= self._lease.held_until:
                 return await self._take()
-        except ConflictError:  # another one was quicker
+        except ConflictError:  # another replica was faster
             return None
-        except Exception as error:  # noqa: BLE001 - a standby that died of a bug would never lead
+        except Exception as error:  # noqa: BLE001 - a standby that fails with a bug would never lead
             self._lease.failed(error)
         return None
 
@@ -177,7 +175,7 @@ class Elector:
         return leadership if leadership.remaining_s() else None  # the event loop stalled
 
     async def _wait(self) -> None:
-        """Return when the Lease is worth another attempt, and the server may be asked for it."""
+        """Return when the next attempt is useful, and allowed by the server."""
         self._stood_by = True
         await self._wait_for_lease()
         await anyio.sleep_until(self._lease.patient_until)
@@ -185,7 +183,7 @@ class Elector:
     async def _wait_for_lease(self) -> None:
         now = anyio.current_time()
         retry_at = now + self._options.retry_s * (1.0 + (self._options.jitter - 1.0) * self._jitter())
-        if self._lease.held_until <= now:  # it is free, yet could not be taken or kept
+        if self._lease.held_until <= now:  # it is free, but could not be taken or kept
             await anyio.sleep_until(retry_at)
             return
         while not self._freed.is_set():
@@ -196,7 +194,7 @@ class Elector:
                 await self._freed.wait()
 
     async def _serve(self, leadership: Leadership, lead: Lead) -> bool:
-        """Run ``lead`` while the Lease is renewed; tell whether it ended by itself."""
+        """Run ``lead`` while the Lease is renewed; return whether it returned on its own."""
         ended = lost = False
         working, renewing = anyio.CancelScope(), anyio.CancelScope(shield=True)
         self._leadership = leadership
@@ -206,7 +204,7 @@ class Elector:
                 group.start_soon(self._keep, leadership, renewing, working)
                 try:
                     with working:
-                        await checkpoint()  # who was cancelled meanwhile does not begin
+                        await checkpoint()  # do not start if cancelled meanwhile
                         await lead(leadership)
                         ended = True
                 except* LeadershipLostError:
@@ -221,7 +219,7 @@ class Elector:
         return ended and not lost
 
     async def _keep(self, leadership: Leadership, renewing: anyio.CancelScope, working: anyio.CancelScope) -> None:
-        """Renew until the Lease is lost, and end the work then."""
+        """Renew until the Lease is lost, then end the work."""
         with renewing:
             with anyio.CancelScope() as patience:
                 lost = False
@@ -233,14 +231,14 @@ class Elector:
             working.cancel()
 
     def _renewal_pause_s(self) -> float:
-        """Return how long to wait before the next renewal; the last one in time still gets its chance."""
+        """Return how long to wait before the next renewal, with time for a last one before the deadline."""
         now = anyio.current_time()
         left_s = self._lease.renewed_at + self._options.renew_s - now - LAST_TRY_S
         pause_s = max(self._options.retry_s, self._lease.patient_until - now)
         return min(pause_s, left_s) if left_s > 0.0 else self._options.retry_s
 
     async def _is_lost(self, leadership: Leadership) -> bool:
-        """Renew; tell whether the Lease turned out to be another's. A renewal that fails says nothing."""
+        """Renew; return whether another replica holds the Lease. A failed renewal proves nothing."""
         try:
             try:
                 await self._renew(leadership)
@@ -250,7 +248,7 @@ class Elector:
                 if not self._lease.is_ours(leadership.epoch):
                     return True
                 await self._renew(leadership)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the Lease can be renewed until its time is over
+        except Exception as error:  # noqa: BLE001 - whatever the error, the Lease can be renewed until it expires
             self._lease.failed(error)
         return False
 
@@ -260,7 +258,7 @@ class Elector:
         leadership.awake_until = self._lease.renewed_awake_at + self._options.lease_s
 
     async def _release(self) -> None:
-        """Give the Lease back if it may be ours, in a bounded time."""
+        """Release the Lease if this replica may hold it, within a bounded time."""
         with anyio.move_on_after(self._options.release_s, shield=True):
             while self._lease.may_be_ours:
                 try:

@@ -1,8 +1,8 @@
-"""Work only while no other process holds the Lease: for a process that takes no part in the election.
+"""Work only while no other process holds the Lease: for a process that does not participate in the election.
 
 A holder is alive while it renews the Lease. A Lease that is seen for the first time counts as held: for its duration if
-``renewTime`` says that it is recent, else for two renewals, because the clock of the holder may be wrong. Each renewal
-that is seen afterwards extends that by the duration, on the monotonic clock, as in the election.
+``renewTime`` is recent, else for two renewals, because the clock of the holder may be wrong. Each later renewal extends
+that by the duration, on the monotonic clock, as in the election.
 """
 
 import math
@@ -28,14 +28,14 @@ class LeaseGuardObserver(Protocol):
         """Another process holds the Lease, so this one does not work; reported once for each holder."""
 
     def unreadable(self, error: ForbiddenError) -> None:
-        """The Lease may not be read, so nobody is respected."""
+        """Reading the Lease is forbidden, so no holder is respected."""
 
     def failed(self, error: Exception) -> None:
-        """A request failed; it is tried again."""
+        """A request failed; it is retried."""
 
 
 class LeaseGuard:
-    """Runs work for as long as nobody holds the Lease; use it from one event loop only."""
+    """Runs work while nobody holds the Lease; use it from one event loop only."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class LeaseGuard:
         options: ElectorOptions = DEFAULT_OPTIONS,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             client: The Lease; only read.
-            observer: Told of what happens.
+            observer: Notified of events.
             options: How often it is read: every ``retry_s`` while another process holds it, else every ``lease_s``.
             now: The wall clock, only to compare it with ``renewTime`` of a Lease that is seen for the first time.
         """
@@ -60,7 +60,7 @@ class LeaseGuard:
         self._version: str | None = None  # as last seen, empty for none; ``None`` before the first answer
         self._holder = ""
         self._reported = ""
-        self._held_until = math.inf  # without an answer nobody knows
+        self._held_until = math.inf  # unknown until the first answer
         self._readable = True
         self._patient_until = -math.inf
         self._waiting = False
@@ -68,17 +68,17 @@ class LeaseGuard:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it keeps work back."""
+        """Whether it blocks work."""
         return self._waiting
 
     @property
     def has_waited(self) -> bool:
-        """Whether it kept work back before: what this process knows of the cluster may be old."""
+        """Whether it blocked work before: this process's view of the cluster may be stale."""
         return self._has_waited
 
     @property
     def holder(self) -> str:
-        """The last known holder; empty when there is none, or when the Lease could not be read yet."""
+        """The last known holder; empty if there is none, or if the Lease could not be read yet."""
         return self._holder
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -129,7 +129,7 @@ class LeaseGuard:
         except ForbiddenError as error:
             self._observer.unreadable(error)
             self._readable, self._held_until, self._holder = False, -math.inf, ""
-        except Exception as error:  # noqa: BLE001 - what is not known is asked again, and until then stays as it was
+        except Exception as error:  # noqa: BLE001 - it is read again, and until then the last state applies
             self._observer.failed(error)
             asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
             self._patient_until = anyio.current_time() + min(asked_s, RETRY_AFTER_CAP_S)
@@ -150,7 +150,7 @@ class LeaseGuard:
 
 
 def _renewed(lease: Lease) -> datetime:
-    """Return when ``lease`` was renewed by the clock of its holder; long ago when it does not say."""
+    """Return when ``lease`` was renewed, by the clock of its holder; long ago if it does not say."""
     try:
         renewed = datetime.fromisoformat(lease.spec.renew_time or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Write lines from a thread, so that nothing waits for a reader that does not read."""
+"""Write lines from a thread, so that a stalled reader blocks nothing."""
 
 import threading
 from collections import deque
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 LIMIT_BYTES: Final = 2**20
-"""How much may wait to be written; about 5,000 lines of log."""
+"""Maximum size of pending output; about 5,000 log lines."""
 
 
 class LineWriter:
-    """Writes lines in order; while the reader takes none, lines beyond a bound are dropped and counted.
+    """Writes lines in order; while the reader stalls, lines beyond a limit are dropped and counted.
 
     Attributes:
         dropped: How many lines all writers of this process have dropped.
@@ -21,26 +21,26 @@ class LineWriter:
     def __init__(
         self, write: Callable[[memoryview], int], gap: Callable[[int], bytes], *, limit_bytes: int = LIMIT_BYTES
     ) -> None:
-        """Make it; the thread starts with the first line.
+        """Create it; the thread starts with the first line.
 
         Args:
             write: Writes some of the bytes and returns how many, as ``os.write``; it may block.
-            gap: Returns the line that stands in place of so many dropped ones.
-            limit_bytes: How much may wait.
+            gap: Returns the line that replaces a number of dropped ones.
+            limit_bytes: Maximum size of pending output.
         """
         self._write = write
         self._gap = gap
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition()
         self._lines: deque[bytes] = deque()
-        self._bytes = 0  # that wait or are being written
-        self._missing = 0  # dropped since the last line that was taken
+        self._bytes = 0  # pending or being written
+        self._missing = 0  # dropped since the last accepted line
         self._started = False
 
     def put(self, line: bytes) -> None:
-        """Write ``line``, which includes its end, soon; drop it where too much waits already.
+        """Queue ``line``, which includes its line end; drop it if too much is pending.
 
-        It blocks only where the system has no thread left: then it writes itself.
+        It blocks only if no thread can be started: then it writes directly.
         """
         with self._changed:
             if self._bytes + len(line) > self._limit_bytes:
@@ -56,7 +56,7 @@ class LineWriter:
             self._write_next()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything is written, for ``timeout_s`` seconds at most; return whether it is."""
+        """Wait until everything is written, at most ``timeout_s`` seconds; return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._bytes, timeout_s)
 
@@ -73,7 +73,7 @@ class LineWriter:
         if not self._started:
             try:
                 threading.Thread(target=self._run, name="log", daemon=True).start()
-            except RuntimeError:  # no thread is left; the next line tries again
+            except RuntimeError:  # no thread can be started; the next line retries
                 return False
             self._started = True
         return True
@@ -95,7 +95,7 @@ class LineWriter:
             self._changed.notify_all()
 
     def _write_all(self, line: bytes) -> bool:
-        """Write ``line``; return whether that worked: a disk may be full, a reader gone."""
+        """Write ``line``; return whether that succeeded: a disk may be full, or a pipe closed."""
         left = memoryview(line)
         try:
             while left:

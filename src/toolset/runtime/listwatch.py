@@ -1,4 +1,4 @@
-"""The words between a reflector and a server: lists in pages, watches in events."""
+"""The protocol between a reflector and a server: lists in pages, watches in events."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +11,7 @@ from toolset.runtime.store import Stored
 V = TypeVar("V", bound=Stored)
 
 PAGE_SIZES: Final = (500, 50, 10)
-"""How many objects a page holds; the smaller ones after a page that was too slow or too large."""
+"""Page sizes in objects; the smaller ones are used after a page that was too slow or too large."""
 PAGE_SIZE: Final = PAGE_SIZES[0]
 
 
@@ -22,7 +22,7 @@ class Applied(msgspec.Struct, Generic[V], frozen=True, gc=False):
 
 
 class Deleted(msgspec.Struct, Generic[V], frozen=True, gc=False):
-    """The object is gone; ``stored`` is its last state, with the version of the deletion."""
+    """The object was deleted; ``stored`` is its last state, with the version of the deletion."""
 
     stored: V
 
@@ -40,7 +40,7 @@ class Bookmark(msgspec.Struct, frozen=True, gc=False):
 
 
 class Skipped(msgspec.Struct, frozen=True, gc=False):
-    """Something of a type or kind that nobody knows; it says nothing about the objects.
+    """An event of an unknown type or kind, without information about the objects.
 
     Attributes:
         what: What it was.
@@ -70,10 +70,10 @@ class EventStream(Protocol[V]):
     """An open watch."""
 
     async def next(self) -> Sequence["Event[V]"]:
-        """Return the events that have arrived, at least one; nothing when the server ended the stream.
+        """Return the events that have arrived, at least one; empty if the server ended the stream.
 
         Raises:
-            UnavailableError: The stream broke or fell silent, or the server asks for patience; resume.
+            UnavailableError: The stream broke or fell silent, or the server throttles; resume.
             OutOfSyncError: The server sent an error or something undecodable; list again.
         """
         ...
@@ -83,13 +83,13 @@ class ListerWatcher(Protocol[V]):
     """The two API calls a reflector needs."""
 
     async def list(self, *, version: str, token: str, limit: int, heard: Callable[[], None]) -> Page[V]:
-        """Return one page of the list; all of it where ``version`` is given.
+        """Return one page of the list; all of it if ``version`` is given.
 
         Args:
             version: Not older than this; empty for a consistent read.
-            token: ``next_token`` of the page before; empty for the first.
-            limit: How many objects a page holds at most.
-            heard: Called whenever a part of the answer arrives.
+            token: ``next_token`` of the previous page; empty for the first.
+            limit: Maximum number of objects per page.
+            heard: Called whenever a part of the response arrives.
 
         Raises:
             ToolsetError: As for :meth:`EventStream.next`, or ForbiddenError.
@@ -104,6 +104,6 @@ class ListerWatcher(Protocol[V]):
             stream_list: Ask for the list first, as events, ended by a bookmark.
 
         Raises:
-            ToolsetError: As for :meth:`list`; InvalidError when the server cannot stream lists.
+            ToolsetError: As for :meth:`list`; InvalidError if the server cannot stream lists.
         """
         ...

@@ -1,4 +1,4 @@
-"""One view over several stores, each of which follows one namespace."""
+"""One view of several stores, each of which follows one namespace."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,17 +11,16 @@ V = TypeVar("V", bound=Stored)
 
 
 class MultiNamespaceStore(Generic[V]):
-    """What everyone but the reflectors sees of the stores; see :class:`~toolset.runtime.store.Reader`.
+    """The readers' view of the stores; see :class:`~toolset.runtime.store.Reader`.
 
-    Each store belongs to one reflector, so that a namespace that cannot be listed holds none of the others back from
-    being followed.
+    Each store belongs to one reflector, so that a namespace that cannot be listed does not block the others.
     """
 
     def __init__(self, stores: Mapping[str, Store[V]]) -> None:
-        """Make the view.
+        """Create the view.
 
         Args:
-            stores: By the namespace that each follows; the empty name follows all that have no store of their own.
+            stores: By the namespace that each follows; the empty name follows all namespaces without a separate store.
         """
         self._stores = stores
 
@@ -43,5 +42,5 @@ class MultiNamespaceStore(Generic[V]):
             await store.wait_synced()
 
     def subscribe(self, handler: Handler[V]) -> list[Registration[V]]:
-        """Call ``handler`` for what is stored already, as initial, and for every later change in any store."""
+        """Call ``handler`` for what is already stored, as initial, and for every later change in any store."""
         return [store.subscribe(handler) for store in self._stores.values()]

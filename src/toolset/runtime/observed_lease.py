@@ -1,7 +1,7 @@
-"""The Lease as one replica has seen it, and that replica's writes to it.
+"""The Lease as seen by one replica, and that replica's writes to it.
 
-Until when another holds it counts from the moment at which this replica first saw the present version, on the monotonic
-clock; the wall clock is written into the Lease for people only. Every write is fenced by the version that was seen.
+The expiry of another holder counts from when this replica first saw the current version, on the monotonic clock; the
+wall clock is written into the Lease for people only. Every write is fenced by the version that was seen.
 """
 
 import math
@@ -21,20 +21,20 @@ _NEVER: Final = -math.inf
 
 
 def utc_now() -> datetime:
-    """Return the time of the wall clock, with its zone: the API takes no other."""
+    """Return the time of the wall clock, with its time zone, which the API requires."""
     return datetime.now(timezone.utc)
 
 
 class ObservedLease:
-    """What one replica knows of the Lease; use it from one event loop only.
+    """What one replica knows about the Lease; use it from one event loop only.
 
     Attributes:
-        held_until: Until then another process holds it, by all that was seen; on the clock of ``anyio``.
+        held_until: Until then another process holds it, as far as known; on the clock of ``anyio``.
         is_watched: Whether a watch has reported the version that was seen last.
-        renewed_at: When the last write that succeeded was sent; on the clock of ``anyio``.
-        renewed_awake_at: The same on a clock that goes on while the machine is suspended.
-        patient_until: The server asked for no request before this moment; on the clock of ``anyio``.
-        may_be_ours: Whether a write of this replica may have taken it and was not given back.
+        renewed_at: When the last successful write was sent; on the clock of ``anyio``.
+        renewed_awake_at: The same on a clock that continues while the machine is suspended.
+        patient_until: When the next request is allowed by ``Retry-After``; on the clock of ``anyio``.
+        may_be_ours: Whether a write of this replica may have taken it, and it was not released.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ObservedLease:
         now: Callable[[], datetime],
         boottime: Callable[[], float],
     ) -> None:
-        """Know nothing yet; the arguments are those of the elector."""
+        """Start without information; the arguments are those of the elector."""
         self.held_until = _NEVER
         self.is_watched = False
         self.renewed_at = self.renewed_awake_at = 0.0
@@ -67,23 +67,23 @@ class ObservedLease:
         return self._lease.holder if self._lease is not None else ""
 
     def is_ours(self, epoch: int) -> bool:
-        """Tell whether it stands for this very leadership, and not for an earlier one or a namesake's."""
+        """Return whether it belongs to this leadership, and not to an earlier one or a process of the same name."""
         lease = self._lease
         return lease is not None and (lease.holder, lease.spec.lease_transitions) == (self._identity, epoch)
 
     def observe(self, lease: Lease | None) -> None:
-        """Note what a watch reports; ``None`` when the Lease is gone."""
+        """Record what a watch reports; ``None`` if the Lease was deleted."""
         self._see(lease)
         self.is_watched = True
 
     def failed(self, error: Exception) -> None:
-        """Note a request that failed, and how much patience the server asked for."""
+        """Record a failed request, and its ``Retry-After``."""
         self._observer.failed(error)
         asked_s = error.retry_after_s if isinstance(error, TransientError) else 0.0
         self.patient_until = anyio.current_time() + min(asked_s, RETRY_AFTER_CAP_S)
 
     async def read(self) -> None:
-        """Ask the API server.
+        """Read the Lease from the API server.
 
         Raises:
             TimeoutError: No answer within ``request_s``.
@@ -96,8 +96,8 @@ class ObservedLease:
         """Write this replica into it; return the epoch of its leadership.
 
         Raises:
-            ConflictError: Another one was quicker.
-            TimeoutError: No answer within ``request_s``; it may be ours nevertheless.
+            ConflictError: Another replica was faster.
+            TimeoutError: No answer within ``request_s``; this replica may hold it nevertheless.
             ToolsetError: The API server refused or failed.
         """
         epoch = self._next_epoch()
@@ -107,12 +107,12 @@ class ObservedLease:
         return epoch
 
     async def renew(self, epoch: int) -> None:
-        """Write it once more; the errors are those of :meth:`take`."""
+        """Renew it; the errors are those of :meth:`take`."""
         duration_s = math.ceil(self._options.lease_s)
         await self._write(LeaseSpec(self._identity, duration_s, self._acquired, self._stamp(), epoch))
 
     async def give_back(self) -> None:
-        """Write that nobody holds it, unless another does; the errors are those of :meth:`take`."""
+        """Release it, unless another replica holds it; the errors are those of :meth:`take`."""
         await self.read()  # an interrupted write may have moved the version
         if self._lease is not None and self._lease.holder == self._identity:
             await self._write(
@@ -123,7 +123,7 @@ class ObservedLease:
         self.may_be_ours = False
 
     async def _write(self, spec: LeaseSpec) -> None:
-        """Write ``spec`` over the Lease as last seen, and note when that was sent."""
+        """Write ``spec`` over the Lease as last seen, and record when that was sent."""
         before, sent_at, sent_awake_at = self._lease, anyio.current_time(), self._boottime()
         with anyio.fail_after(self._options.request_s):
             written = await (self._client.create(spec) if before is None else self._client.replace(before, spec))
@@ -133,7 +133,7 @@ class ObservedLease:
         self.renewed_at, self.renewed_awake_at, self.patient_until = sent_at, sent_awake_at, _NEVER
 
     def _see(self, lease: Lease | None) -> None:
-        """Note the Lease; a version that is seen for the first time is held from now on."""
+        """Record the Lease; a version that is seen for the first time is held from now on."""
         before, self._lease = self._lease, lease
         if _version(lease) == _version(before):
             return

@@ -1,4 +1,4 @@
-"""What queues and reflectors report to; the metrics are one such observer."""
+"""Observers of queues and reflectors; the metrics are one."""
 
 from typing import Protocol
 
@@ -6,16 +6,16 @@ from toolset.errors import ToolsetError
 
 
 class QueueObserver(Protocol):
-    """What a queue tells about itself; times in seconds."""
+    """What a queue reports; times in seconds."""
 
     def added(self) -> None:
-        """A key went in."""
+        """A key was added."""
 
     def taken(self, waited_s: float) -> None:
         """A worker took a key that had waited."""
 
     def finished(self, worked_s: float) -> None:
-        """A worker gave a key back."""
+        """A worker is done with a key."""
 
     def retried(self) -> None:
         """A key is delayed because it failed."""
@@ -38,26 +38,26 @@ class NoQueueObserver:
 
 
 class ReflectorObserver(Protocol):
-    """What a reflector tells about itself."""
+    """What a reflector reports."""
 
     def listed(self, items: int, took_s: float, reason: str) -> None:
         """A complete list is in the store."""
 
     def watch_ended(self, events: int, took_s: float) -> None:
-        """A watch ended, for whatever reason."""
+        """A watch ended, for any reason."""
 
     def failed(self, error: ToolsetError, retry_in_s: float) -> None:
         """An attempt failed; the next one follows in ``retry_in_s`` seconds."""
 
 
 class WatchObserver(Protocol):
-    """What a reflector tells about a server that is not as it should be."""
+    """What a reflector reports about a misbehaving server."""
 
     def skipped(self, what: str) -> None:
-        """An event was skipped, because nobody knows its type or its kind."""
+        """An event of an unknown type or kind was skipped."""
 
     def streaming_given_up(self, error: Exception) -> None:
-        """The server does not stream lists, or fails at it: for the next hour lists are paged."""
+        """The server does not stream lists, or fails to: lists are paged for the next hour."""
 
 
 class NoWatchObserver:

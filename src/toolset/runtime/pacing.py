@@ -1,4 +1,4 @@
-"""Pace what repeats: a burst at once after a calm, then with growing pauses for as long as it goes on."""
+"""Pace repeated actions: a burst after a quiet period, then with growing pauses while they continue."""
 
 import math
 from collections.abc import Hashable, Iterable
@@ -10,12 +10,12 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Pacing(msgspec.Struct, frozen=True):
-    """How what repeats is paced.
+    """How repeated actions are paced.
 
     Attributes:
-        free: So many actions may follow each other at once. After them the pause is a second, and doubles with each.
+        free: Number of actions without a pause. After them the pause is 1 s, and doubles with each action.
         longest_s: The longest pause, seconds; less than 1 means no pause.
-        calm_s: Each such time makes one action be forgotten, seconds.
+        calm_s: Time after which one action is forgotten, seconds.
     """
 
     free: int = 4
@@ -24,7 +24,7 @@ class Pacing(msgspec.Struct, frozen=True):
 
     @property
     def most(self) -> float:
-        """How many actions are remembered at most."""
+        """Maximum number of remembered actions."""
         return self.free + math.log2(self.longest_s)
 
 
@@ -33,8 +33,8 @@ class Pace(msgspec.Struct, frozen=True):
 
     Attributes:
         pacing: How it is paced.
-        level: How many actions are remembered.
-        last_s: When the last was, on the caller's clock.
+        level: The number of remembered actions.
+        last_s: The time of the last action, on the caller's clock.
     """
 
     pacing: Pacing = Pacing()
@@ -42,8 +42,8 @@ class Pace(msgspec.Struct, frozen=True):
     last_s: float = -math.inf
 
     def wait_s(self, now_s: float) -> float:
-        """Return how long the next action has to wait, seconds; 0 when it may happen now."""
-        if self.level <= self.pacing.free - 0.5:  # what was forgotten in between does not make it one fewer
+        """Return how long the next action must wait, seconds; 0 if it may happen now."""
+        if self.level <= self.pacing.free - 0.5:  # actions forgotten in between do not make it one fewer
             return 0.0
         return max(0.0, self.last_s + math.exp2(self.level - self.pacing.free) - now_s)
 
@@ -52,7 +52,7 @@ class Pace(msgspec.Struct, frozen=True):
         return Pace(self.pacing, min(self.pacing.most, self._level_at(now_s) + 1.0), now_s)
 
     def is_calm(self, now_s: float) -> bool:
-        """Return whether nothing is remembered any more."""
+        """Return whether no action is remembered."""
         return not self._level_at(now_s)
 
     def _level_at(self, now_s: float) -> float:
@@ -63,14 +63,14 @@ _DEFAULT: Final = Pacing()
 
 
 class Paces(Generic[K]):
-    """The pace of each of several causes; only those that are not calm are kept."""
+    """The paces of several causes; only those with remembered actions are kept."""
 
     def __init__(self, pacing: Pacing = _DEFAULT) -> None:
         self._calm = Pace(pacing)
         self._paces: dict[K, Pace] = {}
 
     def wait_s(self, cause: K, now_s: float) -> float:
-        """Return how long an action with this cause has to wait, seconds."""
+        """Return how long an action with this cause must wait, seconds."""
         return self._paces.get(cause, self._calm).wait_s(now_s)
 
     def acted(self, causes: Iterable[K], now_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What a reflector does after a failure: resume, list again, stream the list or page it; and how long it waits."""
+"""The reaction of a reflector to a failure: resume, list again, streamed or in pages; and the delay."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -11,24 +11,24 @@ from toolset.runtime.listwatch import PAGE_SIZES
 
 MAX_RESUMES: Final = 10
 BOOKMARK_S: Final = 60.0
-"""How often the API server sends a bookmark on a watch, about, seconds; this is practice and no contract."""
+"""Approximate time between bookmarks on a watch, seconds; this is practice, not a contract."""
 SILENT_WATCHES: Final = 2
 SILENT_WATCHES_UNMARKED: Final = 10
-"""The same for a server that has never sent a bookmark, and cannot show that it is there."""
+"""The same for a server that has never sent a bookmark, so that silence proves nothing."""
 SILENCE: Final = "silence"
 STREAM_LIST_STRIKES: Final = 2
 STREAM_LIST_PAUSE_S: Final = 3600.0
 
 
 class Recovery:
-    """The memory of one reflector's failures; see ``runtime.reflector`` for the rules."""
+    """The state of one reflector's failures; see ``runtime.reflector`` for the rules."""
 
     def __init__(self, backoff: Backoff, calm_s: float, jitter: Callable[[], float]) -> None:
-        """Begin with a reflector that has to list.
+        """Start with a reflector that must list.
 
         Args:
             backoff: The delays between failed attempts.
-            calm_s: Without a failure for this long the delays start afresh, seconds.
+            calm_s: Time without a failure after which the delays restart, seconds.
             jitter: Returns a number in [0, 1).
         """
         self._backoff = backoff
@@ -49,7 +49,7 @@ class Recovery:
 
     @property
     def list_reason(self) -> str:
-        """Why the next attempt has to list; empty when it can resume."""
+        """Why the next attempt must list; empty if it can resume."""
         return self._list_reason or ("" if self.is_met(self._demanded) else "refresh")
 
     @property
@@ -59,29 +59,29 @@ class Recovery:
 
     @property
     def may_stream_list(self) -> bool:
-        """Whether the next list may be streamed; not where streams are what is in doubt."""
+        """Whether the next list may be streamed; not if streams are the suspected problem."""
         return self._list_reason != SILENCE and anyio.current_time() >= self._stream_list_after
 
     @property
     def page_size(self) -> int:
-        """How many objects to ask for in one page."""
+        """The page size to request."""
         return self._page_sizes[0]
 
     def demand(self) -> int:
-        """Ask for a consistent list that begins after this call; return what :meth:`is_met` takes."""
+        """Request a consistent list that starts after this call; return the argument for :meth:`is_met`."""
         self._demanded = self._begun + 1
         return self._demanded
 
     def is_met(self, demand: int) -> bool:
-        """Tell whether a list that was demanded is complete."""
+        """Return whether a requested list is complete."""
         return self._stored >= demand
 
     def begins_list(self) -> None:
-        """Note that a list begins."""
+        """Record that a list starts."""
         self._begun += 1
 
     def listed(self, *, streamed: bool) -> str:
-        """Note a complete list; return why it was made."""
+        """Record a complete list; return why it was needed."""
         reason, self._list_reason = self.list_reason, ""
         self._stored = self._begun
         self._version_usable = True
@@ -93,28 +93,28 @@ class Recovery:
         return reason
 
     def incomplete(self, *, paged: bool) -> None:
-        """Note a list that was too slow or too large; the next one is asked for in pages, or in smaller ones."""
+        """Record a list that was too slow or too large; the next one is requested in pages, or in smaller ones."""
         self._version_usable = False
         if paged:
             self._page_sizes = self._page_sizes[1:] or self._page_sizes
 
     def resumed(self) -> None:
-        """Note a watch that the server served."""
+        """Record a watch that the server accepted."""
         self._failed_resumes = 0
 
     def heard(self) -> None:
-        """Note that the server sent something."""
+        """Record that the server sent something."""
         self._silent_watches, self._silent_s = 0, 0.0
 
     def silent(self, watched_s: float, *, sends_bookmarks: bool) -> None:
-        """Judge a watch that brought nothing in ``watched_s`` seconds.
+        """Evaluate a watch without data for ``watched_s`` seconds.
 
-        One after the other, for as long as bookmarks should have come, and the version cannot be trusted: a server
-        that was restored from a backup accepts a watch from a version that it has not reached, and says nothing.
+        After several of them, for longer than bookmarks take, the version cannot be trusted: a server that was restored
+        from a backup accepts a watch from a version that it has not reached, and stays silent.
         """
         self._silent_watches += 1
         self._silent_s += watched_s
-        if watched_s >= BOOKMARK_S:  # the wait has been long enough
+        if watched_s >= BOOKMARK_S:  # it was long enough
             self._failures = 0
         allowed = SILENT_WATCHES if sends_bookmarks else SILENT_WATCHES_UNMARKED
         if self._silent_watches >= allowed and self._silent_s >= allowed * BOOKMARK_S:
@@ -122,10 +122,10 @@ class Recovery:
             self._version_usable = False
 
     def strike(self, error: ToolsetError | TimeoutError) -> bool:
-        """Judge a streamed list that failed; return whether lists are paged from now on, for an hour.
+        """Evaluate a failed streamed list; return whether lists are paged for the next hour.
 
-        A server that cannot stream is not asked again; one that fails at it gets a second chance; one that asks
-        for patience or refuses the version says nothing against streaming.
+        A server that cannot stream is not asked again; one that fails to gets a second attempt; throttling or a
+        rejected version is no evidence against streaming.
         """
         if isinstance(error, UnavailableError) and error.throttled:
             return False
@@ -139,11 +139,11 @@ class Recovery:
         return True
 
     def delay_after(self, error: ToolsetError) -> float:
-        """Decide how to go on after ``error``; return the delay before the next attempt, seconds."""
+        """Decide how to continue after ``error``; return the delay before the next attempt, seconds."""
         now = anyio.current_time()
         answered = isinstance(error, OutOfSyncError) and self._unreachable
         self._unreachable = isinstance(error, UnavailableError)
-        if answered or now - self._failed_at > self._calm_s:  # the server is back: do not make it wait
+        if answered or now - self._failed_at > self._calm_s:  # the server is back: restart the delays
             self._failures = 0
         self._failed_at = now
         self._failures += 1

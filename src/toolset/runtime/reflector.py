@@ -1,27 +1,26 @@
-"""Keep a store equal to the server's list, through every kind of disconnection.
+"""Keep a store in sync with the server's list, through every kind of disconnection.
 
-What follows which failure:
+Reactions to failures:
 
-- A stream that ends or breaks, a refused connection, a request that is refused (403, 429, 502, 503, 504), 429 in
-  the stream: resume from the last version, after a delay. After ten starts in a row that failed, list once, because
-  the version itself may be the cause.
-- Watches that bring nothing, not even a bookmark, though the server sends bookmarks: after two, which is longer than
+- A stream that ends or breaks, a refused connection, a rejected request (403, 429, 502, 503, 504), 429 in the
+  stream: resume from the last version, after a delay. After ten consecutive failed starts, list once, because the
+  version itself may be the cause.
+- Watches without any data, not even a bookmark, although the server sends bookmarks: after two, which is longer than
   two bookmarks take, a consistent list in pages. The version may be one that a restored server has not reached, or
-  something between may swallow the stream. A server that has sent no bookmark yet gets ten.
+  an intermediary may drop the stream. For a server that has sent no bookmark yet, the limit is ten.
 - 410, 500, an undecodable line, any other error in the stream: list again. Never resume, since a deletion may have
-  been missed. The list names the last version seen, so that it cannot go back in time; if the server refuses that
+  been missed. The list names the last version seen, so that it cannot go back in time; if the server rejects that
   version, the next list is a consistent one.
-- The first list is streamed (WatchList) where the server can, bounded in time; two failures of that and it is
-  fetched in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older
-  than its first page. A list in one piece that is too slow or too large
-  is asked for in pages, and a page that is so in smaller ones.
+- The first list is streamed (WatchList) if the server supports it, bounded in time; after two failures it is fetched
+  in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older than its
+  first page. If that is too slow or too large, it is requested in pages; if a page is, in smaller ones.
 - An event of an unknown type or kind is counted and skipped.
 
-Whoever needs to know how things are *now*, and not as the watch last told, calls :meth:`Reflector.refresh`; who only
-doubts it, :meth:`Reflector.relist`.
+Callers that need the *current* state, and not that of the watch, use :meth:`Reflector.refresh`; callers that only
+suspect stale data use :meth:`Reflector.relist`.
 
 The version advances only after the store has applied the event. All reflectors together start at most five watches
-a second, whatever the server does to them.
+per second, whatever the server does.
 """
 
 import math
@@ -46,7 +45,7 @@ NO_VERSION: Final = "the server sent an event without a resource version"
 
 
 def watch_starts() -> TokenBucket:
-    """Return a bound on the rate at which watches are started; all reflectors of a process share one."""
+    """Return a rate limit for starting watches; all reflectors of a process share one."""
     return TokenBucket(rate_per_s=5.0, burst=10)
 
 
@@ -55,8 +54,8 @@ class ReflectorOptions(msgspec.Struct, frozen=True):
 
     Attributes:
         backoff: The delays between failed attempts.
-        calm_s: Without a failure for this long the delays start afresh, seconds (client-go: 2 min).
-        stream_list_timeout_s: How long a streamed list may take, seconds; client-go has no bound.
+        calm_s: Time without a failure after which the delays restart, seconds (client-go: 2 min).
+        stream_list_timeout_s: Time limit of a streamed list, seconds; client-go has none.
     """
 
     backoff: Backoff = Backoff()
@@ -78,16 +77,16 @@ class Reflector(Generic[V]):
         starts: TokenBucket | None = None,
         watch_observer: WatchObserver | None = None,
     ) -> None:
-        """Make a reflector that has listed nothing yet.
+        """Create a reflector that has listed nothing yet.
 
         Args:
             source: The server.
-            store: What to keep equal to it; nobody else writes to it but overlays of own writes.
-            observer: Told of lists, watches and failures.
+            store: Kept in sync with the server; its only other writer overlays own writes.
+            observer: Notified of lists, watches and failures.
             jitter: Returns a number in [0, 1).
             options: The constants.
-            starts: Shared with the other reflectors of the process; its own when there is none.
-            watch_observer: Told of what the server should not do.
+            starts: Shared with the other reflectors of the process; its own if omitted.
+            watch_observer: Notified of misbehaviour of the server.
         """
         self._source = source
         self._store = store
@@ -106,7 +105,7 @@ class Reflector(Generic[V]):
     def heard_at(self) -> float:
         """When the server last sent data, on the clock of ``anyio``; 0 before the first time.
 
-        A watch that was only opened counts where the server has never sent a bookmark: a quiet one sends nothing else.
+        Opening a watch counts too if the server has never sent a bookmark: a quiet one sends nothing else.
         """
         return self._heard_at
 
@@ -114,8 +113,8 @@ class Reflector(Generic[V]):
     def attempted_at(self) -> float:
         """When a request was last sent, on the clock of ``anyio``; 0 before the first time.
 
-        While the reflector is well, this or :attr:`heard_at` is never longer ago than a watch may be silent and a
-        delay may last, however sick the server is.
+        While the reflector is healthy, this or :attr:`heard_at` is never longer ago than the maximum silence of a watch
+        plus the maximum delay, however unhealthy the server is.
         """
         return self._attempted_at
 
@@ -131,24 +130,24 @@ class Reflector(Generic[V]):
                     await anyio.sleep(delay_s)
 
     async def refresh(self) -> None:
-        """List again, and return once the store holds what the server had at some moment after this call.
+        """List again, and return once the store contains the server's state at some time after this call.
 
-        An open watch is given up for it: it may be one that is silent for ever. :meth:`run` must be running; while the
-        server cannot be listed this does not return.
+        An open watch is closed, because it may be permanently silent. :meth:`run` must be running; this does not return
+        while the server cannot be listed.
         """
         demand = self.relist()
         while not self._recovery.is_met(demand):
             await self._listed.wait()
 
     def relist(self) -> int:
-        """List again as soon as possible, without waiting for it; return the number of the demand."""
+        """List again as soon as possible, without waiting for it; return the number of the request."""
         demand = self._recovery.demand()
         if self._attempting is not None:
             self._attempting.cancel()
         return demand
 
     async def _attempt(self) -> None:
-        """List if need be, then follow one watch to its end."""
+        """List if necessary, then follow one watch to its end."""
         if self._recovery.list_reason:
             self._recovery.begins_list()
             if self._recovery.may_stream_list:
@@ -168,7 +167,7 @@ class Reflector(Generic[V]):
         self._attempted_at = anyio.current_time()
 
     async def _stream_list(self) -> None:
-        """Take the list from the watch itself, and follow the same stream from there on."""
+        """Read the list from the watch itself, and then follow the same stream."""
         await self._wait_for_start()
         started = anyio.current_time()
         opened = filled = False
@@ -184,19 +183,19 @@ class Reflector(Generic[V]):
                     await self._follow(stream, started, early)
         except (TimeoutError, InvalidError, UnavailableError, OutOfSyncError) as error:
             unreachable = isinstance(error, UnavailableError) and not opened
-            if filled or unreachable:  # neither says anything against streaming
+            if filled or unreachable:  # neither is evidence against streaming
                 raise
             if self._recovery.strike(error):
                 self._watch_observer.streaming_given_up(error)
             if isinstance(error, TimeoutError):
                 raise UnavailableError("the streamed list did not end in time") from error
-            if not isinstance(error, InvalidError):  # after which the list is paged at once
+            if not isinstance(error, InvalidError):  # after which the list is paged immediately
                 raise
 
     async def _fill(self, stream: EventStream[V]) -> tuple[dict[Key, V], str, Sequence[Event[V]]]:
-        """Fold events up to the bookmark that ends the list; nothing is published before it.
+        """Collect events up to the bookmark that ends the list; nothing is stored before it.
 
-        Also return what came in one chunk with that bookmark, but after it.
+        Also return the events after that bookmark in the same chunk.
         """
         objects: dict[Key, V] = {}
         while events := await stream.next():
@@ -212,7 +211,7 @@ class Reflector(Generic[V]):
                         return objects, version, events[position + 1 :]
                     case Skipped(what):
                         self._watch_observer.skipped(what)
-                    case _:  # a bookmark on the way
+                    case _:  # an intermediate bookmark
                         pass
         raise UnavailableError("the streamed list ended before its last bookmark")
 
@@ -270,7 +269,7 @@ class Reflector(Generic[V]):
             raise UnavailableError("the server ended the watch at once")
 
     def _judge(self, count: int, took_s: float) -> None:
-        """Note what a watch was worth that brought ``count`` events in ``took_s`` seconds."""
+        """Evaluate a watch that delivered ``count`` events in ``took_s`` seconds."""
         if count:
             self._recovery.heard()
         elif took_s >= SHORT_WATCH_S:
@@ -282,7 +281,7 @@ class Reflector(Generic[V]):
         self._heard_at = anyio.current_time()
 
     def _handle(self, event: Event[V]) -> bool:
-        """Let the store know; return whether it was anything to know."""
+        """Apply an event to the store; return whether it was an event for the store."""
         match event:
             case Skipped(what):
                 self._watch_observer.skipped(what)

@@ -1,4 +1,4 @@
-"""Limit how often libraries may log the same line: what they log may be caused by anybody who can reach a port."""
+"""Limit how often libraries may log the same message: anybody who can reach a port may trigger it."""
 
 import logging
 import time
@@ -8,12 +8,12 @@ from typing import Final
 from typing_extensions import override
 
 EVERY_S: Final = 30.0
-"""The least time between two lines of one message, seconds."""
+"""Minimum time between two lines of one message, seconds."""
 _MESSAGES: Final = 256
 
 
 class RepeatFilter(logging.Filter):
-    """Lets the first line of a message through, and then one in a while with the number of those left out."""
+    """Passes the first line of a message, and then occasional ones with the number of suppressed lines."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class RepeatFilter(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written; its message is compared without its arguments."""
+        """Return whether the line is written; messages are compared without their arguments."""
         now_s, message = self._clock(), (record.name, str(record.msg)[:128])
         last_s, left_out = self._seen.get(message, (now_s - EVERY_S, 0))
         if now_s - last_s < EVERY_S:

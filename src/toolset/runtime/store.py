@@ -1,8 +1,8 @@
 """The local copy of the cluster: one writer, many readers.
 
-The writer is a reflector. A relist swaps the whole content in one step and then tells what changed,
-also what vanished while nobody was watching; no reader ever sees half a list. Handlers run inside the
-step that changed the store, so a handler that looks at the store sees what it was told about.
+The writer is a reflector. A relist replaces the whole content atomically and then reports the changes,
+including deletions that happened without a watch; no reader ever sees a partial list. Handlers run in the
+step that changed the store, so a handler that reads the store sees the change it handles.
 """
 
 import time
@@ -18,7 +18,7 @@ from toolset.model import Key
 
 
 class Stored(Protocol):
-    """What a store asks of an object."""
+    """What a store requires of an object."""
 
     @property
     def key(self) -> Key:
@@ -27,12 +27,12 @@ class Stored(Protocol):
 
     @property
     def uid(self) -> str:
-        """Tells apart two objects that had the same name one after the other."""
+        """Distinguishes successive objects with the same name."""
         ...
 
     @property
     def version(self) -> str:
-        """The resource version; opaque but for order."""
+        """The resource version; opaque except for its order."""
         ...
 
 
@@ -40,17 +40,17 @@ V = TypeVar("V", bound=Stored)
 V_co = TypeVar("V_co", bound=Stored, covariant=True)
 
 SLOW_HANDLER_S: Final = 0.01
-"""A handler holds up the watch and everything else on the loop; longer than this is worth a word, seconds."""
+"""A handler blocks the watch and the event loop; a longer duration than this is reported, seconds."""
 
 
 class Delta(msgspec.Struct, Generic[V], frozen=True):
     """One change of the store.
 
     Attributes:
-        old: What was there; ``None`` for a new object.
-        new: What is there now; ``None`` for one that is gone.
+        old: The previous object; ``None`` for a new one.
+        new: The current object; ``None`` for a deleted one.
         initial: Part of the first complete list.
-        own: The answer to a write of this process.
+        own: The response to a write of this process.
     """
 
     old: V | None
@@ -63,7 +63,7 @@ Handler = Callable[[Delta[V]], None]
 
 
 class Registration(Generic[V]):
-    """One handler's place at a store."""
+    """One handler's registration."""
 
     def __init__(self, handler: Handler[V], on_cancel: Callable[["Registration[V]"], None]) -> None:
         self.handler = handler
@@ -71,25 +71,25 @@ class Registration(Generic[V]):
         self._on_cancel = on_cancel
 
     def cancel(self) -> None:
-        """Call the handler never again, not even for the rest of what is being told now."""
+        """Never call the handler again, not even for the rest of the current changes."""
         self.is_active = False
         self._on_cancel(self)
 
 
 class Reader(Protocol[V_co]):
-    """What everyone but the reflector sees of a store. It may lag behind the API server."""
+    """The readers' view of a store. It may lag behind the API server."""
 
     def get(self, key: Key) -> V_co | None:
         """Return the last seen object, or ``None``."""
         ...
 
     def snapshot(self) -> Mapping[Key, V_co]:
-        """Return every object at this moment; later changes do not show in it."""
+        """Return every current object; later changes do not affect the result."""
         ...
 
 
 class Store(Generic[V]):
-    """The store as its reflector sees it; see the module docstring."""
+    """The writer's view of the store; see the module docstring."""
 
     def __init__(
         self,
@@ -98,15 +98,15 @@ class Store(Generic[V]):
         on_slow_handler: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Make an empty store.
+        """Create an empty store.
 
         Args:
-            on_handler_error: Told when a handler raises; the other handlers still run.
-            on_slow_handler: Told for how long a handler ran that took more than 10 ms, seconds.
-            clock: Measures that, seconds.
+            on_handler_error: Called when a handler raises; the other handlers still run.
+            on_slow_handler: Receives the duration of a handler that took more than 10 ms, seconds.
+            clock: The clock for that, seconds.
         """
         self._objects: dict[Key, V] = {}
-        # Replaced as a whole, so that handlers may come and go while a change is being told.
+        # Replaced as a whole, so that handlers may be added and removed during notifications.
         self._registrations: tuple[Registration[V], ...] = ()
         self._on_handler_error = on_handler_error
         self._on_slow_handler = on_slow_handler
@@ -120,7 +120,7 @@ class Store(Generic[V]):
 
     @property
     def version(self) -> str:
-        """The resource version up to which the server has been followed; empty before the first list."""
+        """The resource version up to which the store is in sync; empty before the first list."""
         return self._version
 
     @property
@@ -137,13 +137,13 @@ class Store(Generic[V]):
         return MappingProxyType(dict(self._objects))
 
     async def wait_synced(self) -> None:
-        """Return once a complete list has been stored and every handler has had it."""
+        """Return once a complete list has been stored and every handler has processed it."""
         await self._synced.wait()
 
     def subscribe(self, handler: Handler[V]) -> Registration[V]:
-        """Call ``handler`` for what is stored already, as initial, and for every later change.
+        """Call ``handler`` for what is already stored, as initial, and for every later change.
 
-        Handlers are synchronous: they map the change to keys and enqueue those.
+        Handlers are synchronous: they map the change to keys and enqueue them.
         """
         registration = Registration(handler, self._forget)
         self._registrations = (*self._registrations, registration)
@@ -152,21 +152,21 @@ class Store(Generic[V]):
         return registration
 
     def replace(self, objects: Iterable[V], version: str) -> None:
-        """Swap the whole content at once; tell deletions, then updates, then additions.
+        """Replace the whole content atomically; report deletions, then updates, then additions.
 
-        An object whose resource version is the same is not told again.
+        An object with an unchanged resource version is not reported again.
         """
         old, new = self._objects, {stored.key: stored for stored in objects}
         self._objects, self._version = new, version
         initial = not self._synced.is_set()
         self._synced.set()
         deltas = _difference(old, new, initial=initial)
-        registrations = self._registrations  # a handler that joins on the way has been told the new content already
+        registrations = self._registrations  # a handler that is added meanwhile already has the new content
         for delta in deltas:
             self._tell(registrations, delta)
 
     def apply(self, stored: V) -> None:
-        """Store an object the server sent; one that is older than what is known is ignored."""
+        """Store an object from the server; one that is older than the stored one is ignored."""
         key = stored.key
         old = self._objects.get(key)
         if old is None or old.uid != stored.uid or is_newer(stored.version, old.version):
@@ -175,7 +175,7 @@ class Store(Generic[V]):
         self._version = stored.version
 
     def delete(self, stored: V) -> None:
-        """Forget an object the server says is gone, unless a successor has its name already."""
+        """Remove an object that the server deleted, unless a successor already has its name."""
         key = stored.key
         old = self._objects.get(key)
         if old is not None and old.uid == stored.uid:
@@ -184,14 +184,14 @@ class Store(Generic[V]):
         self._version = stored.version
 
     def bookmark(self, version: str) -> None:
-        """Note that nothing changed up to ``version``."""
+        """Record that nothing changed up to ``version``."""
         self._version = version
 
     def overlay(self, stored: V) -> None:
-        """Lay the answer to an own write over the store, so that the next pass does not see stale data.
+        """Overlay the response to a write of this process, so that the next reconcile does not see stale data.
 
-        It is refused when the watch is already past it: then the object may have been deleted since,
-        and must not be resurrected.
+        It is ignored if the watch is already past it: the object may have been deleted since, and must not
+        reappear.
         """
         if is_newer(stored.version, self._version):
             key = stored.key
@@ -217,7 +217,7 @@ class Store(Generic[V]):
 
 
 def _difference(old: Mapping[Key, V], new: Mapping[Key, V], *, initial: bool) -> Iterable[Delta[V]]:
-    """Return what leads from ``old`` to ``new``: deletions, updates, additions."""
+    """Return the changes from ``old`` to ``new``: deletions, updates, additions."""
     if not old:
         return [Delta(None, stored, initial=initial) for stored in new.values()]
     updated: list[Delta[V]] = []
@@ -232,10 +232,10 @@ def _difference(old: Mapping[Key, V], new: Mapping[Key, V], *, initial: bool) ->
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Tell whether one resource version is later than another.
+    """Return whether one resource version is later than another.
 
-    They are compared as numbers, as client-go does (``etcdObjectVersioner``); where that fails the
-    answer is yes, which at worst costs one more pass.
+    They are compared as numbers, as in client-go (``etcdObjectVersioner``); if that fails the answer is
+    yes, which at worst costs one more reconcile.
     """
     try:
         return int(version) > int(than)

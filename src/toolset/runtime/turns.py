@@ -1,8 +1,8 @@
 """Groups of keys take turns, so that one with thousands of keys delays no other.
 
 It is start-time fair queueing: the turn of a key is one after the last of its group, or after the one just passed.
-Groups may have an account together, which weighs as much as one group: then the turns of each are as far apart as there
-are groups of that account with a turn to come.
+Groups may share an account, which has the weight of one group: the turns of each group are then as far apart as there
+are groups of that account with a pending turn.
 """
 
 from collections import Counter
@@ -13,10 +13,10 @@ K_contra = TypeVar("K_contra", contravariant=True)
 
 
 class Turns(Generic[K_contra]):
-    """The turns of keys; of keys that wait the one with the lowest turn is next."""
+    """The turns of keys; the waiting key with the lowest turn is next."""
 
     def __init__(self, group: Callable[[K_contra], str], account: Callable[[str], str] = str) -> None:
-        """Begin.
+        """Create it.
 
         Args:
             group: Returns the group of a key.
@@ -30,7 +30,7 @@ class Turns(Generic[K_contra]):
 
     @property
     def groups(self) -> int:
-        """How many groups have a turn to come."""
+        """The number of groups with a pending turn."""
         return len(self._last)
 
     def next(self, key: K_contra) -> int:
@@ -45,7 +45,7 @@ class Turns(Generic[K_contra]):
         return turn
 
     def passed(self, turn: int, key: K_contra) -> None:
-        """Note that the turn of ``key`` has come."""
+        """Record that the turn of ``key`` has passed."""
         self._passed = max(self._passed, turn)
         group = self._group(key)
         last, account = self._last.get(group, (turn, None))

@@ -2,19 +2,19 @@
 
 It keeps the promises of client-go's ``util/workqueue``:
 
-- Fair: keys of one priority come out in the order they went in.
-- Stingy: a key added many times before it is taken comes out once, and is never with two workers at the same time.
-- A key added while a worker has it comes out again, once, after that worker is done.
+- Fair: keys of one priority are processed in the order in which they were added.
+- Stingy: a key added several times before it is taken is processed once, and never by two workers at the same time.
+- A key added while a worker has it is processed again, once, after that worker is done.
 - A delayed key has one timer; of two delays the earlier wins.
-- After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain what is left.
+- After :meth:`WorkQueue.shut_down` adds are ignored, delayed keys are dropped, and workers drain the rest.
 
 Five additions:
 
 - The higher of two priorities wins, and is never lowered.
 - A burst of adds can settle before the key becomes ready, see :mod:`toolset.runtime.delays`.
 - Groups of keys take turns, see :mod:`toolset.runtime.turns`.
-- A key remembers what caused its adds, for the traces of whoever works on it.
-- Delayed keys need no task of their own, because one of the workers that wait for a key also waits for the clock.
+- A key remembers what caused its adds, for the traces of its worker.
+- Delayed keys need no separate task, because one of the workers that wait for a key also waits for the clock.
 
 Every change of state is a plain function without ``await``, so it needs no lock and cannot be
 cancelled half way. Use it from one event loop only.
@@ -39,25 +39,25 @@ from toolset.runtime.turns import Turns
 K = TypeVar("K", bound=Hashable)
 
 YIELD_EVERY: Final = 16
-"""After so many keys a worker lets others run, also when keys are always ready: about every millisecond for passes that
-never wait. Each time would be half of the cost of such a pass."""
+"""Number of keys after which a worker yields to other tasks even if keys are ready: about every millisecond for
+reconciles that never wait. Yielding after each would be half of the cost of such a reconcile."""
 
 CAUSES_LIMIT: Final = 32
-"""How many causes a key remembers; the OpenTelemetry SDK takes no more than 128 links."""
+"""Maximum number of causes per key; the OpenTelemetry SDK accepts at most 128 links."""
 
 
 class ShutDown(Exception):  # noqa: N818 - a signal, not a fault; compare StopIteration
-    """Raised to a worker when the queue is shut down and nothing is left."""
+    """Raised to a worker when the queue is shut down and empty."""
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """How a key came to its worker.
+    """How a worker got a key.
 
     Attributes:
         at: When it was taken, on the clock of the event loop.
         waited_s: How long it had been ready, seconds.
-        priority: With which it was taken.
-        causes: What its adds gave as their cause, each once, the first :data:`CAUSES_LIMIT`.
+        priority: Its priority.
+        causes: The causes of its adds, each once, the first :data:`CAUSES_LIMIT`.
     """
 
     at: float
@@ -67,7 +67,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class _Waiting(msgspec.Struct):
-    """A key that is marked as needing work."""
+    """A key that needs work."""
 
     priority: int
     since: float
@@ -90,7 +90,7 @@ class WorkQueue(Generic[K]):
         Args:
             limiter: The delays of keys that fail.
             observer: What the queue reports to.
-            turns: Of groups of keys; ``None`` for a queue whose keys come in the order in which they went in.
+            turns: The turns of groups of keys; ``None`` for a queue in the order of adds.
             clock: The clock of the event loop, seconds; it is read three times for each key.
         """
         self._clock = clock
@@ -98,7 +98,7 @@ class WorkQueue(Generic[K]):
         self._limiter: RetryLimiter[K] = limiter or RetryLimiter()
         self._observer: QueueObserver = observer or NoQueueObserver()
         self._dirty: dict[K, _Waiting] = {}
-        self._ready: list[tuple[int, int, int, K]] = []  # entries of raised keys go stale in place
+        self._ready: list[tuple[int, int, int, K]] = []  # entries of raised keys become stale in place
         self._depth = 0
         self._processing: dict[K, Taken] = {}
         self._delays: Delays[K] = Delays()
@@ -119,7 +119,7 @@ class WorkQueue(Generic[K]):
         return [taken.at for taken in self._processing.values()]
 
     def taken(self, key: K) -> Taken:
-        """Return how ``key``, which is with a worker now, came to it."""
+        """Return how ``key`` got to its current worker."""
         return self._processing[key]
 
     def add(
@@ -133,8 +133,8 @@ class WorkQueue(Generic[K]):
     ) -> None:
         """Mark ``key`` as needing work: now, after a delay, or once its changes have settled.
 
-        A key that waits already is not added twice: one that is ready ignores a delay, and one that is
-        delayed becomes ready when it is added without.
+        A waiting key is not added twice: a ready one ignores a delay, and a delayed one becomes ready when it is added
+        without a delay.
 
         Args:
             key: What to work on.
@@ -159,17 +159,17 @@ class WorkQueue(Generic[K]):
             self._timer.deadline = self._delays.next_timer()
 
     def add_rate_limited(self, key: K, *, at_least_s: float = 0.0) -> None:
-        """Add ``key`` after the delay its failures have earned, counting one more.
+        """Add ``key`` after its backoff delay, and count one more failure.
 
         Args:
-            key: What failed.
-            at_least_s: A delay that somebody asked for, seconds.
+            key: The failed key.
+            at_least_s: Minimum delay, seconds.
         """
         self._observer.retried()
         self.add(key, after_s=max(at_least_s, self._limiter.delay_s(key)))
 
     def forget(self, key: K) -> None:
-        """Start the backoff of ``key`` afresh; call it after each success."""
+        """Reset the backoff of ``key``; call it after each success."""
         self._limiter.forget(key)
 
     def failures(self, key: K) -> int:
@@ -179,10 +179,10 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """Wait for a key and take it; :meth:`done` must follow, see :meth:`working`.
 
-        Cancelling it loses no key and no wake-up.
+        Cancellation loses no key and no wake-up.
 
         Raises:
-            ShutDown: The queue is shut down and nothing is left.
+            ShutDown: The queue is shut down and empty.
         """
         self._handed_out += 1
         if self._handed_out % YIELD_EVERY:
@@ -200,7 +200,7 @@ class WorkQueue(Generic[K]):
             await self._wait()
 
     def done(self, key: K) -> float:
-        """Give ``key`` back; it comes out again if it was added meanwhile. Return how long it was out, seconds."""
+        """Finish ``key``; it is queued again if it was added meanwhile. Return how long the worker had it, seconds."""
         worked_s = self._clock() - self._processing.pop(key).at
         self._observer.finished(worked_s)
         waiting = self._dirty.get(key)
@@ -211,10 +211,10 @@ class WorkQueue(Generic[K]):
         return worked_s
 
     async def wait_idle(self, *, within_s: float = math.inf) -> None:
-        """Return once no key waits or is with a worker, and none is delayed.
+        """Return once no key waits, is with a worker, or is delayed.
 
         Args:
-            within_s: A delay that ends more than so many seconds from now does not count.
+            within_s: Delays that end more than this many seconds from now are ignored.
         """
         until = self._clock() + within_s
         while self._depth or self._processing or self._delays.has_any_before(until):
@@ -223,7 +223,7 @@ class WorkQueue(Generic[K]):
             await self._idle.wait()
 
     def _wake_if_idle(self) -> None:
-        """Wake the callers of :meth:`wait_idle` when nothing but delayed keys is left; each checks its own bound."""
+        """Wake the callers of :meth:`wait_idle` if only delayed keys are left; each checks its own limit."""
         if self._idle is not None and not (self._depth or self._processing):
             self._idle.set()
             self._idle = None
@@ -237,7 +237,7 @@ class WorkQueue(Generic[K]):
             self.done(key)
 
     def shut_down(self) -> None:
-        """Refuse new keys, drop delayed ones and wake every waiting worker; keys that settle become ready at once."""
+        """Ignore new keys, drop delayed ones and wake every waiting worker; settling keys become ready immediately."""
         for key, priority in self._delays.clear():
             self._make_ready(key, priority)
         self._shut_down = True
@@ -268,7 +268,7 @@ class WorkQueue(Generic[K]):
                 self._turns.passed(turn, key)
             waiting = self._dirty.get(key)
             if waiting is not None and waiting.serial == serial:
-                break  # else the key was raised: a fresher entry stands elsewhere in the heap
+                break  # else the key was raised: a newer entry is elsewhere in the heap
         del self._dirty[key]
         self._depth -= 1
         causes = tuple(self._causes.pop(key, ()))
@@ -299,7 +299,7 @@ class WorkQueue(Generic[K]):
     async def _wait(self) -> None:
         """Wait to be woken or, as the one waiter that keeps time, for the next timer.
 
-        One that leaves otherwise, or kept the time, wakes another, which takes its place or the key meant for it.
+        A waiter that leaves otherwise, or kept the time, wakes another one, which takes its place or its key.
         """
         woken = anyio.Event()
         with anyio.CancelScope() as scope:
@@ -323,6 +323,6 @@ class WorkQueue(Generic[K]):
                     self._wake()
 
     def _wake(self) -> None:
-        """Wake one waiter, which looks again; the one that keeps time last."""
+        """Wake one waiter, which checks the queue; the one that keeps time last."""
         if self._waiters:
             self._waiters.pop().set()

@@ -149,7 +149,7 @@ class App:
             self._recorder.record(kind, reason, note, action="Reload")
 
     async def run(self, reloader: Reloader) -> None:
-        """Run until SIGTERM or SIGINT, then stop in order; a second signal stops at once."""
+        """Run until SIGTERM or SIGINT, then stop in order; a second signal stops immediately."""
         server = self._settings.value.server
         async with self.server.serve(server.host, server.port), _signals() as received:
             _log.info("starting", extra={"service.version": __version__})
@@ -159,10 +159,10 @@ class App:
         _log.info("stopped")
 
     async def run_until(self, received: Callable[[], Awaitable[object]], reloader: Reloader) -> None:
-        """Run every part but the HTTP servers until a signal has come, then stop in order.
+        """Run every part except the HTTP servers until a signal arrives, then stop in order.
 
         Args:
-            received: Returns when the next signal has come.
+            received: Returns when the next signal arrives.
             reloader: Follows the settings file.
         """
         self._reloader = reloader
@@ -186,7 +186,7 @@ class App:
                 await _finishes(self._tracing.stop, received)
 
     async def _stop(self) -> None:
-        """Stop in order, within the time that there is: not ready, endpoints, work, Lease, Events."""
+        """Stop in order, within the time limit: not ready, endpoints, work, Lease, Events."""
         shutdown = self._settings.value.shutdown
         self._stopping.set()
         _log.info("stopping", extra={"delay_s": float(shutdown.delay)})
@@ -201,7 +201,7 @@ class App:
             _log.warning("stopped before everything was drained", extra={"after_s": float(shutdown.timeout)})
 
     async def _work(self) -> None:
-        """Work whenever this replica leads: without an election while nobody else does."""
+        """Work whenever this replica leads; without an election, while no other process does."""
         if not await self._before_stop(self._informers.wait_synced):
             return
         if self._elector is None:
@@ -210,10 +210,10 @@ class App:
             await self._elector.run(self._lead)
 
     async def _lead(self, leadership: Leadership) -> None:
-        """Work under ``leadership``, with stores that hold what was written before it began.
+        """Work under ``leadership``, with stores that contain everything written before it began.
 
-        A watch may have been silent while this replica stood by. What it missed may be published, and must not be
-        undone.
+        A watch may have been silent while this replica was a standby. The changes it missed may already be published,
+        and must not be undone.
         """
         if not leadership.stood_by or await self._before_stop(self._informers.refresh):
             await self._supervisor.serve(leadership)
@@ -225,7 +225,7 @@ class App:
                 await self._supervisor.serve(None)
 
     async def _before_stop(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Do ``work``; tell whether it was done before the service began to stop, which cancels it."""
+        """Do ``work``; return whether it completed before the service began to stop, which cancels it."""
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_after, self._stopping, group.cancel_scope)
             await work()
@@ -329,14 +329,14 @@ async def serve(source: Source) -> None:
 
 @asynccontextmanager
 async def _signals() -> AsyncGenerator[Callable[[], Awaitable[object]]]:
-    """Give a function that returns when the next SIGTERM or SIGINT has come."""
+    """Yield a function that returns when the next SIGTERM or SIGINT arrives."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         iterator = aiter(signals)
         yield lambda: anext(iterator)
 
 
 async def _finishes(work: Callable[[], Awaitable[None]], received: Callable[[], Awaitable[object]]) -> bool:
-    """Do ``work`` until it is done or a signal has come; return whether it is done."""
+    """Do ``work`` until it is done or a signal arrives; return whether it is done."""
     done = False
 
     async def give_up() -> None:

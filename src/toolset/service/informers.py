@@ -1,4 +1,4 @@
-"""The reflectors and their stores: what this replica sees of the cluster, leader or not."""
+"""The reflectors and their stores: this replica's view of the cluster, leader or not."""
 
 import random
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from toolset.telemetry.observers import ReflectorLog, handler_failed, handler_sl
 V = TypeVar("V", bound=Stored)
 
 CONTACT_LOST_S: Final = 180.0
-"""Longer than the silence after which a watch is opened again (75 s) and the usual longest delay of a retry (60 s)."""
+"""Longer than the silence after which a watch is reopened (75 s) and the usual maximum retry delay (60 s)."""
 STUCK_SPARE_S: Final = 30.0
-"""A reflector that neither heard nor tried anything for so much longer than a watch may be silent and a delay may last
-does not turn any more, however sick the server."""
+"""A reflector that neither received nor sent anything for this much longer than the maximum silence of a watch plus the
+maximum delay is stuck, however unhealthy the server."""
 NAMESPACES_WITHIN_S: Final = 2.0
-"""What can do without the Namespaces waits for them no longer than this, seconds, and no more once they are refused."""
+"""Maximum wait for the Namespaces, which are optional, seconds; no wait once they are forbidden."""
 NAMESPACES_PATIENCE: Final = 4.0
-"""So many times longer than others their reflector waits before it tries again: first comes what is needed."""
+"""The factor on the retry delays of their reflector: required resources come first."""
 LAG_EVERY_S: Final = 5.0
 
 
@@ -39,7 +39,7 @@ class _Synced(Protocol):
 
 
 class _Follower(Protocol):
-    """What is asked of a reflector, whatever it follows."""
+    """The interface of a reflector, whatever it follows."""
 
     @property
     def heard_at(self) -> float: ...
@@ -51,7 +51,7 @@ class _Follower(Protocol):
 
 
 class _Followed(msgspec.Struct, frozen=True):
-    """One resource in one place, and what follows it."""
+    """One resource in one place, and its reflector."""
 
     store: _Synced
     log: ReflectorLog
@@ -59,19 +59,19 @@ class _Followed(msgspec.Struct, frozen=True):
 
 
 class Informers:
-    """One reflector and one store for each namespace that is watched, one for the ConfigMap, and those added.
+    """One reflector and one store for each watched namespace, one for the ConfigMap, and added ones.
 
-    The ConfigMap that ``output.overrides_from`` names has one too, and nothing works before it is listed.
+    The ConfigMap that ``output.overrides_from`` names has one too, and no work starts before it is listed.
 
-    Where all namespaces are watched, the Namespaces themselves are followed too. They are a help, not a need: without
-    them the service works; the settings alone say which of them are trusted, and the Services of a namespace that ends
-    are kept until they are deleted themselves. A leader that begins before they are listed does so until they are.
+    If all namespaces are watched, the Namespaces themselves are followed too. They are optional: without them the
+    settings alone decide which of them are trusted, and the Services of a terminating namespace are kept until they
+    are deleted themselves. A leader that starts before they are listed works that way until they are.
     """
 
     def __init__(
         self, settings: Settings, kube: KubeTransport, metrics: Metrics, *, chance: Callable[[], float] = random.random
     ) -> None:
-        """Make the reflectors and their stores; ``chance`` returns a random number in [0, 1)."""
+        """Create the reflectors and their stores; ``chance`` returns a random number in [0, 1)."""
         self._kube = kube
         self._chance = chance
         self._metrics = metrics
@@ -112,7 +112,7 @@ class Informers:
                 group.start_soon(reflector.run)
 
     async def wait_synced(self) -> None:
-        """Return once the Services and the ConfigMap have been listed; the Namespaces too, if that goes fast."""
+        """Return once the Services and the ConfigMap have been listed; the Namespaces too, if that is fast."""
         await self.services.wait_synced()
         await self.config_maps.wait_synced()
         if self.overrides is not None:
@@ -124,7 +124,7 @@ class Informers:
     async def refresh(self) -> None:
         """List the Services and the ConfigMap again; return once that is done, however long the API server takes.
 
-        The Namespaces are listed again too, if that goes fast and they ever could be.
+        The Namespaces are listed again too, if that is fast and has ever succeeded.
         """
         async with anyio.create_task_group() as group:
             for needed in self._needed:
@@ -138,19 +138,19 @@ class Informers:
         self._target.reflector.relist()
 
     def unsynced(self) -> str:
-        """Return what has not been listed yet and why; empty when nothing is missing."""
+        """Return what has not been listed yet and why; empty if nothing is missing."""
         waiting = (needed.log for needed in self._needed if not needed.store.is_synced)
         return "; ".join(f"{log.resource}: {log.problem or 'not listed yet'}" for log in waiting)
 
     def out_of_contact(self) -> str:
-        """Return that the API server has been silent for too long; empty when it has not."""
+        """Return a message if the API server has been silent for too long; else empty."""
         silent_s = anyio.current_time() - min(needed.reflector.heard_at for needed in self._needed)
         if self.unsynced() or silent_s < CONTACT_LOST_S:
             return ""
         return f"no answer from the API server for {silent_s:.0f} s"
 
     def stuck(self) -> str:
-        """Return that a reflector does not turn any more; empty when all do, however sick the API server is."""
+        """Return a message if a reflector is stuck; empty if none is, however unhealthy the API server is."""
         now = anyio.current_time()
         for reflector in self._reflectors:
             seen_at = max(reflector.heard_at, reflector.attempted_at)

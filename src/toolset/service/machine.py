@@ -1,4 +1,4 @@
-"""What a process takes from its machine: names, clocks, random numbers, and a way to probe.
+"""What a process gets from its machine: names, clocks, random numbers, and a prober.
 
 A simulation replaces these and the transport's :class:`~toolset.adapters.kube.transport.Wire`; everything else runs
 unchanged.
@@ -44,14 +44,14 @@ class Machine:
     """The ports of a process to its machine; by default the real ones.
 
     Attributes:
-        hostname: Of the machine or pod.
-        identity: Of this process and no other, also on one host.
+        hostname: The name of the machine or pod.
+        identity: Unique to this process, even on one host.
         now: The wall clock.
-        clock: The clock of the event loop, seconds, for what reads it with each key: ``anyio.current_time`` takes four
-            times as long, because it looks up the library that runs first.
-        boottime: A clock that goes on while the machine is suspended, where the system has one, seconds.
+        clock: The clock of the event loop, seconds, for code that reads it for each key: ``anyio.current_time`` takes
+            four times as long, because it first looks up the running library.
+        boottime: A clock that continues while the machine is suspended, if the system has one, seconds.
         chance: Returns a random number in [0, 1).
-        unique: Returns a name that nothing else has.
+        unique: Returns a unique name.
         prober: Returns the health prober for settings.
     """
 

@@ -1,4 +1,4 @@
-"""Tell the readers that the settings name whenever the ConfigMap has changed, once its new state has reached them."""
+"""Notify the readers in the settings of changes of the ConfigMap, once the new state has reached them."""
 
 from toolset.adapters.consumer import HttpConsumer
 from toolset.adapters.kube.transport import KubeTransport
@@ -17,21 +17,21 @@ from toolset.telemetry.observers import ControllerMetrics, QueueMetrics
 
 
 class Notifier:
-    """A queue of its own, so that a reader that hangs or fails never delays a write.
+    """A separate queue, so that a reader that hangs or fails never delays a write.
 
-    It begins with telling them of what stands there: whoever wrote that may have ended before it could tell.
+    It starts by notifying them of the current content: its writer may have ended before it could notify them.
     """
 
     def __init__(
         self, settings: Settings, kube: KubeTransport, config_maps: Store[ConfigMap], telemetry: Telemetry
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            settings: Whom to tell.
+            settings: The readers to notify.
             kube: The session with the API server.
             config_maps: The stored ConfigMap.
-            telemetry: By what it tells of itself.
+            telemetry: Logs, metrics, traces and Events.
         """
         self.settings = notify = settings.notify
         prefix = settings.discovery.annotation_prefix

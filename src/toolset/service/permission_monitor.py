@@ -1,4 +1,4 @@
-"""Name what the service may not do, in one sentence each, instead of failing at it again and again."""
+"""Report missing permissions, one sentence each, instead of failing repeatedly."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,19 +15,19 @@ from toolset.runtime.current import Current
 from toolset.service.permissions import Permission, needed
 
 FIRST_AFTER_S: Final = 3.0
-"""Asked so long after the first lists where nothing was refused: the first write does not wait for it, seconds."""
+"""Delay of the first review after the first lists if nothing was refused, seconds: the first write does not wait."""
 AGAIN_AFTER_S: Final = (10.0, 60.0)
-"""What is missing is asked for again so much later: at first, and at most, seconds."""
+"""Delay until missing permissions are reviewed again: initial and maximum, seconds."""
 CALM_S: Final = 60.0
-"""At the earliest so long after all was found well: what is refused may be refused by an admission webhook, seconds."""
+"""Minimum delay after a review without findings, seconds: an admission webhook may be what refuses requests."""
 PACE_S: Final = 1.0
-"""Between two questions, seconds: who is refused may be one of many, and the API server may be in trouble."""
+"""Time between two reviews, seconds: many clients may be refused, and the API server may be overloaded."""
 
 _log: Final = logging.getLogger("toolset")
 
 
 class PermissionMonitor:
-    """Asks the API server what the service may do: once, then for what is missing, and when something was refused."""
+    """Reviews the permissions of the service: once, then the missing ones, and when a request was refused."""
 
     def __init__(self, settings: Current[Settings], metrics: Metrics) -> None:
         self._settings = settings
@@ -38,20 +38,20 @@ class PermissionMonitor:
 
     @property
     def missing(self) -> tuple[Permission, ...]:
-        """What the API server does not allow of what the settings need, as far as it was asked."""
+        """The required permissions that the API server does not grant, as far as reviewed."""
         return tuple(self._missing)
 
     def refused(self) -> None:
-        """Take note of a request that was refused, unless what is missing already, or asked for now, may be why."""
+        """Record a refused request, unless a permission that is already missing, or under review, may be the cause."""
         if not (self._missing or self._is_asking):
             self._news.set()
 
     def unreadable(self) -> str:
-        """Return what must be granted before the service can begin; empty when nothing must."""
+        """Return what must be granted before the service can start; empty if nothing is."""
         return "; ".join(f"may not {each.sentence}: {each.remedy}" for each in self._missing if each.reads)
 
     async def run(self, kube: KubeTransport, synced: Callable[[], Awaitable[None]]) -> None:
-        """Ask whenever there is reason to, until cancelled.
+        """Review whenever there is a reason, until cancelled.
 
         Args:
             kube: The session with the API server.
@@ -66,7 +66,7 @@ class PermissionMonitor:
             await self._monitor(kube)
 
     async def _follow_settings(self) -> None:
-        """Review what other settings require as soon as they are in force."""
+        """Review what new settings require as soon as they are in force."""
         while True:
             await self._settings.changed()
             self._news.set()
@@ -86,23 +86,23 @@ class PermissionMonitor:
                 await self._news.wait()
 
     async def _hears_within(self, delay_s: float) -> bool:
-        """Wait for news; return whether there was any in time."""
+        """Wait for an event; return whether there was one in time."""
         with anyio.move_on_after(delay_s):
             await self._news.wait()
         return self._news.is_set()
 
     async def _give_up_waiting(self, synced: Callable[[], Awaitable[None]]) -> None:
-        """Ask although nothing was refused: what is needed later may be missing."""
+        """Review although nothing was refused: a permission that is needed later may be missing."""
         await synced()
         await anyio.sleep(FIRST_AFTER_S)
         self._news.set()
 
     async def _review(self, kube: KubeTransport, wanted: Iterable[Permission]) -> bool:
-        """Ask for each permission; return whether all were answered. That a question is refused is no news."""
+        """Review each permission; return whether all were answered. A forbidden review is not reported."""
         self._is_asking = True
         try:
             return await self._ask(kube, tuple(wanted))
-        except ToolsetError as error:  # whoever needs the API server tells of it
+        except ToolsetError as error:  # clients of the API server report it
             _log.debug("permissions cannot be reviewed", extra={"error": str(error)[:512]})
             await anyio.sleep(PACE_S)
             return False
@@ -120,7 +120,7 @@ class PermissionMonitor:
 
     @staticmethod
     async def _is_allowed(kube: KubeTransport, permission: Permission) -> bool:
-        """Ask, and ask again before a no is believed: an API server that has just started knows no roles yet."""
+        """Review, and confirm a denial by a second review: an API server that has just started has no roles yet."""
         if await is_allowed(kube, permission.attributes):
             return True
         await anyio.sleep(PACE_S)

@@ -1,4 +1,4 @@
-"""What the service has to be allowed to do, as its settings are."""
+"""The permissions that the service needs with its settings."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -12,7 +12,7 @@ from toolset.model import Key
 
 
 class Permission(msgspec.Struct, frozen=True, order=True):
-    """One thing that the service has to be allowed to do.
+    """One required permission.
 
     Attributes:
         attributes: What it is.
@@ -24,12 +24,12 @@ class Permission(msgspec.Struct, frozen=True, order=True):
 
     @property
     def reads(self) -> bool:
-        """Whether the service cannot begin without it."""
+        """Whether the service cannot start without it."""
         return self.attributes.verb in {"list", "watch"} and self.attributes.resource in {"services", "configmaps"}
 
     @property
     def sentence(self) -> str:
-        """What it is, for example ``list services in every namespace``."""
+        """Its name, for example ``list services in every namespace``."""
         about = self.attributes
         named = f" {about.name}" if about.name else ""
         where = f"in namespace {about.namespace}" if about.namespace else "in every namespace"
@@ -37,7 +37,7 @@ class Permission(msgspec.Struct, frozen=True, order=True):
 
     @property
     def remedy(self) -> str:
-        """The rule to add, as it stands in a Role, and where."""
+        """The rule to add, as in a Role, and where."""
         about = self.attributes
         role = f"the Role in namespace {about.namespace}" if about.namespace else "the ClusterRole"
         names = f", resourceNames: [{about.name}]" if about.name else ""
@@ -49,7 +49,7 @@ class Permission(msgspec.Struct, frozen=True, order=True):
 
 
 def needed(settings: Settings) -> tuple[Permission, ...]:
-    """Return all that the service has to be allowed to do with these settings."""
+    """Return all permissions that the service needs with these settings."""
     return tuple(Permission(attributes, loss) for attributes, loss in _needed(settings))
 
 

@@ -1,4 +1,4 @@
-"""One pipeline run: from the moment this replica may write, under one version of the settings, until it may no more."""
+"""One pipeline run: while this replica may write, with one version of the settings."""
 
 import logging
 from typing import Final
@@ -25,8 +25,8 @@ from toolset.telemetry.observers import ControllerMetrics
 
 LAST_WRITE_S: Final = 5.0
 LAST_PROBES_S: Final = 1.0
-"""How long probes may still take when the work ends, seconds. The next leader probes everything, and thousands of
-backends that hang must not hold it up."""
+"""How long probes may still take at the end, seconds. The next leader probes everything, and thousands of hanging
+backends must not delay it."""
 
 _log: Final = logging.getLogger("toolset")
 
@@ -49,12 +49,12 @@ class Pipeline:
 
         Args:
             settings: The settings.
-            stores: What is known of the cluster.
-            applier: Writes the ConfigMap, as long as the leadership lasts.
+            stores: The stored cluster state.
+            applier: Writes the ConfigMap, while the leadership is valid.
             prober: Probes backends.
             notifier: Notifies readers of the ConfigMap.
             telemetry: Logs, metrics, traces and Events.
-            start: Where the pipeline before ended, or what the ConfigMap holds.
+            start: The end state of the previous pipeline, or the content of the ConfigMap.
             machine: Clocks and random numbers.
         """
         telemetry.metrics.config_map_limit.set(settings.output.limit_kib * 1024)
@@ -115,7 +115,7 @@ class Pipeline:
         )
 
     async def run(self) -> None:
-        """Work until :meth:`drain` was called and everything in work is done and published, or until cancelled."""
+        """Work until :meth:`drain` was called and all work is done and published, or until cancelled."""
         services = self._queues.services()
         with self._queues.following():
             self._log.begin(services, self._published)
@@ -128,16 +128,16 @@ class Pipeline:
                 background.cancel_scope.cancel()
 
     def drain(self, *, give_up_probes: bool = False) -> None:
-        """Finish what is in work, publish it, and take no more; probes that are under way may be given up."""
+        """Finish and publish the current work, and accept no more; running probes may be abandoned."""
         self._gives_up_probes = give_up_probes
         self._queues.service.shut_down()  # the other queues follow, see _work
 
     def handover(self) -> Handover:
-        """Return where the next pipeline goes on."""
+        """Return the start state of the next pipeline."""
         return Handover(self._target_reconciler.in_force, self._target_reconciler.published)
 
     async def _work(self) -> None:
-        """Run the workers until their queues are drained, each before the one it feeds: detect, probe, publish."""
+        """Run the workers until their queues are drained, each before the one that it feeds: detect, probe, publish."""
         queues = self._queues
         async with anyio.create_task_group() as publishing:
             publishing.start_soon(self._target.run)
@@ -150,7 +150,7 @@ class Pipeline:
                     probing.cancel_scope.cancel()
             self._target_reconciler.wind_down()
             queues.publish_last()
-            with anyio.move_on_after(LAST_WRITE_S):  # a last write that fails is retried, but not for long
+            with anyio.move_on_after(LAST_WRITE_S):  # a failed last write is retried, but only briefly
                 await queues.target.wait_idle(within_s=LAST_WRITE_S)
             queues.target.shut_down()
 
@@ -163,7 +163,7 @@ class Pipeline:
             gate.stop_waiting_for_probes()
 
     async def _resync(self) -> None:
-        """Queue everything again from time to time, from the stores: a safety net, no request."""
+        """Requeue everything periodically, from the stores: a safety net, without requests."""
         controller = self._settings.controller
         passed_s = 0.0
         while True:

@@ -1,4 +1,4 @@
-"""The work queues of one pipeline, and everything that puts a key there."""
+"""The work queues of one pipeline, and all sources of their keys."""
 
 import logging
 from collections.abc import Callable, Generator, Sequence
@@ -28,17 +28,17 @@ from toolset.telemetry.reconcile_log import ReconcileLog
 SERVICE_DEBOUNCE: Final = Debounce(quiet_s=0.05, at_most_s=0.5)
 TARGET_DEBOUNCE: Final = Debounce(quiet_s=0.1, at_most_s=1.0)
 WRITE_RETRY_CAP_S: Final = 300.0
-"""The longest delay between attempts to write, seconds; the first is that of a failed list (`controller.retry_base`),
-because a burst of attempts every few milliseconds helps nobody while an API server is in trouble."""
+"""Maximum delay between attempts to write, seconds; the first is that of a failed list (`controller.retry_base`),
+because a burst of attempts every few milliseconds does not help an overloaded API server."""
 _log: Final = logging.getLogger("toolset")
 RESYNC_PRIORITY: Final = -100
-"""Work that no event asked for waits behind work that one did (controller-runtime's priority)."""
+"""Work without an event waits behind work caused by one (controller-runtime's priority)."""
 
 
 class Queues:
-    """Three queues, in the order in which a change passes through them: service, probe, target.
+    """Three queues, in the order of processing: service, probe, target.
 
-    It is the :class:`~toolset.reconciler.ports.Triggers` of the reconcilers, and follows the stores for the pipeline.
+    It implements :class:`~toolset.reconciler.ports.Triggers`, and follows the stores for the pipeline.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Queues:
         shares: Shares,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
-        """Make them empty.
+        """Create empty queues.
 
         Args:
             settings: The settings.
-            stores: What is followed.
+            stores: The stores to follow.
             notify: Called whenever the ConfigMap has changed.
             metrics: The series.
-            log: Measures how long a change of a Service takes to be published.
-            shares: Of namespaces.
+            log: Measures the time from the change of a Service to its publication.
+            shares: The shares of namespaces.
             clock: The clock of the event loop, seconds.
         """
         self._clock = clock
@@ -70,7 +70,7 @@ class Queues:
         self._target = target_key(settings)
         self._trust = detection_options(settings).trust
         self._static = frozenset(backend.key for backend in settings.static)
-        self._early: list[SpanContext | None] = []  # what would have published before the gate opened
+        self._early: list[SpanContext | None] = []  # triggers of publications before the gate opened
         self._by_namespace: dict[str, list[Key]] | None = None  # until the next change of a Service
         writes = Backoff(base_s=settings.controller.retry_base, cap_s=WRITE_RETRY_CAP_S, spread=0.0)
         self.service = self._queue("service")
@@ -87,7 +87,7 @@ class Queues:
         return queue
 
     def detect(self, key: Key) -> None:
-        """Detect once more what the Service ``key`` is: something else that counts has changed."""
+        """Detect the Service ``key`` again: something else that matters has changed."""
         self.service.add(key, cause=spans.changed())
 
     def probe(self, key: Key) -> None:
@@ -95,7 +95,7 @@ class Queues:
         self.probes.add(key, cause=spans.changed())
 
     def publish(self, *, priority: int = 0) -> None:
-        """Reconcile the ConfigMap once changes have settled; until the startup gate is open it would be too early."""
+        """Reconcile the ConfigMap once changes have settled, but not before the startup gate is open."""
         if self.gate.is_open:
             self.target.add(self._target, settle=TARGET_DEBOUNCE, priority=priority, cause=spans.changed())
         elif len(self._early) < CAUSES_LIMIT:
@@ -111,13 +111,13 @@ class Queues:
         return self._static.union(self._stores.services.snapshot())
 
     def resync(self) -> None:
-        """Reconcile every Service once more, from the store."""
+        """Reconcile every Service again, from the store."""
         for key in self.services():
             self.service.add(key, priority=RESYNC_PRIORITY)
 
     @contextmanager
     def following(self) -> Generator[None]:
-        """Queue what is in the stores now, and what changes there as long as the block lasts."""
+        """Queue the content of the stores, and their changes inside the block."""
         stores = self._stores
         with ExitStack() as at_the_end:
             for registration in stores.services.subscribe(self._on_service):
@@ -142,7 +142,7 @@ class Queues:
             self._service_changed(changed.key, initial=delta.initial)
 
     def _on_namespace(self, delta: Delta[Namespace]) -> None:
-        """Reconcile the Services of a namespace whose deletion starts, that is gone, or whose trust changes.
+        """Reconcile the Services of a namespace whose deletion starts, that was deleted, or whose trust changes.
 
         Other changes of a namespace do not matter.
         """
@@ -155,7 +155,7 @@ class Queues:
             self._service_changed(key, initial=delta.initial)
 
     def _services_in(self, namespace: str) -> Sequence[Key]:
-        """Return the Services of a namespace; for many labelled namespaces, listed at once, all are searched once."""
+        """Return the Services of a namespace; for many labelled namespaces in one list, all are searched only once."""
         if self._by_namespace is None:
             self._by_namespace = {}
             for key in self._stores.services.snapshot():

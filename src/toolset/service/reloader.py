@@ -1,4 +1,4 @@
-"""Follow the settings file while the service runs: what changes is checked as a whole, then put in force at once."""
+"""Reload the settings file while the service runs: changes are validated as a whole, then applied immediately."""
 
 import logging
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from toolset.runtime.current import Current
 from toolset.telemetry import event_notes
 
 LOOK_S: Final = 2.0
-"""Between two looks at the file, seconds. A content counts when two looks in a row find it, so that half of a file that
-is being written does not; a look costs a tenth of a millisecond, and works on every file system."""
+"""Time between two reads of the file, seconds. A content is used once two consecutive reads match, so that a partially
+written file is not; a read takes 0.1 ms, and works on every file system."""
 
 Record = Callable[[Literal["Normal", "Warning"], str, str], None]
 
@@ -31,8 +31,8 @@ _log: Final = logging.getLogger("toolset")
 class Reloader:
     """Reads the settings file again whenever its content changes.
 
-    Also where it is a link into a folder that is swapped, as the kubelet does it. What cannot be read or is not valid
-    leaves the settings as they are. The environment and the flags keep their precedence.
+    This includes a symlink into a folder that is swapped, as by the kubelet. A file that cannot be read or is not valid
+    leaves the settings unchanged. The environment and the flags keep their precedence.
 
     Attributes:
         problem: Why the file is rejected; empty when it is in force.
@@ -48,11 +48,11 @@ class Reloader:
         *,
         record: Record,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             source: Where the settings come from.
-            text: The content of the file as it was read first.
+            text: The initial content of the file.
             settings: Those in force.
             metrics: The series.
             record: Records a Kubernetes Event: its type, its reason, and a note.
@@ -68,7 +68,7 @@ class Reloader:
         metrics.settings_loaded_at.set_to_current_time()
 
     async def run(self) -> None:
-        """Follow the file until cancelled; return at once where there is none that could change."""
+        """Follow the file until cancelled; return immediately if there is none that could change."""
         if not self._source.can_change:
             return
         while True:
@@ -76,7 +76,7 @@ class Reloader:
             await self.look()
 
     async def look(self) -> None:
-        """Look at the file once."""
+        """Read the file once."""
         before, self._found = self._found, await anyio.to_thread.run_sync(self._content, abandon_on_cancel=True)
         if self._found == before and self._found != self._seen:
             self._seen = self._found
@@ -97,7 +97,7 @@ class Reloader:
             check(wanted)
         except SettingsError as error:
             self._refuse(str(error))
-        except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to end what works
+        except Exception as error:  # noqa: BLE001 - a bug here must not stop the service
             _log.exception("settings cannot be checked")
             self._refuse(f"they cannot be checked ({type(error).__name__})")
         else:
@@ -130,20 +130,20 @@ class Reloader:
 
 
 def log_doubts(settings: Settings) -> None:
-    """Warn of settings that are valid but more likely a mistake."""
+    """Warn of valid settings that are likely mistakes."""
     for doubt in doubts(settings):
         _log.warning("setting in doubt", extra={"problem": doubt})
 
 
 class _Content(msgspec.Struct, frozen=True):
-    """What a look at the file finds: a text, or why there is none."""
+    """The result of reading the file: a text, or an error."""
 
     text: str = ""
     problem: str = ""
 
 
 def merge(running: Settings, wanted: Settings) -> tuple[Settings, tuple[str, ...], tuple[str, ...]]:
-    """Return what of ``wanted`` can be put in force while ``running`` is.
+    """Return which changes from ``running`` to ``wanted`` can be applied now.
 
     Returns:
         The settings from now on; the names of those that change; the names of those that differ and need a restart.
@@ -153,7 +153,7 @@ def merge(running: Settings, wanted: Settings) -> tuple[Settings, tuple[str, ...
     waiting: list[str] = []
     for section in msgspec.structs.fields(Settings):
         before, after = getattr(running, section.name), getattr(wanted, section.name)
-        if not is_struct_type(section.type):  # a list: it counts as a whole
+        if not is_struct_type(section.type):  # a list is compared as a whole
             sections[section.name] = after
             changed += [section.name] * (before != after)
             continue

@@ -1,4 +1,4 @@
-"""What a pipeline is given to know: the stores, and where the one before it ended."""
+"""The input of a pipeline: the stores, and the end state of the previous pipeline."""
 
 from collections.abc import Callable
 
@@ -15,13 +15,13 @@ from toolset.runtime.store import Store
 
 
 class Stores(msgspec.Struct, frozen=True):
-    """What is known of the cluster.
+    """The stored cluster state.
 
     Attributes:
         services: The Services.
         config_maps: The ConfigMap.
-        namespaces: The Namespaces; empty where they are not followed.
-        overrides: The ConfigMap that ``output.overrides_from`` names; ``None`` when it names none.
+        namespaces: The Namespaces; empty if they are not followed.
+        overrides: The ConfigMap that ``output.overrides_from`` names; ``None`` if it is empty.
         relist: Lists the ConfigMap again, without waiting for it.
     """
 
@@ -32,17 +32,17 @@ class Stores(msgspec.Struct, frozen=True):
     relist: Callable[[], object] = lambda: None
 
     def source(self, settings: Settings) -> OverridesSource:
-        """Return where the admin keeps the overrides."""
+        """Return the source of the overrides."""
         options = target_options(settings)
         separate = self.overrides.get(options.separate) if self.overrides and options.separate else None
         return options.source(self.config_maps.get(options.target), separate)
 
 
 class TargetStores:
-    """The ConfigMap to write, and the one of the admin's own, as a reconciler reads them."""
+    """The target ConfigMap and the separate one for overrides, for reconcilers."""
 
     def __init__(self, stores: Stores) -> None:
-        """Make it of the stores; only that of the ConfigMap to write is ever changed."""
+        """Create it from the stores; only that of the target ConfigMap is ever changed."""
         self._stores = stores
 
     def get(self, key: Key) -> ConfigMap | None:
@@ -51,16 +51,16 @@ class TargetStores:
         return self._stores.config_maps.get(key) or (overrides.get(key) if overrides else None)
 
     def overlay(self, stored: ConfigMap) -> None:
-        """Lay the answer to an own write over the store."""
+        """Overlay the response to a write of this process on the store."""
         self._stores.config_maps.overlay(stored)
 
     def relist(self) -> None:
-        """Have the ConfigMap to write listed again: what is stored may be out of date."""
+        """Request a list of the target ConfigMap: the stored one may be out of date."""
         self._stores.relist()
 
 
 class Handover(msgspec.Struct, frozen=True):
-    """Where a pipeline starts.
+    """The start state of a pipeline.
 
     Attributes:
         in_force: The overrides in force.
@@ -72,7 +72,7 @@ class Handover(msgspec.Struct, frozen=True):
 
 
 def read_handover(settings: Settings, stores: Stores) -> Handover:
-    """Return where the first pipeline of a leadership starts: with what the stored ConfigMap holds."""
+    """Return the start state of the first pipeline of a leadership, from the stored ConfigMap."""
     options = target_options(settings)
     current = stores.config_maps.get(target_key(settings))
     in_force = options.resumed(current)
@@ -81,5 +81,5 @@ def read_handover(settings: Settings, stores: Stores) -> Handover:
 
 
 def approved_at(start: Handover, settings: Settings, stores: Stores) -> frozenset[Key]:
-    """Return the Services that the admin has approved when a pipeline begins: none of them becomes pending by that."""
+    """Return the Services that the admin has approved when a pipeline starts, so that none becomes pending."""
     return start.in_force.follow(stores.source(settings), target_options(settings).output.policy).approved

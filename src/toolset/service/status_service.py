@@ -1,4 +1,4 @@
-"""Serve the status as the settings say: where, over TLS or not, and to whom."""
+"""Serve the status according to the settings: address, TLS, and authentication."""
 
 import logging
 import os
@@ -29,14 +29,14 @@ _log: Final = logging.getLogger("toolset")
 async def serving(
     settings: Settings, source: StatusSource, kube: KubeTransport, metrics: MetricsExposition
 ) -> AsyncGenerator[StatusServer | None]:
-    """Serve the status inside the block; give the server, or ``None`` where it is off or cannot be served.
+    """Serve the status inside the block; yield the server, or ``None`` if it is disabled or cannot be served.
 
     The service works without it: what it publishes matters more.
 
     Args:
-        settings: Where and to whom.
+        settings: Address and authentication.
         source: The status.
-        kube: The session in which tokens are reviewed.
+        kube: The session for token reviews.
         metrics: Returns the exposition for ``/metrics``.
     """
     server: StatusServer | None = None
@@ -74,7 +74,7 @@ def _server(settings: Settings, source: StatusSource, kube: KubeTransport, metri
 
 
 def _agents(settings: Settings, source: StatusSource) -> AgentEndpoint | None:
-    """Return what answers agents; its package is an extra, and loaded only where the settings want it."""
+    """Return the endpoint for agents; its package is an extra, and loaded only if the settings enable it."""
     if not settings.status.mcp:
         return None
     try:
@@ -86,10 +86,10 @@ def _agents(settings: Settings, source: StatusSource) -> AgentEndpoint | None:
 
 
 def reviewed(path: str) -> str:
-    """Return the path that the API server is asked about for a request of ``path``.
+    """Return the path of the access review for a request of ``path``.
 
-    It is below a prefix of our own: every authenticated user may get `/api/*` of the API server, by the ClusterRole
-    `system:discovery`, and that must not be a right to read the status. `/metrics` is what roles of a Prometheus name.
+    It is below a separate prefix: every authenticated user may get `/api/*` of the API server, by the ClusterRole
+    `system:discovery`, and that must not grant access to the status. `/metrics` is the path in Prometheus' roles.
     """
     return path if path == "/metrics" else f"{PREFIX}{path}"
 

@@ -1,4 +1,4 @@
-"""The status of this process: gathers what its parts hold when somebody asks, and builds the snapshot."""
+"""The status of this process: collects the state of its parts on request, and builds the snapshot."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -23,15 +23,15 @@ from toolset.service.supervisor import Supervisor
 from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 FRESH_S: Final = 0.25
-"""A snapshot answers all requests for so long, seconds."""
+"""How long a snapshot is reused for all requests, seconds."""
 SHARE: Final = 0.1
-"""The share of the time that may be spent on building snapshots, however many ask."""
+"""Maximum share of the time spent on building snapshots, however many clients there are."""
 UNCHANGED_S: Final = 1.0
-"""For so long where nothing but probes has happened since, seconds."""
+"""The same if only probes have happened since, seconds."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What does not change while the process runs: its name, the API server, and the settings file."""
+    """Constants of the process: its name, the API server, and the settings file."""
 
     identity: str
     cluster: str = ""
@@ -56,15 +56,15 @@ class StatusView:
         *,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             identity: Which process answers.
             settings: Those in force.
-            stores: What is known of the cluster.
-            supervisor: Knows the running pipeline, and what is remembered.
+            stores: The stored cluster state.
+            supervisor: Has the running pipeline, and the history.
             condition: Returns the state of the parts of the process.
-            required: Knows which required tools are missing.
+            required: Has the required tools that are missing.
             now: The wall clock.
         """
         self._identity = identity
@@ -81,7 +81,7 @@ class StatusView:
 
     @property
     def settle_s(self) -> float:
-        """How old a snapshot may be, seconds, and a tenth of a second to spare."""
+        """How old a snapshot may be, seconds, plus a margin of 0.1 s."""
         return self._fresh_s + 0.1
 
     @property
@@ -110,11 +110,11 @@ class StatusView:
         return self._history.changes_after(number)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after each change; return what ends that."""
+        """Call ``listener`` after each change; return a function that unsubscribes it."""
         return self._history.subscribe(listener)
 
     async def run(self) -> None:
-        """Note changes of the condition while clients follow, until cancelled; nothing is compared while none does."""
+        """Record changes of the condition while clients follow, until cancelled; without clients it is idle."""
         known = self._condition()
         while True:
             await anyio.sleep(UNCHANGED_S)
@@ -136,7 +136,7 @@ class StatusView:
         return built
 
     def service(self, key: Key) -> ServiceStatus | None:
-        """Return what is known of any one Service; ``None`` when there is none, or this replica does not lead."""
+        """Return the status of any one Service; ``None`` if there is none, or this replica does not lead."""
         return service(self._facts(), key)
 
     def tool_series(self) -> Iterator[ToolSeries]:

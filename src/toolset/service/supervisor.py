@@ -1,4 +1,4 @@
-"""One pipeline run after the other: a new one for each leadership, and for each change of the settings."""
+"""Run pipelines: a new one for each leadership, and for each change of the settings."""
 
 import logging
 from datetime import datetime
@@ -30,16 +30,16 @@ from toolset.telemetry.reconcile_log import ReconcileLog
 from toolset.telemetry.tracing import NoTraces, ReconcileTraces
 
 DRAIN_S: Final = 10.0
-"""How long a pipeline may take to drain when the settings change, seconds: a probe, and a last write."""
+"""Time limit for draining a pipeline when the settings change, seconds: a probe, and a last write."""
 
 _log: Final = logging.getLogger("toolset")
 
 
 class Supervisor:
-    """Runs a pipeline for as long as this replica may write, under the settings that are in force.
+    """Runs a pipeline while this replica may write, with the settings in force.
 
     Attributes:
-        history: What the status remembers.
+        history: The history for the status.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Supervisor:
         tracing: Tracing,
         resources: LocalResources | None = None,
     ) -> None:
-        """Make it; nothing runs yet.
+        """Create it; nothing runs yet.
 
         Args:
             settings: Those in force; followed while it runs.
             kube: The session with the API server.
-            stores: What is known of the cluster; Services and ConfigMap are synced before anything runs.
+            stores: The stored cluster state; Services and ConfigMap are synced before anything runs.
             machine: The identity of this process, its clocks, random numbers and prober.
             metrics: The series.
             recorder: Kubernetes Events.
@@ -82,7 +82,7 @@ class Supervisor:
 
     @property
     def led_since(self) -> datetime | None:
-        """Since when this replica may write; ``None`` when it may not."""
+        """Since when this replica may write; ``None`` if it may not."""
         return self._led_since
 
     @property
@@ -92,15 +92,15 @@ class Supervisor:
 
     @property
     def inventory(self) -> Inventory | None:
-        """What the running pipeline knows of each Service; ``None`` when none runs."""
+        """The inventory of the running pipeline; ``None`` if none runs."""
         return self._pipeline.inventory if self._pipeline is not None else None
 
     def problem(self) -> str:
-        """Return why what this replica publishes does not last, for readiness; empty when it does."""
+        """Return why what this replica publishes does not last, for readiness; empty if it does."""
         return self._log.problem() if self._log is not None else ""
 
     async def drain(self) -> None:
-        """Finish what is in work, publish it, take no more, and return once that is done."""
+        """Finish and publish the current work, accept no more, and return once that is done."""
         self._stopping = True
         if self._pipeline is not None:
             self._pipeline.drain()
@@ -108,7 +108,7 @@ class Supervisor:
             await self._serving.wait()
 
     async def serve(self, leadership: Leadership | None) -> None:
-        """Run pipelines until drained, or until cancelled; ``leadership`` is ``None`` where there is no election."""
+        """Run pipelines until drained, or until cancelled; ``leadership`` is ``None`` without an election."""
         serving = self._serving = anyio.Event()
         telemetry = self._telemetry(leadership)
         self._log = telemetry.log
@@ -134,7 +134,7 @@ class Supervisor:
             serving.set()
 
     async def _run(self, pipeline: Pipeline, settings: Settings) -> Handover:
-        """Run ``pipeline`` until it is drained, at the latest after other settings are in force."""
+        """Run ``pipeline`` until it is drained, at the latest after new settings are in force."""
         self._pipeline = pipeline
         try:
             with anyio.CancelScope() as scope:
@@ -170,6 +170,6 @@ def _epoch(leadership: Leadership | None) -> int:
 
 
 def _work(settings: Settings) -> Settings:
-    """Return ``settings`` without what no pipeline reads."""
+    """Return ``settings`` without those that no pipeline reads."""
     others = {"log": LogSettings(), "publish": PublishSettings(), "shutdown": ShutdownSettings()}
     return msgspec.structs.replace(settings, **others)

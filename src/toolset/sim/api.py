@@ -1,4 +1,4 @@
-"""The API server without a transport: a request in, an answer or the first events of a watch out."""
+"""The API server without a transport: maps a request to an answer or to the first events of a watch."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _PATH: Final = re.compile(r"/(?:api|apis/([^/]+))/v1(?:/namespaces/([^/]+))?/([^
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A request, however it came; ``body`` is empty when there is none, ``agent`` is the User-Agent."""
+    """A request over any transport; ``body`` is empty if there is none, ``agent`` is the User-Agent."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class Api:
         self._writer = writer
 
     def answer(self, call: Call) -> tuple[int, Object]:
-        """Return the code and the content; what is refused or malformed is an answer too."""
+        """Return the code and the content; refusals and malformed requests are answers too."""
         try:
             if document := DOCUMENTS.get(call.path):
                 return 200, document
@@ -54,7 +54,7 @@ class Api:
             return 400, Refused(400, "BadRequest", f"the request cannot be read: {error!r}").status
 
     def watch(self, call: Call) -> tuple[Place, int, list[Object]]:
-        """Return what a watch is about, the version from which it follows, and the events that it begins with.
+        """Return the place of a watch, the version at which it starts, and its first events.
 
         Raises:
             Refused: As the API server would refuse it.
@@ -109,7 +109,7 @@ def place_of(path: str) -> Place:
     """Return what a path names.
 
     Raises:
-        Refused: There is nothing.
+        Refused: There is no such place.
     """
     found = _PATH.fullmatch(path)
     for kind in KINDS:
@@ -122,7 +122,7 @@ def selected(place: Place, query: Mapping[str, str]) -> Place:
     """Return the part of ``place`` that a field selector names.
 
     Raises:
-        Refused: There is no such selector here.
+        Refused: The selector is not supported.
     """
     selector = query.get("fieldSelector", "")
     name = selector.removeprefix("metadata.name=")
@@ -132,7 +132,7 @@ def selected(place: Place, query: Mapping[str, str]) -> Place:
 
 
 def bookmark(kind: Kind, version: int, **metadata: object) -> Object:
-    """Return the event that moves a watch to ``version``."""
+    """Return the bookmark of ``version``."""
     sent = {"resourceVersion": str(version), **metadata}
     return {"type": "BOOKMARK", "object": {"kind": kind.name, "apiVersion": kind.version, "metadata": sent}}
 

@@ -1,6 +1,6 @@
-"""Backends to find: one HTTP server that answers as Prometheus, Grafana, Jaeger and Elasticsearch do.
+"""Sample backends: one HTTP server that answers like Prometheus, Grafana, Jaeger and Elasticsearch.
 
-The ``Host`` header says which backend is asked. What each product answers was read off real ones or their sources.
+The ``Host`` header selects the backend. The answers of each product were copied from real ones or their sources.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ _JSON: Final = "application/json"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a backend says at one path."""
+    """The answer of a backend at one path."""
 
     body: str
     content_type: str = "text/plain"
@@ -52,7 +52,7 @@ PRODUCTS: Final[Mapping[Product, Mapping[str, Answer]]] = {
         "/_cluster/health": Answer('{"cluster_name":"logs","status":"green"}', _JSON),
     },
 }
-"""By product, what it answers by path; any other path is not found."""
+"""By product, its answers by path; any other path is not found."""
 
 
 class Backends:
@@ -62,7 +62,7 @@ class Backends:
 
     Attributes:
         address: Host and port of the server.
-        requests: How often each authority was asked.
+        requests: The number of requests to each authority.
     """
 
     def __init__(self) -> None:
@@ -78,34 +78,34 @@ class Backends:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop listening; requests that hang are cut."""
+        """Stop listening; hanging requests are aborted."""
         await self._stack.aclose()
 
     def put(self, authority: str, product: Product) -> None:
-        """Let ``authority`` be a ``product``."""
+        """Make ``authority`` a ``product``."""
         self._products[authority] = product
 
     def connect_to(self, authorities: Iterable[str] = ()) -> dict[str, str]:
         """Return where to dial each authority that was put, or is named: the value of ``TOOLSET_TEST_CONNECT_TO``.
 
-        One that is named and never put answers 404, until it is put.
+        One that is only named answers 404 until it is put.
         """
         return dict.fromkeys([*self._products, *authorities], self.address)
 
     def fail(self, authority: str, status: int = 503) -> None:
-        """Answer with ``status`` from now on, as a proxy without a backend does."""
+        """Answer with ``status`` from now on, like a proxy without a backend."""
         self._moods[authority] = Answer("no healthy upstream", status=status)
 
     def hang(self, authority: str) -> None:
-        """Take requests from now on, and never answer."""
+        """Accept requests from now on, and never answer."""
         self._moods[authority] = None
 
     def redirect(self, authority: str, location: str) -> None:
-        """Answer from now on that it is elsewhere, as a login page does."""
+        """Answer with a redirect from now on, like a login page."""
         self._moods[authority] = Answer("", status=302, headers={"Location": location})
 
     def heal(self, authority: str) -> None:
-        """Answer again as the product does."""
+        """Answer like the product again."""
         self._moods.pop(authority, None)
 
     @asynccontextmanager

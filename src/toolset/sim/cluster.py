@@ -1,4 +1,4 @@
-"""A whole cluster in the process: its API server, and what an admin does to it."""
+"""A whole cluster in the process: its API server, and changes by an admin."""
 
 from contextlib import AsyncExitStack
 from typing import Self
@@ -16,16 +16,16 @@ ADMIN = "kubectl-edit"
 class EmbeddedCluster:
     """A cluster on a loopback port; use it as an async context manager.
 
-    What :meth:`create` and the others do is done at once, as if by an admin, and watches hear of it.
+    Changes by :meth:`create` and the others take effect immediately, as if by an admin, and watches receive them.
 
     Attributes:
-        url: Of the API server.
+        url: The URL of the API server.
         store: The objects.
         server: The API server.
     """
 
     def __init__(self, *, log_size: int = LOG_SIZE, bookmark_s: float = BOOKMARK_S) -> None:
-        """Make a cluster that has the namespaces and the one Service of every cluster.
+        """Create a cluster with the default namespaces and the ``kubernetes`` Service.
 
         Args:
             log_size: How many changes watches can go back.
@@ -47,7 +47,7 @@ class EmbeddedCluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop listening; open watches are cut."""
+        """Stop listening; open watches are closed."""
         await self._stack.aclose()
 
     def kubeconfig(self, namespace: str = "default") -> str:
@@ -55,7 +55,7 @@ class EmbeddedCluster:
         return kubeconfig(self.url, namespace)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        """Return an object; ``None`` when there is none."""
+        """Return an object; ``None`` if there is none."""
         return self.store.get(_place(kind, namespace, name))
 
     def create(self, kind: str, content: Object, *, manager: str = ADMIN) -> Object:
@@ -75,7 +75,7 @@ class EmbeddedCluster:
         return self.server.writer.patch(_place(kind, namespace, name), change, manager)
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete an object; a Namespace goes with all that is in it.
+        """Delete an object; a Namespace is deleted with all its content.
 
         Raises:
             Refused: As the API server would refuse it.
@@ -84,7 +84,7 @@ class EmbeddedCluster:
 
 
 def kubeconfig(url: str, namespace: str = "default") -> str:
-    """Return a kubeconfig for the API server at ``url``; there is nobody to prove who they are to."""
+    """Return a kubeconfig for the API server at ``url``, which has no authentication."""
     context = {"cluster": "embedded", "user": "embedded", "namespace": namespace}
     config: Object = {
         "apiVersion": "v1",

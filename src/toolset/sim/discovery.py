@@ -1,6 +1,6 @@
-"""What kubectl asks before it asks for objects: groups with their resources, and what it needs of OpenAPI.
+"""What kubectl requests before objects: groups with their resources, and the parts of OpenAPI that it needs.
 
-Where OpenAPI says that a kind's patch knows ``fieldValidation``, it leaves checking to the server.
+If OpenAPI declares that the patch of a kind supports ``fieldValidation``, kubectl leaves validation to the server.
 """
 
 from typing import Final
@@ -44,4 +44,4 @@ DOCUMENTS: Final[dict[str, Object]] = {
     "/openapi/v3": {"paths": {kind.prefix[1:]: {"serverRelativeURL": "/openapi/v3/all"} for kind in KINDS}},
     "/openapi/v3/all": {"openapi": "3.0.0", "paths": {f"{kind.prefix}/{kind.plural}": _patch(kind) for kind in KINDS}},
 }
-"""What there is by path."""
+"""The documents by path."""

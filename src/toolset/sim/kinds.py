@@ -1,4 +1,4 @@
-"""The kinds that the cluster has, and where their objects are."""
+"""The kinds of the cluster, and the paths of their objects."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from toolset.sim.statuses import Refused
 
 
 class Kind(msgspec.Struct, frozen=True, eq=False):
-    """One kind; the core group is empty, every version is v1, and ``short`` is what kubectl takes for the plural."""
+    """One kind; the core group is empty, every version is v1, and ``short`` is kubectl's short name."""
 
     name: str
     plural: str
@@ -28,18 +28,18 @@ class Kind(msgspec.Struct, frozen=True, eq=False):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an object is; with an empty name all of a namespace, with an empty namespace all of a kind."""
+    """The place of an object; an empty name means all of a namespace, an empty namespace all of a kind."""
 
     kind: Kind
     namespace: str = ""
     name: str = ""
 
     def has(self, other: "Place") -> bool:
-        """Return whether another place is here, or below."""
+        """Return whether another place is the same, or below."""
         return self.kind is other.kind and self.namespace in {"", other.namespace} and self.name in {"", other.name}
 
     def refused(self, code: int, reason: str, message: str) -> Refused:
-        """Return a refusal; ``message`` has ``{}`` where the object is named."""
+        """Return a refusal; ``{}`` in ``message`` is replaced by the object."""
         kind, group = self.kind.plural, self.kind.group
         named = f'{kind}.{group} "{self.name}"' if group else f'{kind} "{self.name}"'
         details = {"name": self.name, "kind": kind, **({"group": group} if group else {})}

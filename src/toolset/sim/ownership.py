@@ -1,6 +1,6 @@
-"""Who owns which field: ``metadata.managedFields``, written by updates and by server-side apply.
+"""Field ownership: ``metadata.managedFields``, written by updates and by server-side apply.
 
-The rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/. A list is owned as one.
+The rules: https://kubernetes.io/docs/reference/using-api/server-side-apply/. A list is atomic.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ _BARE: Final = frozenset({(), ("apiVersion",), ("kind",), ("spec",)})
 
 
 def updated(known: Owners, live: Object, new: Object, manager: str) -> Owners:
-    """Return who owns what after ``manager`` has written ``new`` over ``live``; ``known`` tells who did before."""
+    """Return the owners after ``manager`` has written ``new`` over ``live``; ``known`` are the previous ones."""
     written, removed = _difference(live, new)
     left = {owner: fields - removed - written for owner, fields in known.items()}
     mine = (manager, "Update")
@@ -30,10 +30,10 @@ def updated(known: Owners, live: Object, new: Object, manager: str) -> Owners:
 def applied(
     known: Owners, kind: Kind, live: Object, config: Object, manager: str, *, force: bool
 ) -> tuple[Object, Owners]:
-    """Return what becomes of ``live`` when ``manager`` applies ``config``, and who owns what then.
+    """Return ``live`` after ``manager`` applies ``config``, and the owners.
 
     Raises:
-        Refused: Others own what would change, and ``force`` is not set.
+        Refused: Others own fields that would change, and ``force`` is not set.
     """
     mine = (manager, "Apply")
     others = {owner: fields for owner, fields in known.items() if owner != mine}
@@ -51,7 +51,7 @@ def applied(
 
 
 def entries(known: Owners, version: str) -> list[Object]:
-    """Return ``known`` as ``managedFields`` has it."""
+    """Return ``known`` as ``managedFields``."""
     entry = {"apiVersion": version, "fieldsType": "FieldsV1"}
     return [
         {"manager": manager, "operation": operation, **entry, "fieldsV1": _tree(paths)}
@@ -61,7 +61,7 @@ def entries(known: Owners, version: str) -> list[Object]:
 
 
 def _fields(value: Any, at: Path = ()) -> dict[Path, Any]:
-    """Return what is at each path, parents first; what has parts is an empty map there."""
+    """Return the value at each path, parents first; a map with content is an empty map there."""
     if not is_map(value) or at in _ATOMIC:
         return {at: value}
     fields: dict[Path, Any] = {at: {}}
@@ -71,7 +71,7 @@ def _fields(value: Any, at: Path = ()) -> dict[Path, Any]:
 
 
 def _built(fields: Mapping[Path, Any]) -> Object:
-    """Return the object that was taken apart by :func:`_fields`."""
+    """Return the object from the result of :func:`_fields`."""
     made: dict[Path, Any] = {(): {}}
     for path, value in fields.items():
         if path:

@@ -1,4 +1,4 @@
-"""Patches that say what to change: JSON merge patch (RFC 7386), and strategic merge patch as kubectl sends it."""
+"""Merge patches: JSON merge patch (RFC 7386), and strategic merge patch as sent by kubectl."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ def merged(live: Any, patch: Any, *, strategic: bool = False) -> Any:
 
 
 def _merged_ports(live: list[Object], patch: Object) -> list[Object]:
-    """Return ``live`` after ``patch``, both known by number, in the order of the patch."""
+    """Return ``live`` after ``patch``, both keyed by number, in the order of the patch."""
     changes: list[Object] = patch.get("ports", [])
     ports = {each["port"]: each for each in live}
     for change in changes:

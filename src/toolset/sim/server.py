@@ -19,7 +19,7 @@ WATCH_S: Final = 1800.0  # for a watch that names no timeout
 
 
 class ApiServer:
-    """Answers requests about a store; a watch that was silent for ``bookmark_s`` seconds gets a bookmark."""
+    """Answers requests about a store; sends a bookmark on a watch that was silent for ``bookmark_s`` seconds."""
 
     def __init__(self, store: Store, *, bookmark_s: float = BOOKMARK_S) -> None:
         self._store = store
@@ -29,8 +29,8 @@ class ApiServer:
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[str]:
-        """Serve on a free loopback port inside the block; give the URL."""
-        app = web.Application(client_max_size=3 * 2**20)  # as the real one
+        """Serve on a free loopback port inside the block; yield the URL."""
+        app = web.Application(client_max_size=3 * 2**20)  # like the real one
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()

@@ -1,4 +1,4 @@
-"""What an object has to be, and what it gets that its author did not say."""
+"""Validation and defaulting of objects."""
 
 import ipaddress
 from itertools import count
@@ -22,7 +22,7 @@ _GIVEN: Final[dict[Kind, Object]] = {
 
 
 def read(kind: Kind, body: Object) -> Object:
-    """Return what a body says, without nulls.
+    """Return the decoded body, without nulls.
 
     Raises:
         msgspec.ValidationError: The service could not read such an object.
@@ -34,7 +34,7 @@ def read(kind: Kind, body: Object) -> Object:
 
 
 def with_defaults(kind: Kind, content: Object) -> Object:
-    """Return ``content`` without what is empty, and with what its author may leave out, and then owns."""
+    """Return ``content`` without empty fields, and with defaults that its author then owns."""
     content = _slim({**content, "metadata": _slim(content["metadata"])})
     spec: Object = content.get("spec", {})
     if kind is NAMESPACE:
@@ -49,7 +49,7 @@ def with_defaults(kind: Kind, content: Object) -> Object:
 
 
 def with_given(kind: Kind, content: Object, live: Object | None) -> Object:
-    """Return ``content`` with what the system gives, which nobody owns."""
+    """Return ``content`` with system fields, which have no owner."""
     given: Object = merged(_GIVEN.get(kind, {}), {name: each for name, each in content.items() if name != "status"})
     spec: Object = given.get("spec", {})
     if kind is SERVICE and spec["type"] != "ExternalName":

@@ -1,9 +1,9 @@
-"""Refusals as the real API server has them."""
+"""Refusals as in the real API server."""
 
 from typing import Any, TypeAlias, TypeGuard
 
 Object: TypeAlias = dict[str, Any]
-"""An API object, or a part of one, as JSON has it; what the store hands out is never changed in place."""
+"""An API object, or a part of one, as JSON; objects from the store are never modified in place."""
 
 
 def is_map(value: object) -> TypeGuard[Object]:
@@ -12,7 +12,7 @@ def is_map(value: object) -> TypeGuard[Object]:
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of this package
-    """The answer is a Status that tells of a failure.
+    """The answer is a Status of a failure.
 
     Attributes:
         code: The HTTP status.

@@ -1,4 +1,4 @@
-"""The objects of the cluster by version: lists in pages, a bounded log of changes, what watches read of it."""
+"""The versioned objects of the cluster: lists in pages, a bounded log of changes, and the events of watches."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from toolset.sim.kinds import Place
 from toolset.sim.statuses import Object, Refused
 
 LOG_SIZE: Final = 10_000
-RESTS: Final = 100  # of lists in pages that are remembered
+RESTS: Final = 100  # of paged lists that are remembered
 
 
 class Store:
     """All objects, and their last changes.
 
     Attributes:
-        version: Of the last change.
+        version: The version of the last change.
         changed: Set by the next change.
-        listener: Told of each change: where, and the event that watches tell.
+        listener: Receives each change: its place, and the watch event.
     """
 
     def __init__(self, log_size: int = LOG_SIZE) -> None:
@@ -33,7 +33,7 @@ class Store:
         self._rests: dict[str, tuple[int, list[Object]]] = {}
 
     def get(self, place: Place) -> Object | None:
-        """Return an object as it is now."""
+        """Return the current object."""
         return self._objects.get(place)
 
     def all_in(self, place: Place) -> list[Object]:
@@ -47,20 +47,20 @@ class Store:
         return stored
 
     def drop(self, place: Place) -> Object:
-        """Forget an object; return it with the version of its deletion."""
+        """Remove an object; return it with the version of its deletion."""
         return self._note("DELETED", place, self._objects.pop(place))
 
     def compact(self) -> None:
-        """Forget every version but the current one, as etcd does after five minutes."""
+        """Remove every version except the current one, like etcd after five minutes."""
         self._log.clear()
         self._rests.clear()
         self._forgotten = self.version
 
     def page(self, place: Place, limit: int, token: str) -> Object:
-        """Return ``metadata`` and ``items`` of a list: of now, or the rest of a moment that ``token`` names.
+        """Return ``metadata`` and ``items`` of a list: the current one, or the rest of the one that ``token`` names.
 
         Raises:
-            Refused: That moment is forgotten.
+            Refused: That list is no longer stored.
         """
         if token and token not in self._rests:
             raise Refused(410, "Expired", "The provided continue parameter is too old")
@@ -74,7 +74,7 @@ class Store:
         return {"metadata": metadata, "items": found[:limit] if limit else found}
 
     def events(self, place: Place, after: int) -> list[Object]:
-        """Return what watches tell that are at version ``after``; an ERROR, which ends them, when some is forgotten."""
+        """Return the events for watches at version ``after``; an ERROR, which ends them, if some are missing."""
         if after < self._forgotten:
             expired = Refused(410, "Expired", f"too old resource version: {after} ({self._forgotten})")
             return [{"type": "ERROR", "object": expired.status}]

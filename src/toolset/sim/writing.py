@@ -1,4 +1,4 @@
-"""Create, replace, patch, apply and delete: what is written, who owns it, and when it is refused."""
+"""Create, replace, patch, apply and delete: the result, the owners, and refusals."""
 
 import uuid
 from collections.abc import Callable
@@ -53,12 +53,12 @@ class Writer:
         return self._save(place, None, new, updated({}, {}, new, manager))
 
     def replace(self, place: Place, body: Object, manager: str) -> Object:
-        """Return the object as it is after ``body`` has taken its place."""
+        """Return the object after ``body`` has replaced it."""
         live, new = self.existing(place), with_defaults(place.kind, read(place.kind, body))
         return self._save(place, live, new, updated(self._owners[place], live, new, manager))
 
     def patch(self, place: Place, change: Object, manager: str, *, strategic: bool = False) -> Object:
-        """Return the object as it is after a merge patch; refuses as :meth:`replace` does."""
+        """Return the object after a merge patch; refuses like :meth:`replace`."""
         return self.replace(place, merged(self.existing(place), change, strategic=strategic), manager)
 
     def apply(self, place: Place, body: Object, manager: str, *, force: bool) -> tuple[Object, bool]:
@@ -71,7 +71,7 @@ class Writer:
         return self._save(place, live, new, owners), live is None
 
     def delete(self, place: Place) -> Object:
-        """Return the answer to a deletion; a Namespace goes with all that is in it."""
+        """Return the answer to a deletion; a Namespace is deleted with all its content."""
         uid = self.existing(place)["metadata"]["uid"]
         for kind in KINDS if place.kind is NAMESPACE else ():
             for each in self._store.all_in(Place(kind, place.name)):

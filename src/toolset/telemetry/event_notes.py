@@ -49,7 +49,7 @@ def overrides_dropped(count: int, problem: str) -> str:
 
 
 def documents_blocked(keys: Iterable[str]) -> str:
-    """Somebody keeps the keys of documents in ``binaryData``."""
+    """The keys of documents are used in ``binaryData``."""
     return f"not written, because binaryData holds the key; remove it there: {', '.join(keys)}"
 
 

@@ -1,4 +1,4 @@
-"""What this process itself lacks: descriptors, memory, threads. Its own trouble is never a verdict on a backend."""
+"""Resources that this process lacks: descriptors, memory, threads. They are never a verdict on a backend."""
 
 import logging
 import math
@@ -22,13 +22,13 @@ class LocalResources:
         self._last_s = -math.inf
 
     def exhausted(self) -> None:
-        """Count one error; log the first of those that follow each other."""
+        """Count one error; log the first of consecutive ones."""
         if not self.problem():
             _log.error("out of descriptors, memory or threads: probes are deferred, nothing is removed")
         self._metrics.local_resource_errors.inc()
         self._last_s = anyio.current_time()
 
     def problem(self) -> str:
-        """Return what is wrong, for readiness; empty when nothing is."""
+        """Return what is wrong, for readiness; empty if nothing is."""
         lacking = anyio.current_time() - self._last_s < NOT_READY_S
         return "out of descriptors, memory or threads: probes are deferred" if lacking else ""

@@ -223,7 +223,7 @@ class LeaseGuardLog:
         _log.warning("nothing is written: another process leads", extra={"leader": holder, "remedy": remedy})
 
     def unreadable(self, error: ForbiddenError) -> None:
-        """Log that nobody knows whether another process leads."""
+        """Log that it is unknown whether another process leads."""
         _log.warning("lease not readable, another leader is not noticed", extra={"error": _text(error)})
 
     def failed(self, error: Exception) -> None:

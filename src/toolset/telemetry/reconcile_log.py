@@ -25,7 +25,7 @@ from toolset.telemetry.service_status import ServiceStatusLog, service_fields
 
 _log: Final = logging.getLogger("toolset")
 STAYED_S: Final = 10.0
-"""How long a repair has to last until the ConfigMap counts as no longer overwritten, seconds."""
+"""How long a repair must last until the ConfigMap counts as no longer overwritten, seconds."""
 _PROBLEM_LIMIT: Final = 768  # characters
 _NAMED: Final = 10  # keys in a line or a note
 _MANAGERS: Final = 3  # of 128 characters each, so that they fit a note
@@ -170,7 +170,7 @@ class ReconcileLog:
             _log.log(level, "probe failed", extra=extra)
 
     def composed(self, publication: Publication) -> None:
-        """Measure what is to be published; report overrides that do not count, and tools published differently."""
+        """Measure what is to be published; report overrides that are not applied, and tools published differently."""
         self._metrics.config_map_bytes.set(publication.bytes)
         self._history.composed(publication, self._now())
         if publication.is_large and not self._is_large:
@@ -217,7 +217,7 @@ class ReconcileLog:
         self._recorder.record("Warning", reason, note, action="Override")
 
     def _note_blocked(self, blocked: tuple[str, ...]) -> None:
-        """Report documents whose keys somebody keeps in ``binaryData``, when that changes."""
+        """Report documents whose keys are used in ``binaryData``, when that changes."""
         if blocked and blocked != self._blocked:
             _log.warning("documents not written; their keys are in binaryData", extra={"keys": list(blocked[:_NAMED])})
             note = event_notes.documents_blocked(blocked[:_NAMED])
@@ -252,13 +252,13 @@ class ReconcileLog:
             self._refused = ""
 
     def refused(self, why: str) -> None:
-        """Note why nothing is written, for readiness; the error itself is logged where it ends the reconcile."""
+        """Record why nothing is written, for readiness; the error itself is logged where it ends the reconcile."""
         if why != self._refused:
             self._history.touch()
         self._refused = why
 
     def overwritten(self, by: tuple[str, ...]) -> None:
-        """Report who keeps overwriting the ConfigMap, once until that changes."""
+        """Report other writers that keep overwriting the ConfigMap, once until they change."""
         who = ", ".join(each[:128] for each in by[:_MANAGERS]) or "another process of this service"
         if who != self._overwritten_by:
             _log.warning("config map repeatedly overwritten", extra={"by": who})

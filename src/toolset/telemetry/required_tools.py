@@ -25,7 +25,7 @@ def _utc_now() -> datetime:
 
 
 class RequiredToolsMonitor:
-    """Compares now and then, in memory, what is required with what is published, while this replica leads."""
+    """Compares periodically, in memory, required with published tools, while this replica leads."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class RequiredToolsMonitor:
         *,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            required: Returns the Services that have to be published.
-            leads: Tells whether this replica leads.
-            history: Knows what is published.
+            required: Returns the Services that must be published.
+            leads: Returns whether this replica leads.
+            history: Has the published tools.
             recorder: Records Kubernetes Events.
             now: The wall clock.
         """

@@ -38,7 +38,7 @@ class ServiceStatusLog:
         self._resumed = NOTHING
 
     def resume(self, published: Published) -> None:
-        """Take the content of the ConfigMap at the start of a pipeline as already reported."""
+        """Treat the content of the ConfigMap at the start of a pipeline as already reported."""
         self._resumed = published
 
     def known(self) -> tuple[Key, ...]:

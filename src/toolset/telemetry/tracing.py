@@ -21,7 +21,7 @@ class ReconcileTraces:
     """
 
     def __init__(self, epoch: int, share: float, chance: Callable[[], float] = random.random) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             epoch: Of the leadership.
@@ -35,11 +35,11 @@ class ReconcileTraces:
     def scope(
         self, controller: str, queue: WorkQueue[Key], describe: Callable[[Key], Attributes] = lambda _: {}
     ) -> Scope[Key]:
-        """Return what is entered around each reconcile of ``controller``, which works on ``queue``.
+        """Return the context manager around each reconcile of ``controller``, which works on ``queue``.
 
         Args:
             controller: Its name.
-            queue: Knows how the key came to the worker, and what queued it.
+            queue: Has how the worker got the key, and what queued it.
             describe: Returns further attributes of a reconcile; called only if it is traced.
         """
 
@@ -75,7 +75,7 @@ class NoTraces:
     def scope(
         self, controller: str, queue: WorkQueue[Key], describe: Callable[[Key], Attributes] = lambda _: {}
     ) -> Scope[Key]:
-        """Return what does nothing around each reconcile."""
+        """Return a no-op context manager for each reconcile."""
         del controller, queue, describe
         return lambda _: self._nothing
 

@@ -1,4 +1,4 @@
-"""Where agents ask: the port of the MCP server, so that nothing loads its package unless the settings want it."""
+"""Port of the MCP server for agents, so that its package is loaded only if the settings enable it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,7 +26,7 @@ class AgentEndpoint(Protocol):
         """Answer one request.
 
         Raises:
-            RefusedError: It is not one for this server.
+            RefusedError: The request is not for this server.
         """
         ...
 

@@ -53,7 +53,7 @@ class StatusSource(Protocol):
         ...
 
     def service(self, key: Key) -> ServiceStatus | None:
-        """Return what is known of any one Service; ``None`` when nothing is."""
+        """Return the status of any one Service; ``None`` if it is unknown."""
         ...
 
     def changes_after(self, number: int) -> tuple[Change, ...]:
@@ -61,7 +61,7 @@ class StatusSource(Protocol):
         ...
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after each change; return what ends that."""
+        """Call ``listener`` after each change; return a function that unsubscribes it."""
         ...
 
 
@@ -127,10 +127,10 @@ class RefusedError(Exception):
 
 
 class StatusApi:
-    """Answers ``/api/v1``, but for the events and the OpenAPI document."""
+    """Answers ``/api/v1`` except for the events and the OpenAPI document."""
 
     def __init__(self, source: StatusSource) -> None:
-        """Make it; ``source`` is asked at each request."""
+        """Create it; ``source`` is asked at each request."""
         self._source = source
 
     def routes(self) -> list[web.RouteDef]:
@@ -194,7 +194,7 @@ def known_parameters(request: web.Request, *names: str) -> Mapping[str, str]:
     """Return the parameters of a request.
 
     Raises:
-        RefusedError: One is not known, is given twice, or is no plausible value.
+        RefusedError: A parameter is unknown, given twice, or implausible.
     """
     query = request.query
     for name in query:

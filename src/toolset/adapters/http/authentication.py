@@ -1,4 +1,4 @@
-"""Who may read the status: a bearer token that the API server knows, of a user who may get the path."""
+"""Authentication of the status: a bearer token that the API server accepts, of a user who may get the path."""
 
 import hashlib
 from collections import OrderedDict
@@ -13,13 +13,13 @@ from toolset.adapters.http.rate_limit import RateLimit
 from toolset.errors import ToolsetError
 
 ALLOWED_S: Final = 30.0
-"""A right counts for so long after it was asked for, seconds; with the age of a stream less than a minute."""
+"""How long a decision is cached, seconds; together with the age of a stream less than a minute."""
 REFUSED_S: Final = 10.0
 DECISIONS_LIMIT: Final = 1024
 TOKEN_LIMIT: Final = 16 * 1024
 REVIEWS_PER_S: Final = 10.0
 REVIEWS_BURST: Final = 50.0
-"""Questions to the API server, however many tokens are tried."""
+"""Limits requests to the API server, however many tokens are tried."""
 
 Decision = Literal["allowed", "unknown", "forbidden"]
 Review = Callable[[str, str], Awaitable[Decision]]
@@ -27,16 +27,16 @@ Review = Callable[[str, str], Awaitable[Decision]]
 
 
 class Authenticator:
-    """Lets requests pass whose token the API server allows the path; remembers decisions for a short time."""
+    """Accepts requests whose token may get the path, according to the API server; caches decisions for a short time."""
 
     def __init__(self, review: Review) -> None:
-        """Make it; ``review`` asks the API server."""
+        """Create it; ``review`` asks the API server."""
         self._review = review
         self._decisions: OrderedDict[tuple[bytes, str], tuple[float, Decision]] = OrderedDict()
         self._limit = RateLimit(REVIEWS_PER_S, REVIEWS_BURST)
 
     async def check(self, request: web.Request) -> None:
-        """Return if the request may be answered.
+        """Return only if the request may be answered.
 
         Raises:
             RefusedError: 401 without a token that is known, 403 without the right, 503 when the API server cannot be

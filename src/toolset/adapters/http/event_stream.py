@@ -1,4 +1,4 @@
-"""Server-sent events: each change of what is published, and a word whenever the snapshot differs."""
+"""Server-sent events: each change of what is published, and a ``status`` event whenever the snapshot differs."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ from toolset.core.status.snapshot import Change
 
 STREAMS_LIMIT: Final = 64
 HEARTBEAT_S: Final = 15.0
-"""After so much silence a comment is sent, so that a client that is gone is noticed, seconds."""
+"""A comment is sent after this much silence, to detect disconnected clients, seconds."""
 WRITE_S: Final = 10.0
 """How long a client may take to read what is sent, seconds."""
 PATH: Final = f"{BASE}/events"
@@ -30,10 +30,10 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStream:
-    """Answers ``/api/v1/events``; nothing is queued for a client, which gets what is remembered when it can take it."""
+    """Answers ``/api/v1/events``; nothing is queued per client: each reads the remembered changes when it is ready."""
 
     def __init__(self, source: StatusSource, lasts_s: float = math.inf) -> None:
-        """Make it; a stream ends after ``lasts_s`` seconds, and its client connects again."""
+        """Create it; a stream ends after ``lasts_s`` seconds, and its client connects again."""
         self._source = source
         self._lasts_s = lasts_s
         self._clients: set[_Client] = set()
@@ -51,7 +51,7 @@ class EventStream:
             client.wake()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Send events until the client goes or the server stops."""
+        """Send events until the client disconnects or the server stops."""
         if request.query:
             raise RefusedError(400, "an unknown parameter; there are none")
         if len(self._clients) >= STREAMS_LIMIT:
@@ -65,7 +65,7 @@ class EventStream:
         cancel = self._source.subscribe(client.wake)
         try:
             await response.prepare(request)
-            # OSError and TimeoutError: the client is gone, or does not read
+            # OSError and TimeoutError: the client disconnected, or does not read
             with contextlib.suppress(OSError, TimeoutError), anyio.move_on_after(self._lasts_s):
                 await self._follow(response, client, _last_seen(request.headers.get("Last-Event-ID", "")))
         finally:

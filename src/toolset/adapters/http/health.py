@@ -23,11 +23,11 @@ class HealthServer:
     def __init__(
         self, liveness: Sequence[Check], readiness: Sequence[Check], metrics: MetricsExposition | None
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            liveness: All must be silent for the process to be left alone.
-            readiness: All must be silent for the replica to be ready.
+            liveness: The process is live if none of these reports a problem.
+            readiness: The replica is ready if none of these reports a problem.
             metrics: Returns the exposition for ``/metrics``; ``None`` when that is not here.
         """
         self._liveness = liveness
@@ -44,7 +44,7 @@ class HealthServer:
             port: Port to listen on; 0 lets the system choose, see ``port``.
 
         Raises:
-            SettingsError: The address is in use or not ours.
+            SettingsError: The address is in use or not available on this host.
         """
         app = web.Application()
         app.add_routes(
@@ -66,11 +66,11 @@ class HealthServer:
             yield
 
     def not_live(self) -> list[str]:
-        """Return why the process should be restarted; nothing when it should not."""
+        """Return why the process should be restarted; empty if it should not."""
         return _failing(self._liveness)
 
     def not_ready(self) -> list[str]:
-        """Return why the replica is not ready; nothing when it is."""
+        """Return why the replica is not ready; empty if it is."""
         return _failing(self._readiness)
 
     async def _live(self, _: web.Request) -> web.Response:

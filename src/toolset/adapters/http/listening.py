@@ -12,10 +12,10 @@ from aiohttp import http_exceptions, web
 from typing_extensions import override
 
 CONNECTIONS_LIMIT: Final = 64
-"""Connections that are kept open. For each one more the oldest of the peer that has most is closed, so that the idle
-connections of a pod are never in the way of a probe by the kubelet."""
+"""Maximum number of open connections. Beyond it, the oldest one of the peer with the most is closed, so that the idle
+connections of a pod never block a probe by the kubelet."""
 BACKLOG: Final = 64
-"""Connections that are accepted at once, beyond the limit."""
+"""Connections that are accepted beyond the limit."""
 _KEEP_ALIVE_S: Final = 30.0
 
 _log: Final = logging.getLogger("toolset.http")
@@ -31,7 +31,7 @@ async def listening(
     connections: int = CONNECTIONS_LIMIT,
     streams: bool = False,
 ) -> AsyncGenerator[int]:
-    """Serve ``app`` inside the block; give the port.
+    """Serve ``app`` inside the block; yield the port.
 
     Args:
         app: What answers.
@@ -39,10 +39,10 @@ async def listening(
         port: Port to listen on; 0 lets the system choose.
         tls: The TLS context; ``None`` for plain HTTP.
         connections: Connections that are kept open.
-        streams: Whether a handler is cancelled when its client goes.
+        streams: Whether a handler is cancelled when its client disconnects.
 
     Raises:
-        OSError: The address is in use or not ours.
+        OSError: The address is in use or not available on this host.
     """
     runner = web.AppRunner(
         app,
@@ -70,7 +70,7 @@ async def listening(
 
 
 def _make_room(transports: Sequence[asyncio.Transport], limit: int) -> None:
-    """Close as many connections, oldest first, that one more is within the limit."""
+    """Close the oldest connections until one more is within the limit."""
     kept = [transport for transport in transports if not transport.is_closing()]
     if len(kept) < limit:
         return
@@ -89,7 +89,7 @@ def _peer(transport: asyncio.Transport) -> str:
 
 
 class _WithoutClientErrors(logging.LoggerAdapter[logging.Logger]):
-    """Passes on what the server logs, but for requests that are not HTTP: anybody can send those."""
+    """Forwards the server's log records, except those about requests that are not HTTP: anybody can send those."""
 
     @override
     def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:

@@ -16,7 +16,7 @@ _WORD: Final = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}
 _KEY: Final = {"type": "string", "pattern": f"^({_NAMESPACE['pattern'][1:-1]}/)?{_NAME['pattern'][1:]}"}
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): (.+?)(?=\n    \w+: |\Z)", re.MULTILINE | re.DOTALL)
 _ANY_REQUEST: Final = (401, 403, 429, 503)
-"""How any request may be refused: by its token, its right or its host, its rate, or because nobody can be asked."""
+"""How any request may be refused: token, permission or host, rate, or an unreachable API server."""
 _ROOT: Final = "#/components/schemas/{name}"
 
 
@@ -91,13 +91,13 @@ def document(version: str) -> dict[str, object]:
 
 
 def describe(schema: dict[str, Any]) -> None:
-    """Move what the docstring of a type says of each attribute to the property of its schema."""
+    """Move the description of each attribute from the docstring of a type to the property of its schema."""
     summary, _, attributes = str(schema.get("description", "")).partition("\n\nAttributes:\n")
     schema["description"] = summary.replace("``", "`")
     for name, text in _ATTRIBUTE.findall(attributes):
         described = " ".join(text.split()).replace("``", "`")
         found = schema["properties"][name]
-        # A reference that has siblings is one that older readers of OpenAPI pass over.
+        # Older OpenAPI readers ignore the siblings of a reference.
         schema["properties"][name] = (
             {"allOf": [found], "description": described} if "$ref" in found else {**found, "description": described}
         )

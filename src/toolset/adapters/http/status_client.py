@@ -1,4 +1,4 @@
-"""Read the JSON API of a running service: one request over one connection, wherever that comes from."""
+"""Read the JSON API of a running service: one request per connection, however that is opened."""
 
 import ssl
 from collections.abc import Callable
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class StatusClient:
-    """Reads the status; each method raises UnavailableError when nobody answers."""
+    """Reads the status; each method raises UnavailableError if there is no answer."""
 
     def __init__(self, connect: Connect, place: str, host: str = "localhost", token: str = "") -> None:
-        """Make it.
+        """Create it.
 
         Args:
             connect: Opens a connection.
-            place: Where that leads, for people.
+            place: The destination, for people.
             host: The host of the requests.
             token: The bearer token; empty for none.
         """
@@ -49,7 +49,7 @@ class StatusClient:
         """Return the whole status, page by page.
 
         Raises:
-            ToolsetError: Nobody answers, or the answer is none of this API.
+            ToolsetError: There is no answer, or it is not of this API.
         """
         summary = await self._get("status", Summary)
         documents = await self._get("toolsets", Toolsets)
@@ -63,11 +63,11 @@ class StatusClient:
         )
 
     async def service(self, key: Key) -> ServiceStatus:
-        """Return what is known of one Service.
+        """Return the status of one Service.
 
         Raises:
-            NotFoundError: Nothing is known of it.
-            ToolsetError: Nobody answers, or the answer is none of this API.
+            NotFoundError: It is unknown.
+            ToolsetError: There is no answer, or it is not of this API.
         """
         return await self._get(f"services/{quote(key.namespace, safe='')}/{quote(key.name, safe='')}", ServiceStatus)
 
@@ -114,10 +114,10 @@ def by_url(url: str, token: str = "", authority: bytes | None = None) -> StatusC
     Args:
         url: Its scheme, host and port.
         token: The bearer token; empty for none. It is sent over TLS only.
-        authority: Whom to trust, in PEM; ``None`` for whom the system trusts.
+        authority: Trusted CA certificates, in PEM; ``None`` for those of the system.
 
     Raises:
-        SettingsError: It is no such URL, a token would be sent in the clear, or the authority is not valid.
+        SettingsError: The URL is not valid, a token would be sent in the clear, or the authority is not valid.
     """
     parts = urlsplit(url)
     try:

@@ -25,9 +25,9 @@ from toolset.adapters.http.rate_limit import PeerRateLimit
 CONNECTIONS_LIMIT: Final = 128
 REQUESTS_PER_S: Final = 50.0
 BURST: Final = 100.0
-"""Requests at once, and then in a second, of one address; a page takes two."""
+"""Burst, and then requests per second, of one address; a page takes two."""
 STREAM_S: Final = 25.0
-"""How long an authenticated stream lasts, seconds: its client connects again, and is authorized again."""
+"""How long an authenticated stream lasts, seconds: then its client reconnects and is authorized again."""
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -42,7 +42,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class StatusServer:
-    """Answers ``/``, the page, ``/api/v1``, and ``/mcp`` where agents may ask."""
+    """Answers ``/``, the page, ``/api/v1``, and ``/mcp`` if it is enabled."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class StatusServer:
         metrics: MetricsExposition | None = None,
         agents: AgentEndpoint | None = None,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             source: Asked at each request.
             version: The version of the service.
-            authenticator: Decides who may read what; ``None`` for everybody on this machine.
-            metrics: Returns the exposition for ``/metrics``; ``None`` when that is not here.
-            agents: Answers ``/mcp``; ``None`` when that is not here.
+            authenticator: Decides who may read what; ``None`` allows everybody on this machine.
+            metrics: Returns the exposition for ``/metrics``; ``None`` if it is not served here.
+            agents: Answers ``/mcp``; ``None`` if it is not served here.
         """
         self._authenticator = authenticator
         self._metrics = metrics
@@ -82,7 +82,7 @@ class StatusServer:
             tls: The TLS context; ``None`` for plain HTTP.
 
         Raises:
-            OSError: The address is in use or not ours.
+            OSError: The address is in use or not available on this host.
         """
         app = web.Application(middlewares=[self._guarded], client_max_size=1)
         app.add_routes(
@@ -107,7 +107,7 @@ class StatusServer:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what is not meant for this server, too much, or no reading; answer every refusal as JSON."""
+        """Refuse requests for other hosts, too many requests, and methods that write; answer every refusal as JSON."""
         try:
             await self._check(request)
             return await handler(request)
@@ -145,7 +145,7 @@ class StatusServer:
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a Host header names this machine; a name that leads here by DNS rebinding does not."""
+    """Return whether a Host header names this machine; a name that resolves here by DNS rebinding does not."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     if name == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""Read what the API server answers, in lines or as a whole, within bounds and however it is encoded."""
+"""Read response bodies of the API server, in lines or as a whole, within limits and in any encoding."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ import aiohttp
 from toolset.errors import OutOfSyncError, UnavailableError
 
 BODY_LIMIT_BYTES: Final = 16 * 2**20
-"""The most that an answer about one object, or one line of a watch, may take; etcd takes 1.5 MB of one object."""
+"""Maximum size of a response about one object, or of one line of a watch; etcd stores at most 1.5 MB per object."""
 INFLATE_BYTES: Final = 256 * 1024
-"""How much is decompressed in one step; a few bytes may stand for a thousand times as many."""
+"""How much is decompressed in one step; a few bytes may expand to a thousand times as many."""
 
 
 class Body(Protocol):
@@ -24,16 +24,16 @@ class Body(Protocol):
 
 
 class GzipBody:
-    """A body that somebody compressed on the way, although nobody asked for it."""
+    """A body that an intermediary compressed without being asked to."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
         self._inflate = _gzip()
         self._rest = b""  # not decompressed yet
-        self._is_full = False  # the last step ended because it had given enough
+        self._is_full = False  # the last step ended because its output was full
 
     async def readany(self) -> bytes:
-        """Return what has arrived, a bounded part of it; nothing at the end."""
+        """Return a bounded part of what has arrived; empty at the end."""
         while True:
             data, self._rest = self._rest, b""
             if not (data or self._is_full):
@@ -44,7 +44,7 @@ class GzipBody:
                 return piece
 
     def _step(self, data: bytes) -> bytes:
-        if self._inflate.eof:  # several parts may follow each other
+        if self._inflate.eof:  # several compressed parts may be concatenated
             self._inflate = _gzip()
         try:
             piece = self._inflate.decompress(data, INFLATE_BYTES)
@@ -62,11 +62,11 @@ def _gzip() -> "zlib._Decompress":
 class LineReader:
     """The lines of a response body, in the batches in which they arrive.
 
-    A plain object and not a generator: nothing of the caller's can be cancelled by it while the caller is busy.
+    A plain object and not a generator, so that it cannot cancel anything of the caller's while the caller is busy.
     """
 
     def __init__(self, body: Body, *, limit_bytes: int = BODY_LIMIT_BYTES) -> None:
-        """Make it; a line may take ``limit_bytes``."""
+        """Create it; a line may take ``limit_bytes``."""
         self._body = body
         self._limit_bytes = limit_bytes
         self._partial: list[bytes] = []  # a line of megabytes comes in many chunks; joining once keeps that linear
@@ -75,11 +75,11 @@ class LineReader:
     async def next(self) -> list[bytes]:
         """Return the complete lines that have arrived, at least one; nothing at the end of the body.
 
-        A last line without an end is dropped: nobody knows what is missing from it.
+        A last line without an end is dropped, because it is incomplete.
 
         Raises:
             UnavailableError: The connection broke or fell silent.
-            OutOfSyncError: A line is too long; what it says is not known.
+            OutOfSyncError: A line is too long, so its content is unknown.
         """
         while True:
             try:
@@ -106,7 +106,7 @@ class LineReader:
 
 
 class Response(Protocol):
-    """What is read of a response; leaving its ``async with`` block gives the connection back."""
+    """The part of a response that is read; leaving its ``async with`` block returns the connection."""
 
     @property
     def status(self) -> int:
@@ -115,7 +115,7 @@ class Response(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers; how their names are written does not matter."""
+        """The headers; their names are case-insensitive."""
         ...
 
     @property
@@ -133,14 +133,14 @@ class Response(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        """Give the connection back."""
+        """Return the connection."""
 
 
 def body_of(response: Response) -> Body:
     """Return the body as the API server sent it.
 
     Raises:
-        UnavailableError: Something on the way encoded it in a way that is not known.
+        UnavailableError: An intermediary encoded it in an unknown way.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in {"", "identity"}:
@@ -174,5 +174,5 @@ async def read_whole(response: Response, limit_bytes: int, heard: Callable[[], N
 
 
 def brief(error: BaseException) -> str:
-    """Return what to say of a vendor's exception."""
+    """Return the message for a vendor's exception."""
     return (str(error) or type(error).__name__)[:256]

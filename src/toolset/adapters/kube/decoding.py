@@ -1,4 +1,4 @@
-"""Decode what the API server answers, however deep somebody nested a part of it, and whatever bytes it holds."""
+"""Decode responses of the API server, however deeply nested, and whatever bytes they contain."""
 
 import re
 from typing import Final, TypeVar
@@ -8,18 +8,18 @@ import msgspec
 T = TypeVar("T")
 
 JSON_DEPTH_LIMIT: Final = 100
-"""So many collections may lie within each other where an answer was too deep; what is read needs a dozen."""
+"""Maximum nesting that is kept of a response that was too deep; what is read needs a dozen levels."""
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Return what ``body`` says; bytes that are no UTF-8 become U+FFFD, as Go reads them.
+    """Return the decoded ``body``; bytes that are not UTF-8 become U+FFFD, as in Go.
 
-    Who may write an object may nest its ``managedFields`` some 9,000 deep (Go reads JSON to 10,000), and msgspec, which
-    recurses even into what it skips, ends at Python's limit, which differs between versions: one Service would hide
-    all others. What lies too deep is then left out.
+    A user who may write an object may nest its ``managedFields`` about 9,000 deep (Go reads JSON to 10,000). msgspec
+    recurses even into skipped parts and fails at Python's limit, which differs between versions: one Service would
+    hide all others. Parts that are too deep are then omitted.
 
-    What msgspec raises for either differs between versions too, so the body is repaired after any error.
+    The errors of msgspec differ between versions too, so the body is repaired after any error.
 
     Raises:
         DecodeError: It is not JSON, or not of the decoder's type.
@@ -37,7 +37,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def _shallow(body: bytes) -> bytes:
-    """Return the JSON ``body`` without what lies deeper than the limit: the collections there are empty."""
+    """Return the JSON ``body`` cut at the maximum depth: the collections there are empty."""
     kept: list[bytes] = []
     depth = start = 0
     for token in _TOKEN.finditer(body):
@@ -45,7 +45,7 @@ def _shallow(body: bytes) -> bytes:
             depth += 1
             if depth == JSON_DEPTH_LIMIT:
                 kept.append(body[start : token.end()])
-                start = len(body)  # where it does not end, neither does what is kept
+                start = len(body)  # if it does not end, the kept part does not either
         elif token[0] in {b"}", b"]"}:
             if depth == JSON_DEPTH_LIMIT:
                 start = token.start()

@@ -1,6 +1,6 @@
-"""A connection to a port of a pod through the API server and the kubelet, as `kubectl port-forward` makes it.
+"""A connection to a port of a pod through the API server and the kubelet, as with `kubectl port-forward`.
 
-It reaches what listens on the pod's loopback interface. The kubelet's WebSocket protocol: channel 0 carries the data,
+It reaches ports on the pod's loopback interface. In the kubelet's WebSocket protocol, channel 0 carries the data,
 channel 1 errors, and the first message on each is the port.
 """
 
@@ -44,7 +44,7 @@ class _Forwarded(ByteStream):
 
     @override
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return what has come; an error of the kubelet breaks the stream."""
+        """Return the received data; an error of the kubelet breaks the stream."""
         while not self._left:
             self._left = await self._next()
         data, self._left = self._left[:max_bytes], self._left[max_bytes:]

@@ -1,4 +1,4 @@
-"""Ask the API server who we are and what we may do; every authenticated user may ask that."""
+"""Ask the API server for this process's user and permissions; every authenticated user may do that."""
 
 from typing import Final, TypeVar
 
@@ -55,7 +55,7 @@ class _IdentityReview(msgspec.Struct, frozen=True):
 
 
 async def is_allowed(transport: KubeTransport, attributes: ResourceAttributes) -> bool:
-    """Tell whether we may do that.
+    """Return whether this process may do that.
 
     Raises:
         ToolsetError: The API server cannot be asked.
@@ -70,7 +70,7 @@ async def is_allowed(transport: KubeTransport, attributes: ResourceAttributes) -
 
 
 async def whoami(transport: KubeTransport) -> str:
-    """Return the name under which the API server knows us; empty when it does not say.
+    """Return the user name that the API server has for this process; empty if it does not say.
 
     Raises:
         ToolsetError: The API server cannot be asked; NotFoundError before Kubernetes 1.28.

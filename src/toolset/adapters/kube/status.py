@@ -1,4 +1,4 @@
-"""The Status object of the Kubernetes API, and the error that it stands for."""
+"""The Status object of the Kubernetes API, and its error."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ class Details(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """How the API server says that something went wrong."""
+    """The API server's report of a failure."""
 
     kind: str = ""
     code: int = 0
@@ -49,7 +49,7 @@ _STATUS = msgspec.json.Decoder(Status)
 
 
 def error_of(code: int, body: bytes, retry_after_s: float) -> ToolsetError:
-    """Return the error that an answer means; a body that is no Status (a proxy's page) is not repeated."""
+    """Return the error for a response; a body that is not a Status (a proxy's page) is not repeated."""
     try:
         status = decode(_STATUS, body)
     except msgspec.DecodeError:
@@ -60,7 +60,7 @@ def error_of(code: int, body: bytes, retry_after_s: float) -> ToolsetError:
 
 
 def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> ToolsetError:
-    """Return the error that ``status`` means, read as an answer with ``code``."""
+    """Return the error for ``status``, in a response with ``code``."""
     message = f"the API server answered {code} {status.reason}: {status.message[:256]}"
     retry_after_s = retry_after_s or (status.details.retry_after_seconds if status.details else 0.0)
     if code in {401, 403}:
@@ -69,7 +69,7 @@ def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> Toolset
         return ConflictError(message, retry_after_s=retry_after_s)
     if code == 410 or _version_too_large(status):
         return OutOfSyncError(message, retry_after_s=retry_after_s, version_unusable=True)
-    if code in {0, 500}:  # 0: an ERROR line that says no code
+    if code in {0, 500}:  # 0: an ERROR line without a code
         return OutOfSyncError(message, retry_after_s=retry_after_s)
     if code == 404:
         return NotFoundError(message)

@@ -1,4 +1,4 @@
-"""Ask the API server who a bearer token belongs to, and whether that user may read a path."""
+"""Ask the API server for the user of a bearer token, and whether that user may read a path."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ TIMEOUT_S: Final = 5.0
 
 
 class User(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whom the API server knows by a token, in the shape of the API."""
+    """The user of a token, in the shape of the API."""
 
     username: str = ""
     uid: str = ""
@@ -41,7 +41,7 @@ class _AccessReview(msgspec.Struct, frozen=True):
 
 
 async def user_of(transport: KubeTransport, token: str) -> User | None:
-    """Return whom ``token`` belongs to; ``None`` when the API server does not know it.
+    """Return the user of ``token``; ``None`` if the API server does not know it.
 
     Raises:
         ToolsetError: The API server cannot be asked.

@@ -1,4 +1,4 @@
-"""Requests to the API server: bytes in, bytes out, the answer's code mapped to our errors."""
+"""Requests to the API server: bytes in, bytes out, response codes mapped to this package's errors."""
 
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -22,13 +22,13 @@ from toolset.errors import UnavailableError
 CONNECT_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 60.0
 BEGIN_TIMEOUT_S: Final = 60.0
-"""How long a stream may take to begin, seconds; the API server answers a watch at once, before its first event."""
+"""How long a stream may take to begin, seconds; the API server answers a watch immediately, before its first event."""
 
 FETCH_TIMEOUT_S: Final = 600.0
-"""How long an answer may take that arrives little by little, seconds."""
+"""Time limit of a response that arrives slowly, seconds."""
 HEADER_LIMIT_BYTES: Final = 2**20
 HEADER_LIMIT: Final = 10_000
-"""Go takes 1 MiB of headers, however many there are."""
+"""Go accepts 1 MiB of headers, in any number."""
 STATUS_LIMIT_BYTES: Final = 64 * 1024
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -37,7 +37,7 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
 )
-"""A peer that vanished without a word is noticed within a minute, also while nothing is being sent."""
+"""A peer that disappears silently is detected within a minute, even while nothing is sent."""
 
 WebSocket = aiohttp.ClientWebSocketResponse[bool]
 _tracer: Final = trace.get_tracer("toolset")
@@ -52,8 +52,8 @@ class Request(msgspec.Struct, frozen=True):
         params: Query parameters.
         body: Empty when there is none.
         content_type: Of the body.
-        headers: Beside those of every request.
-        before_send: Called right before the request is sent; what it raises comes out of the send.
+        headers: In addition to those of every request.
+        before_send: Called right before the request is sent; its exceptions propagate.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     Attributes:
         body: The whole body.
-        date: When the server says that it answered, as in HTTP; empty when it does not.
+        date: The server's ``Date`` header; empty if there is none.
     """
 
     body: bytes
@@ -89,7 +89,7 @@ class Wire(Protocol):
         """Call ``before_send`` and send ``request`` in one step; return the response once its head has arrived.
 
         Raises:
-            aiohttp.ClientError, OSError, TimeoutError: There was none, as aiohttp would say it.
+            aiohttp.ClientError, OSError, TimeoutError: There was no response; the errors are aiohttp's.
         """
         ...
 
@@ -105,12 +105,12 @@ class KubeTransport:
         *,
         wire: Wire | None = None,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            credentials: Who we are.
-            user_agent: What we call ourselves.
-            on_answer: Told of each answer: its method, its code, and the seconds until its head was there.
+            credentials: The credentials.
+            user_agent: The ``User-Agent``.
+            on_answer: Receives the method, the code, and the seconds until the head of each response.
             wire: Carries the requests; ``None`` for HTTP connections.
         """
         self._credentials = credentials
@@ -146,7 +146,7 @@ class KubeTransport:
         return await self._stack.__aexit__(kind, error, trace)
 
     async def check_credentials(self) -> Origin:
-        """Load the credentials; return which cluster they are for, and who we are there.
+        """Load the credentials; return their cluster and user.
 
         Raises:
             SettingsError: There are none.
@@ -158,7 +158,7 @@ class KubeTransport:
         return (await self.ask(request, timeout_s=timeout_s)).body
 
     async def ask(self, request: Request, *, timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
-        """Return the answer; where a pass is traced, the request is a span of it.
+        """Return the answer; if a reconcile is traced, the request is a span of it.
 
         Raises:
             ToolsetError: As :func:`~toolset.adapters.kube.status.error_of` maps the answer's code, or
@@ -178,11 +178,11 @@ class KubeTransport:
         heard: Callable[[], None],
         idle_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
-        """Return the body of a large answer, which may take its time as long as it goes on arriving.
+        """Return the body of a large answer, with no time limit as long as data keeps arriving.
 
         Args:
             request: What to send.
-            limit_bytes: How much the answer may take.
+            limit_bytes: Maximum size of the answer.
             heard: Called whenever a part of it arrives.
             idle_s: How long it may be silent, seconds.
 
@@ -235,7 +235,7 @@ class KubeTransport:
                     access.base_url + path,
                     protocols=(protocol,),
                     params=dict(params),
-                    headers=(*access.headers, ("Accept", "*/*")),  # to any other a kubelet answers 406
+                    headers=(*access.headers, ("Accept", "*/*")),  # a kubelet answers 406 to any other
                     ssl=access.tls if access.tls is not None else True,
                     server_hostname=access.server_name or None,
                 )
@@ -281,7 +281,7 @@ class KubeTransport:
 
 
 def _span(request: Request) -> AbstractContextManager[Span]:
-    """Return the span of ``request``, by OpenTelemetry's names for HTTP; none outside of what is traced."""
+    """Return the span of ``request``, by OpenTelemetry's names for HTTP; a no-op outside of traced code."""
     if not trace.get_current_span().is_recording():
         return nullcontext(INVALID_SPAN)
     named = {"http.request.method": request.method}

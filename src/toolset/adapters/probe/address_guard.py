@@ -1,4 +1,4 @@
-"""Which addresses are never dialled: a probe must not become a way into what only this pod can reach."""
+"""Addresses that are never dialled: a probe must not give access to what only this pod can reach (SSRF)."""
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -21,7 +21,7 @@ _REFUSED: Final[tuple[tuple[str, tuple[_Network, ...]], ...]] = tuple(
         ("unspecified", "0.0.0.0/8 ::/128"),
         ("multicast", "224.0.0.0/4 ff00::/8"),
         ("broadcast", "255.255.255.255/32"),
-        # NAT64 of the network's own: only it knows where the IPv4 address stands in there (RFC 8215)
+        # local-use NAT64: only the network knows where the IPv4 address is embedded (RFC 8215)
         ("translated", "64:ff9b:1::/48"),
     )
 )
@@ -38,23 +38,23 @@ _ISATAP: Final = frozenset({0x5EFE, 0x0200_5EFE})
 
 
 class AddressGuard:
-    """Tells whether an address may be dialled."""
+    """Decides whether an address may be dialled."""
 
     def __init__(self, ranges: Iterable[str] = (), allowed: Iterable[str] = ()) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            ranges: More that is refused, in CIDR notation.
-            allowed: What is not refused all the same, in CIDR notation; never an address of cloud metadata.
+            ranges: Additional refused ranges, in CIDR notation.
+            allowed: Exceptions that are allowed, in CIDR notation; never an address of cloud metadata.
 
         Raises:
-            ValueError: One of them is no range.
+            ValueError: One of them is not a range.
         """
         self._refused = (*_REFUSED, ("refused by the settings", tuple(ip_network(each) for each in ranges)))
         self._allowed = tuple(ip_network(each) for each in allowed)
 
     def objection(self, address: str) -> str:
-        """Return what speaks against ``address``, in a word or two of ours; empty when nothing does."""
+        """Return why ``address`` is refused, a fixed word or two; empty if it is allowed."""
         try:
             asked = ip_address(address)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Ways to a backend: straight to its checked address, or through the API server's proxy."""
+"""Connections to a backend: directly to its checked address, or through the API server's proxy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
@@ -24,7 +24,7 @@ _HEADERS: Final = {
     "User-Agent": "kubernaut-dynamic-toolset",
 }
 _OTHER_SCHEME: Final = (b"server gave HTTP response to HTTPS client", b"malformed HTTP ", b": EOF")
-"""What Go's HTTP client says, in a Status of the API server, of a backend that speaks the other scheme."""
+"""The message of Go's HTTP client, in a Status of the API server, for a backend that speaks the other scheme."""
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -33,7 +33,7 @@ class Route(msgspec.Struct, frozen=True):
 
     Attributes:
         request: With the extension ``dial``.
-        host: What is asked in the end; no host is asked by too many at once.
+        host: The host that is reached; the number of concurrent probes per host is limited.
     """
 
     request: httpx.Request
@@ -41,7 +41,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Connector(Protocol):
-    """Leads to candidates.
+    """Prepares requests to candidates.
 
     Attributes:
         reads_failures: Whether the body of a failure is needed for :meth:`objection`.
@@ -53,17 +53,17 @@ class Connector(Protocol):
         """Return how ``path``, below the base path of ``candidate``, is requested.
 
         Raises:
-            Fault: It cannot be asked.
+            Fault: It cannot be requested.
         """
         ...
 
     def objection(self, status: int, body: bytes) -> ProbeError | None:
-        """Return why an answer does not come from the backend; ``None`` when it does."""
+        """Return why an answer does not come from the backend; ``None`` if it does."""
         ...
 
 
 class ProxyConfig(Protocol):
-    """What is needed of access to the API server."""
+    """The access to the API server, as far as it is needed."""
 
     @property
     def base_url(self) -> str:
@@ -77,17 +77,17 @@ class ProxyConfig(Protocol):
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The authorization, if there is any, and who is impersonated."""
+        """The authorization, if any, and the impersonation headers."""
         ...
 
     @property
     def server_name(self) -> str:
-        """What the certificate has to name instead of the host; empty for the host."""
+        """The name required in the certificate instead of the host; empty for the host."""
         ...
 
 
 class ApiServer(Protocol):
-    """Where access to the API server comes from; renewed inside the block of an async context manager."""
+    """Provides access to the API server; renewed inside the block of an async context manager."""
 
     async def __aenter__(self) -> object:
         """Start renewing it."""
@@ -114,10 +114,10 @@ class Direct:
     reads_failures = False
 
     def __init__(self, guard: AddressGuard, resolver: Resolver, connect_to: Mapping[str, str]) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            guard: Says what must not be dialled.
+            guard: Refuses addresses.
             resolver: Looks up the names of Services without a cluster IP.
             connect_to: By ``host:port``, another ``host:port`` to dial, unchecked; for tests.
         """
@@ -146,13 +146,13 @@ class Direct:
         )
 
     def objection(self, status: int, body: bytes) -> None:
-        """Return nothing: who answers is the backend."""
+        """Return ``None``: only the backend can answer."""
         del status, body
 
     async def _checked(self, candidate: Candidate) -> Sequence[str]:
-        """Return the addresses of ``candidate``: all of them may be dialled, or none is.
+        """Return the addresses of ``candidate``: either all may be dialled, or none is.
 
-        One that may not be dialled speaks against the whole name: whoever reads the ConfigMap will resolve it again.
+        One refused address rejects the whole name: readers of the ConfigMap resolve it again.
         """
         addresses = [candidate.address] if candidate.address else await self._resolver.addresses(candidate.host)
         if not addresses:
@@ -171,9 +171,9 @@ class Direct:
 
 
 class ApiServerProxy:
-    """Asks the API server to ask the backend: for a service that runs outside the cluster.
+    """Probes through the API server's proxy: for a service that runs outside the cluster.
 
-    The API server removes the authorization before it passes a request on, and does not verify the certificates of
+    The API server removes the authorization before it forwards a request, and does not verify the certificates of
     backends, so neither a detector's headers nor its CA bundle counts.
     """
 
@@ -192,7 +192,7 @@ class ApiServerProxy:
         del config
         try:
             access = await self._api_server.current()
-        except Exception as error:  # whatever is wrong with the credentials, the backend cannot be asked
+        except Exception as error:  # without credentials, whatever the error, the backend cannot be probed
             raise ProbeError(Failure.OTHER, "there is no access to the API server") from error
         base = urlsplit(access.base_url)
         host, port = base.hostname or "", base.port or _PORTS.get(base.scheme, 443)
@@ -207,7 +207,7 @@ class ApiServerProxy:
         return Route(request, candidate.host)
 
     def objection(self, status: int, body: bytes) -> ProbeError | None:
-        """Return why an answer is the API server's own: it says so in a Status."""
+        """Return why an answer is the API server's own, from its Status."""
         if status < 400 or not body.startswith(b'{"kind":"Status","apiVersion":"v1"'):
             return None
         if status in {401, 403}:

@@ -1,4 +1,4 @@
-"""Why a probe found no life."""
+"""Why a probe failed."""
 
 import errno
 import socket
@@ -12,10 +12,10 @@ NO_CONNECTION: Final = "connection refused or host not found"
 
 
 class ProbeError(Exception):
-    """A probe ended without a judgement.
+    """A probe ended without an answer to judge.
 
     Attributes:
-        failure: Of which kind it is.
+        failure: The kind of failure.
         detail: A fixed phrase, never text from the backend.
     """
 
@@ -25,12 +25,12 @@ class ProbeError(Exception):
         self.detail = detail
 
     def outcome(self) -> Outcome:
-        """Return it as what a probe found."""
+        """Return it as the outcome of a probe."""
         return Outcome(alive=False, detail=self.detail, failure=self.failure)
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Return whether ``error`` comes from a resource that this process lacks: descriptors, buffers, memory, threads.
+    """Return whether ``error`` means that this process lacks a resource: descriptors, buffers, memory, threads.
 
     Such an error says nothing about the backend.
     """

@@ -1,4 +1,4 @@
-"""Few at once for each host: many Services may lead to one."""
+"""Limit concurrent probes per host: many Services may resolve to one."""
 
 import math
 from collections.abc import AsyncGenerator
@@ -8,7 +8,7 @@ import anyio
 
 
 class HostLimiter:
-    """Counts who asks which host."""
+    """Counts the probes of each host."""
 
     def __init__(self, few: int) -> None:
         self._few = few
@@ -17,11 +17,11 @@ class HostLimiter:
 
     @asynccontextmanager
     async def one_of_few(self, host: str, deadline: anyio.CancelScope, patience_s: float) -> AsyncGenerator[bool]:
-        """Give whether ``host`` may be asked inside the block.
+        """Yield whether ``host`` may be probed inside the block.
 
         Args:
             host: The host.
-            deadline: Put off by the time that is spent waiting.
+            deadline: Extended by the time spent waiting.
             patience_s: How long to wait, seconds.
         """
         came = self._enter(host) or await self._wait(host, deadline, patience_s)

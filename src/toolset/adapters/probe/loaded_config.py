@@ -1,4 +1,4 @@
-"""What a detector's candidates need beside their address: whom to trust, and what to say to be let in."""
+"""What probes of a detector's candidates need in addition to the address: trusted certificates, and credentials."""
 
 import ssl
 import threading
@@ -41,7 +41,7 @@ class LoadedHttpConfig:
             raise ProbeError(Failure.TLS, f"{self._config.ca_file}, the CA bundle of its detector: {reason}") from error
 
     async def headers(self, candidate: Candidate) -> dict[str, str]:
-        """Return the headers for ``candidate``; none at another scheme or port than detection names first.
+        """Return the headers for ``candidate``; none for another scheme or port than detection names first.
 
         Raises:
             ProbeError: They must not be sent to its host, or one of their files cannot be read, and never could.
@@ -56,12 +56,12 @@ class LoadedHttpConfig:
             raise ProbeError(Failure.OTHER, "a header file of its detector cannot be read") from error
 
     def statuses(self, own: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the statuses that mean alive, where the detector itself says ``own``."""
+        """Return the statuses that mean alive; ``own`` are those of the detector."""
         return own if self._config.statuses is None else self._config.statuses
 
 
 class _Watched(Generic[T]):
-    """What is made of a file, made anew when the file changes; what cannot be read leaves the last good one."""
+    """A value loaded from a file, and loaded again when the file changes; if that fails, the last good one stays."""
 
     def __init__(self, path: str, make: Callable[[], T]) -> None:
         self._path = path
@@ -76,18 +76,18 @@ class _Watched(Generic[T]):
 
         Raises:
             OSError: The file cannot be read, and never could.
-            ValueError: Its content is no good, and never was.
+            ValueError: Its content is not valid, and never was.
         """
         async with self._lock:
             if self._path or not self._made:
-                # in a thread: a bundle takes tens of milliseconds, and a mount may hang; then it is left to itself
+                # in a thread: a bundle takes tens of milliseconds, and a mount may hang; then it is abandoned
                 self._version, self._made = await anyio.to_thread.run_sync(
                     self._read, self._version, self._made, abandon_on_cancel=True
                 )
             return self._made[0]
 
     def _read(self, version: object, made: list[T]) -> tuple[object, list[T]]:
-        if not self._reading.acquire(blocking=False):  # a thread that was left to itself still has it: one is enough
+        if not self._reading.acquire(blocking=False):  # an abandoned thread still has it: one is enough
             if not made:
                 raise OSError("an earlier read hangs")
             return version, made

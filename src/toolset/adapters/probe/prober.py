@@ -1,4 +1,4 @@
-"""Ask a backend over HTTP whether it lives: bounded in time, in bytes and in number."""
+"""Probe backends over HTTP: bounded in time, bytes and number."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -40,13 +40,13 @@ class ProberOptions(msgspec.Struct, frozen=True):
     """The bounds of a probe.
 
     Attributes:
-        timeout_s: For all of it: DNS, connect, TLS, headers and body, seconds.
-        concurrency: Probes in flight at once.
+        timeout_s: Time limit of a whole probe: DNS, connect, TLS, headers and body, seconds.
+        concurrency: Maximum number of concurrent probes.
         connect_to: Dial ``host:port`` at another ``host:port``, unchecked; for tests.
-        refused_ranges: Address ranges that are not dialled, beside those that never are.
+        refused_ranges: Address ranges that are not dialled, in addition to those that never are.
         http_configs: By product, how its candidates are reached.
-        prefix: The prefix of our annotations, which remedies name.
-        static: By key, how static backends are reached: always directly, and nothing of a product's config is theirs.
+        prefix: The annotation prefix, which remedies name.
+        static: By key, how static backends are reached: always directly, and without the config of a product.
     """
 
     timeout_s: float = 5.0
@@ -59,17 +59,17 @@ class ProberOptions(msgspec.Struct, frozen=True):
 
 
 class _Access(msgspec.Struct, frozen=True):
-    """How a candidate is reached, and what is said to it."""
+    """How a candidate is reached, and what is sent to it."""
 
     connector: Connector
     config: LoadedHttpConfig
 
 
 class HttpProber:
-    """Probes over httpx; holds nothing open between probes: every connection ends with its own.
+    """Probes over httpx; holds nothing open between probes: every connection ends with its probe.
 
-    Redirects are not followed, nothing is decompressed, no proxy variable of the environment counts, and the
-    Service's cluster IP is dialled where it has one, so that DNS cannot lead elsewhere.
+    Redirects are not followed, nothing is decompressed, proxy variables of the environment are ignored, and the
+    Service's cluster IP is dialled if it has one, so that DNS cannot point elsewhere.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class HttpProber:
         guard: AddressGuard | None = None,
         resolver: Resolver | None = None,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             options: The bounds.
-            api_server: Through whose proxy to probe; ``None`` probes directly.
-            guard: Says what must not be dialled; ``None`` for what the options say.
-            resolver: Looks names up; ``None`` for the system's.
+            api_server: Probe through its proxy; ``None`` probes directly.
+            guard: Refuses addresses; ``None`` for the one of the options.
+            resolver: Resolves names; ``None`` for the system's.
         """
         self._options = options
         resolver = resolver or Resolver()
@@ -114,7 +114,7 @@ class HttpProber:
         self._host_limiter = HostLimiter(PER_HOST)
 
     async def __aenter__(self) -> Self:
-        """Start to renew the access to the API server, where probes go through it."""
+        """Start to renew the access to the API server, if probes go through it."""
         if self._api_server is not None:
             await self._api_server.__aenter__()
         return self
@@ -122,13 +122,13 @@ class HttpProber:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Stop that; nothing else is open, every connection ends with its probe."""
+        """Stop the renewal; nothing else is open, because every connection ends with its probe."""
         return None if self._api_server is None else await self._api_server.__aexit__(kind, error, trace)
 
     async def probe(self, candidate: Candidate) -> Outcome:
-        """Return what the requests of one probe found; never raises. Time begins once a slot is free.
+        """Return the outcome of one probe; never raises. The time limit starts once a slot is free.
 
-        The variant in the candidate's URL is requested first, others where its answer leads there.
+        The variant in the candidate's URL is requested first, others only if its answer leads to them.
         """
         async with self._limiter:
             search = Search(candidate, self._options.prefix)
@@ -206,7 +206,7 @@ async def _judge(response: httpx.Response, candidate: Candidate, access: _Access
 
 
 def _outcome(error: Exception) -> Outcome:
-    """Return what a probe that ended with ``error`` found; raise it again when it is a bug."""
+    """Return the outcome of a probe that ended with ``error``; raise it again if it is a bug."""
     if is_exhaustion(error):
         return EXHAUSTED
     if isinstance(error, ProbeError):

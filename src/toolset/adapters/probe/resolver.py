@@ -1,4 +1,4 @@
-"""Names to addresses, in threads of their own, so that a DNS that hangs holds nothing else."""
+"""Resolve names in separate threads, so that a DNS that hangs blocks nothing else."""
 
 import socket
 import threading
@@ -17,15 +17,15 @@ LookUp = Callable[[str], Sequence[str]]
 
 
 class _Lookup(msgspec.Struct):
-    """One name that is being looked up."""
+    """One name that is being resolved."""
 
     done: anyio.Event
     addresses: Sequence[str] = ()
-    lacks: Exception | None = None  # why this process could not look it up
+    lacks: Exception | None = None  # why this process could not resolve it
 
 
 class Resolver:
-    """Looks names up; who asks for the same name at the same time shares one answer."""
+    """Resolves names; concurrent callers for the same name share one answer."""
 
     def __init__(self, look_up: LookUp | None = None) -> None:
         self._look_up: LookUp = look_up or system_addresses
@@ -34,10 +34,10 @@ class Resolver:
         self._free = anyio.Event()
 
     async def addresses(self, host: str) -> Sequence[str]:
-        """Return the addresses of ``host``, best first; none when it has none.
+        """Return the addresses of ``host``, best first; empty if it has none.
 
         Raises:
-            OSError: This process lacks the resources to look it up.
+            OSError: This process lacks the resources to resolve it.
             RuntimeError: No thread can be started.
         """
         if _is_address(host):
@@ -46,7 +46,7 @@ class Resolver:
         while lookup is None:
             if self._threads.acquire(blocking=False):
                 lookup = self._running[host] = _Lookup(anyio.Event())
-                # a daemon, and nobody's child: one that hangs must not hold up a probe's end or the process'
+                # a daemon thread outside of any task group: if it hangs, it must not delay a probe or the exit
                 self._start(host, lookup)
             else:
                 await self._free.wait()
@@ -60,18 +60,18 @@ class Resolver:
         arguments = (host, lookup, current_token())
         try:
             threading.Thread(target=self._work, args=arguments, name=f"dns {host}"[:64], daemon=True).start()
-        except RuntimeError:  # no thread left; its slot is
+        except RuntimeError:  # no thread left; its slot is free
             self._finish(host, lookup)
             raise
 
     def _work(self, host: str, lookup: _Lookup, token: EventLoopToken) -> None:
         try:
             lookup.addresses = self._look_up(_complete(host))
-        except (OSError, ValueError, MemoryError) as error:  # unknown; or no name at all
+        except (OSError, ValueError, MemoryError) as error:  # unknown, or not a valid name
             lookup.lacks = _lack(error)
         try:
             anyio.from_thread.run_sync(self._finish, host, lookup, token=token)
-        except (anyio.RunFinishedError, RuntimeError):  # the process ends, nobody waits any more
+        except (anyio.RunFinishedError, RuntimeError):  # the process ends, there are no waiters
             return
 
     def _finish(self, host: str, lookup: _Lookup) -> None:
@@ -87,25 +87,25 @@ def system_addresses(host: str) -> Sequence[str]:
 
     Raises:
         OSError: It has none.
-        ValueError: It is no name.
+        ValueError: It is not a valid name.
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _complete(host: str) -> str:
-    """Return ``host`` with a final dot where it is the whole name of a Service.
+    """Return ``host`` with a final dot if it is the fully qualified name of a Service.
 
-    Without one, the system tries its search list where the name has no address: a node whose search domain has a
-    wildcard record would have another host probed in place of a Service without ready pods.
+    Without one, the system tries its search list if the name has no address: on a node whose search domain has a
+    wildcard record, another host would be probed in place of a Service without ready pods.
     """
     return f"{host}." if ".svc." in host and not host.endswith(".") else host
 
 
 def _lack(error: Exception) -> Exception | None:
-    """Return what this process lacked when a look-up failed with ``error``; ``None`` when the name has no address.
+    """Return what this process lacked when a look-up failed with ``error``; ``None`` if the name has no address.
 
-    The system's resolver reports that it has no descriptor like a name server that does not answer.
+    The system's resolver reports a missing descriptor like a name server that does not answer.
     """
     try:
         socket.socket().close()

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 request over one connection of its own: httpx' interface, h11's parser, anyio's sockets.
+"""One HTTP/1.1 request per connection: httpx' interface, h11's parser, anyio's sockets.
 
 The connection goes to an address that the caller has checked, never to a name; it is closed after the answer, so
-nothing of one backend is left for another.
+no state of one backend reaches another.
 """
 
 import errno
@@ -42,18 +42,18 @@ _NO_TLS: Final = frozenset(
         "UNEXPECTED_EOF_WHILE_READING",
     }
 )
-"""What OpenSSL says of bytes that are no TLS. An alert is TLS: whoever sends one is not asked in plain HTTP."""
+"""OpenSSL's errors for bytes that are not TLS. An alert is TLS: its sender is not probed over plain HTTP."""
 _BROKEN: Final = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """Where a request goes; the request's extension ``dial``.
+    """The destination of a request; the request's extension ``dial``.
 
     Attributes:
         addresses: Checked IP addresses, best first.
         port: The port.
         tls: The TLS context; ``None`` for plain HTTP.
-        server_name: What the certificate has to name.
+        server_name: The name required in the certificate.
     """
 
     addresses: Sequence[str]
@@ -63,14 +63,14 @@ class Dial(msgspec.Struct, frozen=True):
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Sends each request over a connection of its own; no pool, no redirects, no decompression, no proxy."""
+    """Sends each request over a separate connection; no pool, no redirects, no decompression, no proxy."""
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the answer's head; its body is read by iterating over it, and has to be closed.
+        """Return the answer's head; its body is read by iterating over it, and must be closed.
 
         Raises:
-            Fault: There was no such answer.
+            Fault: There was no valid answer.
         """
         connection = _Connection(await _connect(request.extensions["dial"]))
         try:
@@ -82,7 +82,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 class _Connection(httpx.AsyncByteStream):
-    """One connection, and the body that comes over it."""
+    """One connection, and the body received over it."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -96,7 +96,7 @@ class _Connection(httpx.AsyncByteStream):
             data = self._parser.send(head)
         except h11.LocalProtocolError as error:
             raise ProbeError(Failure.PROTOCOL, "it cannot be asked for: its name or path is no HTTP") from error
-        self._parser.send(h11.EndOfMessage())  # of a GET that is nothing to send
+        self._parser.send(h11.EndOfMessage())  # a GET has no body, so this sends nothing
         try:
             await self._stream.send(data or b"")
         except _BROKEN as error:
@@ -118,11 +118,11 @@ class _Connection(httpx.AsyncByteStream):
 
     @override
     async def aclose(self) -> None:
-        """Close the connection without further words."""
+        """Close the connection without sending anything."""
         await anyio.aclose_forcefully(self._stream)
 
     async def _next(self, most: float = math.inf) -> object:
-        """Return h11's next event; before it no more than about ``most`` bytes are read in all."""
+        """Return h11's next event, after reading at most about ``most`` bytes in total."""
         try:
             while (event := self._parser.next_event()) is h11.NEED_DATA:
                 if self._received > most:
@@ -144,7 +144,7 @@ class _Connection(httpx.AsyncByteStream):
 
 
 class _BoundedStream(ByteStream):
-    """What is below TLS; no more than WIRE_LIMIT_BYTES are read from it."""
+    """The stream below TLS; at most WIRE_LIMIT_BYTES are read from it."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -172,7 +172,7 @@ class _BoundedStream(ByteStream):
 
 
 async def _connect(dial: Dial) -> ByteStream:
-    """Return a connection to the first of the addresses that answers."""
+    """Return a connection to the first address that answers."""
     addresses = dial.addresses[:ADDRESSES_TRIED]
     try:
         stream = await (_race(addresses, dial.port) if len(addresses) > 1 else _open(addresses[0], dial.port))
@@ -183,7 +183,7 @@ async def _connect(dial: Dial) -> ByteStream:
     stream = _BoundedStream(stream)
     try:
         return await _handshake(stream, dial.tls, dial.server_name)
-    except BaseException:  # also cancelled
+    except BaseException:  # cancellation too
         await anyio.aclose_forcefully(stream)
         raise
 
@@ -206,11 +206,11 @@ async def _handshake(stream: ByteStream, tls: ssl.SSLContext, server_name: str) 
 
 
 async def _open(address: str, port: int) -> ByteStream:
-    return await anyio.connect_tcp(address, port)  # an address needs no resolver
+    return await anyio.connect_tcp(address, port)  # an address is not resolved
 
 
 async def _race(addresses: Sequence[str], port: int) -> ByteStream:
-    """Try one address after the other, each a little later, and keep the first connection.
+    """Try the addresses one after another, with a short delay, and keep the first connection.
 
     Raises:
         OSError: None of them answers.
@@ -243,7 +243,7 @@ async def _race(addresses: Sequence[str], port: int) -> ByteStream:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Return why there is no connection; anyio says it in the causes of its own error."""
+    """Return why there is no connection, from the causes of anyio's error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROUTE:
             return "there is no route to its address"

@@ -1,4 +1,4 @@
-"""What a type of backend is: its detectors and the mapping to toolsets, as one value."""
+"""A type of backend: its detectors and its mapping to toolsets, as one value."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ class BackendType(msgspec.Struct, frozen=True, kw_only=True):
         type: The type: the word that annotations and documents use.
         detectors: How its products are recognised, in order.
         mapping: How its tools are published.
-        opt_in: Whether its detectors count only where the settings enable them, or an annotation names the type.
+        opt_in: Whether its detectors apply only if the settings enable them, or an annotation names the type.
     """
 
     type: str

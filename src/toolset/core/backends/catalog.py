@@ -15,6 +15,6 @@ BACKEND_TYPES: Final = (PROMETHEUS, GRAFANA, JAEGER, ELASTICSEARCH, LOKI, TEMPO,
 TYPES: Final = types_of(BACKEND_TYPES)
 """How each type is published."""
 DETECTORS: Final = tuple(each for backend in BACKEND_TYPES if not backend.opt_in for each in backend.detectors)
-"""The detectors that count by default, in order."""
+"""The detectors that are enabled by default, in order."""
 OPT_IN: Final = tuple(each for backend in BACKEND_TYPES if backend.opt_in for each in backend.detectors)
-"""The detectors that count only where the settings enable them."""
+"""The detectors that apply only if the settings enable them."""

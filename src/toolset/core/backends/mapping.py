@@ -8,22 +8,22 @@ import msgspec
 from toolset.core.candidate import Candidate
 
 RETRY_LIMITS: Final[Mapping[str, int]] = {"timeout_seconds": 5, "max_retries": 1}
-"""HolmesGPT gives a toolset 20 s for all its instances, one after another; its defaults would let one that hangs
-take more than that, and the whole toolset would fail."""
+"""HolmesGPT checks the instances of a toolset sequentially within 20 s; with its defaults, one that hangs would take
+longer than that, and the whole toolset would fail."""
 
 
 class Toolset(msgspec.Struct, frozen=True, kw_only=True):
-    """A toolset of HolmesGPT for which the URL of a backend is enough.
+    """A toolset of HolmesGPT that needs only the URL of a backend.
 
     Attributes:
         url_key: The field of its config that holds the URL.
         several: How it reads two or more backends: as ``instances`` in its config, or not at all.
         config: Further fields of its config, the same for every backend.
         options: Fields of its config that the settings may set.
-        excludes: Toolsets that must not be on together with it, because their tools have the same names.
-        instructions: What the language model is told in addition; for toolsets about which HolmesGPT tells it nothing.
-        untrusted: How many instances of untrusted namespaces may stand in it together with trusted ones. HolmesGPT
-            checks instances one after another within 20 s, 10 s each or ``timeout_seconds``, and all may hang.
+        excludes: Toolsets that must not be enabled together with it, because their tools have the same names.
+        instructions: Additional instructions for the language model; for toolsets without instructions of HolmesGPT.
+        untrusted: Maximum number of instances of untrusted namespaces next to trusted ones. HolmesGPT checks instances
+            sequentially within 20 s, 10 s each or ``timeout_seconds``, and all may hang.
     """
 
     url_key: Literal["prometheus_url", "api_url"]
@@ -40,9 +40,9 @@ class HttpApi(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         description: What it is, for the language model.
-        instructions: How to ask it, for the language model.
-        paths: What may be asked, below the URL of a tool.
-        health_path: What HolmesGPT asks to see whether it lives, below the URL; empty for what the probe asks.
+        instructions: How to query it, for the language model.
+        paths: Allowed paths, below the URL of a tool.
+        health_path: The path of HolmesGPT's health check, below the URL; empty for that of the probe.
     """
 
     description: str
@@ -56,7 +56,7 @@ class KubernautConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         fields: Further fields of its ``config``.
-        takes_api_key: Whether it holds a reference to an API key where the settings name one.
+        takes_api_key: Whether it holds a reference to an API key if the settings name one.
     """
 
     fields: Mapping[str, str] = {}
@@ -74,12 +74,12 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
     """How the tools of one type are published.
 
     Attributes:
-        toolsets: The toolsets of HolmesGPT that read it, names in :data:`TOOLSETS`; empty where none does.
+        toolsets: The toolsets of HolmesGPT that read it, names in :data:`TOOLSETS`; empty if none does.
         config: Further fields of the config of these, from the settings.
-        http: How HolmesGPT reads it where ``toolsets`` is empty.
+        http: How HolmesGPT reads it if ``toolsets`` is empty.
         kubernaut: Its document; ``None`` names its type and the health path there.
-        agent_tool: The tool of Kubernaut's agent that reads it; empty where the agent has none.
-        health_path: What readers may request to see whether it lives, below the URL; empty for what the probe requests.
+        agent_tool: The tool of Kubernaut's agent that reads it; empty if the agent has none.
+        health_path: The health path for readers, below the URL; empty for that of the probe.
         description: What it is, for people; in the json dialect.
     """
 
@@ -92,12 +92,12 @@ class ToolsetMapping(msgspec.Struct, frozen=True, kw_only=True):
     description: str = "HTTP API of a service in the cluster"
 
     def health_path_of(self, tool: Candidate) -> str:
-        """Return what readers may request of ``tool``; an annotation comes first. It proves no identity."""
+        """Return the health path of ``tool`` for readers; an annotation takes precedence. It proves no identity."""
         return tool.health_path or self.health_path or tool.readers_path
 
 
 CUSTOM: Final = ToolsetMapping()
-"""A type about which nothing is known."""
+"""An unknown type."""
 
 Types = Mapping[str, ToolsetMapping]
 """By type, how its tools are published; a type that is not in it is :data:`CUSTOM`."""

@@ -1,4 +1,4 @@
-"""Metrics: Prometheus, and what answers its query API."""
+"""Metrics: Prometheus, and products that implement its query API."""
 
 from typing import Final
 

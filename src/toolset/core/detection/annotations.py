@@ -1,8 +1,8 @@
-"""Read what a Service's owner says in annotations; every value is checked, nothing is half believed.
+"""Read the annotations of a Service; every value is checked, and rejected as a whole if it is not valid.
 
-Annotations are a tenant's text. They may choose a port that the Service has, a scheme and a path on it; never
-another host. ``toolset-endpoint`` (the full URL of the service this one replaces) counts only where its host is
-the Service's own, or where the settings allow others.
+Annotations are a tenant's text. They may choose a port of the Service, a scheme and a path on it; never another
+host. ``toolset-endpoint`` (a full URL, from the predecessor of this service) counts only if its host is the
+Service's own, or if the settings allow others.
 """
 
 import re
@@ -26,22 +26,22 @@ _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 _PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
 _PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
 VALUE_LIMIT: Final = 512
-"""No valid value is longer; none has other letters than those of ASCII."""
+"""Maximum length of a valid value; all are ASCII."""
 RESERVED_TYPES: Final = frozenset({"kubernetes"})  # its document is always published, under its own key
 
 
 class Annotations(msgspec.Struct, frozen=True):
-    """What the annotations ask for; empty or ``None`` where they say nothing.
+    """What the annotations request; empty or ``None`` where they say nothing.
 
     Attributes:
         switch: ``disabled`` opts out of everything, ``enabled`` opts in.
         type: The tool type.
         port: Name or number of a port of the Service.
         scheme: ``http`` or ``https``.
-        path: Base path, without a trailing slash; ``None`` leaves the detector's.
+        path: Base path, without a trailing slash; ``None`` keeps the detector's.
         health_path: What to probe below the base path.
         priority: Orders the instances of a type; higher first.
-        endpoint: A full URL, shape checked, host not.
+        endpoint: A full URL; its syntax is checked, its host is not.
     """
 
     switch: Switch = "auto"
@@ -58,11 +58,11 @@ _NOTHING: Final = Annotations()
 
 
 class BadAnnotation(msgspec.Struct, frozen=True):
-    """An annotation whose value is refused.
+    """An annotation with an invalid value.
 
     Attributes:
         name: Its full name.
-        remedy: What it must be, for people; the value itself is a tenant's text and not repeated.
+        remedy: The valid values, for people; the value itself is a tenant's text and not repeated.
     """
 
     name: str
@@ -70,9 +70,9 @@ class BadAnnotation(msgspec.Struct, frozen=True):
 
 
 def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnotation:
-    """Return what the annotations under ``prefix`` ask for, or the first that is not valid.
+    """Return what the annotations under ``prefix`` request, or the first that is not valid.
 
-    Opting out is looked at before anything else, so that no mistake elsewhere can undo it.
+    The opt-out is checked first, so that no mistake elsewhere can undo it.
     """
     if not annotations:
         return _NOTHING
@@ -97,17 +97,17 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
 
 
 def opted_in(annotations: Mapping[str, str], prefix: str) -> bool:
-    """Tell whether the owner of a Service asks for it to be published."""
+    """Return whether the owner of a Service requests its publication."""
     return _SWITCHES.get(annotations.get(f"{prefix}/toolset", "")) == "enabled"
 
 
 def is_type(value: str) -> bool:
-    """Tell whether ``value`` may be a tool type."""
+    """Return whether ``value`` may be a tool type."""
     return _TYPE.fullmatch(value) is not None and value not in RESERVED_TYPES
 
 
 def is_path(value: str) -> bool:
-    """Tell whether ``value`` is a plain absolute path: no query, no escapes, no dot segments."""
+    """Return whether ``value`` is a plain absolute path: no query, no escapes, no dot segments."""
     return _PATH.fullmatch(value) is not None and not {".", ".."} & set(value.split("/"))
 
 

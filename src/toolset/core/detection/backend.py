@@ -1,4 +1,4 @@
-"""Tell which backend a Service leads to: its pods, and the installation of which they are a part."""
+"""Determine the backend of a Service: its pods, and the installation they belong to."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ _PART_KEYS: Final = LABEL_KEYS | {"role"}
 """Labels that may name a part of an installation."""
 _POD_NAME: Final = "statefulset.kubernetes.io/pod-name"
 _POD_INDEX: Final = "apps.kubernetes.io/pod-index"
-"""Labels that a StatefulSet gives each of its pods."""
+"""Labels that a StatefulSet adds to each of its pods."""
 _ORDINAL: Final = re.compile(r"-[0-9]+\Z")
 _GOVERNING: Final = "operated"
-"""How the Prometheus operator calls the Services of its StatefulSets: ``prometheus-operated``, label
+"""The Prometheus operator's names for the Services of its StatefulSets: ``prometheus-operated``, label
 ``operated-prometheus``. One spans all instances in its namespace."""
 
 
@@ -24,7 +24,7 @@ def backend(service: Service, port: ServicePort, detector: Detector) -> Backend:
     """Return the backend behind ``port`` of ``service``, a product of ``detector``."""
     selector = service.spec.selector
     if not selector or service.spec.type == "ExternalName":
-        return UNKNOWN_BACKEND  # nobody knows what is behind it
+        return UNKNOWN_BACKEND  # its pods are unknown
     installation, part = _installation(selector, detector)
     return Backend(
         selector=frozenset(_without_replica(selector).items()),
@@ -36,7 +36,7 @@ def backend(service: Service, port: ServicePort, detector: Detector) -> Backend:
 
 
 def _without_replica(selector: Mapping[str, str]) -> Mapping[str, str]:
-    """Return ``selector`` with the StatefulSet of a single pod in place of the pod: any of its replicas will do."""
+    """Return ``selector`` with the StatefulSet in place of a single pod: its replicas are equivalent."""
     if _POD_NAME not in selector and _POD_INDEX not in selector:
         return selector
     whole = {key: value for key, value in selector.items() if key != _POD_INDEX}
@@ -46,9 +46,9 @@ def _without_replica(selector: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _installation(selector: Mapping[str, str], detector: Detector) -> tuple[str, int]:
-    """Return what the Services of one installation have in common, and the rank of the part; empty where none is named.
+    """Return what the Services of one installation have in common, and the rank of the part; empty if none is named.
 
-    Either a label of an operator names the installation, or the selectors differ by nothing but the name of a part.
+    Either a label of an operator names the installation, or the selectors differ only in the name of a part.
     """
     for key in detector.installation_keys:
         if key in selector:
@@ -66,7 +66,7 @@ def _installation(selector: Mapping[str, str], detector: Detector) -> tuple[str,
 
 
 def _without_part(value: str, parts: tuple[str, ...]) -> tuple[str, int]:
-    """Return ``value`` without the parts at its end, and the best rank of these; the number of ``parts`` for none."""
+    """Return ``value`` without trailing parts, and the best rank of these; the number of ``parts`` if none."""
     rest, best = "-".join(separated(value)), len(parts)
     while True:
         ranks = [rank for rank, part in enumerate(parts) if rest == part or rest.endswith(f"-{part}")]

@@ -1,7 +1,7 @@
 """The built-in detectors, as data.
 
-Each names where its rule comes from. Rules describe products and the conventions of their charts and operators, never
-one Service.
+Each names the source of its rule. Rules describe products and the conventions of their charts and operators, never a
+single Service.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ _NOT_WEB: Final = frozenset(
     }
 )
 _GOSSIP: Final = frozenset({7946, 9094})
-"""Ports of memberlist and of Alertmanager's gossip, which Grafana's alerting speaks too."""
+"""Ports of memberlist and of Alertmanager's gossip, which Grafana's alerting uses too."""
 _THANOS_STORE: Final = frozenset({10901, 10902})
 """Ports of a Thanos sidecar, which answers no query over HTTP."""
 _JAEGER_NAMES: Final = ("query", "http-query", "query-http", "https-query", "jaeger-query")
@@ -63,7 +63,7 @@ _VICTORIA_OTHERS: Final = frozenset(
 )
 _READERS: Final = ("gateway", "nginx", "query-frontend", "querier", "single-binary", "all")
 _THANOS_PARTS: Final = ("query", "query-layer", "querier", "query-frontend", "query-cache")
-"""The frontend is a cache before the Query, which is what HolmesGPT looks for too."""
+"""The frontend is a cache in front of Query, and HolmesGPT searches for it too."""
 _NODE_ROLES: Final = (
     "coordinating-only",
     "coordinating",
@@ -86,10 +86,10 @@ _SEARCH_KEYS: Final = (
     "opensearch.org/opensearch-cluster",
     "opster.io/opensearch-cluster",
 )
-"""By these labels the operators of Elastic and OpenSearch select the nodes of one cluster."""
+"""The labels with which the operators of Elastic and OpenSearch select the nodes of one cluster."""
 _REST_NAMES: Final = ("elasticsearch", "opensearch", "es", "es-http", "rest-api", "tcp-rest-api")
 _NOT_REST: Final = frozenset({9300, 9114, 5601, 9600, 9650})
-"""Ports beside the REST API: transport, the exporter, dashboards, the performance analyzer and root cause analysis."""
+"""Ports other than the REST API: transport, exporter, dashboards, performance analyzer and root cause analysis."""
 
 _THANOS_PORT: Final = PortSelector(
     names=_WEB_NAMES, numbers=(9090, 10902), only=False, exclude_names=_NOT_WEB, tls=frozenset({9091})

@@ -1,6 +1,6 @@
-"""How a backend of each built-in type proves that an agent can use it: a request to the API that the agent will use.
+"""How a backend of each built-in type proves that an agent can use it: a request to the API that the agent uses.
 
-A page, a status or a text of the process itself proves only that something lives there (ADR 25).
+A page, a status or a text of the process itself only proves that something answers there (ADR 25).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from toolset.core.candidate import HealthCheck
 PROMETHEUS_API: Final = HealthCheck(
     "/api/v1/query?query=vector(1)", fields=("status=success", "data.resultType=vector")
 )
-"""Prometheus' HTTP API. An agent and a sidecar refuse queries, and a server that replays its log is not ready."""
+"""Prometheus' HTTP API. An agent and a sidecar reject queries, and a server that replays its WAL is not ready."""
 
 GRAFANA_API: Final = HealthCheck("/api/health", fields=("database",))
 """Grafana's HTTP API: other health."""
@@ -55,4 +55,4 @@ TYPE_CHECKS: Final[Mapping[str, HealthCheck]] = {
     "alertmanager": ALERTMANAGER_API,
     "zipkin": ZIPKIN_API,
 }
-"""By type, how a detector of the settings that says nothing of it proves what it recognises."""
+"""By type, the default check of a detector in the settings."""

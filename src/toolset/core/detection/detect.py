@@ -1,8 +1,8 @@
-"""Recognise a Service: what it is and where it is reached, or why it is nothing.
+"""Recognise a Service: what it is and where it is reached, or why it is not a candidate.
 
-An opt-out beats an explicit annotation, which beats what a detector infers; of inferred evidence a label beats a name
-beats a port, and the order of the detectors breaks ties. A detector that knows the words but finds no port it could
-use, or that a word speaks against, is passed over, and named as a near miss when nothing else fits.
+Precedence: an opt-out, an explicit annotation, then what a detector infers: from a label, a name, or a port. The order
+of the detectors breaks ties. A detector that matches the words but finds no usable port, or an excluding word, is
+skipped, and reported as a near miss if nothing else matches.
 """
 
 import re
@@ -33,7 +33,7 @@ _NAMESPACE_TERMINATING: Final = Rejected(Reason.TERMINATING, "its namespace is b
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A detector that fits, on which evidence, and where the Service is reached."""
+    """A matching detector, its evidence, and where the Service is reached."""
 
     detector: Detector
     evidence: Evidence
@@ -41,21 +41,21 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
-    """What the settings say about detection.
+    """The settings of detection.
 
     Attributes:
-        detectors: In order; of equal evidence the first wins.
-        opt_in: Detectors that count only where an annotation names their type.
-        prefix: The prefix of our annotations.
+        detectors: In order; for equal evidence the first wins.
+        opt_in: Detectors that apply only if an annotation names their type.
+        prefix: The annotation prefix.
         cluster_domain: The DNS domain of the cluster.
         external_endpoints: Whether ``toolset-endpoint`` may name another host.
         include: Namespace globs; a Service elsewhere is excluded.
-        exclude: Namespace globs that are excluded in any case.
-        mode: ``annotated`` takes only Services whose annotation opts in.
-        trusted: Globs of trusted namespaces; elsewhere only Services whose annotation opts in are taken.
+        exclude: Namespace globs that are always excluded.
+        mode: ``annotated`` accepts only Services whose annotation opts in.
+        trusted: Globs of trusted namespaces; elsewhere only Services whose annotation opts in are accepted.
         untrusted: What happens with those.
         untrusted_types: Custom types that an untrusted namespace may name.
-        selectorless: Globs of ``namespace/name``: Services without a selector that are taken all the same.
+        selectorless: Globs of ``namespace/name``: Services without a selector that are accepted nevertheless.
         external_names: Globs of ``namespace/name``: the same for Services of type ExternalName.
     """
 
@@ -75,12 +75,12 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def index(self) -> Index:
-        """The detectors by what they look for, so that a Service that is nothing costs a few look-ups."""
+        """The detectors, indexed by evidence, so that an unrelated Service costs only a few look-ups."""
         return Index(self.detectors)
 
     @cached_property
     def included(self) -> Namespaces:
-        """The namespaces whose Services are looked at."""
+        """The namespaces whose Services are considered."""
         return Namespaces(self.include, self.exclude)
 
     @cached_property
@@ -97,13 +97,13 @@ class DetectionOptions(msgspec.Struct, frozen=True, dict=True):
 def detect(
     service: Service, options: DetectionOptions, namespace: Namespace | None = None, *, approved: bool = False
 ) -> Verdict:
-    """Return the candidate that ``service`` is, or the reason why it is none. Never raises.
+    """Return the candidate that ``service`` is, or the reason why it is not one. Never raises.
 
     Args:
         service: The Service.
         options: How to detect.
-        namespace: Where it is; ``None`` when nothing is known of that, which speaks against no Service.
-        approved: Whether the admin has approved the Service, which counts where it is not trusted.
+        namespace: Its Namespace; ``None`` if it is unknown, which excludes no Service.
+        approved: Whether the admin has approved the Service, which matters in untrusted namespaces.
     """
     trusted = options.trust.includes(service.metadata.namespace, namespace)
     verdict = _detect(service, options, namespace, trusted=trusted)
@@ -115,9 +115,9 @@ def detect(
 
 
 def detect_further(service: Service, first: Candidate, options: DetectionOptions) -> tuple[Candidate, ...]:
-    """Return what else ``service`` is: tools of other types, each on a port that is named after its product.
+    """Return the further tools of ``service``, of other types, each on a port named after its product.
 
-    Annotations that choose a port, a path or a type are for the first tool alone.
+    Annotations that choose a port, a path or a type apply to the first tool only.
 
     Args:
         service: The Service.
@@ -164,7 +164,7 @@ def _detect(service: Service, options: DetectionOptions, namespace: Namespace | 
 def _refusal(
     service: Service, asked: Annotations, detector: Detector, options: DetectionOptions, *, trusted: bool
 ) -> Rejected | None:
-    """Say what stands against a Service that is recognised."""
+    """Return the reason against a recognised Service, if there is one."""
     if not trusted and options.untrusted == "refuse":
         return Rejected(Reason.UNTRUSTED, _label_remedy(options), detector.type)
     if asked.switch == "auto" and not (trusted and options.mode == "auto"):
@@ -178,9 +178,9 @@ def _refusal(
 
 
 def _from_untrusted(candidate: Candidate, options: DetectionOptions, *, approved: bool) -> Verdict:
-    """Return what a candidate of an untrusted namespace comes to.
+    """Return the verdict on a candidate of an untrusted namespace.
 
-    A language model reads types and paths, so these hold no text that somebody could write there.
+    A language model reads types and paths, so these contain no text that a tenant could choose.
     """
     if candidate.type not in options.types_for_untrusted:
         detail = f"annotation {options.prefix}/toolset-type must be a known type here, or one that the setting "
@@ -203,7 +203,7 @@ def _label_remedy(options: DetectionOptions) -> str:
 
 
 def _recognise(service: Service, asked: Annotations, options: DetectionOptions) -> Found | Rejected:
-    """Return the first detector that has evidence, nothing against it, and a port to use."""
+    """Return the first detector with evidence, no excluding rule, and a usable port."""
     missed: Rejected | None = None
     identity = identify(service)
     for detector, evidence in options.index.matches(service, identity):
@@ -235,7 +235,7 @@ def _named(service: Service, asked: Annotations, options: DetectionOptions) -> F
 def _asked_endpoint(
     service: Service, asked: Annotations, found: Found, options: DetectionOptions
 ) -> Endpoint | Rejected:
-    """Return the endpoint that was found, or the one that an annotation names in its place."""
+    """Return the detected endpoint, or the one that an annotation names instead."""
     if not asked.endpoint:
         return found.where
     own_host, where = found.where.host, found.where.moved_to(asked.endpoint)
@@ -284,9 +284,9 @@ def _candidate(service: Service, asked: Annotations, found: Found, where: Endpoi
 
 
 def _check(detector: Detector, asked: Annotations) -> tuple[HealthCheck, str]:
-    """Return how to probe, and which path the annotation wants requested as well.
+    """Return how to probe, and the additional path that the annotation requests.
 
-    The annotation's path takes the place of one that proves nothing; what proves the identity is always requested.
+    The annotation's path replaces one that proves nothing; a path that proves the identity is always requested.
     """
     check = effective_check(detector)
     if check.proves or not asked.health_path:

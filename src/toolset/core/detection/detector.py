@@ -1,4 +1,4 @@
-"""What a detector is: one product, how it is recognised and how it is reached. Data; the engine is ``detection``."""
+"""A detector: one product, how it is recognised and how it is reached. Data; the engine is ``detection``."""
 
 import re
 from typing import Annotated, Final
@@ -41,7 +41,7 @@ HELPERS: Final = frozenset(
         "state-metrics",
     }
 )
-"""Words of what stands beside a backend and carries its name: never the backend itself."""
+"""Words for components next to a backend that carry its name, and are never the backend itself."""
 
 Word = Annotated[
     str, msgspec.Meta(pattern=TYPE_PATTERN, description="a word of at most 40 lower-case letters, digits and `-`")
@@ -57,7 +57,7 @@ Phrase = Annotated[
 
 
 class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A port that tells of a product.
+    """A port that identifies a product.
 
     Attributes:
         name: Its name on the Service.
@@ -69,7 +69,7 @@ class KnownPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a detector of the settings publishes its type.
+    """How a detector in the settings publishes its type.
 
     Attributes:
         toolset: A toolset of HolmesGPT, one of ``backends.mapping.TOOLSETS``.
@@ -97,7 +97,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             generic endings aside, is evidence.
         component_phrases: The same, where a component label says which part it is.
         label_keys: Label keys that only this product's Services carry or select by.
-        known_ports: Ports that are evidence on their own; the probe then has to prove the identity.
+        known_ports: Ports that are evidence on their own; the probe then must prove the identity.
         requires_ports: The Service must also have one of these ports; empty requires none.
         only_names: Names of which the Service must have one; empty allows any.
         components: Where a Service has component labels, one of them must be among these; empty allows any.
@@ -105,15 +105,15 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         excluded_words: Last words of a name that exclude the Service, such as ``exporter``, one or two joined by ``-``.
         port: Which port to use.
         path: Base path.
-        parts: What the parts of one installation are called that answer for all of it, the preferred one first:
-            Services of one namespace whose selectors differ only in these lead to one backend.
+        parts: Names of the parts of an installation that answer for all of it, the preferred one first: Services of one
+            namespace whose selectors differ only in these lead to one backend.
         installation_keys: Label keys of a selector whose value names the installation.
         sub_paths: Other base paths at which installations of this product are known to serve, the commonest first; the
             probe tries them when an answer says that the base path is wrong.
-        check: How to probe it; a detector of a built-in type that says nothing proves itself as that type does.
-        publish: As which toolset of HolmesGPT a type of the settings is published; ``None`` for a built-in type, and
-            for one that is read over HTTP.
-        source: Where the rule comes from.
+        check: How to probe it; the default for a detector of a built-in type is the check of that type.
+        publish: The toolset of HolmesGPT for a type of the settings; ``None`` for a built-in type, and for one that is
+            read over HTTP.
+        source: The source of the rule.
     """
 
     product: Word
@@ -137,7 +137,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     source: str = ""
 
     def suits(self, service: Service) -> bool:
-        """Tell whether ``service`` has what this product's Services always have."""
+        """Return whether ``service`` has what this product's Services always have."""
         if self.only_names and service.metadata.name not in self.only_names:
             return False
         if self.requires_labels and not self._is_labelled(service):
@@ -152,7 +152,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return all(service.labels.get(key) == value for key, _, value in pairs)
 
     def objection(self, identity: Identity) -> str:
-        """Return what speaks against this product, in a few words of ours; empty when nothing does."""
+        """Return what excludes this product, in a few fixed words; empty if nothing does."""
         if denied := self.excluded_words & identity.kinds:
             return f"but it is called {min(denied)}"
         if self.components and identity.components and not self.components & identity.components:
@@ -161,7 +161,7 @@ class Detector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def fault(detector: Detector) -> str:
-    """Return what is wrong with a detector that somebody wrote, naming the field; empty when nothing is."""
+    """Return what is wrong with a custom detector, naming the field; empty if it is valid."""
     if not is_type(detector.type):
         return f"`type`: `{detector.type}` is taken; choose another word"
     names = detector.phrases or detector.component_phrases or detector.label_keys
@@ -180,5 +180,5 @@ def fault(detector: Detector) -> str:
 
 
 def effective_check(detector: Detector) -> HealthCheck:
-    """Return how to probe what ``detector`` recognises: one of a built-in type proves itself where it says nothing."""
+    """Return how to probe what ``detector`` recognises; the default of a built-in type is that type's check."""
     return TYPE_CHECKS.get(detector.type, DEFAULT_CHECK) if detector.check == DEFAULT_CHECK else detector.check

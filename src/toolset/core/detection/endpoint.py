@@ -1,4 +1,4 @@
-"""Choose where a Service is reached: port, scheme and path; the host is always the Service's own."""
+"""Choose how a Service is reached: port, scheme and path; the host is always the Service's own."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,30 +16,30 @@ from toolset.model import PROTOCOL_TCP, Service, ServicePort
 PORTS_LIMIT: Final = 64
 """The ports of a Service that are considered, in the order in which it declares them."""
 _COMMON_PORTS: Final = frozenset({80, 443, 8080, 8443})
-"""Numbers that no product has for itself."""
+"""Port numbers that no product has exclusively."""
 _NOT_HTTP: Final = frozenset(
     {22, 25, 53, 2181, 2379, 3306, 4317, 5432, 5672, 6379, 8125, 9042, 9092, 9100, 11211, 27017}
 )
-"""Numbers by which everybody knows something else: databases, caches, queues, and the node exporter."""
+"""Well-known ports of other software: databases, caches, queues, and the node exporter."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """Which port of a Service a product answers on.
 
-    The first of these that a usable port meets: a name, a number, a phrase, a number or a name on the pods, the only
-    port at all.
+    The first of these that a usable port matches: a name, a number, a phrase, a number or a name on the pods, the only
+    port.
 
     Attributes:
-        names: Port names, first wish first; also looked for on the pods' side.
-        numbers: Port numbers, first wish first; also looked for on the pods' side.
-        phrases: What the names of ports end with, generic endings aside, that only this product's Services have. Such a
-            port is evidence on its own, whatever its number.
-        only: Whether an only port may be anything; never on the evidence of a name alone.
-        exclude_names: Port names that this product does not answer on; the product's own number counts more.
+        names: Port names, the preferred one first; also matched on the pods' side.
+        numbers: Port numbers, the preferred one first; also matched on the pods' side.
+        phrases: Endings of port names, generic endings aside, that only this product's Services have. Such a port is
+            evidence on its own, whatever its number.
+        only: Whether a single port may be any port; never on the evidence of a name alone.
+        exclude_names: Port names that this product does not answer on; the product's own number takes precedence.
         exclude_numbers: Port numbers that this product does not answer on, on either side.
         tls: Port numbers, on either side, on which this product speaks TLS although nothing on the Service says so.
-        either: Port numbers on which this product speaks HTTP or TLS, as its installation wants: both are likely.
+        either: Port numbers on which this product speaks HTTP or TLS, depending on its installation: both are likely.
     """
 
     names: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class PortSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict
     either: frozenset[int] = frozenset()
 
     def choose(self, ports: Sequence[ServicePort], evidence: Evidence) -> ServicePort | None:
-        """Return the port to use, or ``None`` when none fits."""
+        """Return the port to use, or ``None`` if none matches."""
         possible = [port for port in ports if not self.exclude_numbers & {port.port, port.target_port}]
         fit = [port for port in possible if port.name not in self.exclude_names]
         by_name = (port for name in self.names for port in fit if port.name == name)
@@ -107,7 +107,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     path_is_stated: bool = False
 
     def moved_to(self, url: str) -> "Endpoint":
-        """Return the endpoint that ``url`` names: checked, and without a trailing slash."""
+        """Return the endpoint of ``url``, which is checked, without a trailing slash."""
         parts = urlsplit(url)
         return Endpoint(
             scheme=parts.scheme,
@@ -128,15 +128,15 @@ def endpoint(
     cluster_domain: str,
     evidence: Evidence,
 ) -> Endpoint | Rejected:
-    """Return where ``service`` is reached, or why nowhere.
+    """Return where ``service`` is reached, or why it is not.
 
     Args:
         service: The Service.
-        asked: What its annotations ask for.
+        asked: What its annotations request.
         wish: Which port the product answers on.
         path: The product's base path.
         cluster_domain: The DNS domain of the cluster.
-        evidence: How sure the product is: the weaker, the less a port may differ from the wish.
+        evidence: The weaker it is, the less a port may differ from the wish.
     """
     usable = [p for p in service.ports if (p.protocol or PROTOCOL_TCP) == PROTOCOL_TCP and 0 < p.port < 65536]
     if asked.port:
@@ -162,5 +162,5 @@ def endpoint(
 
 
 def _cut(service: Service) -> str:
-    """Return that ports may have been cut, for the end of a sentence; empty when none were."""
+    """Return a note, for the end of a sentence, that ports may have been cut; empty if none were."""
     return f"; only the first {PORTS_LIMIT} ports are considered" if len(service.ports) >= PORTS_LIMIT else ""

@@ -1,4 +1,4 @@
-"""What a Service calls itself: its name, and the product words in its labels and in its selector."""
+"""The identity of a Service: its name, and the product words in its labels and in its selector."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -26,8 +26,8 @@ LABEL_KEYS: Final = frozenset(
         "operator.prometheus.io/mode",
     }
 )
-"""Labels that say what something is: the recommended ones, those older charts and manifests use, kompose's, and the one
-by which the Prometheus operator tells a server from an agent."""
+"""Labels that name a product: the recommended ones, those of older charts and manifests, kompose's, and the one with
+which the Prometheus operator distinguishes a server from an agent."""
 
 COMPONENT_KEYS: Final = ("app.kubernetes.io/component", "component")
 
@@ -71,14 +71,14 @@ GENERIC: Final = frozenset(
         "default",
     }
 )
-"""Words at the end of a name that say how a Service is exposed or which one it is, not what it is. So does a number."""
+"""Words at the end of a name that say how a Service is exposed or which one it is, not what it is; like numbers."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a Service says it is.
+    """The identity of a Service.
 
     Attributes:
-        names: What it calls itself, as words, with the evidence that is.
+        names: Its names, as words, each with its evidence.
         components: Values of the component labels.
         label_keys: Keys of its labels and its selector.
     """
@@ -89,13 +89,13 @@ class Identity(msgspec.Struct, frozen=True):
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The last word of each name, and the last two, generic endings aside: what it is, where others say of what."""
+        """The last word of each name, and the last two, generic endings aside: the kind of component."""
         whats = [words[: ends(words)[-1]] for words, _ in self.names]
         return frozenset("-".join(what[-count:]) for what in whats for count in (1, 2))
 
 
 def identify(service: Service) -> Identity:
-    """Return what ``service`` says it is."""
+    """Return the identity of ``service``."""
     labels, selector = service.labels, service.spec.selector or {}
     sources = (labels,) if selector.items() <= labels.items() else (labels, selector)
     values = {value for source in sources for key, value in source.items() if key in LABEL_KEYS}
@@ -115,7 +115,7 @@ def separated(text: str) -> Words:
 
 
 def ends(words: Words) -> Sequence[int]:
-    """Return how many of ``words`` are left as they are, and without each generic word that is taken off their end."""
+    """Return the lengths of ``words`` as they are, and after removing each generic word at their end."""
     end = len(words)
     while end > 1 and (words[end - 1] in GENERIC or words[end - 1].isdecimal()):
         end -= 1
@@ -123,5 +123,5 @@ def ends(words: Words) -> Sequence[int]:
 
 
 def is_called(words: Words, phrases: Iterable[Words]) -> bool:
-    """Tell whether ``words``, generic endings aside, end with one of ``phrases``."""
+    """Return whether ``words``, generic endings aside, end with one of ``phrases``."""
     return any(words[:end][-len(phrase) :] == phrase for end in ends(words) for phrase in phrases)

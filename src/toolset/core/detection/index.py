@@ -10,7 +10,7 @@ from toolset.core.detection.identity import Identity, Words, ends, separated
 from toolset.model import Service, ServicePort
 
 _NAMES_CACHED: Final = 1024
-"""Names of ports that are remembered: most Services have the same few."""
+"""Maximum number of cached port names: most Services have the same few."""
 _STRENGTH: Final[Mapping[Evidence, int]] = {evidence: rank for rank, evidence in enumerate(Evidence)}
 
 
@@ -38,7 +38,7 @@ class Index:
         self._by_port_name = lru_cache(_NAMES_CACHED)(self._of_port_name)
 
     def matches(self, service: Service, identity: Identity) -> list[tuple[Detector, Evidence]]:
-        """Return the detectors that have evidence and suit the Service, strongest first, each once."""
+        """Return the detectors with evidence that match the Service, strongest first, each once."""
         found: dict[int, Evidence] = {}
         for evidence, rank in self._evidence(service, identity):
             if rank not in found or _STRENGTH[evidence] < _STRENGTH[found[rank]]:
@@ -51,7 +51,7 @@ class Index:
 
     def _evidence(self, service: Service, identity: Identity) -> Iterator[tuple[Evidence, int]]:
         for words, evidence in identity.names:
-            if not self._last_words.isdisjoint(words):  # of a Service that is no backend, few have such a word
+            if not self._last_words.isdisjoint(words):  # few unrelated Services have such a word
                 for rank in self._called(words, with_components=bool(identity.components)):
                     yield evidence, rank
         for key in self._keys.keys() & identity.label_keys:
@@ -63,7 +63,7 @@ class Index:
                 yield Evidence.PORT, rank
 
     def _called(self, words: Words, *, with_components: bool) -> Iterator[int]:
-        """Yield the detectors of which a phrase is the end of ``words``, generic endings aside."""
+        """Yield the detectors with a phrase that ends ``words``, generic endings aside."""
         tables = (self._phrases, self._component_phrases) if with_components else (self._phrases,)
         for end in ends(words):
             for phrases in tables:

@@ -1,8 +1,8 @@
-"""Reduce a Service to what detection can read, so that its size in memory is bounded whatever its owner writes.
+"""Reduce a Service to what detection reads, so that its size in memory is bounded whatever its owner writes.
 
-A Service may weigh 1.5 MB at the API server. Of that remain our own annotations, labels and a selector of a bounded
-size, and a bounded number of ports. What is cut is either never read, or leads to a reason: a long annotation is
-invalid, and a port beyond the bound cannot be used.
+A Service may have 1.5 MB at the API server. What remains is this service's annotations, labels and a selector of a
+bounded size, and a bounded number of ports. What is cut is either never read, or results in a reason: a long
+annotation is invalid, and a port beyond the limit cannot be used.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from toolset.core.detection.schemes import CERTIFICATE_ANNOTATIONS
 from toolset.model import Service, ServicePort
 
 PAIRS_LIMIT: Final = 16
-"""Labels, and pairs of a selector, that are kept as they are; of more only those that rules read are sure to stay. The
-API server bounds the length of each: 317 characters of a key and 63 of a value."""
+"""Maximum number of labels, and of selector pairs, that are kept unchanged; beyond it only those that rules read are
+always kept. The API server limits the length of each: 317 characters of a key and 63 of a value."""
 FEW_PORTS: Final = 8
-"""So few ports are small whatever is in them, and are not looked into."""
+"""Up to this many ports are small whatever they contain, and are not reduced."""
 DIGEST_KEY: Final = ""
-"""Holds the digest of a selector that was cut, so that different selectors stay different; no label has this key."""
+"""Key of the digest of a selector that was cut, so that different selectors stay different; no label has this key."""
 
 
 class Reduction:
-    """Reduces Services; the same Service always gives the same result, and a reduced one stays as it is."""
+    """Reduces Services; deterministic and idempotent."""
 
     def __init__(self, prefix: str, detectors: Iterable[Detector] = ()) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            prefix: The prefix of our annotations.
-            detectors: Whose label keys are read in addition to those of the built-in ones.
+            prefix: The annotation prefix.
+            detectors: Their label keys are read in addition to those of the built-in ones.
         """
         self._annotations = frozenset(f"{prefix}/{name}" for name in NAMES)
         every = (*BUILT_IN, *detectors)
@@ -64,9 +64,9 @@ class Reduction:
         return service if meta is service.metadata and spec is service.spec else Service(meta, spec)
 
     def _own(self, annotations: Mapping[str, str]) -> dict[str, str] | None:
-        """Return our annotations; a value too long to be valid, or not ASCII, becomes empty: not valid either.
+        """Return this service's annotations; a value that is too long or not ASCII becomes empty, which is invalid too.
 
-        Of others that detection reads only the name counts.
+        For other annotations that detection reads, only the name is kept.
         """
         own = {name: _value(annotations[name]) for name in self._annotations & annotations.keys()}
         return own | dict.fromkeys(CERTIFICATE_ANNOTATIONS & annotations.keys(), "") or None
@@ -87,6 +87,6 @@ def _digest(pairs: Mapping[str, str]) -> str:
 
 
 def _port(port: ServicePort) -> ServicePort:
-    """Return one of many ports without an ``appProtocol`` that is not read: it may be hundreds of characters long."""
+    """Return one of many ports, without an ``appProtocol`` that is not read: it may be hundreds of characters long."""
     is_read = port.app_protocol is None or port.app_protocol.lower() in {"http", "https"}
     return port if is_read else replace(port, app_protocol=None)

@@ -1,4 +1,4 @@
-"""Decide which scheme a port of a Service speaks, as far as something on the Service says so."""
+"""Decide which scheme a port of a Service speaks, as far as the Service states it."""
 
 from collections.abc import Container
 from typing import Final
@@ -10,26 +10,25 @@ _SCHEMES: Final = frozenset({"http", "https"})
 _TLS_PORTS: Final = frozenset({443, 8443, 9443})
 _TLS_WORDS: Final = frozenset({"https", "tls", "ssl"})
 _PROXIES: Final = frozenset({"oauth", "oauth-proxy", "oauth2-proxy", "rbac-proxy", "kube-rbac-proxy"})
-"""Ports of the proxies that OpenShift and kube-prometheus put in front of a backend: they log in, and end TLS."""
+"""Ports of the proxies that OpenShift and kube-prometheus put in front of a backend: they authenticate and end TLS."""
 CERTIFICATE_ANNOTATIONS: Final = frozenset(
     {
         "service.alpha.openshift.io/serving-cert-secret-name",
         "service.beta.openshift.io/serving-cert-secret-name",
     }
 )
-"""OpenShift makes a certificate for the name of a Service that has one of these."""
+"""OpenShift issues a certificate for the name of a Service with one of these annotations."""
 
 
 def states_scheme(port: ServicePort) -> bool:
-    """Tell whether a port says which scheme it speaks; its name and its number only hint at it."""
+    """Return whether a port states its scheme; its name and its number are only hints."""
     return (port.app_protocol or "").lower() in _SCHEMES
 
 
 def scheme_of(service: Service, port: ServicePort, tls: Container[int | str | None] = ()) -> str:
     """Return the scheme that ``port`` of ``service`` most likely speaks.
 
-    Its ``appProtocol`` decides, then what is known of the product, then its name, its number, and whether the Service
-    has a certificate.
+    Its ``appProtocol`` decides, then the product, then its name, its number, and whether the Service has a certificate.
 
     Args:
         service: The Service.

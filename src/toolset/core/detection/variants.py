@@ -1,7 +1,7 @@
-"""The variants of a candidate: in which ways a Service may be reached where nothing on it decides.
+"""The variants of a candidate: the ways to reach a Service that does not state one.
 
-What an annotation, ``appProtocol`` or the detector states is not varied. Of the rest, what is likely from the start is
-an alternative; what only an answer can lead to is a fallback. In all there are at most four.
+What an annotation, ``appProtocol`` or the detector states is not varied. Likely variants are alternatives; those that
+only an answer can lead to are fallbacks. There are at most four in total.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Final
 from toolset.core.candidate import Variant
 
 VARIANTS_LIMIT: Final = 4
-"""The variants of one candidate: a probe of it makes at most so many requests."""
+"""Maximum number of variants of one candidate, and of requests of one probe."""
 _OTHER: Final = {"http": "https", "https": "http"}
 
 
@@ -24,8 +24,8 @@ def variants(
         sub_paths: The base paths at which installations of the product are known to serve, the commonest first.
         scheme_is_stated: Whether something on the Service decides the scheme.
         path_is_stated: Whether something on the Service decides the path.
-        either_scheme: Whether the product serves HTTP or TLS on this port as its installation wants, so that the other
-            scheme is likely as well.
+        either_scheme: Whether the product serves HTTP or TLS on this port, depending on its installation, so that the
+            other scheme is likely too.
     """
     schemes = (first.scheme,) if scheme_is_stated else (first.scheme, _OTHER[first.scheme])
     paths = (first.path,) if path_is_stated else (first.path, *(path for path in sub_paths if path != first.path))

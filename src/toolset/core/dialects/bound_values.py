@@ -1,7 +1,7 @@
-"""Find the values that are meant for one backend: credentials, headers, URLs, references to a reader's variables.
+"""Find values that are specific to one backend: credentials, headers, URLs, references to a reader's variables.
 
-Such a value counts only next to the URL that it was written for. Anywhere else another backend could receive it: one
-more instance, or the first instance when a tenant's Service comes first.
+Such a value is valid only next to the URL that it was written for. Elsewhere another backend could receive it: a new
+instance, or the first instance if a tenant's Service becomes the first.
 """
 
 import re
@@ -37,7 +37,7 @@ _LOGIN: Final = frozenset(
 
 
 def bound_values(node: Json, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Yield the path of each value in ``node`` that is meant for one backend, and what it is, for people."""
+    """Yield the path and the description of each value in ``node`` that is specific to one backend."""
     for inner, leaf in leaves(node, path):
         if isinstance(leaf, str) and references(leaf):
             yield inner, "a reference to a variable"

@@ -1,6 +1,6 @@
-"""Toolsets of the settings which discovered Services join: neither replaces the other.
+"""Toolsets in the settings that are merged with discovered Services: neither replaces the other.
 
-What the settings say of one backend stays in its own instance, so no discovered instance inherits it.
+The settings of one backend stay in its own instance, so no discovered instance inherits them.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from toolset.core.dialects.toolset_patches import CONFIG, INSTANCES, binding_fau
 from toolset.core.json_values import Document, Json, merged_map
 
 NAME: Final = "configured"
-"""What the only instance of the settings is called where others join it; theirs have a ``-`` or a dot."""
+"""Name of the only instance in the settings if discovered ones are added; their names have a ``-`` or a dot."""
 
 
 def configured_fault(toolsets: Mapping[str, BaseToolset]) -> Fault | None:
-    """Return the first value in the settings that discovered instances could receive as well."""
+    """Return the first value in the settings that discovered instances could receive too."""
     found = (binding_fault(name, from_struct(toolset), ("toolsets", name)) for name, toolset in toolsets.items())
     return next(filter(None, found), None)
 
@@ -24,7 +24,7 @@ def configured_fault(toolsets: Mapping[str, BaseToolset]) -> Fault | None:
 def joined(toolset: BaseToolset, discovered: Mapping[str, Document]) -> Json:
     """Return the config with which a toolset reads its own instances, then the ``discovered`` ones, by name.
 
-    A single discovered instance alone stands flat, as every version of HolmesGPT reads it.
+    A single discovered instance is written flat, which every version of HolmesGPT reads.
     """
     config = _config(toolset)
     if names_backend(config):
@@ -38,7 +38,7 @@ def joined(toolset: BaseToolset, discovered: Mapping[str, Document]) -> Json:
 
 
 def configured_instances(toolset: BaseToolset) -> list[Document]:
-    """Return the instances that the settings give a toolset."""
+    """Return the instances of a toolset in the settings."""
     config = _config(toolset)
     instances = config.get(INSTANCES)
     if isinstance(instances, list):

@@ -1,4 +1,4 @@
-"""What all dialects share: YAML output, faults, and references to credentials."""
+"""Common parts of all dialects: YAML output, faults, and references to credentials."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ URL_PATTERN: Final = (
     r"^https?://([A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,512})?\Z"
 )
-"""No user, no query, no fragment, nothing that a template or a shell could read."""
+"""No user, no query, no fragment, nothing that a template or a shell could interpret."""
 Url: TypeAlias = Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
 VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z"
 Variable: TypeAlias = Annotated[
@@ -42,7 +42,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The names of a reader's environment variables; the values are in its Secrets and never here.
+    """The names of a reader's environment variables; the values are in its Secrets, never here.
 
     Attributes:
         api_key: Holds an API key; for Grafana and Elasticsearch.
@@ -71,7 +71,7 @@ def to_yaml(document: Mapping[str, Json]) -> str:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Writes out what is there twice, because readers may refuse aliases."""
+    """Writes duplicates in full, because readers may reject aliases."""
 
     @override
     def ignore_aliases(self, data: object) -> bool:
@@ -84,7 +84,7 @@ def from_struct(value: msgspec.Struct) -> Document:
 
 
 def convert_fault(value: Json, kind: object, path: Path = ()) -> Fault | None:
-    """Return why ``value`` is not of the type ``kind``; ``None`` when it is."""
+    """Return why ``value`` is not of the type ``kind``; ``None`` if it is."""
     try:
         msgspec.convert(value, type=kind)
     except msgspec.ValidationError as error:

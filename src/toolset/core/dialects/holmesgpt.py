@@ -1,9 +1,9 @@
 """The HolmesGPT dialect: one document that HolmesGPT 0.45 loads as its file of custom toolsets.
 
-A single instance of a type stands flat in its toolset, two or more as ``instances:``. What HolmesGPT has no toolset
-for, such as Jaeger and custom types, is a toolset of ``type: http`` of its own: GET only, host and path pinned. How a
-type is published is data: see ``backends.mapping``. Nothing in the document is a text from a Service: names are built
-from what Kubernetes allows in names, all else is fixed.
+A single instance of a type is written flat in its toolset, two or more as ``instances:``. Types without a toolset in
+HolmesGPT, such as Jaeger and custom types, get separate toolsets of ``type: http``: GET only, host and path pinned. How
+a type is published is data: see ``backends.mapping``. The document contains no text from a Service: names consist of
+what Kubernetes allows in names, all else is fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,17 +39,17 @@ _BASE_TOOLSETS: Final = ("kubernetes/core", "kubernetes/logs")
 
 
 def base_toolsets() -> dict[str, BaseToolset]:
-    """Return the toolsets that are always there, where the settings name none."""
+    """Return the default toolsets, for settings without base toolsets."""
     return {name: BaseToolset() for name in _BASE_TOOLSETS}
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the settings say about this dialect.
+    """The settings of this dialect.
 
     Attributes:
-        base: Toolsets that are always there, by name.
+        base: Toolsets that are always in the document, by name.
         credentials: By ``namespace/name`` of a Service, the variables of the reader that hold its credentials.
-        taken: Names of further toolsets that are configured; no discovered tool has such a name.
+        taken: Names of further configured toolsets; no discovered tool gets such a name.
         types: How each type is published.
     """
 
@@ -59,12 +59,12 @@ class Options(msgspec.Struct, frozen=True):
     types: Types = TYPES
 
     def toolsets(self, tool: Candidate) -> tuple[str, ...]:
-        """Return the toolsets of HolmesGPT that read ``tool``; none when it is read over HTTP."""
+        """Return the toolsets of HolmesGPT that read ``tool``; empty if it is read over HTTP."""
         return mapping_of(self.types, tool.type).toolsets
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all toolsets that are configured."""
+        """The names of all configured toolsets."""
         return self.taken.union(self.base)
 
 
@@ -73,8 +73,8 @@ def document(tools: Sequence[Candidate], options: Options, more: Mapping[Key, Do
 
     Args:
         tools: In the order of ``inventory.instances``.
-        options: What the settings say.
-        more: What an admin lays over the config of a tool, as a merge patch.
+        options: The settings of this dialect.
+        more: The admin's merge patches of the configs of tools.
     """
     toolsets: dict[str, Json] = {
         name: {"enabled": base.enabled, **from_struct(base)} for name, base in options.base.items()
@@ -92,7 +92,7 @@ def document(tools: Sequence[Candidate], options: Options, more: Mapping[Key, Do
 
 
 def name_conflicts(tools: Sequence[Candidate], options: Options) -> dict[Key, str]:
-    """Return which tools would be called as something that is configured, and as what.
+    """Return which tools would have the name of a configured toolset, and that name.
 
     Args:
         tools: In the order of ``inventory.instances``.
@@ -110,9 +110,9 @@ def name_conflicts(tools: Sequence[Candidate], options: Options) -> dict[Key, st
 
 
 def exclusions(tools: Sequence[Candidate], options: Options) -> dict[Key, str]:
-    """Return which tools cannot be published next to a toolset whose tools have the same names, and which toolset.
+    """Return which tools cannot be published next to a toolset whose tools have the same names, and that toolset.
 
-    A toolset that is configured stays; of discovered ones stays the one that excludes the other: settings ask for it.
+    A configured toolset stays; of discovered ones the excluding one stays, because the settings request it.
     """
     found: dict[Key, str] = {}
     configured = {name for name in options.names if options.base.get(name, _ENABLED).enabled}
@@ -133,10 +133,10 @@ def exclusions(tools: Sequence[Candidate], options: Options) -> dict[Key, str]:
 
 
 def disablements(tools: Sequence[Candidate], options: Options, patches: Mapping[str, Json]) -> dict[str, Json]:
-    """Return those of the admin's ``patches`` that disable a toolset, for the toolsets that are meant as well.
+    """Return those of the admin's ``patches`` that disable a toolset, for equally named toolsets too.
 
-    Of two tools that would have the same name, the order decides which one has it, and it may change. So whatever
-    disables a name holds for both of them.
+    If two tools would have the same name, their order decides which one gets it, and that may change. So a patch that
+    disables a name applies to both.
     """
     found: dict[str, Json] = {}
     for name, tool in http_names(_over_http(tools, options), options.names).items():
@@ -147,7 +147,7 @@ def disablements(tools: Sequence[Candidate], options: Options, patches: Mapping[
 
 
 def _by_toolset(tools: Sequence[Candidate], options: Options) -> dict[str, list[Candidate]]:
-    """Return the tools that each toolset reads, in their order; a toolset may read several types."""
+    """Return the tools that each toolset reads, in order; a toolset may read several types."""
     found: dict[str, list[Candidate]] = {}
     for tool in tools:
         for name in options.toolsets(tool):
@@ -170,7 +170,7 @@ def _config(name: str, tool: Candidate, options: Options, more: Mapping[Key, Doc
 
 
 def _login(known: Credentials, kind: type[msgspec.Struct]) -> dict[str, object]:
-    """Return how a config of ``kind`` refers to credentials, in the fields that it has."""
+    """Return the references to credentials for a config of ``kind``, in the fields that it has."""
     fields = kind.__struct_fields__
     named = {name: _variable(value) for name, value in from_struct(known).items() if isinstance(value, str)}
     login: dict[str, object] = {name: value for name, value in named.items() if name in fields}
@@ -216,11 +216,11 @@ def _auth(known: Credentials) -> AuthConfig | msgspec.UnsetType:
 
 
 def cost(tool: Candidate, options: Options, more: Mapping[Key, Document] | None) -> int:
-    """Return how many bytes ``tool`` adds at most to the document as YAML."""
+    """Return the maximum number of bytes that ``tool`` adds to the document as YAML."""
     total, shared = 0, options.toolsets(tool)
     for path, value in leaves(document([tool], options, more)):
         if shared and CONFIG not in path:
-            continue  # it stands there once for all instances
+            continue  # written once for all instances
         text = msgspec.json.encode(value).decode()
         hard = sum(not char.isascii() or char in "'\\" for char in text)
         total += len(text) + 12 * hard + len(path[-1]) + 2 * len(path) + 4

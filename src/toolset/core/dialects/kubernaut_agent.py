@@ -1,7 +1,7 @@
 """The kubernaut-agent dialect: the part of the configuration of Kubernaut's agent that names backends.
 
-The agent reads one file, which holds the settings of its language model as well, so this is merged into that file. It
-takes one URL for each of the tools that it has (``ToolsConfig`` in its ``internal/kubernautagent/config``).
+The agent reads one file, which also holds the settings of its language model, so this is merged into that file. It
+takes one URL for each of its tools (``ToolsConfig`` in its ``internal/kubernautagent/config``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ DOCUMENT_KEY: Final = "kubernaut-agent.yaml"
 
 
 class AgentTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one of the agent's tools finds its backend."""
+    """The backend of one of the agent's tools."""
 
     url: Url
 
 
 class Integrations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tools by the names that they have in the agent's configuration."""
+    """The tools by their names in the agent's configuration."""
 
     tools: Mapping[str, AgentTool]
 
@@ -37,7 +37,7 @@ class Fragment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def document(tools: Sequence[Candidate], types: Types = TYPES) -> Fragment:
-    """Return the document: the first tool of each type that the agent has a tool for.
+    """Return the document: the first tool of each type that the agent supports.
 
     Args:
         tools: In the order of ``inventory.instances``.
@@ -51,5 +51,5 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> Fragment:
 
 
 def fault(content: Document) -> Fault | None:
-    """Return why the document must not be written; ``None`` when all is well."""
+    """Return why the document must not be written; ``None`` if it is valid."""
     return convert_fault(content, Fragment)

@@ -1,7 +1,7 @@
 """The admin's merge patches of documents in the kubernaut dialect.
 
-As for toolsets of HolmesGPT: a patch that has a ``url`` describes a document of its own, in which nothing discovered
-is left; any other refines a document, whose tool may change, and holds no credential.
+As for toolsets of HolmesGPT: a patch with a ``url`` describes a separate document, without anything discovered; any
+other refines a document, whose tool may change, and holds no credential.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ class Patched(msgspec.Struct, frozen=True):
 
     Attributes:
         documents: By name.
-        dropped: Why patches do not count; the path begins with the name of the document.
+        dropped: Why patches are not applied; the path begins with the name of the document.
     """
 
     documents: Mapping[str, Document]
@@ -31,9 +31,9 @@ class Patched(msgspec.Struct, frozen=True):
 def patched(found: Mapping[str, Document], patches: Mapping[str, Json], policy: Policy) -> Patched:
     """Return the documents ``found`` after the admin's merge patches.
 
-    A null removes a document and a new name adds one. Where the name is a type, whatever disables or removes it holds
-    for every instance of that type: which one is the first may change. A patch for a document that is not there, and
-    that would not make a complete one, waits until its tool comes. One whose result is not valid is dropped alone.
+    A null removes a document and a new name adds one. If the name is a type, disabling or removing it applies to every
+    instance of that type, because the first one may change. A patch for a missing document that would not result in a
+    complete one waits until its tool appears. Only a patch whose result is not valid is dropped.
 
     Args:
         found: The documents by name.
@@ -52,14 +52,14 @@ def patched(found: Mapping[str, Document], patches: Mapping[str, Json], policy: 
 
 
 def own_documents(patches: Mapping[str, Json], policy: Policy) -> Iterator[str]:
-    """Yield the names of documents that ``patches`` describe in full; no discovered tool takes such a name."""
+    """Yield the names of documents that ``patches`` describe in full; no discovered tool gets such a name."""
     for name, patch in patches.items():
         if _names_backend(patch) and fault(name, _merged(name, None, patch), policy) is None:
             yield name
 
 
 def binding_fault(name: str, patch: Document, path: Path = ()) -> Fault | None:
-    """Return the first value in a patch of the document ``name`` that another backend could receive as well."""
+    """Return the first value in a patch of the document ``name`` that another backend could receive too."""
     if name == KUBERNETES or _names_backend(patch):
         return None
     for inner, kind in bound_values(patch, path):
@@ -79,7 +79,7 @@ def _disable(result: dict[str, Document], name: str, *, remove: bool) -> None:
 
 
 def _patch(result: dict[str, Document], name: str, patch: Json, policy: Policy) -> Fault | None:
-    """Put the patched document ``name`` into ``result``, or return why not."""
+    """Add the patched document ``name`` to ``result``, or return why not."""
     document = _merged(name, result.get(name), patch)
     if name not in result and not (name == KUBERNETES or "url" in _config(document)):
         return None

@@ -1,4 +1,4 @@
-"""Check merge patches by themselves: the fields that they set, before there is anything to merge them into."""
+"""Check merge patches alone: the fields that they set, before there is anything to merge them into."""
 
 from collections.abc import Iterable
 from typing import Final, Union

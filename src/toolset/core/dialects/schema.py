@@ -1,7 +1,7 @@
-"""What HolmesGPT 0.45 takes: its blocks and configs as types, and the check of a whole document before it is written.
+"""The schema of HolmesGPT 0.45: its blocks and configs as types, and the check of a document before it is written.
 
-The names are HolmesGPT's own. What it does not declare is refused here, because it would either fail the toolset or be
-silently passed over: a wrong name for a URL makes it look for a Prometheus by itself.
+The names are HolmesGPT's. Undeclared fields are rejected here, because they would either fail the toolset or be
+silently ignored: a wrong name for a URL makes it search for a Prometheus on its own.
 """
 
 import difflib
@@ -24,11 +24,11 @@ _RUNS: Final = frozenset({"prerequisites", "tools", "transformers"})
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the document; what is not set is not written."""
+    """A part of the document; unset fields are not written."""
 
 
 class AuthConfig(_Strict, frozen=True):
-    """How a ``type: http`` toolset logs in."""
+    """How a ``type: http`` toolset authenticates."""
 
     type: Literal["none", "basic", "bearer", "header", "digest"] | UnsetType = UNSET
     username: str | UnsetType = UNSET
@@ -39,7 +39,7 @@ class AuthConfig(_Strict, frozen=True):
 
 
 class HttpEndpoint(_Strict, frozen=True):
-    """What a ``type: http`` toolset may ask; only ``GET`` and ``HEAD`` are allowed here."""
+    """The requests that a ``type: http`` toolset may send; only ``GET`` and ``HEAD`` are allowed here."""
 
     hosts: tuple[Url, ...]
     paths: tuple[str, ...] | UnsetType = UNSET
@@ -86,7 +86,7 @@ class MultiTenantConfig(PrometheusConfig, frozen=True):
 
 
 class _GrafanaConnection(_Strict, frozen=True):
-    """What every toolset of Grafana's products knows."""
+    """The common fields of the toolsets for Grafana's products."""
 
     api_url: Url
     api_key: str | UnsetType = UNSET
@@ -148,8 +148,8 @@ class BaseToolset(_Strict, frozen=True):
     """A toolset of HolmesGPT that needs no Service.
 
     Attributes:
-        enabled: Whether it is on.
-        config: What it takes; see HolmesGPT's own documentation.
+        enabled: Whether it is enabled.
+        config: Its config; see HolmesGPT's documentation.
     """
 
     enabled: bool = True
@@ -157,7 +157,7 @@ class BaseToolset(_Strict, frozen=True):
 
 
 class Block(_Strict, frozen=True):
-    """One toolset without its config. What follows ``config`` is allowed only where the settings say so."""
+    """One toolset without its config. The fields after ``config`` are allowed only if the settings permit them."""
 
     enabled: bool
     type: Literal["http", "database", "mongodb", "mcp"] | UnsetType = UNSET
@@ -185,11 +185,11 @@ CONFIGS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "elasticsearch/cluster": ElasticsearchConfig,
     "victorialogs": VictoriaLogsConfig,
 }
-"""What stands flat or as ``instances``; of other built-in toolsets HolmesGPT itself says what is wrong."""
+"""Configs written flat or as ``instances``; HolmesGPT itself validates other built-in toolsets."""
 
 
 def fault(document: Document, policy: Policy) -> Fault | None:
-    """Return why HolmesGPT would not take ``document``, or must not get it; ``None`` when all is well."""
+    """Return why HolmesGPT would reject ``document``, or must not get it; ``None`` if it is valid."""
     toolsets = document.get("toolsets")
     if not isinstance(toolsets, dict) or not toolsets or set(document) != {"toolsets"}:
         return Fault(("toolsets",), "no toolset would be left; HolmesGPT needs at least one")
@@ -215,7 +215,7 @@ def unknown_fault(config: Document, known: Sequence[str], path: Path) -> Fault |
 
 
 def block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
-    """Return why HolmesGPT would not take the toolset ``name``, or must not get it; ``None`` when all is well."""
+    """Return why HolmesGPT would reject the toolset ``name``, or must not get it; ``None`` if it is valid."""
     path = ("toolsets", name)
     if NAME.fullmatch(name) is None:
         return Fault(path, "a name has letters, digits, - and _, in parts divided by /; a dot breaks the whole file")

@@ -1,4 +1,4 @@
-"""What a text in a document may hold, so that no reader expands, runs or obeys what a stranger wrote."""
+"""What a text in a document may contain, so that no reader expands, runs or obeys untrusted text."""
 
 import re
 from typing import Final
@@ -12,12 +12,12 @@ _REFERENCES: Final = re.compile(r"(?<!\{)\{\{ env\.([A-Za-z_][A-Za-z0-9_]*) \}\}
 _PLAIN: Final = re.compile(
     r"[A-Za-z0-9 _-]{0,4096}|https?://[A-Za-z0-9_.-]{1,512}(:[0-9]{1,5})?[A-Za-z0-9/._~-]{0,512}"
 )
-"""Most texts: nothing in them could mean anything."""
+"""Most texts: without special characters."""
 _TEMPLATE: Final = ("{{", "}}", "{%", "%}", "{#", "#}", "${")
 _CONTROL: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
-"""Control characters but tab and line feed, and what hides text or changes its direction."""
+"""Control characters except tab and line feed, and characters that hide text or change its direction."""
 _USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]*@")
 TEXT_LIMIT: Final = 4096
 
@@ -40,7 +40,7 @@ UNSAFE_KEYS: Final = frozenset(
 )
 """Keys with which HolmesGPT runs commands, connects to other tools, reads files, or renders templates."""
 UNSAFE_TOOLSETS: Final = frozenset({"bash"})
-"""Built-in toolsets that run what the model says."""
+"""Built-in toolsets that run commands of the model."""
 _UNSAFE_VALUES: Final = {"type": frozenset({"mcp", "custom", "customized"}), "mode": frozenset({"stdio"})}
 
 
@@ -57,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 def text_fault(text: str, policy: Policy) -> str:
-    """Return why ``text`` must not stand in a document; empty when it may."""
+    """Return why ``text`` is not allowed in a document; empty if it is."""
     if _PLAIN.fullmatch(text):
         return ""
     if len(text) > TEXT_LIMIT:
@@ -89,18 +89,18 @@ def _template_fault(text: str, policy: Policy) -> str:
 
 
 def value_fault(node: Json, policy: Policy, path: Path = (), *, nulls: bool = False) -> Fault | None:
-    """Return the first value in ``node`` that must not stand in a document, and why.
+    """Return the first value in ``node`` that is not allowed in a document, and why.
 
     Args:
         node: A document or a part of it.
         policy: What the settings allow.
-        path: Where ``node`` stands.
+        path: The path of ``node``.
         nulls: Whether a null is allowed, as it is in a merge patch.
     """
     for inner, leaf in leaves(node, path):
         for name in inner[len(path) :]:
             if problem := text_fault(name, Policy()):
-                return Fault(path, f"a key is not allowed: {problem}")  # not repeated: it may hold anything
+                return Fault(path, f"a key is not allowed: {problem}")  # not quoted: it may contain anything
         if leaf is None and not nulls:
             return Fault(inner, "null is not a value here")
         if isinstance(leaf, str) and (problem := text_fault(leaf, policy)):
@@ -109,7 +109,7 @@ def value_fault(node: Json, policy: Policy, path: Path = (), *, nulls: bool = Fa
 
 
 def unsafe_fault(patch: Document, policy: Policy, path: Path = ()) -> Fault | None:
-    """Return the first key in ``patch`` that could make a reader run commands, and why; ``None`` when allowed."""
+    """Return the first key in ``patch`` that could make a reader run commands, and why; ``None`` if allowed."""
     if policy.unsafe:
         return None
     for inner, leaf in leaves(patch, path):

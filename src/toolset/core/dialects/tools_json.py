@@ -1,4 +1,4 @@
-"""The json dialect: one list of all tools, as the service that this one replaces wrote it."""
+"""The json dialect: one list of all tools, in the format of the predecessor of this service."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -41,8 +41,8 @@ class ToolList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def document(tools: Sequence[Candidate], types: Types = TYPES) -> ToolList:
     """Return the document.
 
-    A tool has the name of its Service; where an earlier one has it already, the namespace follows, after a dot. Static
-    backends take their names first, then trusted tools.
+    A tool has the name of its Service; if an earlier one has it already, a dot and the namespace are appended. Static
+    backends are named first, then trusted tools.
 
     Args:
         tools: In the order of ``inventory.instances``.
@@ -79,18 +79,18 @@ def _metadata(tool: Candidate, types: Types) -> dict[str, str]:
 
 
 def _health_path(tool: Candidate, types: Types) -> str:
-    """Return what a reader may request to see whether a tool lives, as the original has it: no proof of identity."""
+    """Return the health path of a tool for readers, as in the original format: no proof of identity."""
     of_type = mapping_of(types, tool.type).health_path_of(tool)
     return tool.health_path or _HEALTH_PATHS_OF_PRODUCTS.get(tool.product, of_type)
 
 
 def text(content: Document) -> str:
-    """Return the document as JSON, one line for each field, so that people can read a diff."""
+    """Return the document as JSON, one line per field, for readable diffs."""
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
 
 
 def fault(content: Document) -> Fault | None:
-    """Return why the document must not be written; ``None`` when all is well."""
+    """Return why the document must not be written; ``None`` if it is valid."""
     problem = convert_fault(content, ToolList)
     if problem is None:
         names = [tool.name for tool in msgspec.convert(content, ToolList).tools]

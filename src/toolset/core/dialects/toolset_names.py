@@ -1,4 +1,4 @@
-"""Names for instances and toolsets: safe for the tools of a language model, and never the same twice."""
+"""Names for instances and toolsets: safe for the tools of a language model, and unique."""
 
 import re
 from collections import Counter
@@ -10,16 +10,17 @@ from typing import Final
 from toolset.core.candidate import Candidate
 
 HTTP_NAME_LIMIT: Final = 56
-"""HolmesGPT appends ``_request``, and a model takes 64 characters."""
+"""HolmesGPT appends ``_request``, and a model accepts 64 characters."""
 _HASH_LENGTH: Final = 8
 _NOT_PLAIN: Final = re.compile(r"[^a-z0-9-]+")
 
 
 def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
-    """Return tools of one type by name: ``namespace-service``, and ``namespace.service`` where two would meet.
+    """Return tools of one type by name: ``namespace-service``, or ``namespace.service`` on a collision.
 
     A static backend always keeps the name that the admin gave it.
-    A name of an untrusted namespace is opaque: a language model reads it, and a tenant could write instructions there.
+    A name from an untrusted namespace is opaque: a language model reads it, and a tenant could write instructions
+    there.
     """
     plain = Counter(_plain(tool) for tool in tools if tool.trusted)
     named = {_plain(tool) if plain[_plain(tool)] == 1 else _dotted(tool): tool for tool in tools if tool.trusted}
@@ -30,15 +31,15 @@ def instance_names(tools: Sequence[Candidate]) -> dict[str, Candidate]:
 
 
 def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[str]()) -> dict[str, Candidate]:
-    """Return tools by name: ``type-namespace-service``, with a hash where that is too long or taken.
+    """Return tools by name: ``type-namespace-service``, with a hash if that is too long or taken.
 
     The first one keeps the plain name, so the order decides; static backends come first, then trusted ones, then the
     best instance. A static backend is called ``type-name``.
-    What an untrusted namespace is called, and its Services, is opaque.
+    Names of untrusted namespaces and of their Services are opaque.
 
     Args:
         tools: The best instance first.
-        taken: Names that somebody else uses.
+        taken: Names that are already used.
     """
     named: dict[str, Candidate] = {}
     used = {tool_name(name) for name in taken}
@@ -50,22 +51,22 @@ def http_names(tools: Sequence[Candidate], taken: Collection[str] = frozenset[st
 
 
 def tool_name(toolset: str) -> str:
-    """Return what HolmesGPT makes of the name of a toolset in the names of its tools; each must be unique."""
+    """Return how HolmesGPT writes the name of a toolset in the names of its tools; each must be unique."""
     return toolset.replace("/", "_").replace("-", "_")
 
 
 def plain_http_name(tool: Candidate) -> str:
-    """Return how the toolset of ``tool`` is called if the name is short enough and free."""
+    """Return the name of the toolset of ``tool`` if it is short enough and free."""
     return _NOT_PLAIN.sub("-", f"{tool.type}-{_plain(tool) if tool.trusted else _opaque(tool, ())}")
 
 
 def possible_http_names(tool: Candidate) -> tuple[str, str]:
-    """Return the names of the toolset of ``tool``: where the plain one is free, and where it is taken."""
+    """Return the names of the toolset of ``tool``: if the plain one is free, and if it is taken."""
     return plain_http_name(tool), _hashed_name(tool, 0)
 
 
 def possible_instance_names(tool: Candidate) -> frozenset[str]:
-    """Return the names of ``tool`` as an instance: where the plain one is free, and where it is taken."""
+    """Return the names of ``tool`` as an instance: if the plain one is free, and if it is taken."""
     return frozenset({_plain(tool), _dotted(tool)})
 
 

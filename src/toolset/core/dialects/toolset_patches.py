@@ -1,6 +1,6 @@
 """The admin's merge patches of toolsets in the HolmesGPT document.
 
-A patch either refines what was discovered, or describes a toolset of its own: it says where the backend is. Nothing
+A patch either refines a discovered toolset, or describes a separate one with the address of the backend. Nothing
 discovered is merged into the latter, so a credential in it reaches no other backend; a refinement holds none.
 """
 
@@ -30,7 +30,7 @@ class Patched(msgspec.Struct, frozen=True):
 
     Attributes:
         toolsets: By name, sorted.
-        dropped: Why patches do not count; the path begins with the name of the toolset.
+        dropped: Why patches are not applied; the path begins with the name of the toolset.
     """
 
     toolsets: Document
@@ -40,9 +40,9 @@ class Patched(msgspec.Struct, frozen=True):
 def patched(found: Document, patches: Mapping[str, Json], policy: Policy) -> Patched:
     """Return the toolsets ``found`` after the admin's merge patches.
 
-    A null removes a toolset and a new name adds one. A patch that only refines a toolset which is not there waits
-    until it comes; one that says ``enabled`` itself adds it. A patch whose result HolmesGPT would not take is dropped
-    alone, but what it disables stays disabled.
+    A null removes a toolset and a new name adds one. A patch that only refines a missing toolset waits until it
+    appears; one that sets ``enabled`` adds it. Only a patch whose result HolmesGPT would reject is dropped, but what it
+    disables stays disabled.
 
     Args:
         found: The toolsets by name.
@@ -64,31 +64,31 @@ def patched(found: Document, patches: Mapping[str, Json], policy: Policy) -> Pat
             if problem is None or (block and _fault(used, name, block, policy) is None):
                 result[name] = block
                 used[tool_name(name)] = name
-    if not result:  # HolmesGPT takes no empty file, and turns some toolsets on that are not in it
+    if not result:  # HolmesGPT rejects an empty file, and enables some toolsets that are not in it
         result = {name: {"enabled": False} for name in found}
         dropped.append(Fault((next(iter(patches)),) if patches else (), "no toolset would be left; it is disabled"))
     return Patched({name: result[name] for name in sorted(result)}, tuple(dropped))
 
 
 def is_disablement(patch: Json) -> bool:
-    """Return whether ``patch`` removes or disables what it is for."""
+    """Return whether ``patch`` removes or disables its toolset."""
     return patch is None or (isinstance(patch, dict) and patch.get("enabled") is False)
 
 
 def own_toolsets(patches: Mapping[str, Json], policy: Policy) -> Iterator[str]:
-    """Yield the names of toolsets that ``patches`` describe in full; a discovered one must not have such a name."""
+    """Yield the names of toolsets that ``patches`` describe in full; no discovered one may have such a name."""
     for name, patch in patches.items():
         if isinstance(patch, dict) and _is_whole(name, patch) and block_fault(name, merged({}, patch), policy) is None:
             yield name
 
 
 def binding_fault(name: str, patch: Document, path: Path = ()) -> Fault | None:
-    """Return the first value in a patch of the toolset ``name`` that more backends than one could receive.
+    """Return the first value in a patch of the toolset ``name`` that more than one backend could receive.
 
     Args:
         name: The toolset.
         patch: The merge patch, or a whole toolset of the settings.
-        path: Where the patch stands.
+        path: The path of the patch.
     """
     if not _is_shared(name, patch):
         return None
@@ -103,7 +103,7 @@ def binding_fault(name: str, patch: Document, path: Path = ()) -> Fault | None:
 
 
 def names_backend(config: Json) -> bool:
-    """Return whether a config says where its backends are; it then stands for itself, and nothing is merged into it."""
+    """Return whether a config has the addresses of its backends; then it is complete, and nothing is merged into it."""
     if not isinstance(config, dict):
         return False
     return isinstance(config.get(INSTANCES), list) or isinstance(config.get(ENDPOINTS), list) or _has_url(config)
@@ -132,19 +132,19 @@ def _merged(before: Json, patch: Json) -> Json:
     inner = block.get(CONFIG)
     if isinstance(inner, dict) and isinstance(config, dict) and not names_backend(config) and INSTANCES in inner:
         block[CONFIG] = _refined(inner, config)
-    # HolmesGPT takes a null or an empty map badly
+    # HolmesGPT mishandles a null or an empty map
     return {name: value for name, value in block.items() if value not in ({}, None)}
 
 
 def _refined(config: Document, patch: Document) -> Document:
-    """Return ``config`` with each instance refined: a value next to the instances would give way to theirs."""
+    """Return ``config`` with each instance refined: theirs would override a value next to the instances."""
     instances = config[INSTANCES]
     refined = [merged(each, patch) for each in instances] if isinstance(instances, list) else instances
     return {**config, INSTANCES: refined}
 
 
 def _adds(name: str, patch: Json) -> bool:
-    """Return whether a patch makes a toolset, and does not only refine one that may come."""
+    """Return whether a patch creates a toolset, and does not only refine one that may appear."""
     if not isinstance(patch, dict):
         return False
     if patch.get("enabled") is not True:
@@ -157,7 +157,7 @@ def _is_whole(name: str, patch: Document) -> bool:
 
 
 def _is_shared(name: str, patch: Document) -> bool:
-    """Return whether discovered Services may be in the toolset that a patch is for."""
+    """Return whether discovered Services may be in the toolset of a patch."""
     if name in TOOLSETS:
         return True
     is_http_name = HTTP_NAME.fullmatch(name) is not None and name.count("-") >= _HTTP_NAME_PARTS - 1
@@ -165,14 +165,14 @@ def _is_shared(name: str, patch: Document) -> bool:
 
 
 def _describes(patch: Document) -> bool:
-    """Return whether a patch describes a toolset; one of ``type: http`` says where its backends are."""
+    """Return whether a patch describes a toolset; one of ``type: http`` has the addresses of its backends."""
     if not (isinstance(patch.get("type"), str) and isinstance(patch.get("enabled"), bool)):
         return False
     return patch["type"] != "http" or names_backend(patch.get(CONFIG))
 
 
 def _shared_parts(config: Document, path: Path) -> Iterator[tuple[Json, Path]]:
-    """Yield the parts of a config that hold for a backend whose URL does not stand in them."""
+    """Yield the parts of a config that apply to a backend whose URL is not in them."""
     instances = config.get(INSTANCES)
     if isinstance(instances, list):
         yield {key: value for key, value in config.items() if key != INSTANCES}, path

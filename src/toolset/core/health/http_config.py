@@ -1,4 +1,4 @@
-"""How the candidates of a detector are reached, as an admin writes it: data, checked when it is read."""
+"""How the candidates of a detector are reached, as configured by an admin; checked when it is read."""
 
 import ipaddress
 from typing import Annotated
@@ -23,10 +23,10 @@ class AddressRange(str):
 
     @classmethod
     def parse(cls, text: object) -> "AddressRange":
-        """Return the range that ``text`` says.
+        """Return the range in ``text``.
 
         Raises:
-            ValueError: It says none.
+            ValueError: It is not a range.
         """
         try:
             return cls(ipaddress.ip_network(text if isinstance(text, str) else ""))
@@ -38,16 +38,16 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How the candidates of one detector are reached.
 
     Attributes:
-        ca_file: A PEM bundle that certificates have to come from instead of the system's; read again when it changes.
-        insecure_skip_verify: Whether any certificate will do.
+        ca_file: A PEM bundle to verify certificates with instead of the system's; read again when it changes.
+        insecure_skip_verify: Whether any certificate is accepted.
         headers_from: By header, the file that holds its value; read again when it changes.
-        services: Globs of ``namespace/name``: which Services get those headers; a label or an annotation must not be
-            enough to be handed a credential.
-        statuses: Answers that mean alive beside 200 to 299; ``None`` leaves them to the detector.
+        services: Globs of ``namespace/name``: the Services that get those headers; a label or an annotation must not
+            suffice to receive a credential.
+        statuses: Statuses that mean alive in addition to 200 to 299; ``None`` leaves them to the detector.
         publish_unauthorized: Whether a tool that answers 401 or 403 is published although ``output.credentials`` has
             none for it; ``None`` leaves it to the detector.
-        publish_verify: Whether readers verify the certificates: ``False`` writes that they must not. ``None`` lets them
-            verify, with a warning where ``ca_file`` or ``insecure_skip_verify`` says that they may fail.
+        publish_verify: Whether readers verify the certificates; ``False`` writes that they must not. ``None`` lets them
+            verify, with a warning if ``ca_file`` or ``insecure_skip_verify`` suggests that they may fail.
     """
 
     ca_file: str = ""
@@ -60,14 +60,14 @@ class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def leaves_readers_failing(self) -> bool:
-        """Whether probes trust certificates that readers may not trust, and nobody has said what to do about it."""
+        """Whether probes trust certificates that readers may not trust, and ``publish_verify`` is not set."""
         return self.publish_verify is None and bool(self.ca_file or self.insecure_skip_verify)
 
     def __post_init__(self) -> None:
-        """Refuse headers that nobody would get, and contradictions.
+        """Reject headers for no Service, and contradictions.
 
         Raises:
-            ValueError: They are such.
+            ValueError: There is one.
         """
         if self.headers_from and not self.services:
             raise ValueError("`headers_from` needs `services`, globs of `namespace/name` that may be sent them")

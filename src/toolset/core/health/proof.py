@@ -1,4 +1,4 @@
-"""What an answer proves of the backend that sent it."""
+"""What an answer proves about the backend that sent it."""
 
 import re
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from toolset.core.json_values import Json
 
 UNAUTHORIZED: Final = frozenset({401, 403})
 NO_TENANT: Final = b"no org id"
-"""What Loki, Mimir, Tempo and Cortex answer with 401 to a request without ``X-Scope-OrgID``: dskit's ``ErrNoOrgID``."""
+"""The 401 body of Loki, Mimir, Tempo and Cortex without ``X-Scope-OrgID``: dskit's ``ErrNoOrgID``."""
 _BACKEND_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""Elasticsearch's ``cluster_uuid`` has 22 characters; before a cluster has formed it is ``_na_``."""
+"""Elasticsearch's ``cluster_uuid`` has 22 characters; before the cluster has formed it is ``_na_``."""
 
 
 def is_proven(check: HealthCheck, body: bytes, *, is_cut: bool = False) -> bool:
@@ -21,7 +21,7 @@ def is_proven(check: HealthCheck, body: bytes, *, is_cut: bool = False) -> bool:
 
     Args:
         check: What is expected.
-        body: What was read of the answer.
+        body: The part of the body that was read.
         is_cut: Whether the body is longer.
     """
     if check.identity.encode() not in body:
@@ -30,18 +30,18 @@ def is_proven(check: HealthCheck, body: bytes, *, is_cut: bool = False) -> bool:
         return False
     if not check.fields:
         return True
-    if is_cut:  # a list that goes on, for example: no JSON any more, but its fields come first
+    if is_cut:  # a long list, for example: not valid JSON, but its fields come first
         return body.lstrip().startswith(b"{") and all(_is_mentioned(field, body) for field in check.fields)
     content = _decoded(body)
     return all(_has(field, content) for field in check.fields)
 
 
 def is_challenge(check: HealthCheck, body: bytes, headers: Sequence[str]) -> bool:
-    """Return whether an answer 401 or 403 comes from the product itself, as far as ``check`` can tell.
+    """Return whether a 401 or 403 comes from the product itself, as far as ``check`` can determine.
 
     Args:
         check: What is expected.
-        body: What was read of the answer.
+        body: The part of the body that was read.
         headers: The values of its ``WWW-Authenticate`` headers.
     """
     if not check.challenge:
@@ -50,12 +50,12 @@ def is_challenge(check: HealthCheck, body: bytes, headers: Sequence[str]) -> boo
 
 
 def wants_tenant(body: bytes) -> bool:
-    """Return whether an answer 401 asks for the name of a tenant, and not for credentials."""
+    """Return whether a 401 asks for a tenant id, and not for credentials."""
     return NO_TENANT in body
 
 
 def backend_id(check: HealthCheck, body: bytes) -> str:
-    """Return the name that the backend has for itself; empty when it gives none that is well-formed."""
+    """Return the id that the backend reports; empty if it reports no well-formed one."""
     if not check.backend_id:
         return ""
     found = _value(check.backend_id, _decoded(body))

@@ -1,11 +1,11 @@
-"""The removal brake: when most tools stop answering at once, the fault is more likely ours than theirs.
+"""The removal brake: when most tools stop answering at once, the fault is more likely on this service's side.
 
-It looks only at published tools that were lost to failed probes. A Service that is deleted, opted out or changed is no
-such loss: it is not among the healths that the brake is shown. What answers but is not published, because it wants
-credentials or is hidden for example, neither holds a removal nor prevents that one is held.
+It considers only published tools that were lost to failed probes. A Service that is deleted, opted out or changed is
+not such a loss: it is not among the healths that the brake receives. A tool that answers but is not published, because
+it requires credentials or is hidden for example, neither holds a removal nor prevents a hold.
 
-Every namespace counts the same, however many tools it has: else a tenant could hold removals, or prevent that they are
-held, with tools that it makes for the purpose. Trusted namespaces have a brake of their own.
+Every namespace counts the same, however many tools it has: otherwise a tenant could hold removals, or prevent a hold,
+with tools created for the purpose. Trusted namespaces have a separate brake.
 """
 
 from collections import Counter
@@ -20,18 +20,18 @@ from toolset.core.health.thresholds import Health
 from toolset.model import Key
 
 FEWEST: Final = 3
-"""Fewer losses than this never hold anything."""
+"""Minimum number of losses for a hold."""
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """What the brake says.
+    """The verdict of the brake.
 
     Attributes:
         keys: Lost tools that stay published.
-        begins: Whether most tools were found lost just now.
-        ends: Whether such a time is just over.
+        begins: Whether a hold begins now.
+        ends: Whether a hold ends now.
         known: How many tools were published before the losses.
-        again_s: When to ask again at the latest, seconds; ``None`` when nothing is held.
+        again_s: When to check again at the latest, seconds; ``None`` if nothing is held.
     """
 
     keys: frozenset[Key] = frozenset()
@@ -42,7 +42,7 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 def combined(holds: Sequence[Hold]) -> Hold:
-    """Return what several brakes say together."""
+    """Return the combined verdict of several brakes."""
     again_s = [hold.again_s for hold in holds if hold.again_s is not None]
     return Hold(
         frozenset[Key]().union(*(hold.keys for hold in holds)),
@@ -54,10 +54,10 @@ def combined(holds: Sequence[Hold]) -> Hold:
 
 
 class RemovalBrake:
-    """Remembers which losses it has let go; the rest follows from the healths it is shown.
+    """Remembers which losses it has released; everything else follows from the healths it receives.
 
-    A first loss waits until enough others have been looked at since to know that it is alone: usually that is known
-    by then. Only so can a common cause be seen before the first removal, however the looks are spread in time.
+    A first loss waits until enough other tools have been probed since to know that it is alone; usually they have been.
+    Only then can a common cause be detected before the first removal, however the probes are spread in time.
     """
 
     def __init__(self, options: HealthOptions) -> None:
@@ -68,14 +68,14 @@ class RemovalBrake:
 
     @property
     def waits(self) -> bool:
-        """Whether a loss waits for looks at other tools."""
+        """Whether a loss waits for probes of other tools."""
         return self._waits
 
     def decide(self, healths: Mapping[Key, Health], now_s: float, published: Container[Key]) -> Hold:
         """Return which of the lost tools stay published.
 
         Args:
-            healths: The health of each candidate, twins left out.
+            healths: The health of each candidate, without duplicates.
             now_s: The time, on the clock of the healths.
             published: Which of them are published now.
         """
@@ -101,7 +101,7 @@ class RemovalBrake:
         return Hold(frozenset(lost), again_s=self._until_s - now_s)
 
     def _release(self, lost: Mapping[Key, float]) -> Hold:
-        """Let reality win."""
+        """Release the held losses."""
         self._let_go.update(lost)
         ends = self._until_s is not None
         self._until_s = None
@@ -123,7 +123,7 @@ class RemovalBrake:
 
 
 def _most(part: Collection[Key], whole: Collection[Key]) -> bool:
-    """Return whether ``part`` is most of ``whole``, in which every namespace counts the same."""
+    """Return whether ``part`` is more than half of ``whole``, in which every namespace counts the same."""
     if len(part) < FEWEST:
         return False
     of_part = Counter(key.namespace for key in part)

@@ -1,8 +1,8 @@
-"""Which variant of a candidate a probe requests next, and what its answers come to.
+"""Which variant of a candidate a probe requests next, and the overall outcome.
 
-A probe requests the first variant. Only an answer leads to another: one that is not of the scheme leads to the other
-scheme, one that names a wrong path to the product's other base paths. A certificate that is not trusted leads nowhere,
-least of all to plain HTTP.
+A probe requests the first variant. Only an answer leads to another: one in the wrong scheme leads to the other scheme,
+one that indicates a wrong path to the product's other base paths. An untrusted certificate leads to no other variant,
+in particular not to plain HTTP.
 """
 
 from typing import Final
@@ -14,13 +14,13 @@ from toolset.core.health.options import HealthOptions
 from toolset.core.health.thresholds import Failure, Health, Outcome
 
 _OTHER_SCHEME: Final = frozenset({400, 426})
-"""What servers with TLS answer to plain HTTP, when they answer: Go, nginx, Jetty and Envoy say 400."""
+"""The answer of TLS servers to plain HTTP, if any: Go, nginx, Jetty and Envoy answer 400."""
 _WRONG_PATH: Final = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 410})
-"""400 is what VictoriaMetrics says where ``-http.pathPrefix`` is missing. A redirect is an answer, never followed."""
+"""VictoriaMetrics answers 400 if ``-http.pathPrefix`` is missing. A redirect is an answer, never followed."""
 
 
 class Met(msgspec.Struct, frozen=True):
-    """What a probe met at one variant."""
+    """The outcome of a probe at one variant."""
 
     variant: Variant
     outcome: Outcome
@@ -39,25 +39,25 @@ class Met(msgspec.Struct, frozen=True):
 
 
 class Search:
-    """One probe's way through the variants of a candidate."""
+    """One probe's search through the variants of a candidate."""
 
     def __init__(self, candidate: Candidate, prefix: str = "kubernaut.io") -> None:
-        """Begin it.
+        """Start it.
 
         Args:
             candidate: What is probed; the variant in its URL is requested first.
-            prefix: The prefix of our annotations, for the remedy.
+            prefix: The annotation prefix, for the remedy.
         """
         self.candidate = candidate
         self._prefix = prefix
         self._met: list[Met] = []
 
     def met(self, outcome: Outcome) -> None:
-        """Note what the request of :attr:`candidate` came to."""
+        """Record the outcome of the request to :attr:`candidate`."""
         self._met.append(Met(self.candidate.variant, outcome))
 
     def advance(self) -> bool:
-        """Let :attr:`candidate` be at the next variant to request; return whether there is one."""
+        """Move :attr:`candidate` to the next variant to request; return whether there is one."""
         last = self._met[-1]
         if last.outcome.alive or not (self.candidate.alternatives or self.candidate.fallbacks):
             return False
@@ -70,7 +70,7 @@ class Search:
         return True
 
     def outcome(self) -> Outcome:
-        """Return what all of it comes to."""
+        """Return the overall outcome."""
         met, last = self._met, self._met[-1]
         if len(met) == 1:
             return last.outcome
@@ -81,13 +81,13 @@ class Search:
         if last.outcome.deferred:
             return last.outcome
         telling = next((each for each in met if each.speaks), met[0]).outcome
-        if last.outcome.failure is Failure.TIMEOUT:  # it is slow, whatever else was met
+        if last.outcome.failure is Failure.TIMEOUT:  # it is slow, whatever else was found
             telling = last.outcome
         details = "; ".join(f"{self._name(each)}: {each.outcome.detail}" for each in met)
         return msgspec.structs.replace(telling, detail=f"{details}; {self._remedy()}", requests=len(met))
 
     def _name(self, met: Met) -> str:
-        """Return what tells a variant from the others that were met."""
+        """Return what distinguishes a variant from the others that were requested."""
         names = {"scheme": met.variant.scheme, "port": f"port {met.variant.port}", "path": met.variant.path or "/"}
         return " ".join(names[part] for part in self._differing())
 
@@ -96,7 +96,7 @@ class Search:
         return [part for part in parts if len({getattr(each.variant, part) for each in self._met}) > 1]
 
     def _remedy(self) -> str:
-        """Return what would settle it."""
+        """Return the annotation or setting that would decide it."""
         if self._met[-1].outcome.failure is Failure.TLS:
             return f"setting health.detectors.{self.candidate.product}.ca_file names who signs its certificate"
         parts = self._differing() if any(each.speaks for each in self._met) else ["port", *self._differing()]
@@ -105,9 +105,9 @@ class Search:
 
 
 def to_request(candidate: Candidate, health: Health, options: HealthOptions) -> Candidate:
-    """Return ``candidate`` as it is probed next: at the variant that answered last, alone while that one counts.
+    """Return ``candidate`` as it is probed next: at the variant that answered last, and only there while it is valid.
 
-    The others are requested again once that one has failed as often as it takes to be down.
+    The others are requested again once that one has failed often enough to be down.
     """
     if health.variant is None:
         return candidate
@@ -116,7 +116,7 @@ def to_request(candidate: Candidate, health: Health, options: HealthOptions) -> 
 
 
 def _rules_out(met: Met, variant: Variant) -> bool:
-    """Return whether what was met shows that ``variant`` is wrong, or must not be requested."""
+    """Return whether previous outcomes show that ``variant`` is wrong, or must not be requested."""
     same_port, same_scheme = met.variant.port == variant.port, met.variant.scheme == variant.scheme
     failure = met.outcome.failure
     if failure is Failure.PROTOCOL:

@@ -10,15 +10,15 @@ from toolset.core.candidate import Variant
 from toolset.core.health.options import HealthOptions
 
 RECHECK_DELAYS_S: Final = (1.0, 2.0)
-"""How soon to look again after the first and the second failure in a row, seconds: a dead backend is gone within
-seconds (HolmesGPT gives a toolset 20 s in all), and a blip is not."""
+"""Delays of the next probe after one and two consecutive failures, seconds: a dead backend is removed within seconds
+(HolmesGPT allows a toolset 20 s in total), a brief failure does not remove it."""
 
 DOUBLINGS: Final = 16
-"""No interval is longer than a second doubled so often: 18 hours."""
+"""Maximum number of doublings from one second: 18 hours, longer than any interval."""
 
 
 class Failure(Enum):
-    """What kind of failure a probe met."""
+    """The kind of failure of a probe."""
 
     REFUSED = "refused"
     """No connection: refused, no route, or no such name."""
@@ -27,37 +27,37 @@ class Failure(Enum):
     STATUS = "status"
     IDENTITY = "identity"
     TLS = "tls"
-    """It speaks TLS, and there is no handshake: its certificate is not trusted, for example."""
+    """It speaks TLS, but the handshake fails: its certificate is not trusted, for example."""
 
     ADDRESS = "address"
     """The guard forbids the address."""
 
     PROTOCOL = "protocol"
-    """What came was no TLS, or no whole HTTP answer within its limits."""
+    """The answer was not TLS, or not a complete HTTP response within the limits."""
 
     DEFERRED = "put_off"
-    """There was no room for it; nothing was found out."""
+    """There was no free slot; the result is unknown."""
 
     OTHER = "failed"
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one probe found.
+    """The outcome of one probe.
 
     Attributes:
         alive: Whether it succeeded.
         detail: A fixed phrase that says why not, with at most a status code in it; never text from the backend.
-        assumed: Nobody looked, because probes are off; no further success is waited for.
+        assumed: Not probed, because probes are disabled; no further success is required.
         identity_mismatch: Something else answered than the detector expects.
-        failure: Of which kind the failure is; says nothing when alive.
-        status: The answer's status code; 0 when there was none.
-        unauthorized: The answer was 401 or 403: it lives, and wants credentials. Only when alive.
-        wants_tenant: What it wants is the name of a tenant. Only when unauthorized.
+        failure: The kind of failure; meaningless when alive.
+        status: The answer's status code; 0 if there was none.
+        unauthorized: The answer was 401 or 403: it is alive and requires credentials. Only when alive.
+        wants_tenant: It requires a tenant id. Only when unauthorized.
         variant: Which variant answered; ``None`` for the one that was requested first.
         requests: How many variants were requested.
-        how: Which variant answered after what the others did, in words of ours; empty when the first one did.
-        backend_id: The name that the backend has for itself, well-formed; empty when it gave none.
-        retry_after_s: When to probe again where nothing was found out, seconds; 0 where the bulkhead decides that.
+        how: Which variant answered after what the others did, in fixed words; empty if the first one did.
+        backend_id: The id that the backend reports, well-formed; empty if it reports none.
+        retry_after_s: When to probe again after an unknown result, seconds; 0 if the bulkhead decides that.
     """
 
     alive: bool
@@ -83,12 +83,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def deferred(self) -> bool:
-        """Whether nothing was found out."""
+        """Whether the result is unknown."""
         return self.failure is Failure.DEFERRED
 
 
 DEFERRED: Final = Outcome(alive=False, detail="there was no room for its probe yet", failure=Failure.DEFERRED)
-"""No verdict: the backend kept others waiting, or its host was busy; its turn comes again."""
+"""No verdict: the backend was too slow, or its host was busy; it is probed again."""
 
 
 EXHAUSTED: Final = Outcome(
@@ -97,30 +97,30 @@ EXHAUSTED: Final = Outcome(
     failure=Failure.DEFERRED,
     retry_after_s=2.0,
 )
-"""No verdict: the fault is that of this process, whatever the backend does."""
+"""No verdict: the fault is in this process, not in the backend."""
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What is known of one candidate.
+    """The health of one candidate.
 
     Attributes:
-        up: Whether it counts as up; ``None`` until a probe says something.
-        successes: In a row.
-        failures: In a row.
-        detail: Of the last failed probe.
+        up: Whether it counts as up; ``None`` until there is a result.
+        successes: Consecutive successes.
+        failures: Consecutive failures.
+        detail: The detail of the last failed probe.
         identity_mismatch: Whether something else answered that probe.
-        overdue: Whether a look has begun since and brought nothing yet.
-        looked_s: When the last look that brought something began, on the caller's clock.
-        began_s: When the first of the failures in a row was looked for.
-        fell_s: When it went down after it had been up; ``None`` when it is up, or never was.
+        overdue: Whether a later probe started without a result yet.
+        probed_s: When the last probe with a result started, on the caller's clock.
+        began_s: When the first of the consecutive failures was probed.
+        fell_s: When it went down after it had been up; ``None`` if it is up, or never was.
         variant: The variant that answered last, or that is published; ``None`` until there is one.
-        how: How that variant was found, for people; empty when it was the first one.
+        how: How that variant was found, for people; empty if it was the first one.
         requests: How many variants the last probe requested.
-        denials: Answers of 401 or 403 in a row to one that is up and was served before.
-        unauthorized: Whether it counts as one that wants credentials: its last good probes were answered with 401 or
-            403, as many as a fall takes where it was served before.
-        wants_tenant: Whether the last of those answers asked for the name of a tenant.
-        backend_id: The name that the backend gave itself last; empty when it gave none.
+        denials: Consecutive 401 or 403 answers while it is up and was accessible before.
+        unauthorized: Whether it counts as one that requires credentials: its last good probes were answered with 401
+            or 403, ``fall`` of them if it was accessible before.
+        wants_tenant: Whether the last of those answers asked for a tenant id.
+        backend_id: The id that the backend reported last; empty if none.
     """
 
     up: bool | None = None
@@ -142,17 +142,17 @@ class Health(msgspec.Struct, frozen=True):
 
     @property
     def doubtful(self) -> bool:
-        """Whether the last look did not confirm that it is well."""
+        """Whether the last probe did not confirm that it is healthy."""
         return self.overdue or self.failures > 0 or self.denials > 0
 
     @property
     def never_up(self) -> bool:
-        """Whether it has not been up so far."""
+        """Whether it has never been up."""
         return not self.up and self.fell_s is None
 
 
 def assumed_up(variant: Variant) -> Health:
-    """Return where a candidate starts whose ``variant`` is in the published ConfigMap.
+    """Return the initial health of a candidate whose ``variant`` is in the published ConfigMap.
 
     It is up, with no failures, so that a restart or a failover never drops a tool on its first failed probe.
     """
@@ -173,11 +173,11 @@ def observe(
     A candidate that was never up is down from its first failure: it is published after its first success.
 
     Args:
-        health: What was known.
-        outcome: What the probe found; one that was put off found nothing, and only leaves a doubt.
-        options: How many in a row count.
+        health: The previous health.
+        outcome: The outcome of the probe; a deferred one only makes the health doubtful.
+        options: The thresholds.
         asked: The variant that the probe requested first.
-        began_s: When the probe began, on any clock that does not go back.
+        began_s: When the probe started, on any monotonic clock.
         now_s: When it ended, on the same clock.
     """
     if outcome.deferred:
@@ -226,8 +226,8 @@ def _after_failure(health: Health, outcome: Outcome, options: HealthOptions, beg
 def next_probe_s(health: Health, interval_s: float) -> float:
     """Return when to probe next, seconds from now.
 
-    A candidate that was never up may have been created a moment ago: its pods still start, or its nodes have not
-    heard of it yet, which takes kube-proxy longer than us. So the wait doubles, from a second up to the interval.
+    A candidate that was never up may have just been created: its pods may still be starting, or kube-proxy may not
+    have programmed it yet. So the delay doubles, from a second up to the interval.
     """
     unsure = health.failures or health.denials
     if health.up and 0 < unsure <= len(RECHECK_DELAYS_S):

@@ -1,4 +1,4 @@
-"""What is published when work begins: where health starts from. After a restart it is read back."""
+"""What is published when a pipeline starts: the initial health. After a restart it is read back."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -14,13 +14,13 @@ from toolset.model import ConfigMap, Key
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What is published when a term of work begins.
+    """What is published when a pipeline starts.
 
     Attributes:
-        urls: Every URL in a document of ours.
-        overrides: Those in force; they may have moved a tool.
-        tools: Where the tool of each Service was found, whatever overrides made of it; ``None`` where nobody
-            remembers, and the documents have to tell.
+        urls: Every URL in the owned documents.
+        overrides: Those in force; they may have changed the URL of a tool.
+        tools: The discovered tool of each Service, before overrides; ``None`` if it is not known, and the documents
+            decide.
     """
 
     urls: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Published(msgspec.Struct, frozen=True):
     def variant(self, tool: Candidate) -> Variant | None:
         """Return the variant at which ``tool`` is published; ``None`` when it is not.
 
-        Where an override decides the URL every variant would be published at it: then it is the first one.
+        If an override sets the URL, every variant would be published with it: then it is the first one.
         """
         if self.tools is not None:
             return _at(tool, {self.tools.get(tool.key, "")})
@@ -43,11 +43,11 @@ class Published(msgspec.Struct, frozen=True):
         )
 
     def lists(self, tool: Candidate) -> bool:
-        """Return whether the Service of ``tool`` is published, wherever it was found then."""
+        """Return whether the Service of ``tool`` is published, at any URL."""
         return tool.key in self.tools if self.tools is not None else self.holds(tool)
 
     def awaits(self, tool: Candidate) -> bool:
-        """Return whether the first write waits for a probe of ``tool``, so that nobody does without it meanwhile."""
+        """Return whether the first write waits for a probe of ``tool``, so that it stays published meanwhile."""
         return self.tools is None or (tool.key in self.tools and not self.holds(tool))
 
 
@@ -57,7 +57,7 @@ NOTHING = Published()
 def _at(tool: Candidate, urls: AbstractSet[str]) -> Variant | None:
     """Return the variant of ``tool`` whose URL is among ``urls``.
 
-    With the longest path: where a document names hosts and paths apart, the host alone is among them as well.
+    With the longest path: if a document lists hosts and paths separately, the host alone is among them too.
     """
     if not tool.alternatives and not tool.fallbacks:
         return tool.variant if tool.url in urls else None
@@ -66,7 +66,7 @@ def _at(tool: Candidate, urls: AbstractSet[str]) -> Variant | None:
 
 
 def _places(tool: Candidate, overrides: Overrides) -> Iterator[str]:
-    """Yield every text that may stand for the URL of ``tool`` in a document."""
+    """Yield every form of the URL of ``tool`` in a document."""
     yield tool.url
     applied = apply([tool], overrides)
     yield from (moved.url for moved in applied.tools)
@@ -78,8 +78,8 @@ def read_back(config_map: ConfigMap | None, owned: Iterable[str], overrides: Ove
     """Return what is published.
 
     Args:
-        config_map: As it was found; ``None`` when there is none.
-        owned: The keys of our documents; one that is not YAML any more is passed over.
+        config_map: The existing ConfigMap; ``None`` if there is none.
+        owned: The keys of owned documents; one that is not YAML any more is skipped.
         overrides: Those in force.
     """
     if config_map is None:
@@ -94,7 +94,7 @@ def read_back(config_map: ConfigMap | None, owned: Iterable[str], overrides: Ove
 
 
 def _urls(text: str) -> Iterator[str]:
-    """Yield the URLs in ``text``; of endpoints that name hosts and paths apart, each path below each host."""
+    """Yield the URLs in ``text``; for separate lists of hosts and paths, each path below each host."""
     hosts: list[str] = []
     before = ""
     for name, value in _scalars(text):
@@ -109,9 +109,9 @@ def _urls(text: str) -> Iterator[str]:
 
 
 def _scalars(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each scalar, and ``hosts`` or ``paths`` where it stands in a list of that name.
+    """Yield each scalar, and ``hosts`` or ``paths`` if it is in a list of that name.
 
-    Nothing is built, because somebody may have edited the text: no depth and no alias can do harm.
+    No objects are built, because the text may have been edited: no depth and no alias can do harm.
     """
     name, depth = "", 0
     for event in yaml.parse(text, Loader=yaml.CBaseLoader):

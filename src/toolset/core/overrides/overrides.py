@@ -1,9 +1,9 @@
-"""What the admin lays over what was discovered: ``overrides.yaml``, checked as a whole, merged by RFC 7386.
+"""The admin's overrides of discovered tools: ``overrides.yaml``, checked as a whole, merged by RFC 7386.
 
 ``tools`` changes a tool before anything is rendered, ``toolsets`` the HolmesGPT document, ``kubernaut`` the documents
-of that dialect, ``suppress`` hides tools, ``approve`` admits those of untrusted namespaces that wait for it. A file
-that is not valid does not count, and what was valid last stays in force. A patch of a valid file that does not fit what
-was discovered is dropped alone.
+of that dialect, ``suppress`` hides tools, ``approve`` admits pending ones of untrusted namespaces. An invalid file is
+rejected, and the last valid one stays in force. Of a valid file, only patches that do not fit what was discovered are
+dropped.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -26,12 +26,12 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class OverridesError(msgspec.Struct, frozen=True):
-    """Why the overrides do not count.
+    """Why the overrides are rejected.
 
     Attributes:
-        message: Why, for people.
-        line: Where, from 1.
-        column: Where, from 1.
+        message: The message, for people.
+        line: The line, from 1.
+        column: The column, from 1.
     """
 
     message: str
@@ -47,13 +47,13 @@ class Overrides(msgspec.Struct, frozen=True):
     """Checked overrides.
 
     Attributes:
-        text: What they were read from; empty when there are none.
+        text: Their source; empty if there are none.
         tools: Patches by ``namespace/name``; ``None`` hides the tool.
         toolsets: Merge patches by toolset of HolmesGPT.
         kubernaut: Merge patches by document of the kubernaut dialect.
         suppress: ``namespace/name`` of hidden tools; a static backend has only a name, here and in ``tools``.
         approve: ``namespace/name`` of Services that the admin approves.
-        marks: Where each part stands in the text.
+        marks: The position of each part in the text.
     """
 
     text: str = ""
@@ -65,14 +65,14 @@ class Overrides(msgspec.Struct, frozen=True):
     marks: Mapping[Path, Mark] = {}
 
     def error(self, path: Path, message: str) -> OverridesError:
-        """Return an error at ``path``, or at the nearest part above it that stands in the text."""
+        """Return an error at ``path``, or at its nearest ancestor in the text."""
         while path and path not in self.marks:
             path = path[:-1]
         mark = self.marks.get(path, Mark(1, 1))
         return OverridesError(message, mark.line, mark.column)
 
     def place(self, *path: str) -> str:
-        """Return where ``path`` stands, for people."""
+        """Return the position of ``path``, for people."""
         mark = self.marks.get(path)
         return f"overrides.yaml, line {mark.line}" if mark else "overrides.yaml"
 
@@ -83,12 +83,12 @@ class Overrides(msgspec.Struct, frozen=True):
 
 
 class PatchedTools(msgspec.Struct, frozen=True):
-    """Tools as the admin wants them.
+    """Tools after overrides.
 
     Attributes:
         tools: Those to publish.
         hidden: Why the others are not published.
-        holmesgpt: What is laid over the config of a tool in the HolmesGPT document.
+        holmesgpt: Merge patches of the config of a tool in the HolmesGPT document.
         kubernaut: The same for the kubernaut documents.
         overridden: The fields of each tool that the admin set, in order.
     """
@@ -105,11 +105,11 @@ _NOTHING: Final = ToolPatch()
 
 
 def follow(last: Overrides, text: str | None, policy: Policy) -> tuple[Overrides, OverridesError | None]:
-    """Return the overrides in force now that the ConfigMap holds ``text``, and what is wrong with it.
+    """Return the overrides in force for ``text`` in the ConfigMap, and the error in it.
 
     Args:
-        last: The last valid ones, which stay when ``text`` is not valid.
-        text: The content of ``overrides.yaml``; ``None`` when there is none.
+        last: The last valid ones, which stay if ``text`` is not valid.
+        text: The content of ``overrides.yaml``; ``None`` if there is none.
         policy: What the settings allow.
     """
     if not text:
@@ -122,7 +122,7 @@ def follow(last: Overrides, text: str | None, policy: Policy) -> tuple[Overrides
 
 @lru_cache(maxsize=4)
 def read(text: str, policy: Policy) -> Overrides | OverridesError:
-    """Return the overrides that ``text`` says, or why it says none; each version is parsed once."""
+    """Return the overrides in ``text``, or why they are invalid; each version is parsed once."""
     if len(text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
         return OverridesError(f"it has more than {TEXT_LIMIT_BYTES // 1024} KiB", 1, 1)
     content = parse(text)
@@ -145,7 +145,7 @@ def read(text: str, policy: Policy) -> Overrides | OverridesError:
 
 
 def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
-    """Return ``tools`` as the admin wants them; one that is not there is not made."""
+    """Return ``tools`` after overrides; a missing one is not created."""
     kept: list[Candidate] = []
     hidden: dict[Key, Rejected] = {}
     holmesgpt: dict[Key, Document] = {}
@@ -154,7 +154,7 @@ def apply(tools: Iterable[Candidate], overrides: Overrides) -> PatchedTools:
     for tool in tools:
         name = str(tool.key.service)
         patch = overrides.tools.get(name, _NOTHING)
-        if tool.key.part and patch is not None:  # a URL or a header is for the first tool of a Service alone
+        if tool.key.part and patch is not None:  # a URL or a header applies to the first tool of a Service only
             patch = ToolPatch(enabled=patch.enabled)
         if name in overrides.suppress or patch is None or not patch.enabled:
             place = overrides.place("suppress") if name in overrides.suppress else overrides.place("tools", name)

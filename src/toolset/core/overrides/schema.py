@@ -1,4 +1,4 @@
-"""What ``overrides.yaml`` may say, part by part."""
+"""The schema of ``overrides.yaml``, part by part."""
 
 import difflib
 import re
@@ -25,16 +25,16 @@ _OR_STATIC: Final = f"{_EXPECTED}, or the name of a static backend"
 
 
 class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What may be changed of one tool; ``None`` leaves it as it was discovered.
+    """What may be overridden of one tool; ``None`` keeps the discovered value.
 
     Attributes:
         enabled: False hides the tool, as ``suppress`` does.
         type: Another type.
         url: Another URL; an admin may name any host.
-        health_path: What HolmesGPT asks to see whether a custom type lives, below the URL.
+        health_path: The path of HolmesGPT's health check of a custom type, below the URL.
         priority: Orders the instances of a type, whatever their namespaces and annotations; higher first.
-        holmesgpt: Laid over its config in the HolmesGPT document.
-        kubernaut: Laid over its ``config`` in the kubernaut document.
+        holmesgpt: Merged into its config in the HolmesGPT document.
+        kubernaut: Merged into its ``config`` in the kubernaut document.
     """
 
     enabled: bool = True
@@ -47,10 +47,10 @@ class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 def fault(document: Json, policy: Policy) -> Fault | None:
-    """Return why the content of ``overrides.yaml`` does not count; ``None`` when it does.
+    """Return why the content of ``overrides.yaml`` is rejected; ``None`` if it is valid.
 
     Args:
-        document: What stands in it.
+        document: Its content.
         policy: What the settings allow.
     """
     if document is None:

@@ -1,4 +1,4 @@
-"""What readers need to reach a tool as the probe did: whether they verify its certificate, and credentials."""
+"""What readers need to reach a tool like the probe: whether they verify its certificate, and credentials."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ HttpConfigs = Mapping[str, HttpConfig]
 
 
 def prepared(tools: Sequence[Candidate], http_configs: HttpConfigs) -> Sequence[Candidate]:
-    """Return ``tools`` with what the settings say of their readers."""
+    """Return ``tools`` with the settings for their readers."""
     if not http_configs:
         return tools
     return [_prepared(tool, http_configs.get(tool.product)) for tool in tools]
@@ -30,7 +30,7 @@ def _prepared(tool: Candidate, config: HttpConfig | None) -> Candidate:
 
 
 def warned(publication: Publication, http_configs: HttpConfigs) -> Publication:
-    """Return ``publication`` with a note on each tool whose certificate readers may not trust although probes do."""
+    """Return ``publication`` with a note on each tool whose certificate probes trust but readers may not."""
     notes = dict(publication.notes)
     for tool in publication.tools:
         config = http_configs.get(tool.product)
@@ -43,7 +43,7 @@ def warned(publication: Publication, http_configs: HttpConfigs) -> Publication:
 
 
 def trust_warning(product: str, config: HttpConfig) -> str:
-    """Return that readers may not trust what probes trust, and what to do about it."""
+    """Return a note that readers may not trust what probes trust, and the remedy."""
     setting = f"health.detectors.{product}"
     if config.ca_file:
         return (

@@ -1,8 +1,8 @@
-"""How much may be published: so many tools of a type, so many for a language model, so many bytes for the API server.
+"""The limits of publication: tools per type, tools for a language model, bytes for the API server.
 
-What does not fit is left out from the end of one fixed order, so the same tools always give the same cut, and one more
-at the end moves nothing before it. Trusted namespaces come first, so nothing that others add takes anything from them;
-untrusted ones share what is left in turn, one tool of each namespace after another.
+Tools that do not fit are omitted from the end of one fixed order, so the same tools always give the same result, and a
+new one at the end affects none before it. Trusted namespaces come first, so that others cannot take anything from them;
+untrusted ones share the rest in turn, one tool of each namespace after another.
 """
 
 from collections import Counter
@@ -21,21 +21,21 @@ KIB: Final = 1024
 WARN_BYTES: Final = 500 * KIB
 LIMIT_BYTES: Final = 900 * KIB
 SERVER_LIMIT_BYTES: Final = 1024 * KIB
-"""What the API server takes as the data of one ConfigMap (``MaxSecretSize`` of Kubernetes)."""
+"""Maximum size of the data of one ConfigMap (``MaxSecretSize`` of Kubernetes)."""
 MARGIN_BYTES: Final = 8 * KIB
-"""Room for what somebody adds while we write."""
+"""Reserve for additions by others during a write."""
 
 
 class Caps(msgspec.Struct, frozen=True):
-    """How many tools are published.
+    """Maximum numbers of published tools.
 
     Attributes:
-        per_type: Of one type; 0 means any number.
-        single: Of all types that cost a language model one tool each; 0 means any number.
-        shared: By type, the toolsets that read all its instances; any other type costs a tool for each instance.
-        per_untrusted: Of one untrusted namespace; 0 means any number.
-        untrusted: By toolset, how many instances of untrusted namespaces the reader survives.
-        alone: The toolsets that read one instance only.
+        per_type: Per type; 0 means any number.
+        single: For all types that cost a language model one tool per instance; 0 means any number.
+        shared: By type, the toolsets that read all its instances; any other type costs one tool per instance.
+        per_untrusted: Per untrusted namespace; 0 means any number.
+        untrusted: By toolset, how many instances of untrusted namespaces the reader tolerates.
+        alone: The toolsets that read only one instance.
     """
 
     per_type: int = 0
@@ -47,7 +47,7 @@ class Caps(msgspec.Struct, frozen=True):
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """What may be published and what may not.
+    """Which tools may be published and which may not.
 
     Attributes:
         kept: In the order of publication.
@@ -59,30 +59,29 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 def size(data: Mapping[str, str]) -> int:
-    """Return how many bytes ``data`` takes in a ConfigMap, keys included."""
+    """Return the size of ``data`` in a ConfigMap, including keys, bytes."""
     return sum(len(key.encode()) + len(text.encode()) for key, text in data.items())
 
 
 def allowance(limit: int, foreign: int) -> int:
-    """Return how many bytes are ours.
+    """Return how many bytes this service may use.
 
     Args:
-        limit: What the settings allow us, bytes.
+        limit: The limit in the settings, bytes.
         foreign: What others keep in the same ConfigMap, bytes.
     """
     return max(0, min(limit, SERVER_LIMIT_BYTES - MARGIN_BYTES - foreign))
 
 
 def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
-    """Return which ``tools`` the caps let through.
+    """Return which ``tools`` are within the caps.
 
-    First each untrusted namespace by itself, then each toolset and each type by itself: namespaces take turns among the
-    tools of one, the oldest first, so that nobody takes the place of an older tool that is the first of its kind in its
-    namespace. Last come the limits over all types.
+    First per untrusted namespace, then per toolset and per type: namespaces take turns, the oldest tool first, so that
+    none displaces an older tool that is the first of its kind in its namespace. The limits over all types come last.
 
     Args:
         tools: In the order of publication.
-        caps: How many there may be.
+        caps: The maximum numbers.
     """
     dropped: dict[Key, Rejected] = {}
 
@@ -108,7 +107,7 @@ def within_caps(tools: Sequence[Candidate], caps: Caps) -> Cut:
 
 
 class _Limit(msgspec.Struct, frozen=True):
-    """A limit that applies to a tool: what it is a share of, how many may take from that, and its sentence."""
+    """A limit that applies to a tool: what is shared, by how many tools, and its sentence."""
 
     share: str
     number: int
@@ -144,9 +143,9 @@ def within_bytes(tools: Sequence[Candidate], cost: Callable[[Candidate], int], l
 
     Args:
         tools: In the order of publication.
-        cost: What a tool adds at most, bytes.
-        left: How much is left, bytes.
-        untrusted: How much of that tools of untrusted namespaces may fill up, after the trusted ones, bytes.
+        cost: The maximum size that a tool adds, bytes.
+        left: The remaining size, bytes.
+        untrusted: How much of that tools of untrusted namespaces may use, after the trusted ones, bytes.
     """
     used = 0
     dropped: dict[Key, Rejected] = {}
@@ -158,7 +157,7 @@ def within_bytes(tools: Sequence[Candidate], cost: Callable[[Candidate], int], l
 
 
 def _order(tools: Sequence[Candidate]) -> list[Candidate]:
-    """Return the tools from the one that goes last: trusted, first of its type, of a known type, high priority, old.
+    """Return the tools, the last to be dropped first: trusted, first of its type, of a known type, high priority, old.
 
     Those of untrusted namespaces take turns, and each namespace ranks only its own.
     """

@@ -1,4 +1,4 @@
-"""Decide which tools the documents can hold, and which of the admin's patches fit their tool."""
+"""Decide which tools the documents can contain, and which of the admin's patches fit their tool."""
 
 from collections.abc import Container, Mapping, Sequence
 
@@ -18,11 +18,11 @@ from toolset.model import Key
 def eligible(
     applied: PatchedTools, options: OutputOptions, overrides: Overrides, taken: Container[str]
 ) -> tuple[list[Candidate], dict[Key, Rejected]]:
-    """Return the tools that the documents can hold, and why they cannot hold the others.
+    """Return the tools that the documents can contain, and why they cannot contain the others.
 
     Args:
-        applied: The tools as the admin wants them.
-        options: What the settings say.
+        applied: The tools after overrides.
+        options: The settings.
         overrides: Those in force.
         taken: Keys of the ConfigMap that this service does not own.
     """
@@ -37,7 +37,7 @@ def eligible(
 
 
 def _credentials_objection(tool: Candidate, *, has_credentials: bool) -> Rejected | None:
-    """Return why ``tool`` cannot be published with the credentials that are configured for it, or without any.
+    """Return why ``tool`` cannot be published with its configured credentials, or without any.
 
     Another scheme than a Service declares may be a trap for credentials, unless it is HTTPS in place of HTTP.
     """
@@ -57,7 +57,7 @@ def _credentials_objection(tool: Candidate, *, has_credentials: bool) -> Rejecte
 
 
 def _remedy(tool: Candidate) -> str:
-    """Return how to give readers what ``tool`` asks for."""
+    """Return how to give readers what ``tool`` requires."""
     if tool.wants_tenant:
         return (
             f"it wants a tenant: name it for readers in overrides.yaml, `tools: {{{tool.key}: {{holmesgpt: "
@@ -94,7 +94,7 @@ def fitting(applied: PatchedTools, options: OutputOptions) -> tuple[PatchedTools
 
 
 def foreign_key_notes(tools: Sequence[Candidate], options: OutputOptions, taken: Container[str]) -> dict[Key, str]:
-    """Return a sentence for each tool whose document has another key because somebody else owns the usual one."""
+    """Return a sentence for each tool whose document has another key because the usual one has another owner."""
     if "kubernaut" not in options.dialects:
         return {}
     first: dict[str, Candidate] = {}

@@ -82,7 +82,7 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def policy(self) -> Policy:
-        """What overrides may hold."""
+        """What overrides may contain."""
         named = [known.variables for known in self.credentials.values()]
         named += [references(from_struct(base)) for base in self.base_toolsets.values()]
         return Policy(frozenset(self.variables).union(*named), self.allow_unsafe_overrides)
@@ -109,7 +109,7 @@ class OutputOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PublishOptions(OutputOptions, frozen=True, forbid_unknown_fields=True):
-    """What is written to the ConfigMap, with what other settings say about it.
+    """The output options, with those from other settings.
 
     Attributes:
         types: How each type is published.
@@ -126,7 +126,7 @@ def publish_options(
     credentials: Mapping[str, Credentials] = {},
     static_names: Iterable[str] = (),
 ) -> PublishOptions:
-    """Return ``output`` with what other settings say about it.
+    """Return ``output`` with the options from other settings.
 
     Args:
         output: The section of the settings.

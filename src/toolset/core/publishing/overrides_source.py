@@ -1,10 +1,10 @@
-"""Where the admin keeps `overrides.yaml`, and which overrides count once it is gone from there.
+"""The source of `overrides.yaml`, and which overrides apply once it is removed.
 
-It is a key of the ConfigMap that is written, or of one of the admin's own that ``output.overrides_from`` names and this
-service only reads. A decision of the admin ends by another decision: the key is removed from the ConfigMap, or changed.
-It does not end because the ConfigMap was deleted, or created again without the key: then the overrides that were valid
-last stay in force. A ConfigMap of the admin's own has nothing but ``overrides.yaml`` to offer, so a missing key is no
-decision there either, and where none were ever valid nothing is written.
+It is a key of the target ConfigMap, or of a separate one that ``output.overrides_from`` names and this service only
+reads. Overrides end only by a decision of the admin: the key is removed from the ConfigMap, or changed. If the
+ConfigMap was deleted, or created again without the key, the last valid overrides stay in force. A separate ConfigMap
+exists only for ``overrides.yaml``, so a missing key is not a decision there either, and if none were ever valid
+nothing is written.
 """
 
 from typing import Final
@@ -18,14 +18,14 @@ from toolset.model import ConfigMap, Key
 
 
 class OverridesSource(msgspec.Struct, frozen=True):
-    """What stands where the admin keeps the overrides.
+    """The current content of the source.
 
     Attributes:
         key: The ConfigMap.
-        text: Its ``overrides.yaml``; ``None`` when there is none.
-        uid: Its ``metadata.uid``; empty when there is no such ConfigMap.
-        is_separate: Whether it is one of the admin's own.
-        ignored: The ConfigMap that is written, if ``overrides.yaml`` stands in it too and does not count.
+        text: Its ``overrides.yaml``; ``None`` if there is none.
+        uid: Its ``metadata.uid``; empty if there is no such ConfigMap.
+        is_separate: Whether it is a separate ConfigMap.
+        ignored: The target ConfigMap, if it contains an ``overrides.yaml`` that is not read.
     """
 
     key: Key
@@ -36,12 +36,12 @@ class OverridesSource(msgspec.Struct, frozen=True):
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """The overrides in force, and what has to be known to keep them.
+    """The overrides in force, and what is needed to keep them.
 
     Attributes:
-        overrides: Those that were valid last.
-        uid: Of the ConfigMap in which their text stood; empty when that is not known, or it is gone.
-        known: Whether any text was ever valid, be it empty.
+        overrides: The last valid ones.
+        uid: The uid of the ConfigMap with their text; empty if it is unknown or was deleted.
+        known: Whether any text was ever valid, even an empty one.
     """
 
     overrides: Overrides = NO_OVERRIDES
@@ -49,21 +49,21 @@ class InForce(msgspec.Struct, frozen=True):
     known: bool = False
 
     def text_of(self, source: OverridesSource) -> str | None:
-        """Return the text that counts, given what stands in ``source``."""
+        """Return the text in force, given ``source``."""
         return self.overrides.text if self.outlives(source) else source.text
 
     def outlives(self, source: OverridesSource) -> bool:
-        """Return whether these overrides stay in force although ``source`` has none, because nobody has ended them."""
+        """Return whether these overrides stay in force although ``source`` has none, because nobody ended them."""
         if source.text is not None:
             return False
         return self.known if source.is_separate else bool(self.overrides.text) and source.uid != self.uid
 
     def follow(self, source: OverridesSource, policy: Policy) -> Overrides:
-        """Return the overrides in force now that ``source`` is as it is."""
+        """Return the overrides in force for ``source``."""
         return follow(self.overrides, self.text_of(source), policy)[0]
 
     def after(self, source: OverridesSource, overrides: Overrides, error: OverridesError | None) -> "InForce":
-        """Return what to remember once ``overrides`` were found to be in force, in spite of ``error``."""
+        """Return what to remember when ``overrides`` are in force, possibly with ``error``."""
         if self.outlives(source):
             return self
         valid = source.text is not None and error is None
@@ -74,12 +74,12 @@ NOTHING_IN_FORCE: Final = InForce()
 
 
 def locate(target: Key, name: str, cached: ConfigMap | None, separate: ConfigMap | None) -> OverridesSource:
-    """Return where the admin keeps the overrides.
+    """Return the source of the overrides.
 
     Args:
-        target: The ConfigMap that is written.
-        name: ``output.overrides_from``; empty for the ConfigMap that is written.
-        cached: The ConfigMap that is written, as last seen.
+        target: The target ConfigMap.
+        name: ``output.overrides_from``; empty for the target ConfigMap.
+        cached: The target ConfigMap, as last seen.
         separate: The one that ``name`` names, as last seen.
     """
     own_text = cached.entries.get(OVERRIDES_KEY) if cached else None
@@ -92,14 +92,14 @@ def locate(target: Key, name: str, cached: ConfigMap | None, separate: ConfigMap
 
 
 def resumed(cached: ConfigMap | None, prefix: str, policy: Policy) -> InForce:
-    """Return what was in force when ``cached`` was written, where its annotations say so.
+    """Return what was in force when ``cached`` was written, if its annotations record it.
 
-    They do while ``overrides.yaml`` is not valid or gone, so that a restart does not bring back what an admin hid.
+    They do while ``overrides.yaml`` is invalid or missing, so that a restart does not bring back what an admin hid.
 
     Args:
-        cached: The ConfigMap that is written, as last seen.
-        prefix: The prefix of our annotations.
-        policy: What overrides may hold.
+        cached: The target ConfigMap, as last seen.
+        prefix: The annotation prefix.
+        policy: What overrides may contain.
     """
     if cached is None:
         return NOTHING_IN_FORCE
@@ -110,7 +110,7 @@ def resumed(cached: ConfigMap | None, prefix: str, policy: Policy) -> InForce:
 
 
 def lost(source: OverridesSource, prefix: str, target: Key) -> str:
-    """Return, for people, that the overrides in force are gone from ``source``, and how to put them back."""
+    """Return a message that the overrides in force are missing from ``source``, and how to restore them."""
     what = "has no overrides.yaml any more" if source.uid and source.is_separate else "was deleted with overrides.yaml"
     return (
         f"ConfigMap {source.key} {what}; the overrides that were valid last stay in force. Put it back there (the "
@@ -119,7 +119,7 @@ def lost(source: OverridesSource, prefix: str, target: Key) -> str:
 
 
 def withheld(source: OverridesSource, error: OverridesError | None) -> str:
-    """Return, for people, why nothing is written before overrides were valid once."""
+    """Return a message why nothing is written before overrides were valid once."""
     why = f"its overrides.yaml is not valid: {error}" if error else "it has no overrides.yaml, or does not exist"
     return (
         f"nothing is written, because `output.overrides_from` names ConfigMap {source.key}, and {why}. Create it: "
@@ -129,7 +129,7 @@ def withheld(source: OverridesSource, error: OverridesError | None) -> str:
 
 
 def ignored(source: OverridesSource) -> str:
-    """Return, for people, that overrides stand in a place that is not read; empty when none do."""
+    """Return a message that overrides are in a place that is not read; empty if there are none."""
     if source.ignored is None:
         return ""
     return (

@@ -1,7 +1,7 @@
-"""Compare what is with what should be, and say what to change; change nothing.
+"""Compare actual and desired state, and compute the change; write nothing.
 
-Ours is what our field manager owns, or what our own list on the ConfigMap names. Everything else belongs to people and
-is never written: other keys, labels, annotations, and ``overrides.yaml``.
+This service owns what its field manager owns, or what its list on the ConfigMap names. Everything else belongs to
+people and is never written: other keys, labels, annotations, and ``overrides.yaml``.
 """
 
 from base64 import urlsafe_b64encode
@@ -15,14 +15,14 @@ from toolset.model import ConfigMap, Key
 
 FIELD_MANAGER: Final = "kubernaut-dynamic-toolset"
 PATCHER: Final = f"{FIELD_MANAGER}/Update"
-"""Who owns what our merge patches write, as :func:`owners` names it; an apply alone does not remove it."""
+"""The owner of what merge patches of this service write, as in :func:`owners`; an apply alone does not remove it."""
 LABELS: Final = {
     "app.kubernetes.io/managed-by": FIELD_MANAGER,
     "app.kubernetes.io/name": "kubernaut-toolset-config",
 }
 OVERRIDES_KEY: Final = "overrides.yaml"
 ORIGINAL_KEY: Final = "toolset.json"
-"""The one key of the service that this one replaces; it wrote the whole ConfigMap by PUT."""
+"""The only key of the predecessor of this service, which wrote the whole ConfigMap by PUT."""
 HASH: Final = "content-hash"
 OWNED_LIST: Final = "owned-keys"
 TOOLS: Final = "tools"
@@ -31,21 +31,21 @@ OVERRIDES_ERROR: Final = "overrides-error"
 OVERRIDES_IN_FORCE: Final = "overrides-in-force"
 OVERRIDES_KEPT: Final = "overrides-kept"
 ANNOTATIONS: Final = (HASH, OWNED_LIST, TOOLS, INSTANCE, OVERRIDES_ERROR, OVERRIDES_IN_FORCE, OVERRIDES_KEPT)
-"""Our annotations on the ConfigMap, below the prefix."""
+"""The annotations on the ConfigMap, below the prefix."""
 OLDEST_VERSION: Final = "1"
 OWNED_LIST_LIMIT_BYTES: Final = 128 * 1024
-"""Half of what the API server allows for all annotations. A longer list holds a digest of each key, which is enough for
-more documents than fit a ConfigMap."""
+"""Half of what the API server allows for all annotations. A longer list contains a digest of each key, which suffices
+for more documents than fit a ConfigMap."""
 _DIGEST: Final = "#"
-"""What a digest begins with; no key of a ConfigMap holds it."""
+"""Prefix of a digest; no key of a ConfigMap contains it."""
 _DIGEST_LENGTH: Final = 12
-"""72 bits: nobody finds a name that passes for a key of somebody else's."""
+"""72 bits, enough to prevent deliberate collisions with other keys."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """What we want on the ConfigMap; nothing in it depends on time."""
+    """The desired content of the ConfigMap; nothing in it depends on time."""
 
     data: Mapping[str, str]
     labels: Mapping[str, str]
@@ -53,14 +53,14 @@ class Desired(msgspec.Struct, frozen=True):
 
 
 class Apply(msgspec.Struct, frozen=True):
-    """The ConfigMap has to change.
+    """A change of the ConfigMap.
 
     Attributes:
-        manifest: All that is ours, as JSON, for a forced server-side apply; fenced by version and uid.
+        manifest: All owned content, as JSON, for a forced server-side apply; fenced by version and uid.
         written: Keys whose content changes.
-        removed: Keys of ours that are no longer wanted.
-        by_patch: Those of ``removed`` that others own as well, which an apply cannot remove.
-        drifted: Whether somebody else changed or removed what we had written.
+        removed: Owned keys that are no longer wanted.
+        by_patch: Those of ``removed`` that have further owners, which an apply cannot remove.
+        drifted: Whether somebody else changed or removed what this service had written.
     """
 
     manifest: bytes
@@ -78,13 +78,13 @@ Plan = Apply | Unchanged
 
 
 def desired(data: Mapping[str, str], tools: int, prefix: str, annotations: Mapping[str, str] | None = None) -> Desired:
-    """Return what the ConfigMap should hold of ours.
+    """Return the desired content of the ConfigMap.
 
     Args:
         data: The documents by key.
-        tools: How many tools stand in them.
-        prefix: The prefix of our annotations.
-        annotations: Further ones of our annotations, without the prefix; one that is empty is left out.
+        tools: How many tools they contain.
+        prefix: The annotation prefix.
+        annotations: Further annotations, without the prefix; empty ones are omitted.
     """
     annotations = {f"{prefix}/{name}": text for name, text in (annotations or {}).items() if text}
     annotations |= {f"{prefix}/{HASH}": content_hash(data), f"{prefix}/{TOOLS}": str(tools)}
@@ -103,14 +103,14 @@ def content_hash(data: Mapping[str, str]) -> str:
 def plan(
     target: Key, wanted: Desired, cached: ConfigMap | None, prefix: str, legacy: Collection[str] = frozenset[str]()
 ) -> Plan:
-    """Decide how to make the ConfigMap ``target`` hold ``wanted``.
+    """Compute the change that makes the ConfigMap ``target`` contain ``wanted``.
 
     Args:
         target: The ConfigMap.
-        wanted: All that is ours.
-        cached: The ConfigMap as last seen, or ``None`` when there is none.
-        prefix: The prefix of our annotations.
-        legacy: Keys that an earlier system left and that go; see :func:`legacy_keys`.
+        wanted: The desired content.
+        cached: The ConfigMap as last seen, or ``None`` if there is none.
+        prefix: The annotation prefix.
+        legacy: Keys of a predecessor to remove; see :func:`legacy_keys`.
     """
     entries = cached.entries if cached else {}
     written = tuple(sorted(key for key, text in wanted.data.items() if entries.get(key) != text))
@@ -130,13 +130,13 @@ def plan(
 def manifest(target: Key, wanted: Desired, cached: ConfigMap | None, *, fenced: bool = True) -> bytes:
     """Return the ConfigMap to apply, as JSON.
 
-    A cached object fences it: with a stale version the server refuses, and with the uid it does not make anew what
-    somebody deleted meanwhile. Where there is none, the first version that a server ever gave out fences it: the
-    ConfigMap is made if it is still absent, and refused if somebody else has made it.
+    A cached object fences it: the server rejects a stale version, and because of the uid it does not recreate a
+    ConfigMap that was deleted meanwhile. Without one, the first version that a server ever assigned fences it: the
+    ConfigMap is created if it is still absent, and rejected if somebody else has created it.
 
     Args:
         target: The ConfigMap.
-        wanted: All that is ours.
+        wanted: The desired content.
         cached: The ConfigMap as last seen.
         fenced: Whether it is for writing; without the fence it is for people.
     """
@@ -154,10 +154,10 @@ def manifest(target: Key, wanted: Desired, cached: ConfigMap | None, *, fenced: 
 
 
 def owned_keys(cached: ConfigMap | None, prefix: str) -> frozenset[str]:
-    """Return the data keys that are ours: by field manager or by our list.
+    """Return the owned data keys: by field manager or by the list on the ConfigMap.
 
-    What our name patched is ours as well: a process that ends between the patch and the apply which follows it leaves
-    keys behind that no list names yet.
+    What this service's merge patches wrote is owned too: a process that ends between the patch and the following
+    apply leaves keys behind that no list names yet.
     """
     if cached is None:
         return frozenset()
@@ -170,9 +170,9 @@ def owned_keys(cached: ConfigMap | None, prefix: str) -> frozenset[str]:
 
 
 def legacy_keys(cached: ConfigMap | None, managers: Collection[str]) -> frozenset[str]:
-    """Return the data keys that an earlier system left: its one key, and all that one of ``managers`` wrote.
+    """Return the data keys of a predecessor: its only key, and all keys that one of ``managers`` wrote.
 
-    A key that anybody owns by server-side apply is not left over: somebody keeps it.
+    A key that anybody owns by server-side apply is not left over: it is still in use.
 
     Args:
         cached: The ConfigMap.
@@ -187,7 +187,7 @@ def legacy_keys(cached: ConfigMap | None, managers: Collection[str]) -> frozense
 
 
 def owners(cached: ConfigMap, section: str) -> dict[str, set[str]]:
-    """Return who owns each field: our own name where we applied it, else ``manager/operation``.
+    """Return the owners of each field: the field manager of this service for its applies, else ``manager/operation``.
 
     Args:
         cached: The ConfigMap.
@@ -200,13 +200,13 @@ def owners(cached: ConfigMap, section: str) -> dict[str, set[str]]:
         parent = entry.fields if section == "data" else entry.fields.get("f:metadata")
         fields = cast("dict[str, object]", parent).get(f"f:{section}") if isinstance(parent, dict) else None
         for field in cast("dict[str, object]", fields) if isinstance(fields, dict) else ():
-            if field != ".":  # stands for the map itself
+            if field != ".":  # the map itself
                 found.setdefault(field.removeprefix("f:"), set()).add(name)
     return found
 
 
 def is_whole(cached: ConfigMap, prefix: str) -> bool:
-    """Tell whether what stands in ``cached`` is, byte for byte, what an instance of this service wrote last."""
+    """Return whether ``cached`` contains, byte for byte, what an instance of this service wrote last."""
     return f"{prefix}/{HASH}" in cached.annotations and not _drifted(
         cached, cached.entries, owned_keys(cached, prefix), prefix
     )
@@ -221,7 +221,7 @@ def _owned_list(prefix: str) -> str:
 
 
 def _holds(cached: ConfigMap, wanted: Desired, prefix: str) -> bool:
-    """Tell whether labels and annotations are as they should be, none of ours left over."""
+    """Return whether labels and annotations are as desired, without obsolete owned ones."""
     present = (
         wanted.labels.items() <= cached.labels.items() and wanted.annotations.items() <= cached.annotations.items()
     )
@@ -237,7 +237,7 @@ def _shared(cached: ConfigMap | None, key: str) -> bool:
 
 
 def _drifted(cached: ConfigMap | None, entries: Mapping[str, str], ours: frozenset[str], prefix: str) -> bool:
-    """Tell whether what we wrote last is no longer what stands there."""
+    """Return whether the content is no longer what this service wrote last."""
     if cached is None:
         return False
     written = cached.annotations.get(f"{prefix}/{HASH}")

@@ -1,4 +1,4 @@
-"""Say of each field in a document whether it was discovered or an admin set it."""
+"""Determine for each field in a document whether it was discovered or set by an admin."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -15,9 +15,9 @@ class Field(msgspec.Struct, frozen=True):
 
     Attributes:
         document: The key of the document in the ConfigMap.
-        path: Where in it.
-        value: What stands there; of a removed field what would.
-        origin: Where it comes from.
+        path: Its path.
+        value: Its value; for a removed field the previous one.
+        origin: Its origin.
     """
 
     document: str
@@ -29,12 +29,12 @@ class Field(msgspec.Struct, frozen=True):
 def trace(
     plain: Mapping[str, Document], final: Mapping[str, Document], patches: Mapping[str, Document]
 ) -> tuple[Field, ...]:
-    """Return where each field comes from, document by document.
+    """Return the origin of each field, document by document.
 
     Args:
         plain: The documents without overrides.
         final: The documents with them.
-        patches: The merge patches of documents; a field in one is the admin's even where both say the same.
+        patches: The merge patches of documents; a field in one is the admin's even if both values are the same.
     """
     found: list[Field] = []
     for key in sorted(plain.keys() | final.keys()):

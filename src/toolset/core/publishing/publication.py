@@ -32,12 +32,12 @@ from toolset.model import ConfigMap, Key
 _ERROR_LIMIT: Final = 512
 _IN_FORCE_LIMIT_BYTES: Final = 64 * budget.KIB
 _SHARES: Final = ((1.0, 1.0), (1.0, 0.7), (1.0, 0.0), (0.9, 0.0), (0.7, 0.0), (0.4, 0.0), (0.0, 0.0))
-"""Of the room, how much for all tools and how much that untrusted ones may fill up, one pair after another: what admins
-lay over a document may take more than a tool's own share."""
+"""Shares of the size limit for all tools and for untrusted ones, tried pair by pair, because the admin's patches of a
+document may exceed a tool's share."""
 
 
 class _Limits(msgspec.Struct, frozen=True):
-    """What others take of a ConfigMap: data keys, bytes, keys of ``binaryData``; and the tools of one namespace."""
+    """What others use of a ConfigMap: data keys, bytes, keys of ``binaryData``; and the limit of one namespace."""
 
     taken: Collection[str]
     foreign: int
@@ -46,23 +46,23 @@ class _Limits(msgspec.Struct, frozen=True):
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """What the ConfigMap should hold of ours, and why the rest of the tools is not in it.
+    """The desired content of the ConfigMap, and why the other tools are not in it.
 
     Attributes:
         data: The documents by key.
         tools: The tools in them.
-        rejected: Tools that are not in them: hidden, over a limit, or not fit to be written.
+        rejected: Tools that are not in them: hidden, over a limit, or not writable.
         documents: The content of ``data`` as plain values, by key.
         overridden: The fields of a tool that the admin set.
         overrides: The overrides in force: keep them for the next time.
-        error: Why ``overrides.yaml`` as it is now does not count; ``None`` when it does.
-        dropped: Why patches of the overrides in force do not count, one after another.
-        notes: What else people should know about a tool that is published, a sentence each.
-        bytes: How much ``data`` takes.
-        blocked: Keys of documents that are not in ``data``, because somebody keeps them in ``binaryData``.
-        lost: That the overrides in force are gone from where the admin keeps them, as a sentence; empty when not.
-        ignored: That ``overrides.yaml`` stands in a place that is not read, as a sentence; empty when not.
-        withheld: Why this must not be written, because overrides are missing; empty when it may.
+        error: Why the current ``overrides.yaml`` is rejected; ``None`` if it is valid.
+        dropped: Why patches of the overrides in force are not applied, one each.
+        notes: Additional notes on published tools, a sentence each.
+        bytes: The size of ``data``.
+        blocked: Keys of documents that are not in ``data``, because ``binaryData`` has them.
+        lost: A sentence that the overrides in force are missing from their source; empty if they are not.
+        ignored: A sentence that an ``overrides.yaml`` is in a place that is not read; empty if none is.
+        withheld: Why this must not be written, because overrides are missing; empty if it may.
     """
 
     data: Mapping[str, str]
@@ -82,13 +82,13 @@ class Publication(msgspec.Struct, frozen=True):
 
     @property
     def overrides_problem(self) -> str:
-        """What of ``overrides.yaml`` does not count or is missing, and why; empty when all is well."""
+        """What of ``overrides.yaml`` is not applied or is missing, and why; empty if there is no problem."""
         error = None if self.withheld else self.error
         return "; ".join(str(each) for each in (self.withheld, self.lost, self.ignored, error, *self.dropped) if each)
 
     @property
     def is_large(self) -> bool:
-        """Whether it is so large that somebody should look."""
+        """Whether it is large enough for a warning."""
         return self.bytes > budget.WARN_BYTES
 
 
@@ -105,22 +105,22 @@ def publish(
 ) -> Publication:
     """Return what to publish.
 
-    A file of overrides that is not valid does not count: then ``last`` stays in force. Patches are independent: one
-    that does not fit what is discovered is dropped alone, and what it disables stays disabled, so that no Service that
-    comes may bring back what an admin hid.
+    An invalid file of overrides is rejected: then ``last`` stays in force. Patches are independent: only those that
+    do not fit what is discovered are dropped, and what they disable stays disabled, so that no new Service can bring
+    back what an admin hid.
 
     Args:
         tools: The healthy ones.
-        options: What the settings say.
+        options: The settings.
         last: The overrides that were in force before; :data:`NO_OVERRIDES` at the start.
-        text: ``overrides.yaml`` as it is now; ``None`` when there is none.
+        text: The current ``overrides.yaml``; ``None`` if there is none.
         taken: Keys of the ConfigMap that this service does not own.
         foreign: What others keep in the ConfigMap, ``overrides.yaml`` included, bytes.
-        occupied: Keys of ``binaryData``; the API server takes no key twice, and refuses the whole ConfigMap.
-        untrusted_limit: How many tools of one untrusted namespace are published; 0 means any number.
+        occupied: Keys of ``binaryData``; the API server rejects a ConfigMap with the same key in both.
+        untrusted_limit: Maximum number of published tools per untrusted namespace; 0 means any number.
 
     Raises:
-        SettingsError: The settings themselves give a document that is not valid.
+        SettingsError: The settings alone produce an invalid document.
     """
     if problem := configured_fault(options.base_toolsets):
         raise SettingsError(f"settings `output.base_toolsets`: {problem}")
@@ -130,7 +130,7 @@ def publish(
 
 
 def annotations(published: Publication, instance: str = "") -> dict[str, str]:
-    """Return what stands beside the documents, for ``plan.desired``.
+    """Return the annotations next to the documents, for ``plan.desired``.
 
     Args:
         published: What is published.
@@ -147,12 +147,12 @@ def annotations(published: Publication, instance: str = "") -> dict[str, str]:
 
 
 def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Publication) -> tuple[Field, ...]:
-    """Return where each field of the documents comes from, in their order.
+    """Return the origin of each field of the documents, in order.
 
     Args:
-        tools: As they were given to :func:`publish`.
-        options: What the settings say.
-        published: What it returned.
+        tools: The arguments of :func:`publish`.
+        options: The settings.
+        published: Its result.
     """
     if published.overrides is NO_OVERRIDES:
         plain: Mapping[str, Document] = published.documents
@@ -170,7 +170,7 @@ def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Pu
 
 
 def foreign_bytes(cached: ConfigMap | None, ours: Collection[str]) -> int:
-    """Return how many bytes of the ConfigMap ``cached`` do not belong to the keys ``ours``."""
+    """Return the size of the ConfigMap ``cached`` without the keys ``ours``, bytes."""
     if cached is None:
         return 0
     texts_of_others = {key: text for key, text in cached.entries.items() if key not in ours or key == OVERRIDES_KEY}
@@ -197,7 +197,7 @@ def _compose(tools: Sequence[Candidate], options: OutputOptions, overrides: Over
         if size <= left or not cut.kept:
             break
     else:
-        raise AssertionError  # pragma: no cover - with a share of nothing no tool is kept
+        raise AssertionError  # pragma: no cover - with a share of 0 no tool is kept
     if problem := fault(rendered.documents, options.policy):
         raise SettingsError(f"settings `output`: {problem}")
     return Publication(
@@ -230,7 +230,7 @@ def _caps(options: OutputOptions, per_untrusted: int) -> budget.Caps:
 
 
 def _located(problem: Fault, overrides: Overrides) -> OverridesError:
-    """Return a fault of a document as one of the overrides, where they set it."""
+    """Return a fault of a document as one of the overrides, if they set it."""
     path = problem.path
     if path not in overrides.marks and path[3:4] == (INSTANCES,):
         path = (*path[:3], *path[5:])  # set for all instances

@@ -1,4 +1,4 @@
-"""Take back all that is ours on the ConfigMap, and nothing else."""
+"""Remove everything this service owns from the ConfigMap, and nothing else."""
 
 from collections.abc import Collection
 
@@ -9,13 +9,13 @@ from toolset.model import ConfigMap
 
 
 class Purge(msgspec.Struct, frozen=True):
-    """What removes it.
+    """The request that removes it.
 
     Attributes:
         body: A JSON merge patch, fenced by version and uid.
-        keys: The data keys that go, sorted.
-        annotations: The annotations that go, sorted.
-        labels: The labels that go, sorted.
+        keys: The data keys to remove, sorted.
+        annotations: The annotations to remove, sorted.
+        labels: The labels to remove, sorted.
     """
 
     body: bytes
@@ -25,14 +25,14 @@ class Purge(msgspec.Struct, frozen=True):
 
 
 def purge(cached: ConfigMap | None, prefix: str, legacy: Collection[str] = frozenset[str]()) -> Purge | None:
-    """Return what removes everything of ours from ``cached``; ``None`` when there is nothing.
+    """Return the request that removes everything owned from ``cached``; ``None`` if there is nothing.
 
-    The ConfigMap itself stays, because people may keep their own keys in it. A label that others set as well stays.
+    The ConfigMap itself stays, because people may keep their own keys in it. A label with further owners stays.
 
     Args:
-        cached: The ConfigMap as it is.
-        prefix: The prefix of our annotations.
-        legacy: Keys of an earlier system that go as well.
+        cached: The current ConfigMap.
+        prefix: The annotation prefix.
+        legacy: Keys of a predecessor to remove too.
     """
     if cached is None:
         return None

@@ -1,4 +1,4 @@
-"""Render tools in every dialect that the settings name, and say what a tool takes of the room there is."""
+"""Render tools in every dialect of the settings, and compute the size of each."""
 
 from collections.abc import Container, Mapping, Sequence
 from typing import cast
@@ -24,7 +24,7 @@ from toolset.model import Key
 
 
 def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rejected]]:
-    """Return the tools whose address may stand in a document; a host that an annotation names may be anything."""
+    """Return the tools whose address is allowed in a document; an annotation may name any host."""
     rejected = {
         tool.key: Rejected(Reason.BAD_ANNOTATION, "its address cannot be written safely", tool.type, tool.asked)
         for tool in tools
@@ -44,7 +44,7 @@ class Rendered(msgspec.Struct, frozen=True):
 
     Attributes:
         documents: By their keys in the ConfigMap.
-        dropped: Why patches of the admin do not count; the path is that of the patch in the overrides.
+        dropped: Why patches of the admin are not applied; the path is that of the patch in the overrides.
     """
 
     documents: dict[str, Document]
@@ -58,13 +58,13 @@ def documents(
     applied: PatchedTools,
     taken: Container[str] = frozenset[str](),
 ) -> Rendered:
-    """Return the documents of every dialect, not checked yet.
+    """Return the documents of every dialect, not yet checked.
 
     Args:
         tools: In the order of publication.
-        options: What the settings say.
-        overrides: What the admin lays over documents.
-        applied: What the admin lays over tools.
+        options: The settings.
+        overrides: The admin's patches of documents.
+        applied: The tools after overrides.
         taken: Keys of the ConfigMap that this service does not own.
     """
     found: dict[str, Document] = {}
@@ -87,7 +87,7 @@ def documents(
         found[tools_json.DOCUMENT_KEY] = from_struct(tools_json.document(tools, options.types))
     if "kubernaut-agent" in options.dialects:
         found[kubernaut_agent.DOCUMENT_KEY] = from_struct(kubernaut_agent.document(tools, options.types))
-    if not found:  # readers have to see that it is off
+    if not found:  # readers must see that it is disabled
         found[kubernaut.KUBERNETES_KEY] = {**kubernaut.documents((), {})[kubernaut.KUBERNETES], "enabled": False}
         dropped.append(Fault(("kubernaut", kubernaut.KUBERNETES), "no document would be left; it is disabled"))
     return Rendered(found, tuple(dropped))
@@ -100,7 +100,7 @@ def holmesgpt_options(options: OutputOptions, overrides: Overrides) -> holmesgpt
 
 
 def alone_options(options: OutputOptions) -> holmesgpt.Options:
-    """Return the options of the HolmesGPT dialect for a document with nothing but discovered tools."""
+    """Return the options of the HolmesGPT dialect for a document with only discovered tools."""
     return holmesgpt.Options({}, options.credentials, types=options.types)
 
 
@@ -133,7 +133,7 @@ def fault(found: Mapping[str, Document], policy: Policy) -> Fault | None:
 
 
 def texts(found: Mapping[str, Document]) -> dict[str, str]:
-    """Return the documents as they stand in the ConfigMap."""
+    """Return the documents as they are in the ConfigMap."""
     writers = {
         holmesgpt.DOCUMENT_KEY: to_yaml,
         tools_json.DOCUMENT_KEY: tools_json.text,
@@ -143,7 +143,7 @@ def texts(found: Mapping[str, Document]) -> dict[str, str]:
 
 
 def cost(tool: Candidate, options: OutputOptions, applied: PatchedTools) -> int:
-    """Return what a tool takes at most, bytes."""
+    """Return the maximum size of a tool, bytes."""
     taken = 0
     if "kubernaut" in options.dialects:
         key = f"{kubernaut.full_name(tool)}{kubernaut.SUFFIX}"

@@ -1,4 +1,4 @@
-"""Backends outside the cluster, as the settings list them: checked, and made candidates like discovered ones."""
+"""Backends outside the cluster, from the settings: checked, and converted to candidates like discovered ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
@@ -56,12 +56,12 @@ class StaticBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     @property
     def key(self) -> Key:
-        """Its key: without a namespace, so that no Service has the same."""
+        """Its key: without a namespace, so that no Service has the same one."""
         return Key("", self.name)
 
     @property
     def http_config(self) -> HttpConfig:
-        """How it is probed; its headers are for it alone."""
+        """How it is probed; its headers are sent only to it."""
         return HttpConfig(
             ca_file=self.ca_file,
             insecure_skip_verify=self.insecure_skip_verify,

@@ -1,9 +1,9 @@
-"""Notice another instance of this service on the same ConfigMap, and never take ourselves for one.
+"""Detect another instance of this service on the same ConfigMap, without mistaking this one for it.
 
-Two signs, one for each way in which it happens. An installation writes its name on the ConfigMap: the name is the same
-in all replicas and after every restart, so a rolling restart or a new leader finds its own. And two instances that have
-the same name but not the same settings overwrite each other: each sees whole documents that it never wrote itself. A
-person's edit is not whole, because the hash beside it is no longer right; a predecessor's last write is seen once.
+There are two signs. An installation writes its name on the ConfigMap: the name is the same in all replicas and after
+every restart, so a rolling restart or a new leader finds its own. And two instances with the same name but different
+settings overwrite each other: each sees complete documents that it never wrote. After a person's edit the hash next to
+the documents no longer matches, and a predecessor's last write is seen once.
 """
 
 from typing import Final
@@ -19,24 +19,24 @@ TOLERATED: Final = 2
 
 
 def installed_by(cached: ConfigMap | None, prefix: str, instance: str) -> str:
-    """Return the name of the other installation that keeps ``cached``; empty when none does, or when it is this one.
+    """Return the name of the other installation that owns ``cached``; empty if there is none, or it is this one.
 
-    No name is a name too: a process without one is not the installation that the ConfigMap names. It would have other
-    settings or another network, and remove what it cannot reach. A ConfigMap that names nobody belongs to whoever
-    comes: the installations that run without a name get one at an upgrade, and must find their own ConfigMap. From its
-    first write on, the installation with the name is the only one that writes.
+    No name is a name too: a process without one is not the installation that the ConfigMap names. It may have other
+    settings or another network, and would remove what it cannot reach. A ConfigMap without a name may be claimed by any
+    installation: those without a name get one at an upgrade, and must find their own ConfigMap. From its first write
+    on, only the installation with the name writes.
 
     Args:
-        cached: The ConfigMap as it is.
-        prefix: The prefix of our annotations.
-        instance: The name of this installation; empty when it has none.
+        cached: The current ConfigMap.
+        prefix: The annotation prefix.
+        instance: The name of this installation; empty if it has none.
     """
     found = cached.annotations.get(f"{prefix}/{INSTANCE}", "") if cached else ""
     return "" if found == instance else found
 
 
 def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
-    """Return, for people, why ``instance`` does not write and what to do."""
+    """Return a message why ``instance`` does not write and what to do."""
     this = f"{instance!r}" if instance else "without a name (`output.instance`)"
     return (
         f"ConfigMap {target} is kept by another installation of this service, {other[:128]!r}, and this one is "
@@ -47,12 +47,12 @@ def refusal(target: Key, prefix: str, instance: str, other: str) -> str:
 
 
 class WriterConflict(msgspec.Struct, frozen=True):
-    """What one process has seen of others since it began to write; a new one for each term of leadership.
+    """The writes of others that one process has seen since it began to write; a new one for each leadership.
 
     Attributes:
         wrote: Hashes of what it wrote, the latest last.
-        version: The version of the ConfigMap that was looked at last.
-        strangers: How many times it saw whole documents of somebody else.
+        version: The version of the ConfigMap that was checked last.
+        strangers: How many times it saw complete documents of another writer.
     """
 
     wrote: tuple[str, ...] = ()
@@ -61,16 +61,16 @@ class WriterConflict(msgspec.Struct, frozen=True):
 
     @property
     def is_persistent(self) -> bool:
-        """Whether somebody else keeps overwriting what this process writes."""
+        """Whether another writer keeps overwriting what this process writes."""
         return self.foreign_writes > TOLERATED
 
     def after_write(self, wanted: Desired, prefix: str) -> "WriterConflict":
-        """Return what is known once ``wanted`` was written."""
+        """Return the state after ``wanted`` was written."""
         written = (*self.wrote, wanted.annotations[f"{prefix}/{HASH}"])
         return WriterConflict(written[-REMEMBERED:], self.version, self.foreign_writes)
 
     def observe(self, cached: ConfigMap | None, wanted: Desired, prefix: str) -> "WriterConflict":
-        """Return what is known once the pass that wants ``wanted`` has seen ``cached``.
+        """Return the state after the reconcile for ``wanted`` has seen ``cached``.
 
         Until the first own write no content is foreign: it is a predecessor's.
         """
@@ -82,7 +82,7 @@ class WriterConflict(msgspec.Struct, frozen=True):
 
 
 def conflict_message(target: Key) -> str:
-    """Return, for people, that two instances overwrite each other and what to do."""
+    """Return a message that two instances overwrite each other and what to do."""
     return (
         f"another instance of this service keeps overwriting ConfigMap {target}: two replicas without "
         "`election.enabled`, or two installations with different settings; run one, or turn the election on"

@@ -1,7 +1,7 @@
-"""What an agent reads of the status: checked names, closed words, and sentences of this service.
+"""The status for agents: validated names, enumerated words, and sentences of this service.
 
 A language model reads all of it, and the owner of a Service must not be able to instruct the model. So labels,
-annotation values, base paths, and what the API server or a field manager says are left out; so is a tool type that no
+annotation values, base paths, and texts of the API server or of field managers are omitted; so is a tool type that no
 detector and no setting names.
 """
 
@@ -28,7 +28,7 @@ BACKENDS_DEFAULT: Final = 50
 BACKENDS_LIMIT: Final = 200
 CHANGES_DEFAULT: Final = 20
 OTHER: Final = "other"
-"""Stands for a tool type, or another word, that is not one of the known ones."""
+"""Replaces an unknown tool type, or another unknown word."""
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -68,7 +68,7 @@ class AgentView:
     """Shows the status to an agent."""
 
     def __init__(self, snapshot: StatusSnapshot, known: Known) -> None:
-        """Make it; ``known`` are the words that may be shown."""
+        """Create it; ``known`` are the words that may be shown."""
         self._snapshot = snapshot
         self._known = known
         self._at = snapshot.summary.at
@@ -82,8 +82,8 @@ class AgentView:
         Args:
             namespace: Only those of this namespace; empty for all.
             tool_type: Only those of this type; empty for all.
-            unpublished: Whether those that are not published are wanted too.
-            limit: At most so many.
+            unpublished: Whether to include those that are not published.
+            limit: Maximum number of backends.
         """
         shown = (self._backend(each) for each in self._snapshot.services if each.published or unpublished)
         found = [
@@ -100,7 +100,7 @@ class AgentView:
         )
 
     def explanation(self, service: ServiceStatus | None) -> Explanation:
-        """Return why ``service`` is published or not; ``None`` for a Service of which nothing is known."""
+        """Return why ``service`` is published or not; ``None`` for an unknown Service."""
         shown = self._backend(service) if service is not None else None
         if service is None or shown is None:
             return Explanation(at=self._at, role=self._role, sentence=_UNKNOWN)
@@ -116,7 +116,7 @@ class AgentView:
         return ChangeList(at=self._at, role=self._role, changes=tuple(found[:limit]))
 
     def _backend(self, service: ServiceStatus) -> Backend | None:
-        """Return what is shown of a Service; ``None`` when its name is none that Kubernetes allows."""
+        """Return the view of a Service; ``None`` if Kubernetes does not allow its name."""
         if not is_checked(service.namespace, service.name):
             return None
         is_known, probe = service.type in self._known.types, service.probe
@@ -157,7 +157,7 @@ class AgentView:
         return tool_type if not tool_type or tool_type in self._known.types else OTHER
 
     def _address(self, service: ServiceStatus) -> str:
-        """Return scheme, host and port where the host is the Service's own, or the settings name it."""
+        """Return scheme, host and port if the host is the Service's own, or the settings name it."""
         try:
             parts = urlsplit(service.url)
             host, port = parts.hostname or "", parts.port
@@ -170,7 +170,7 @@ class AgentView:
 
 
 def is_checked(namespace: str, name: str) -> bool:
-    """Return whether these are names that Kubernetes allows; a static backend has no namespace."""
+    """Return whether Kubernetes allows these names; a static backend has no namespace."""
     is_named = len(name) <= 253 and _NAME.fullmatch(name) is not None
     return is_named and (not namespace or _NAMESPACE.fullmatch(namespace) is not None)
 

@@ -1,4 +1,4 @@
-"""Build the snapshot from what the service holds at that moment; nothing is kept between two calls."""
+"""Build the snapshot from the current state of the service; nothing is kept between calls."""
 
 from collections import Counter
 from collections.abc import Container, Mapping
@@ -35,18 +35,18 @@ _UNSETTLED: Final = Rejected(Reason.UNPROBED, "its first write is still to come"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service holds when somebody asks.
+    """The state of the service at the time of a request.
 
     Attributes:
         now: The time.
         installation: Which process answers.
         condition: The state of the parts of the process.
-        history: What was remembered.
-        inventory: What is known of each Service; ``None`` on a replica that does not lead.
-        services: How many Services are known.
-        documents: What the ConfigMap holds of this service.
-        limit_bytes: What the documents may take.
-        required: Services that have to be published.
+        history: The recorded history.
+        inventory: The state of each Service; ``None`` on a replica that does not lead.
+        services: The number of known Services.
+        documents: The owned documents in the ConfigMap.
+        limit_bytes: The maximum size of the documents.
+        required: Services that must be published.
         missing: Those of them that are not.
         health: How health is judged.
         prefix: The annotation prefix.
@@ -90,17 +90,17 @@ def _verdicts(facts: Facts) -> Mapping[Key, Verdict]:
 
 
 def service(facts: Facts, key: Key) -> ServiceStatus | None:
-    """Return what is known of any one Service; ``None`` when there is none of that name, or this replica stands by."""
+    """Return the status of any one Service; ``None`` if there is none of that name, or this replica is a standby."""
     if facts.inventory is None:
         return None
     settled = facts.history.settled_verdict(key) if facts.inventory.candidate(key) is not None else None
-    # Else its namespace and type would be grouped again whenever something there has changed since.
+    # Otherwise its namespace and type would be regrouped whenever something there has changed since.
     verdict = settled if settled is not None else facts.inventory.verdict(key)
     return _row(facts, key, _settled(facts, key, verdict)) if verdict is not None else None
 
 
 def _settled(facts: Facts, key: Key, verdict: Verdict) -> Verdict:
-    """Return the verdict on a Service; for a candidate the one that the ConfigMap holds."""
+    """Return the verdict on a Service; for a candidate the one in the ConfigMap."""
     if facts.inventory is None or facts.inventory.candidate(key) is None:
         return verdict
     settled = facts.history.settled_verdict(key)
@@ -110,7 +110,7 @@ def _settled(facts: Facts, key: Key, verdict: Verdict) -> Verdict:
 
 
 def _rank(verdict: Verdict) -> int:
-    """Published Services come first where not all fit, then those that are recognised."""
+    """If not all fit, published Services come first, then recognised ones."""
     if isinstance(verdict, Candidate):
         return 0
     return 1 if verdict.reason.of_candidates else 2 if verdict.type or verdict.asked else 3

@@ -1,6 +1,6 @@
-"""What the status remembers between two reconciles: since when, the last probe, the latest changes, the last write.
+"""What the status records between reconciles: times of verdicts, the last probes, the latest changes, the last write.
 
-It holds one entry for each Service that is recognised, nearly recognised, or that an annotation opts in or out, and
+It has one entry for each Service that is recognised, nearly recognised, or that an annotation opts in or out, and
 ``CHANGES_LIMIT`` changes. The caller gives the time.
 """
 
@@ -58,10 +58,10 @@ class LastProbe(msgspec.Struct, frozen=True):
 
 
 class History:
-    """Fed by the observer of the reconcilers; read when somebody asks for the status."""
+    """Written by the observer of the reconcilers; read on requests for the status."""
 
     def __init__(self, target: Key) -> None:
-        """Make it empty; ``target`` is the ConfigMap."""
+        """Create an empty history; ``target`` is the ConfigMap."""
         self._target = target
         self.revision = 0
         self.number = 0
@@ -81,17 +81,17 @@ class History:
         self._listeners: list[Callable[[], None]] = []
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after each change; return what ends that."""
+        """Call ``listener`` after each change; return a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     @property
     def has_listeners(self) -> bool:
-        """Whether anybody follows the changes."""
+        """Whether there are listeners."""
         return bool(self._listeners)
 
     def touch(self) -> None:
-        """Note that what the status shows has changed."""
+        """Record that the content of the status has changed."""
         self.revision += 1
         for listener in tuple(self._listeners):
             listener()
@@ -106,7 +106,7 @@ class History:
         return tuple(each for each in self._changes if each.number > number)
 
     def seen(self, key: Key) -> Seen | None:
-        """Return the last verdict on ``key``; ``None`` when there is none."""
+        """Return the last verdict on ``key``; ``None`` if there is none."""
         return self._seen.get(key)
 
     def probe(self, key: Key) -> LastProbe | None:
@@ -123,12 +123,12 @@ class History:
         return len(self._seen), len(self._probes), len(self._changes)
 
     def begin(self, published: Published) -> None:
-        """Start a pipeline; what is published already is no change."""
+        """Start a pipeline; what is already published is not a change."""
         self._resumed = published
         self.touch()
 
     def close(self) -> None:
-        """Forget all that another leader may change from now on."""
+        """Forget everything that another leader may change from now on."""
         self.tools, self._composed, self._settled = {}, {}, {}
         self.overridden, self.notes = {}, {}
         self.overrides, self.held, self.bytes = Overrides(), Held(), 0
@@ -137,7 +137,7 @@ class History:
         self.touch()
 
     def detected(self, key: Key, verdict: Verdict | None, now: datetime) -> None:
-        """Note what detection says of ``key``; ``None`` when the Service was deleted."""
+        """Record the result of detection of ``key``; ``None`` if the Service was deleted."""
         if isinstance(verdict, Candidate):
             return
         self._probes.pop(key, None)
@@ -154,11 +154,11 @@ class History:
         self.touch()
 
     def probed(self, candidate: Candidate, outcome: Outcome, took_s: float, now: datetime) -> None:
-        """Note what a probe found."""
+        """Record the outcome of a probe."""
         self._probes[candidate.key] = LastProbe(now, outcome, took_s)
 
     def composed(self, publication: Publication, now: datetime) -> None:
-        """Note what is to be published, and what came of the overrides."""
+        """Record what is to be published, and the result of the overrides."""
         self._composed = {tool.key: tool for tool in publication.tools}
         self.overridden, self.notes, self.bytes = publication.overridden, publication.notes, publication.bytes
         problem = plain(publication.overrides_problem)
@@ -168,7 +168,7 @@ class History:
             self.touch()
 
     def held_back(self, hold: Hold, now: datetime) -> None:
-        """Note which removals are held."""
+        """Record which removals are held."""
         names = tuple(str(key) for key in sorted(hold.keys)[:NAMES_LIMIT])
         until = now + timedelta(seconds=hold.again_s) if hold.keys and hold.again_s is not None else None
         known, self.held = self.held, Held(count=len(hold.keys), until=until, tools=names)
@@ -181,7 +181,7 @@ class History:
             self.touch()
 
     def published(self, change: Apply, tools: int, now: datetime) -> None:
-        """Note a write."""
+        """Record a write."""
         self.write = Write(
             at=now,
             tools=tools,
@@ -196,7 +196,7 @@ class History:
         self.touch()
 
     def settled(self, verdicts: Mapping[Key, Verdict], now: datetime) -> None:
-        """Note the verdict on each candidate, once the ConfigMap says the same."""
+        """Record the verdict on each candidate, once the ConfigMap matches it."""
         before = self.revision
         self._settled, self.tools = verdicts, self._composed
         for key, verdict in verdicts.items():
@@ -253,13 +253,13 @@ class History:
 
 
 def is_shown(verdict: Verdict) -> bool:
-    """Return whether the Service has a row of its own: recognised, nearly recognised, or opted in or out."""
+    """Return whether the Service has its own row: recognised, nearly recognised, or opted in or out."""
     if isinstance(verdict, Candidate):
         return True
     return bool(verdict.type) or verdict.asked or verdict.reason is Reason.OPTED_OUT
 
 
 def _some(names: Sequence[str], count: int) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of further ones."""
     shown = ", ".join(names[:_SHOWN])
     return f"{shown} and {count - _SHOWN} more" if count > _SHOWN else shown

@@ -33,7 +33,7 @@ ProblemWord = Literal[
 
 
 class MissingPermission(msgspec.Struct, frozen=True):
-    """What the API server does not allow: what it is, what does not work without it, and the rule to add."""
+    """A permission that the API server does not grant: its name, what does not work without it, and the rule to add."""
 
     sentence: str
     loss: str
@@ -41,16 +41,16 @@ class MissingPermission(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the parts of the process; a text is empty when nothing is wrong.
+    """The state of the parts of the process; a text is empty if nothing is wrong.
 
     Attributes:
         role: What this replica does.
         leader: The identity of the leader; empty when it is not known.
         unsynced: What has not been listed yet, and why.
-        out_of_contact: That the API server is silent.
-        waits_for: That another process leads although the election is off here.
+        out_of_contact: A message that the API server is silent.
+        waits_for: A message that another process leads although the election is off here.
         writer_conflict: Why what this replica publishes does not last.
-        exhausted: What this process lacks.
+        exhausted: The resources that this process lacks.
         settings_error: Why the settings file is rejected.
         restart_needed: Settings that differ from the file until a restart.
         missing: Missing permissions.
@@ -79,7 +79,7 @@ def problems(condition: Condition, history: History, verdicts: Mapping[str, int]
 
     Args:
         condition: The state of the parts of the process.
-        history: What was remembered.
+        history: The recorded history.
         verdicts: How many Services have each verdict.
     """
     found = (*_process(condition), *_permissions(condition), *_settings(condition), *_publishing(history, condition))
@@ -87,7 +87,7 @@ def problems(condition: Condition, history: History, verdicts: Mapping[str, int]
 
 
 def missing_tools(missing: Mapping[Key, Missing], verdicts: Mapping[Key, Verdict], now: datetime) -> Iterator[Problem]:
-    """Yield the required tools that are missing for too long, with the reason."""
+    """Yield the required tools that have been missing for too long, with the reason."""
     for key, each in missing.items():
         if not each.is_overdue:
             continue

@@ -9,7 +9,7 @@ import msgspec
 from toolset.model import Key
 
 MISSING_S: Final = 300.0
-"""A required tool that is missing for so long is reported, seconds; a start or a rollout takes less."""
+"""A required tool that is missing for this long is reported, seconds; a start or a rollout takes less."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -17,8 +17,8 @@ class Missing(msgspec.Struct, frozen=True):
 
     Attributes:
         since: Since when, for people.
-        since_s: The same on a clock that does not go back.
-        is_overdue: Whether that is so long ago that it is reported.
+        since_s: The same on a monotonic clock.
+        is_overdue: Whether that is long enough ago to be reported.
     """
 
     since: datetime
@@ -44,16 +44,16 @@ class RequiredTools:
     def observe(
         self, required: Iterable[Key], is_published: Callable[[Key], bool], now: datetime, now_s: float
     ) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
-        """Note what is missing now.
+        """Record what is missing now.
 
         Args:
-            required: The tools that have to be published.
-            is_published: Tells whether a tool is.
+            required: The tools that must be published.
+            is_published: Returns whether a tool is published.
             now: The time, for people.
-            now_s: The time, on a clock that does not go back.
+            now_s: The time, on a monotonic clock.
 
         Returns:
-            Those that are overdue since this call, and those that were overdue and are published again.
+            Those that become overdue with this call, and those that were overdue and are published again.
         """
         wanted = tuple(required)
         known, self._missing = self._missing, {}

@@ -1,4 +1,4 @@
-"""How the status is said in text: one Service in one line, a probe, an age."""
+"""Text output of the status: one Service in one line, a probe, an age."""
 
 from datetime import datetime
 from typing import Final
@@ -9,7 +9,7 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def now(service: ServiceStatus, at: datetime) -> str:
-    """Return in one line whether a Service is published now, since when, and what its last probe found."""
+    """Return one line: whether a Service is published, since when, and the outcome of its last probe."""
     if service.published:
         since = f"since {clock(service.since)}" if service.since else "since before this replica led"
         held = ", only because removals are held" if service.held else ""
@@ -23,7 +23,7 @@ def _said(probe: Probe | None, at: datetime) -> str:
 
 
 def probe_text(probe: Probe, at: datetime) -> str:
-    """Return what the last probe found, and how long before ``at``."""
+    """Return the outcome of the last probe, and how long before ``at`` it was."""
     ago = f"{age(probe.at, at)} ago"
     if probe.outcome == "alive":
         return f"alive, {ago}, {probe.took_ms:.0f} ms"
@@ -32,7 +32,7 @@ def probe_text(probe: Probe, at: datetime) -> str:
 
 
 def clock(at: datetime) -> str:
-    """Return a moment for people."""
+    """Return a time for people."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 

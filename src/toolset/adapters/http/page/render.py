@@ -1,4 +1,4 @@
-"""Render the page. Jinja2 is loaded with the first page, so that a service whose page nobody opens does without it."""
+"""Render the page. Jinja2 is loaded with the first page, so that it costs nothing if the page is never opened."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ class Page:
         self._last: tuple[StatusSnapshot, str, bytes] | None = None
 
     def render(self, snapshot: StatusSnapshot, query: str = "") -> bytes:
-        """Return the page; ``query`` filters the Services by words that all have to occur."""
+        """Return the page; ``query`` filters the Services by words that must all occur."""
         last = self._last
         if last is not None and last[0] is snapshot and last[1] == query:
             return last[2]
@@ -65,7 +65,7 @@ class Page:
         )
 
     def _load(self) -> Template:
-        import jinja2  # noqa: PLC0415 - 3 MiB that nobody needs before somebody opens the page
+        import jinja2  # noqa: PLC0415 - 3 MiB, needed only once somebody opens the page
 
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False)
         names = {
@@ -79,7 +79,7 @@ class Page:
 
 
 def searched(service: ServiceStatus) -> str:
-    """Return the text in which the filter looks."""
+    """Return the text that the filter searches."""
     parts = (service.type, f"{service.namespace}/{service.name}", service.url, service.verdict, service.product)
     return " ".join(parts).lower()
 

@@ -26,7 +26,7 @@ _SAID_LIMIT: Final = 200
 
 
 class ExecStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """The credentials that a plugin gives."""
+    """The credentials that a plugin returns."""
 
     token: str = ""
     client_certificate_data: str = ""
@@ -34,7 +34,7 @@ class ExecStatus(msgspec.Struct, frozen=True, rename="camel"):
     expiration_timestamp: datetime | None = None
 
     def lives_s(self) -> float:
-        """Return for how long they are good, seconds; for ever when they do not say."""
+        """Return how long they are valid, seconds; infinite if they do not say."""
         end = self.expiration_timestamp
         if end is None:
             return math.inf
@@ -49,10 +49,10 @@ class _ExecCredential(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExecPlugin:
-    """One plugin, to be run whenever credentials are needed."""
+    """One plugin, run whenever credentials are needed."""
 
     def __init__(self, plugin: Exec, folder: Path, cluster: Cluster, authority: bytes) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             plugin: What the kubeconfig says.
@@ -66,10 +66,10 @@ class ExecPlugin:
         self._authority = authority
 
     async def run(self) -> ExecStatus:
-        """Return the credentials; a plugin that takes longer than TIMEOUT_S is killed, with what it started.
+        """Return the credentials; a plugin that takes longer than TIMEOUT_S is killed, with its child processes.
 
         Raises:
-            ValueError: It gives none; the message says why.
+            ValueError: It returns none; the message says why.
         """
         command, interactive = self._command(), self._interactive()
         ended = await _finished([command, *self._plugin.args], self._environment(interactive), interactive)
@@ -86,7 +86,7 @@ class ExecPlugin:
         return found
 
     def _interactive(self) -> bool:
-        """Return whether the plugin may ask a person."""
+        """Return whether the plugin may prompt a person."""
         mode, terminal = self._plugin.interactive_mode, sys.stdin is not None and sys.stdin.isatty()
         if mode == "Always" and not terminal:
             raise ValueError(f"the exec plugin {self._plugin.command} asks a person, and standard input is no terminal")
@@ -134,9 +134,9 @@ class ExecPlugin:
 async def _finished(
     command: list[str], environment: dict[str, str], interactive: bool
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program; whatever ends this, it and what it started do not outlive it.
+    """Run a program; it and its child processes never outlive this call.
 
-    One that asks a person keeps our terminal, and so our process group, and shows what it writes to standard error.
+    An interactive one keeps this process's terminal, and so its process group, and shows its standard error.
     """
     process = await _started(command, environment, interactive)
     output, said = bytearray(), bytearray()
@@ -183,7 +183,7 @@ async def _read(stream: anyio.abc.ByteReceiveStream | None, into: bytearray) -> 
 
 
 def _kill(process: anyio.abc.Process, *, alone: bool) -> None:
-    """Kill a process, and unless it is ``alone`` in being ours to kill, its process group."""
+    """Kill a process and, unless ``alone``, its process group."""
     with suppress(ProcessLookupError):
         if alone:
             process.kill()
@@ -192,7 +192,7 @@ def _kill(process: anyio.abc.Process, *, alone: bool) -> None:
 
 
 def _said(stderr: bytes) -> str:
-    """Return the last line of what a program said, as text that can be shown."""
+    """Return the last line of a program's output, as text that can be shown."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
     text = "".join(letter if letter.isprintable() else " " for letter in lines[-1]).strip() if lines else ""
     return f": {text[-_SAID_LIMIT:]}" if text else ""

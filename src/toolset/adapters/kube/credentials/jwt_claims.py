@@ -1,4 +1,4 @@
-"""What a token says of itself; nobody verifies it here."""
+"""The claims of a token; they are not verified here."""
 
 import base64
 
@@ -9,8 +9,8 @@ class Claims(msgspec.Struct, frozen=True):
     """The claims that are read.
 
     Attributes:
-        sub: Whose the token is; empty when it does not say.
-        exp: When it ends, seconds since 1970; 0 when it does not say.
+        sub: The subject of the token; empty if it has none.
+        exp: When it expires, seconds since 1970; 0 if it does not say.
     """
 
     sub: str = ""
@@ -18,7 +18,7 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 def claims(token: bytes) -> Claims:
-    """Return the claims of a JWT; none where ``token`` is another kind of token."""
+    """Return the claims of a JWT; empty ones if ``token`` is another kind of token."""
     _, _, rest = token.strip().partition(b".")
     payload = rest.partition(b".")[0]
     try:

@@ -1,4 +1,4 @@
-"""Who we are by a kubeconfig, and how its cluster is reached: as kubectl decides it."""
+"""Credentials and cluster access from a kubeconfig, resolved as kubectl does."""
 
 import base64
 import os
@@ -21,14 +21,14 @@ from toolset.adapters.tls import client_context, show_certificate
 from toolset.errors import SettingsError
 
 REREAD_S: Final = 60.0
-"""How often the file and what it names are read again, seconds (client-go: token files every minute)."""
+"""How often the file and the files it names are read again, seconds (client-go: token files every minute)."""
 
 _HEADER_NAME: Final = "!#$&'*+-.^_`|~"
-"""What the name of a header may have apart from letters and digits; ``%`` is escaped as well."""
+"""What the name of a header may contain apart from letters and digits; ``%`` is escaped too."""
 
 
 class _Proof(msgspec.Struct, frozen=True):
-    """What proves who we are."""
+    """The credentials that authenticate this process."""
 
     authorization: str = ""
     certificate: tuple[bytes, bytes] | None = None
@@ -36,10 +36,10 @@ class _Proof(msgspec.Struct, frozen=True):
 
 
 class Kubeconfig:
-    """One context of a kubeconfig, to be read again and again; a new TLS context is made only for other content."""
+    """One context of a kubeconfig, read repeatedly; a new TLS context is made only if the content changed."""
 
     def __init__(self, path: str, context: str) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             path: The file; empty means ``KUBECONFIG``, else ``~/.kube/config``.
@@ -52,12 +52,12 @@ class Kubeconfig:
         self._tls: ssl.SSLContext | None = None
 
     async def load(self) -> Loaded[RestConfig]:
-        """Return the access, and how long it is good.
+        """Return the access, and how long it is valid.
 
         Raises:
             SettingsError: The file is missing or not valid, or gives no credentials.
         """
-        # a mount may hang; then the thread is left to itself
+        # a mount may hang; then the thread is abandoned
         merged = await anyio.to_thread.run_sync(read, self._path, dict(os.environ), abandon_on_cancel=True)
         try:
             chosen = await anyio.to_thread.run_sync(choose, merged, self._context, abandon_on_cancel=True)
@@ -67,7 +67,7 @@ class Kubeconfig:
 
     async def _access(self, chosen: ChosenContext) -> Loaded[RestConfig]:
         impersonation = _impersonation(chosen.user.entry)
-        if chosen.base_url.startswith("http:"):  # kubectl: nothing that is secret goes over a line that all can read
+        if chosen.base_url.startswith("http:"):  # kubectl: no secret is sent over an unencrypted connection
             return Loaded(RestConfig(chosen.base_url, None, impersonation, origin=chosen.origin), REREAD_S)
         proof = await self._proof(chosen)
         tls = await anyio.to_thread.run_sync(self._context_for, chosen, proof.certificate)
@@ -84,7 +84,7 @@ class Kubeconfig:
         return ending(access, proof.made_for_s)
 
     async def _proof(self, chosen: ChosenContext) -> _Proof:
-        """Return what proves who we are, in client-go's order: what is written there, then a plugin, then an issuer."""
+        """Return the credentials, in client-go's order: those in the files, then a plugin, then an issuer."""
         user, folder, certificate = chosen.user.entry, chosen.user.folder, chosen.certificate
         authorization = await anyio.to_thread.run_sync(_written, chosen.user, abandon_on_cancel=True)
         if user.exec and not authorization and not certificate:
@@ -112,7 +112,7 @@ class Kubeconfig:
 
 
 def _written(user: Placed[User]) -> str:
-    """Return the authorization that stands in the files: the token of ``tokenFile`` before ``token``."""
+    """Return the authorization in the files: the token of ``tokenFile`` before ``token``."""
     entry = user.entry
     if entry.token_file:
         try:
@@ -130,7 +130,7 @@ def _written(user: Placed[User]) -> str:
 
 
 def _impersonation(user: User) -> tuple[tuple[str, str], ...]:
-    """Return the headers that ask to act as somebody else."""
+    """Return the impersonation headers."""
     if not user.as_user:
         return ()
     extra = [
@@ -144,7 +144,7 @@ def _impersonation(user: User) -> tuple[tuple[str, str], ...]:
 
 
 def _header(value: str) -> str:
-    """Return ``value``, which no header may hold if it is not printable."""
+    """Return ``value``; raise ValueError if it is not printable, which no header may hold."""
     if not value.isprintable():
         raise ValueError("the user has credentials that cannot be sent: look at its token or tokenFile")
     return value

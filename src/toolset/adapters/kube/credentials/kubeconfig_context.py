@@ -1,4 +1,4 @@
-"""One context of the kubeconfigs, as client-go takes or refuses it."""
+"""One context of the kubeconfigs, accepted or rejected as client-go does."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -21,8 +21,8 @@ class ChosenContext(msgspec.Struct, frozen=True):
         base_url: Scheme, host and port, and perhaps a path, without a trailing slash.
         cluster: Its cluster.
         user: Its user; an empty one is anonymous.
-        authority: Whom to trust, in PEM; ``None`` for whom the system trusts.
-        certificate: What to show, and its private key, both in PEM.
+        authority: Trusted CA certificates, in PEM; ``None`` for those of the system.
+        certificate: The client certificate and its private key, both in PEM.
     """
 
     origin: Origin
@@ -34,7 +34,7 @@ class ChosenContext(msgspec.Struct, frozen=True):
 
 
 def choose(merged: Merged, wanted: str) -> ChosenContext:
-    """Return the context ``wanted``, or the current one where that is empty.
+    """Return the context ``wanted``, or the current one if that is empty.
 
     Raises:
         ValueError: There is none, or it cannot be used.
@@ -61,7 +61,7 @@ def choose(merged: Merged, wanted: str) -> ChosenContext:
 
 
 def problem_of_cluster(cluster: Cluster) -> str:
-    """Return why client-go refuses ``cluster``, or we do; empty when nobody does."""
+    """Return why client-go or this service rejects ``cluster``; empty if neither does."""
     has_authority = bool(cluster.certificate_authority or cluster.certificate_authority_data)
     problems = {
         "its cluster has no server": not cluster.server,
@@ -75,7 +75,7 @@ def problem_of_cluster(cluster: Cluster) -> str:
 
 
 def problem_of_user(user: User) -> str:
-    """Return why client-go refuses ``user``; empty when it does not."""
+    """Return why client-go rejects ``user``; empty if it does not."""
     certificate = user.client_certificate or user.client_certificate_data
     problems = {
         "token and username are both set; remove one": (user.token or user.token_file)
@@ -145,7 +145,7 @@ def _certificate(user: Placed[User]) -> tuple[bytes, bytes] | None:
 
 
 def _content(folder: Path, file: str, data: str) -> bytes | None:
-    """Return what a pair of fields says, of which one names a file; ``None`` when neither is set."""
+    """Return the value of a pair of fields, of which one names a file; ``None`` if neither is set."""
     if data:
         return base64_decoded(data)
     if not file:

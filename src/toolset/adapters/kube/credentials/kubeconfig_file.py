@@ -33,7 +33,7 @@ class Placed(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """Several files as one: of each name the first entry counts, and of the current contexts the first."""
+    """Several files as one: the first entry of each name counts, and the first current context."""
 
     place: str
     clusters: dict[str, Placed[Cluster]]
@@ -50,7 +50,7 @@ class _Named(Protocol[T_co]):
 
 
 class _Loader(yaml.CSafeLoader):
-    """Reads dates as the text that they are, as Go does."""
+    """Reads dates as text, as Go does."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by PyYAML
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
@@ -59,7 +59,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read(path: str, environment: Mapping[str, str]) -> Merged:
-    """Return what the kubeconfigs say together; one that ``KUBECONFIG`` names may be missing or empty.
+    """Return the merged kubeconfigs; a file that ``KUBECONFIG`` names may be missing or empty.
 
     Args:
         path: The file; empty means ``KUBECONFIG``, else ``~/.kube/config``.
@@ -87,17 +87,17 @@ def read(path: str, environment: Mapping[str, str]) -> Merged:
 
 
 def is_kubeconfig_set(environment: Mapping[str, str]) -> bool:
-    """Return whether ``KUBECONFIG`` counts: where it names only files that are missing, kubectl looks further too."""
+    """Return whether ``KUBECONFIG`` counts: if it names only missing files, kubectl falls back too."""
     return any(name and not _is_missing(name) for name in environment.get("KUBECONFIG", "").split(os.pathsep))
 
 
 def decoded(content: bytes, kind: type[T], noun: str) -> T:
-    """Return what YAML or JSON says, where an absent value is the same as ``null``.
+    """Return the content of YAML or JSON, in which an absent value is the same as ``null``.
 
     Args:
         content: The text.
-        kind: What it has to be.
-        noun: What to call that.
+        kind: The required type.
+        noun: Its name, for messages.
 
     Raises:
         ValueError: It says something else; the message quotes nothing.
@@ -115,10 +115,10 @@ def decoded(content: bytes, kind: type[T], noun: str) -> T:
 
 
 def base64_decoded(text: str) -> bytes:
-    """Return what base64 stands for, as Go reads it: lines may break.
+    """Return decoded base64, which may contain line breaks, as in Go.
 
     Raises:
-        ValueError: It is none; the message quotes nothing.
+        ValueError: It is not base64; the message quotes nothing.
     """
     try:
         return binascii.a2b_base64(text.replace("\r", "").replace("\n", ""), strict_mode=True)
@@ -128,7 +128,7 @@ def base64_decoded(text: str) -> bytes:
 
 def _names(path: str, environment: Mapping[str, str]) -> Sequence[str]:
     if path:
-        return (os.path.expanduser(path),)  # noqa: PTH111 - Path.expanduser raises where there is no home
+        return (os.path.expanduser(path),)  # noqa: PTH111 - Path.expanduser raises if there is no home
     if listed := environment.get("KUBECONFIG"):
         return tuple(dict.fromkeys(name for name in listed.split(os.pathsep) if name))
     if home := environment.get("HOME"):
@@ -137,12 +137,12 @@ def _names(path: str, environment: Mapping[str, str]) -> Sequence[str]:
 
 
 def _is_content(text: str) -> bool:
-    """Return whether that is rather the content of a file than its path, plain or in base64."""
+    """Return whether that looks like the content of a file, plain or in base64, and not like its path."""
     return len(text) > _PATH_LIMIT or not text.isprintable() or "{" in text or ": " in text
 
 
 def _is_missing(name: str) -> bool:
-    """Return whether there is no such file; one that may not be looked at is there."""
+    """Return whether there is no such file; one without read permission counts as present."""
     try:
         Path(name).stat()
     except ValueError:  # a null byte

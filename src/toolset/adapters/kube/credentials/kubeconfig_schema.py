@@ -7,7 +7,7 @@ EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 
 
 class Extension(msgspec.Struct, frozen=True):
-    """What a vendor added."""
+    """A vendor's extension."""
 
     name: str = ""
     extension: object = None
@@ -46,14 +46,14 @@ class Exec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AuthProvider(msgspec.Struct, frozen=True):
-    """A way to authenticate that client-go has built in; only ``oidc`` is left."""
+    """An authentication provider built into client-go; only ``oidc`` is left."""
 
     name: str = ""
     config: dict[str, str] = {}
 
 
 class User(msgspec.Struct, frozen=True, rename="kebab"):
-    """Who somebody is to a cluster; ``*_data`` is base64, possibly in several lines."""
+    """The credentials of a user; ``*_data`` is base64, possibly in several lines."""
 
     client_certificate: str = ""
     client_certificate_data: str = ""

@@ -1,4 +1,4 @@
-"""Renew the ID token of an OIDC user: the protocol is the ``kubernetes`` package's, TLS and errors are our own."""
+"""Renew the ID token of an OIDC user: the ``kubernetes`` package provides the protocol, this module TLS and errors."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class _Unusable(Exception):  # noqa: N818 - a reason
-    """What the kubeconfig says of the issuer cannot be used."""
+    """The kubeconfig's settings for the issuer cannot be used."""
 
 
 class Oidc:
@@ -41,7 +41,7 @@ class Oidc:
         self._newest: dict[str, Mapping[str, str]] = {}  # by the refresh token of the kubeconfig
 
     async def id_token(self, config: Mapping[str, str]) -> tuple[str, float]:
-        """Return an ID token, and for how long it is good, seconds.
+        """Return an ID token, and how long it is valid, seconds.
 
         Args:
             config: Of the kubeconfig's ``auth-provider``.
@@ -75,7 +75,7 @@ async def _refreshed(config: Mapping[str, str]) -> _Answer:
             return msgspec.convert(await requestor.refresh_token(config["refresh-token"]), _Answer)
     except _Unusable as error:
         raise ValueError(f"oidc: {error}") from error
-    except Exception as error:  # what that package lets out is not documented, and must not end the process
+    except Exception as error:  # what that package raises is not documented, and must not end the process
         raise ValueError(f"oidc: the issuer gave no token ({type(error).__name__})") from error
 
 
@@ -86,7 +86,7 @@ def _requestor(config: Mapping[str, str]) -> _Requestor:
     requestor = cast(
         "_Requestor", OpenIDRequestor(config["client-id"], config.get("client-secret", ""), config["idp-issuer-url"])
     )
-    requestor._get_connector = lambda: aiohttp.TCPConnector(ssl=tls)  # noqa: SLF001 - its own verifies nobody
+    requestor._get_connector = lambda: aiohttp.TCPConnector(ssl=tls)  # noqa: SLF001 - its own does not verify certificates
     return requestor
 
 

@@ -1,4 +1,4 @@
-"""Who we are to the API server, and how it proves who it is."""
+"""Credentials for the API server, and how its certificate is verified."""
 
 import ssl
 from collections.abc import Callable
@@ -32,7 +32,7 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class Credentials(Protocol):
-    """Where access comes from; renewed inside the block of an async context manager."""
+    """Provides access; renewed inside the block of an async context manager."""
 
     async def __aenter__(self) -> Self:
         """Start renewing it."""
@@ -54,12 +54,12 @@ class Credentials(Protocol):
         ...
 
     def refused(self, value: RestConfig) -> None:
-        """Take note that the API server answered 401 to ``value``, so that a later request asks anew."""
+        """Note that the API server answered 401 to ``value``, so that a later request gets new credentials."""
         ...
 
 
 class InClusterCredentials(Renewal[RestConfig]):
-    """The mounted ServiceAccount, read again every minute; a file that is empty or gone keeps the last good one."""
+    """The mounted ServiceAccount, read every minute; if a file is empty or missing, the last good one stays."""
 
     def __init__(
         self,
@@ -69,23 +69,23 @@ class InClusterCredentials(Renewal[RestConfig]):
         *,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             host: Of the API server; an IPv6 address without brackets.
             port: Of the API server.
             directory: Where token and CA are mounted.
-            clock: Tells the time, seconds.
+            clock: Returns the time, seconds.
         """
         super().__init__(self._mounted, clock)
         bracketed = f"[{host}]" if ":" in host else host
         self._base_url = f"https://{bracketed}:{port}"
         self._directory = directory
         self._known: RestConfig | None = None
-        self._authority = b""  # of what is known
+        self._authority = b""  # of the last known files
 
     async def _mounted(self) -> Loaded[RestConfig]:
-        # a mount may hang; then the thread is left to itself, and so it changes nothing here
+        # a mount may hang; then the thread is abandoned, so it changes nothing here
         known, self._authority = await anyio.to_thread.run_sync(
             self._read, self._known, self._authority, abandon_on_cancel=True
         )
@@ -93,7 +93,7 @@ class InClusterCredentials(Renewal[RestConfig]):
         return Loaded(known, REREAD_S)
 
     def _read(self, known: RestConfig | None, known_authority: bytes) -> tuple[RestConfig, bytes]:
-        """Return the access and its authority; what cannot be read stays as it is known."""
+        """Return the access and its authority; a file that cannot be read keeps its last known content."""
         last_token = None if known is None else (known.headers, known.origin)
         last_trust = None if known is None else (known_authority, known.tls)
         headers, origin = _kept(self._token, last_token)
@@ -120,15 +120,15 @@ class InClusterCredentials(Renewal[RestConfig]):
 
 
 class KubeconfigCredentials(Renewal[RestConfig]):
-    """A kubeconfig file, read again every minute; what a plugin made, when it expires or is refused."""
+    """A kubeconfig file, read every minute; a plugin's credentials are renewed when they expire or are refused."""
 
     def __init__(self, path: str, context: str, *, clock: Callable[[], float] = anyio.current_time) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             path: The file; empty means ``KUBECONFIG``, else ``~/.kube/config``.
             context: A context in it; empty means its current one.
-            clock: Tells the time, seconds.
+            clock: Returns the time, seconds.
         """
         super().__init__(Kubeconfig(path, context).load, clock)
 
@@ -141,7 +141,7 @@ def _content(file: Path) -> bytes:
 
 
 def _kept(read: Callable[[], T], last: T | None) -> T:
-    """Return what ``read`` returns; where that fails, the last good value."""
+    """Return the result of ``read``; if that fails, the last good value."""
     try:
         return read()
     except ValueError as error:
@@ -153,7 +153,7 @@ def _kept(read: Callable[[], T], last: T | None) -> T:
 
 
 def service_account(directory: Path = SERVICE_ACCOUNT) -> str:
-    """Return who the mounted token is for, ``system:serviceaccount:NAMESPACE:NAME``; empty when it does not say."""
+    """Return the mounted token's user, ``system:serviceaccount:NAMESPACE:NAME``; empty if it does not say."""
     try:
         return claims((directory / "token").read_bytes()).sub
     except OSError:

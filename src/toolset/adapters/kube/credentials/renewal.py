@@ -1,4 +1,4 @@
-"""Keep a value that ages: renew it in time, or when it was refused, once for all who ask for it."""
+"""Keep a value that expires: renew it in time, or when it was refused, once for all callers."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -14,10 +14,10 @@ from toolset.errors import SettingsError, ToolsetError, UnavailableError
 T = TypeVar("T")
 
 FORCED_S: Final = 10.0
-"""A value that goes on being refused is renewed at most this often, seconds (client-go: every 10 s)."""
+"""Minimum time between renewals of a value that keeps being refused, seconds (client-go: 10 s)."""
 
 SHARE: Final = 0.8
-"""A value that ends is renewed when so much of its time is over, as the kubelet does."""
+"""The share of its lifetime after which a value is renewed, as in the kubelet."""
 
 
 class Loaded(msgspec.Struct, Generic[T], frozen=True):
@@ -26,7 +26,7 @@ class Loaded(msgspec.Struct, Generic[T], frozen=True):
     Attributes:
         value: The value.
         good_for_s: When to renew it, seconds from now.
-        lives_s: When it ends, seconds from now; infinite for one that stays good until it is refused.
+        lives_s: When it expires, seconds from now; infinite if it is valid until it is refused.
     """
 
     value: T
@@ -35,12 +35,12 @@ class Loaded(msgspec.Struct, Generic[T], frozen=True):
 
 
 def ending(value: T, lives_s: float) -> Loaded[T]:
-    """Return a value that ends in ``lives_s`` seconds: renewed when a fifth of that is left, and never at once."""
+    """Return a value that expires in ``lives_s`` seconds: renewed when a fifth of that is left, never immediately."""
     return Loaded(value, max(lives_s * SHARE, FORCED_S), max(lives_s, FORCED_S))
 
 
 class _Attempt:
-    """A renewal that runs, and what those who wait for it get instead of a value."""
+    """A running renewal, and the error that its waiters get instead of a value."""
 
     def __init__(self) -> None:
         self.done = anyio.Event()
@@ -48,20 +48,20 @@ class _Attempt:
 
 
 class Renewal(Generic[T]):
-    """The last good value, and when it has to be renewed; use it as an async context manager.
+    """The last good value, and when it must be renewed; use it as an async context manager.
 
-    Renewals run in a task of their own, one at a time: those who ask only wait, so that no deadline of theirs can
-    cancel one. While the value is still good nobody waits at all. One that fails leaves the last good value in place.
+    Renewals run in a separate task, one at a time: callers only wait, so none of their deadlines can cancel one. While
+    the value is still good, callers do not wait. A failed renewal leaves the last good value in place.
     """
 
     def __init__(
         self, load: Callable[[], Awaitable[Loaded[T]]], clock: Callable[[], float] = anyio.current_time
     ) -> None:
-        """Make it; nothing is loaded yet.
+        """Create it; nothing is loaded yet.
 
         Args:
             load: Returns a value; raises SettingsError when there is none.
-            clock: Tells the time, seconds.
+            clock: Returns the time, seconds.
         """
         self._load = load
         self._clock = clock
@@ -98,7 +98,7 @@ class Renewal(Generic[T]):
 
         Raises:
             SettingsError: There never was one.
-            UnavailableError: It was refused or has ended, and there is no other.
+            UnavailableError: It was refused or has expired, and there is no other.
         """
         now = self._clock()
         if self._value is not None and now < self._renew_at:
@@ -109,7 +109,7 @@ class Renewal(Generic[T]):
         return await self._result(attempt)
 
     def refused(self, value: T) -> None:
-        """Take note that ``value`` was refused: unless it was replaced meanwhile, it is renewed, at once if it may."""
+        """Note that ``value`` was refused: unless it was replaced meanwhile, it is renewed, immediately if allowed."""
         if value is self._value:
             now = self._clock()
             self._refused = True
@@ -118,7 +118,7 @@ class Renewal(Generic[T]):
                 self._begun()
 
     async def _run(self) -> None:
-        """Renew the value in time, and whenever somebody asks for another."""
+        """Renew the value in time, and on demand."""
         while True:
             left_s = math.inf if self._value is None else self._renew_at - self._clock()
             with anyio.move_on_after(max(left_s, 0.0)):
@@ -129,7 +129,7 @@ class Renewal(Generic[T]):
             attempt.done.set()
 
     async def _renewed(self) -> ToolsetError | None:
-        """Load a value; return why those who wait get none."""
+        """Load a value; return why the waiters get none."""
         started = self._clock()
         if self._refused:
             self._forced_at = started
@@ -139,7 +139,7 @@ class Renewal(Generic[T]):
             return self._failed(error, started)
         self._value = loaded.value
         self._renew_at, self._ends_at = started + loaded.good_for_s, started + loaded.lives_s
-        self._refused = False  # whatever was refused meanwhile is the value before
+        self._refused = False  # what was refused meanwhile is the previous value
         return None
 
     def _failed(self, error: SettingsError, started: float) -> ToolsetError | None:
@@ -160,7 +160,7 @@ class Renewal(Generic[T]):
         return self._value
 
     def _begun(self) -> "_Attempt":
-        """Return the renewal that runs; begin one where none does."""
+        """Return the running renewal; start one if there is none."""
         if self._group is None:
             raise RuntimeError("the credentials are used outside their context")
         if self._attempt is None:

@@ -1,4 +1,4 @@
-"""What one request needs of credentials, and whose they are."""
+"""The credentials that one request needs, and their origin."""
 
 import ssl
 
@@ -7,12 +7,12 @@ from typing_extensions import override
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Which cluster is reached, by which context, as whom; for people.
+    """The cluster, the context and the user, for people.
 
     Attributes:
         cluster: Its name, and its address.
         context: Of the kubeconfig; ``in-cluster`` for the credentials of a pod.
-        identity: The user, and whom it impersonates.
+        identity: The user, and the user it impersonates.
     """
 
     cluster: str = ""
@@ -31,9 +31,9 @@ class RestConfig(msgspec.Struct, frozen=True):
     Attributes:
         base_url: Scheme, host and port, without a trailing slash.
         tls: The TLS context; ``None`` for plain HTTP.
-        headers: The authorization, if there is any, and who is impersonated; a name may be there more than once.
-        server_name: What the server's certificate has to name instead of the host; empty for the host.
-        origin: Which cluster that is, and who is asking.
+        headers: The authorization, if any, and the impersonation headers; a name may occur more than once.
+        server_name: The name required in the server's certificate instead of the host; empty for the host.
+        origin: The cluster and the user.
     """
 
     base_url: str

@@ -1,4 +1,4 @@
-"""What a reflector follows, as it needs it: paged lists, and watches decoded line by line."""
+"""The lister-watcher of a reflector: paged lists, and watches decoded line by line."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,22 +31,22 @@ from toolset.runtime.store import Stored
 V = TypeVar("V", bound=Stored)
 
 WATCH_TIMEOUT_S: Final = (300.0, 600.0)
-"""The server ends a watch after a time between these two, drawn anew each time (client-go's range)."""
+"""The server ends a watch after a random time between these two (client-go's range)."""
 IDLE_S: Final = 75.0
-"""A watch silent for this long is taken for dead: the server sends a bookmark about every minute, seconds.
+"""A watch silent for this long is considered dead: the server sends a bookmark about every minute, seconds.
 
-It holds from the start, since readiness and liveness count on it: two such watches, and the list that follows them, are
-over before readiness ends. A server without bookmarks costs a new watch each time, and a list after ten.
+It applies from the start, since readiness and liveness depend on it: two such watches, and the list that follows them,
+end before readiness does. A server without bookmarks costs a new watch each time, and a list after ten.
 """
 LIST_LIMIT_BYTES: Final = 32 * 2**20
-"""The most that a list in one piece may take: some 25,000 ordinary Services. A larger one is asked for in pages. While
-it arrives it takes twice as much memory."""
+"""Maximum size of a list in one piece: about 25,000 ordinary Services. A larger one is requested in pages. While it
+arrives it takes twice as much memory."""
 PAGE_LIMIT_BYTES: Final = 16 * 2**20
-"""The most that a page may take; a larger one is asked for with fewer objects. Ten of the largest objects fit."""
+"""Maximum size of a page; a larger one is requested with fewer objects. Ten of the largest objects fit."""
 YIELD_BYTES: Final = 512 * 1024
-"""After so much of a page others run; an ordinary page of 500 Services has about as much."""
+"""How much of a page is decoded before other tasks run; about an ordinary page of 500 Services."""
 LATE_S: Final = 15.0
-"""A server that should have ended a watch is given so much longer, seconds."""
+"""Grace time for a server that should have ended a watch, seconds."""
 
 _WITH_OBJECT: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 _WITHOUT_OBJECT: Final = frozenset({"BOOKMARK", "ERROR"})
@@ -59,10 +59,10 @@ class Resource(msgspec.Struct, Generic[V], frozen=True):
     """What to list and watch, and how to read it.
 
     Attributes:
-        path: Of the collection.
+        path: The path of the collection.
         kind: The Python type of one object, named as the API names it.
-        field_selector: Narrows both calls alike; empty for all.
-        reduce: Returns an object without what nobody reads, before it is stored.
+        field_selector: Applied to both calls; empty for all.
+        reduce: Returns an object without unused fields, before it is stored.
     """
 
     path: str
@@ -78,7 +78,7 @@ def services(namespace: str, reduction: Reduction) -> Resource[Service]:
 
 
 def config_map(key: Key) -> Resource[ConfigMap]:
-    """Return the one ConfigMap ``key``; the selector lets RBAC narrow the watch to its name."""
+    """Return the one ConfigMap ``key``; the selector lets RBAC restrict the watch to its name."""
     return Resource(f"/api/v1/namespaces/{key.namespace}/configmaps", ConfigMap, f"metadata.name={key.name}")
 
 
@@ -104,7 +104,7 @@ class KubeSource(Generic[V]):
         jitter: Callable[[], float],
         idle_s: float = IDLE_S,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             transport: The session with the server.
@@ -142,9 +142,9 @@ class KubeSource(Generic[V]):
             raise UnavailableError("there is no memory for the list", incomplete=True) from error
 
     async def _page(self, body: bytes) -> Page[V]:
-        """Decode a page one object after the other, so that no more than one is in memory as a whole.
+        """Decode a page object by object, so that at most one is in memory in full.
 
-        Others run meanwhile: megabytes of labels take seconds.
+        Other tasks run meanwhile: megabytes of labels take seconds.
         """
         items, decoded = list[V](), 0
         try:
@@ -228,7 +228,7 @@ class KubeStream(Generic[V]):
                 raise _ended_by(status)
 
     def _unknown(self, line: bytes) -> Skipped | None:
-        """Return what to skip ``line`` as, where it is of an unknown type or of a wrong kind."""
+        """Return the event for a skipped ``line``, if it is of an unknown type or a wrong kind."""
         try:
             sketch = decode(_SKETCH, line)
         except msgspec.DecodeError:
@@ -244,7 +244,7 @@ class KubeStream(Generic[V]):
 
 
 def _ended_by(status: Status) -> ToolsetError:
-    """Return the error that a stream ended with: after all but 429 an event may be missing (client-go lists too)."""
+    """Return the error that ended a stream: after any but 429 an event may be missing (client-go lists too)."""
     error = error_from(status, status.code)
     if status.code == 429 or isinstance(error, OutOfSyncError):
         return error

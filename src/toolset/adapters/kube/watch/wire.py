@@ -18,7 +18,7 @@ class SketchObject(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sketch(msgspec.Struct, frozen=True, gc=False):
-    """What a watch line that nobody expected can still be asked."""
+    """The fields that are read of an unexpected watch line."""
 
     type: str
     object: SketchObject = msgspec.field(default_factory=SketchObject)
@@ -52,7 +52,7 @@ class Modified(_Line[T], Generic[T], frozen=True, tag="MODIFIED", gc=False):
 
 
 class Removed(_Line[T], Generic[T], frozen=True, tag="DELETED", gc=False):
-    """A watch line for an object that is gone."""
+    """A watch line for a deleted object."""
 
 
 class BookmarkLine(msgspec.Struct, frozen=True, tag="BOOKMARK", tag_field="type", gc=False):

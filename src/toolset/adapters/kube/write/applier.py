@@ -1,4 +1,4 @@
-"""Write the ConfigMap: server-side apply of our own keys, by force, fenced by version and uid."""
+"""Write the ConfigMap: forced server-side apply of the owned keys, fenced by version and uid."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -27,13 +27,13 @@ class KubeApplier:
         user_agent: str = "",
         leadership: Leadership | None = None,
     ) -> None:
-        """Make it.
+        """Create it.
 
         Args:
             transport: An open session.
-            field_manager: Who owns what is applied.
-            user_agent: Names this writer in the API server's audit log; the session's when empty.
-            leadership: Without it nothing is written; ``None`` where there is no election.
+            field_manager: The field manager of applied fields.
+            user_agent: Identifies this writer in the API server's audit log; empty for the session's.
+            leadership: Required for each write; ``None`` if there is no election.
         """
         self._transport = transport
         self._field_manager = field_manager
@@ -58,7 +58,7 @@ class KubeApplier:
         """Apply the JSON merge patch ``body``; return the result.
 
         Raises:
-            ConflictError: The ConfigMap is no longer what the fence in ``body`` says, or it was deleted.
+            ConflictError: The ConfigMap no longer matches the fence in ``body``, or it was deleted.
             ToolsetError: The API server refused or failed.
         """
         try:

@@ -1,9 +1,9 @@
-"""Tell people through Kubernetes Events: ``events.k8s.io/v1``, in the ConfigMap's namespace, about the ConfigMap.
+"""Record Kubernetes Events: ``events.k8s.io/v1``, in the ConfigMap's namespace, about the ConfigMap.
 
-What the API server demands was tried on a real one (1.37): ``action``, ``reason``, ``type``, ``eventTime``,
+The API server's requirements, verified against a real one (1.37): ``action``, ``reason``, ``type``, ``eventTime``,
 ``reportingController`` and ``reportingInstance`` are required; times have microseconds; a note has at most 1,024
-*bytes* and may hold control characters; later nothing but ``series`` can change; ``series.count`` is at least 2, and
-may be there from the beginning. ``kubectl describe`` looks for the uid of what it describes, so it is sent along.
+*bytes* and may hold control characters; after creation only ``series`` can change; ``series.count`` is at least 2, and
+may be set at creation. ``kubectl describe`` selects by the uid of the object, so it is included.
 """
 
 import logging
@@ -28,7 +28,7 @@ from toolset.runtime.workqueue import WorkQueue
 NOTE_LIMIT_BYTES: Final = 1024
 NAME_LIMIT: Final = 253
 REFUSED_TRIES: Final = 5
-"""Until the first is given up, 12 s: an API server that has just started refuses everybody for seconds."""
+"""The first is given up after 12 s: an API server that has just started refuses all requests for seconds."""
 _WORD: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 _CUT: Final = "…"
 
@@ -36,21 +36,21 @@ _log: Final = logging.getLogger("toolset")
 
 Kind = Literal["Normal", "Warning"]
 Lost = Literal["malformed", "limited", "full", "forbidden", "invalid", "unavailable", "stopped", "bug"]
-"""Why something was not told: our own mistake, the correlator, too many wait, the API server, the end."""
+"""Why an Event was not sent: a bug, the correlator, a full queue, the API server, the shutdown."""
 
 
 class EventsObserver(Protocol):
-    """What the recorder tells of itself."""
+    """What the recorder reports."""
 
     def sent(self) -> None:
-        """The API server has taken an Event or a new count."""
+        """The API server has accepted an Event or a new count."""
 
     def dropped(self, reason: Lost) -> None:
-        """Something will not be told."""
+        """An Event is dropped."""
 
 
 class NoEventsObserver:
-    """Listens to nothing."""
+    """Ignores everything."""
 
     def sent(self) -> None:
         """Ignore it."""
@@ -64,19 +64,19 @@ def _unique() -> str:
 
 
 class EventOptions(msgspec.Struct, frozen=True):
-    """Figures; those of client-go are from ``tools/events/event_broadcaster.go`` and ``rest/config.go``.
+    """Limits and times; those of client-go are from ``tools/events/event_broadcaster.go`` and ``rest/config.go``.
 
     Attributes:
-        waiting: How many series may wait to be sent; client-go's queue has as many.
-        tries: How often one request is tried; client-go's number.
+        waiting: How many series may wait to be sent; as in client-go's queue.
+        tries: How often one request is tried; as in client-go.
         repeats_s: How long repeats are counted before the count is sent, seconds.
-        request_timeout_s: For one request, seconds.
-        rate_per_s: Requests a second; client-go's default for a client.
-        burst: Requests at once; likewise.
+        request_timeout_s: Time limit of one request, seconds.
+        rate_per_s: Requests per second; client-go's default for a client.
+        burst: Requests at once; client-go's default too.
         backoff: Between two tries. Only the leader sends, so it needs no jitter.
-        longest_pause_s: How long at most ``Retry-After`` is obeyed, seconds: others wait behind.
+        longest_pause_s: Maximum ``Retry-After`` that is obeyed, seconds: other Events wait behind.
         account: Returns the account of a namespace; by default each has its own.
-        unique: Returns a part of a name that no other Event has.
+        unique: Returns a unique part for the name of an Event.
     """
 
     waiting: int = 1000
@@ -92,11 +92,11 @@ class EventOptions(msgspec.Struct, frozen=True):
 
 
 class KubeEvents:
-    """Records now, sends in the background, one request at a time; fits ``reconciler.EventRecorder`` by shape.
+    """Records without waiting, sends in the background, one request at a time; implements ``reconciler.EventRecorder``.
 
-    The queue holds series, not Events: whatever happens again while its Event waits, is under way or was just sent is
-    one more in the count. So a slow API server makes fewer requests, not a longer queue. What is about the ConfigMap
-    comes first, then the namespaces take turns.
+    The queue holds series, not Events: a repeat while its Event waits, is being sent or was just sent only increments
+    the count. So a slow API server results in fewer requests, not a longer queue. Events about the ConfigMap come
+    first, then the namespaces take turns.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class KubeEvents:
             transport: An open session.
             target: The ConfigMap that every Event regards.
             reporter: ``reportingController``.
-            instance: ``reportingInstance``, the pod; one beyond 128 characters keeps its end, which tells pods apart.
+            instance: ``reportingInstance``, the pod; beyond 128 characters the end is kept, which distinguishes pods.
             now: The wall clock.
-            target_uid: The uid of the ConfigMap now; empty when there is none.
-            observer: Told what became of everything recorded.
-            options: Figures.
+            target_uid: The current uid of the ConfigMap; empty if there is none.
+            observer: Notified of the outcome of each record.
+            options: Limits and times.
         """
         self._transport = transport
         self._target = target
@@ -136,23 +136,23 @@ class KubeEvents:
         self._waiting: set[Series] = set()
         self._pace = TokenBucket(options.rate_per_s, options.burst)
         self._lost: set[Lost] = set()
-        self._refused = False  # whether the last was given up because of it: the next need not wait as long
+        self._refused = False  # whether the last was given up because of it: the next waits less
 
     def record(
         self, kind: Kind, reason: str, note: str, *, related: Key | None = None, action: str = "Publish"
     ) -> None:
-        """Note something for people; never waits, never raises; what comes too often is counted or dropped.
+        """Record an Event; never waits, never raises; frequent ones are counted or dropped.
 
         Args:
-            kind: ``Warning`` when somebody should act.
-            reason: Why, one word in UpperCamelCase.
-            note: For people. It should name the Service: kubectl shows no ``related``.
+            kind: ``Warning`` if action is required.
+            reason: The reason, one word in UpperCamelCase.
+            note: The message. It should name the Service: kubectl does not show ``related``.
             related: The Service that it is about; ``None`` when it is about the ConfigMap alone.
-            action: What was done or tried, one word in UpperCamelCase.
+            action: The action, one word in UpperCamelCase.
         """
         try:
             self._record(Occurrence(kind, reason, action, printable(note), related))
-        except Exception as error:  # noqa: BLE001 - whoever records has better things to do than to fail
+        except Exception as error:  # noqa: BLE001 - recording must not fail its caller
             self._drop("bug", "record failed", error)
 
     def _record(self, occurrence: Occurrence) -> None:
@@ -175,14 +175,14 @@ class KubeEvents:
         self._queue.add(series, after_s=after_s, priority=0 if series.occurrence.related else 1)
 
     async def run(self) -> None:
-        """Send until cancelled; nothing that goes wrong ends it."""
+        """Send until cancelled; no error ends it."""
         while True:
             series = await self._queue.get()
             with self._queue.working(series):
                 await self._deliver(series)
 
     async def flush(self, timeout_s: float) -> None:
-        """Send now what waits, within ``timeout_s`` seconds, and drop the rest; :meth:`run` must be running."""
+        """Send pending Events now, within ``timeout_s`` seconds, and drop the rest; :meth:`run` must be running."""
         for series in self._waiting:
             self._add(series)
         with anyio.move_on_after(timeout_s):
@@ -208,7 +208,7 @@ class KubeEvents:
 
     async def _send_patiently(self, series: Series) -> None:
         failures = 0
-        while series.told < series.count:  # a flush may have queued once more what was being sent
+        while series.told < series.count:  # a flush may have queued again what was being sent
             await anyio.sleep(self._pace.reserve_s())
             try:
                 series.told = await self._send(series)
@@ -221,19 +221,19 @@ class KubeEvents:
                 return
 
     async def _send(self, series: Series) -> int:
-        """Return how many of ``series`` the API server knows of now."""
+        """Return how many of ``series`` the API server now has."""
         count = series.count
         if series.told:
             try:
                 await self._request("PATCH", f"/{series.name}", {"series": _series(series)})
-            except InvalidError:  # it is gone: somebody deleted it, or its hour is over
+            except InvalidError:  # it no longer exists: it was deleted, or its TTL of one hour expired
                 series.name = ""
             else:
                 return count
         series.name = series.name or self._new_name()
         try:
             await self._request("POST", "", self._event(series))
-        except ConflictError:  # an earlier try was stored, and its answer lost; the name is nobody else's
+        except ConflictError:  # an earlier try was stored, but its response was lost; the name is unique
             return 1
         return count
 
@@ -286,7 +286,7 @@ class KubeEvents:
 
 
 def printable(note: str) -> str:
-    """Return ``note`` in at most NOTE_LIMIT_BYTES, with escapes for all that a terminal would not print."""
+    """Return ``note`` in at most NOTE_LIMIT_BYTES, with non-printable characters escaped."""
     pieces = [
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in note[:NOTE_LIMIT_BYTES]
     ]

@@ -1,4 +1,4 @@
-"""The Lease of the leader election: read, created, and written over, fenced by version and uid."""
+"""The Lease of the leader election: read, created, and overwritten, fenced by version and uid."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ from toolset.errors import InvalidError, NotFoundError, UnavailableError
 from toolset.model import Key, Lease, LeaseSpec
 
 LEASE_TIMEOUT_S: Final = 10.0
-"""How long one request may take at most; the elector bounds each one more tightly."""
+"""Time limit of one request, seconds; the elector's own limit is tighter."""
 _DECODER: Final = msgspec.json.Decoder(Lease)
 
 
 def lease(key: Key) -> Resource[Lease]:
-    """Return the one Lease ``key``; the selector lets RBAC narrow the watch to its name."""
+    """Return the one Lease ``key``; the selector lets RBAC restrict the watch to its name."""
     return Resource(_collection(key), Lease, f"metadata.name={key.name}")
 
 
@@ -29,7 +29,7 @@ class KubeLeases:
         self._path = f"{_collection(key)}/{key.name}"
 
     async def read(self) -> Lease | None:
-        """Return the Lease as it is now, from a majority of etcd; ``None`` when there is none."""
+        """Return the current Lease, by a quorum read; ``None`` if there is none."""
         try:
             return await self._send(Request("GET", self._path))
         except NotFoundError:
@@ -48,8 +48,8 @@ class KubeLeases:
     async def replace(self, current: Lease, spec: LeaseSpec) -> Lease:
         """Write ``spec`` over ``current``; return the result.
 
-        A merge patch and not a PUT: what others keep in the Lease (owners, labels, fields that are not read here)
-        stays, and an absent Lease is not made anew.
+        A merge patch and not a PUT: it keeps what others have in the Lease (owners, labels, fields that are not read
+        here), and does not recreate a deleted Lease.
         """
         body = msgspec.json.encode(
             {"metadata": {"resourceVersion": current.version, "uid": current.uid}, "spec": spec},

@@ -1,4 +1,4 @@
-"""Roll a Deployment out anew by an annotation on its pods, so that they start with what is published."""
+"""Restart a Deployment by an annotation on its pod template, so that its pods read what is published."""
 
 import orjson
 
@@ -8,14 +8,14 @@ from toolset.model import Key
 
 
 class DeploymentConsumer:
-    """A reader that reads at its start only."""
+    """A reader that reads the ConfigMap at startup only."""
 
     def __init__(self, transport: KubeTransport, deployment: Key, annotation: str) -> None:
-        """Make it.
+        """Create it.
 
         Args:
-            transport: An open session; RBAC has to allow a patch of the Deployment.
-            deployment: Whose pods read the ConfigMap.
+            transport: An open session; RBAC must allow patching the Deployment.
+            deployment: The Deployment whose pods read the ConfigMap.
             annotation: The name of the annotation on its pods.
         """
         self._transport = transport
@@ -23,7 +23,7 @@ class DeploymentConsumer:
         self._annotation = annotation
 
     async def tell(self, content_hash: str) -> None:
-        """Put ``content_hash`` on the pod template; see ``reconciler.notify.Consumer``."""
+        """Set ``content_hash`` on the pod template; see ``reconciler.notify.Consumer``."""
         place = self._deployment
         path = f"/apis/apps/v1/namespaces/{place.namespace}/deployments/{place.name}"
         template = {"metadata": {"annotations": {self._annotation: content_hash}}}
