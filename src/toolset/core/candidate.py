@@ -73,6 +73,8 @@ class Reason(Enum):
         "credentials are configured for it, but it answers at another scheme or port than it declares"
     )
 
+    __hash__ = object.__hash__  # that of Enum is a Python function, and 10,000 Services are counted by reason
+
     @property
     def word(self) -> str:
         """The one word used in tables, logs and metrics, for example ``NoMatch``."""
