@@ -97,7 +97,7 @@ def table(services: int, found: Mapping[str, tuple[Figure, Figure, Figure]]) -> 
     return Table(
         f"A synced cache of {services:,} Services",
         f"Medians of {ROUNDS} rounds, each in turn with the others. Targets for `toolset run`: 1.2 x client-go's time, "
-        f"{'200 MiB' if services > 10_001 else '80 MiB'}; its memory is looked at after its first write.",
+        f"{'200 MiB' if services > 10_001 else '80 MiB'}; its memory is measured after its first write.",
         head,
         tuple(rows),
         {name: [figure.median for figure in figures] for name, figures in found.items()} if services == 10_001 else {},

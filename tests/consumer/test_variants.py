@@ -220,8 +220,8 @@ async def test_what_answers_queries_is_published_where_it_does_and_asked_there(
             Reason.UNHEALTHY,
             "/: answered 404; /prometheus: answered 404; annotate it with kubernaut.io/toolset-path to decide",
         ),
-        ("login page", Reason.IDENTITY_MISMATCH, "the answer does not tell of prometheus"),
-        ("says success", Reason.IDENTITY_MISMATCH, "the answer does not tell of prometheus"),
+        ("login page", Reason.IDENTITY_MISMATCH, "the answer does not identify prometheus"),
+        ("says success", Reason.IDENTITY_MISMATCH, "the answer does not identify prometheus"),
     ],
 )
 async def test_what_answers_no_query_is_not_published_and_says_why(

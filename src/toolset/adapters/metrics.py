@@ -103,7 +103,7 @@ class Metrics:
         name = {"name": CONTROLLERS}
         self.queue_depth = self._gauge("workqueue_depth", "Keys that wait for a worker.", **name)
         self.queue_adds = self._counter("workqueue_adds_total", "Keys added.", **name)
-        self.queue_retries = self._counter("workqueue_retries_total", "Keys put off because they failed.", **name)
+        self.queue_retries = self._counter("workqueue_retries_total", "Keys deferred because they failed.", **name)
         self.queue_wait = self._histogram(
             "workqueue_queue_duration_seconds", "How long a key waited.", _QUEUE_BUCKETS, **name
         )
@@ -112,7 +112,7 @@ class Metrics:
         )
         self.queue_unfinished = self._gauge(
             "workqueue_unfinished_work_seconds",
-            "Sum of the ages of the passes in work; large values tell of one that hangs.",
+            "Sum of the ages of the reconciles in progress; a large value indicates one that hangs.",
             **name,
         )
         self.queue_longest = self._gauge(
@@ -198,7 +198,7 @@ class Metrics:
             "toolset_services", "Services by verdict: Published, or the reason why not.", verdict=VERDICTS
         )
         self.candidates = self._gauge(
-            "toolset_candidates", "Recognised Services by type and last word.", **kind, verdict=CANDIDATE_VERDICTS
+            "toolset_candidates", "Recognised Services by type and verdict.", **kind, verdict=CANDIDATE_VERDICTS
         )
         self.tools = self._gauge("toolset_tools", "Tools in the published ConfigMap.", **kind)
         self.probes = self._counter("toolset_probes_total", "Health requests by outcome.", **kind, outcome=OUTCOMES)
@@ -218,7 +218,7 @@ class Metrics:
         )
         self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
         self.events_dropped = self._counter(
-            "toolset_events_dropped_total", "What was not told by Kubernetes Events.", reason=DROPS
+            "toolset_events_dropped_total", "Occurrences that were not recorded as Kubernetes Events.", reason=DROPS
         )
 
     def _settings_series(self) -> None:

@@ -65,7 +65,7 @@ async def examine(source: Source) -> AsyncGenerator[Check]:
         settings = named(source.parse(source.read()), environment)
         check(settings)
     except SettingsError as error:
-        yield Check("settings", "problem", str(error), "mend the setting; `toolset check-config FILE` checks a file")
+        yield Check("settings", "problem", str(error), "fix the setting; `toolset check-config FILE` checks a file")
         return
     yield Check("settings", "ok", f"{source.file or 'defaults and environment'}: valid")
     async with transport(settings, environment) as kube:

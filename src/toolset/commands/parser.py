@@ -14,10 +14,10 @@ _DEMO: Final = (
 )
 
 _DOCTOR: Final = """\
-Looks, with the settings as they are, at the way to the API server, at every
-permission that the service needs, and at who else is at work; writes nothing.
-Exit status: 0 no problem, 1 a problem. Rights are those of whoever asks, so
-ask in the pod:
+Checks, with the current settings, the connection to the API server, every
+permission that the service needs, and other running replicas; writes nothing.
+Exit status: 0 no problem, 1 a problem. The permissions are those of the
+current user, so run it in the pod:
 
   kubectl -n kubernaut-system exec deploy/kubernaut-dynamic-toolset -- \\
     toolset doctor --config /etc/toolset/settings.yaml

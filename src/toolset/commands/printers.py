@@ -164,7 +164,7 @@ def as_matches(source: str, matches: Sequence[Match], *, services: int | None, s
     if static:
         lines[0] += f"; static backends: {static}"
     if services is not None:
-        lines += ["", f"Services looked at: {services}", ""]
+        lines += ["", f"Services checked: {services}", ""]
         rows = [("DETECTOR", "TYPE", "FROM", "MATCHES")]
         for match in matches:
             found = ", ".join(match.services) or "-"

@@ -30,15 +30,15 @@ HIDE: Final = f"suppress: [{SECOND.namespace}/{SECOND.name}]"
 WIDTH: Final = len(SECOND_KEY)
 """Width of the longest key."""
 INTRODUCTION: Final = (
-    "AI agents that look into incidents, HolmesGPT and Kubernaut, can ask only those Prometheus, Grafana, Jaeger",
-    "and Elasticsearch that somebody told them of. This service finds them in a Kubernetes cluster, sees that they",
-    "live, and keeps one ConfigMap true, in which the agents read where they are. Here it does so on a small cluster",
-    "inside this process; in front of a change stands how long the ConfigMap took to follow.",
+    "AI agents that investigate incidents, HolmesGPT and Kubernaut, can query only the Prometheus, Grafana, Jaeger",
+    "and Elasticsearch that they are configured with. This service finds these in a Kubernetes cluster, probes",
+    "them, and keeps one ConfigMap up to date, from which the agents read their URLs. Here it runs on a small",
+    "cluster inside this process; the time in front of a change is how long the ConfigMap took to follow.",
 )
 CLOSING: Final = (
     "",
-    "That was the real service, `toolset run`, over HTTP. `make demo STAY=1` leaves this cluster up for kubectl,",
-    "`make test` tries everything on a real kube-apiserver, and docs/install.md tells how to install it.",
+    "That was the real service, `toolset run`, over HTTP. `make demo STAY=1` keeps this cluster running for kubectl,",
+    "`make test` runs all tests, with a real kube-apiserver, and docs/install.md explains how to install it.",
 )
 
 

@@ -67,7 +67,7 @@ class NotifyReconciler:
                 waits_s.append(wait_s)
                 continue
             spans.changed()
-            with spans.step("tell"):
+            with spans.step("notify"):
                 await reader.consumer.tell(digest)
             reader.notified_of, reader.notified_s = digest, anyio.current_time()
         return Result(requeue_after_s=min(waits_s, default=None))

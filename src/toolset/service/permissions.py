@@ -62,14 +62,14 @@ def _needed(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
         yield from _lease(lease_key(settings))
     for verb in ("create", "patch"):
         events = ResourceAttributes(verb, "events.k8s.io", "events", "", settings.target.namespace)
-        yield events, "Kubernetes Events do not tell what happens"
+        yield events, "no Kubernetes Events are recorded"
     if settings.status.enabled and settings.status.auth == "kubernetes":
         loss = "nobody can read the status"
         yield ResourceAttributes("create", "authentication.k8s.io", "tokenreviews"), loss
         yield ResourceAttributes("create", "authorization.k8s.io", "subjectaccessreviews"), loss
     if settings.notify.deployment:
         space, _, name = settings.notify.deployment.partition("/")
-        yield ResourceAttributes("patch", "apps", "deployments", "", space, name), "its pods are not told of changes"
+        yield ResourceAttributes("patch", "apps", "deployments", "", space, name), "its pods are not notified of changes"
 
 
 def _services(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:

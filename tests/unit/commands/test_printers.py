@@ -293,7 +293,7 @@ def test_matches_are_a_table_by_detector() -> None:
     )
     assert printers.as_matches("x.yaml", matches, services=3).splitlines()[1:] == [
         "",
-        "Services looked at: 3",
+        "Services checked: 3",
         "",
         "DETECTOR  TYPE   FROM      MATCHES",
         "tempo     tempo  settings  -",

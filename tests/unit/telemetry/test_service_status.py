@@ -59,7 +59,7 @@ class Told:
 
     @property
     def candidates(self) -> dict[tuple[str, str], int]:
-        """Candidates by type and last word, where there are any."""
+        """Candidates by type and verdict, where there are any."""
         found = text_string_to_metric_families(self._metrics.expose()[0].decode())
         samples = [each for family in found if family.name == "toolset_candidates" for each in family.samples]
         return {(each.labels["type"], each.labels["verdict"]): int(each.value) for each in samples if each.value}

@@ -213,7 +213,7 @@ class ApiServerProxy:
         if status in {401, 403}:
             return ProbeError(Failure.OTHER, f"the API server refuses services/proxy with {status}")
         if any(text in body for text in _OTHER_SCHEME):
-            return ProbeError(Failure.PROTOCOL, "it does not speak the scheme that the API server was told to use")
+            return ProbeError(Failure.PROTOCOL, "it does not speak the scheme that the API server was asked to use")
         return ProbeError(Failure.OTHER, f"the API server reached nothing there and answered {status}")
 
 

@@ -200,7 +200,7 @@ async def _judge(response: httpx.Response, candidate: Candidate, access: _Access
         return Outcome(alive=False, detail=f"answered {status}", failure=Failure.STATUS, status=status)
     check_of_status = check if is_good else msgspec.structs.replace(check, fields=())  # an error has no such fields
     if not is_proven(check_of_status, body, is_cut=len(body) >= BODY_LIMIT_BYTES):
-        detail = f"the answer does not tell of {candidate.product}"
+        detail = f"the answer does not identify {candidate.product}"
         return Outcome(alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=status)
     return Outcome(alive=True, status=status, backend_id=backend_id(check, body))
 

@@ -286,7 +286,7 @@ _OTHERS: Final = (
         ),
         check=ELASTICSEARCH_API,
         source="OpenSearch's own chart and operator, and Wazuh's manifests, turn the security plugin on: TLS on 9200 "
-        "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, tells them",
+        "although nothing says so; the performance analyzer's port, or Wazuh's name for the REST port, identifies them",
     ),
     Detector(
         product="elasticsearch",

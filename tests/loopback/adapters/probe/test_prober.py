@@ -144,7 +144,7 @@ async def test_weak_evidence_has_to_be_proven_by_the_answer(body: bytes, code: i
     async with ScriptedApiServer(Answer(body, code)).serve() as server:
         outcome = await probe(candidate(port_of(server), check=check))
 
-    detail = "the answer does not tell of prometheus"
+    detail = "the answer does not identify prometheus"
     identity_mismatch = Outcome(
         alive=False, detail=detail, identity_mismatch=True, failure=Failure.IDENTITY, status=code
     )

@@ -146,5 +146,5 @@ def _impersonation(user: User) -> tuple[tuple[str, str], ...]:
 def _header(value: str) -> str:
     """Return ``value``; raise ValueError if it is not printable, which no header may hold."""
     if not value.isprintable():
-        raise ValueError("the user has credentials that cannot be sent: look at its token or tokenFile")
+        raise ValueError("the user has credentials that cannot be sent: check its token or tokenFile")
     return value
