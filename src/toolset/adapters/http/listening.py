@@ -63,8 +63,10 @@ async def listening(
 
         loop = asyncio.get_running_loop()
         opened = await loop.create_server(accept, host or None, port, backlog=BACKLOG, ssl=tls)
-        async with opened:
+        try:
             yield opened.sockets[0].getsockname()[1]
+        finally:
+            opened.close()  # `wait_closed` would wait for clients, which only the runner closes
     finally:
         await runner.cleanup()
 

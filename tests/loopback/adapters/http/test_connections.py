@@ -1,5 +1,6 @@
 """Idle connections and malformed requests to the HTTP server cost nothing that others need."""
 
+import contextlib
 import logging
 import socket
 from collections.abc import Generator
@@ -49,6 +50,17 @@ async def test_five_thousand_idle_connections_change_nothing_for_probes() -> Non
                 for _ in range(10):
                     assert (await asking.get(backend.url)).status_code == 200
                     assert (await asking.get(f"http://127.0.0.1:{server.port}/livez")).status_code == 200
+
+
+async def test_a_client_that_keeps_its_connection_open_does_not_hold_up_the_shutdown() -> None:
+    """Since Python 3.12.1 a closed server waits for its clients unless they are closed first."""
+    server = HealthServer([], [], Metrics("1").expose)
+    async with httpx.AsyncClient(trust_env=False) as scraper, contextlib.AsyncExitStack() as stack:
+        with anyio.fail_after(10):
+            async with server.serve("127.0.0.1", 0):
+                half = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", server.port))
+                await half.send(b"GET /livez HTT")
+                assert (await scraper.get(f"http://127.0.0.1:{server.port}/livez")).status_code == 200
 
 
 @pytest.mark.parametrize(
