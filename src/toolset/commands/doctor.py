@@ -121,14 +121,14 @@ class Examination:
         took_s = time.time() - sent
         version = _version(reply.body)
         found = [Check("API server", "ok", f"Kubernetes {version} answers within {took_s * 1000:.0f} ms")]
-        told = _date(reply.date)
-        if told is None:
+        server_time = _date(reply.date)
+        if server_time is None:
             return [*found, Check("clock", "unknown", "the API server does not say what time it is")]
-        self._now = told
+        self._now = server_time
         # A Date header has whole seconds: during the request the server's clock was between it and one second later.
-        skew_s = max(told - (sent + took_s), sent - (told + 1.0), 0.0)
+        skew_s = max(server_time - (sent + took_s), sent - (server_time + 1.0), 0.0)
         if skew_s > SKEW_S:
-            which = "behind" if told > sent else "ahead of"
+            which = "behind" if server_time > sent else "ahead of"
             detail = f"ours is {skew_s:.0f} s {which} that of the API server"
             return [*found, Check("clock", "problem", detail, "synchronise the clock of this machine (NTP)")]
         return [*found, Check("clock", "ok", "ours and that of the API server agree")]

@@ -41,10 +41,10 @@ class Screen:
 
     def rows(self, rows: Iterable[tuple[str, str, str]], width: int, took: str = "") -> None:
         """Print rows of a mark, a name of at most ``width`` columns, and a text."""
-        for mark, name, told in rows:
+        for mark, name, description in rows:
             margin = self._styled(f"{took:>{MARGIN}}", "quiet")
             marked = self._styled(f"{mark} {name:{width}}", mark)
-            self.text(f"{margin} {marked} {told}".rstrip())
+            self.text(f"{margin} {marked} {description}".rstrip())
             took = ""
 
     def _styled(self, text: str, style: str) -> str:

@@ -196,7 +196,12 @@ async def _stay(stage: Stage, screen: Screen) -> None:
         "kubectl get events.events.k8s.io -o custom-columns=REASON:.reason,NOTE:.note": "what became of each Service",
     }
     width = max(map(len, commands))
-    screen.text(*(f"   {command:{width}} {told and f'# {told}'}".rstrip() for command, told in commands.items()))
+    screen.text(
+        *(
+            f"   {command:{width}} {description and f'# {description}'}".rstrip()
+            for command, description in commands.items()
+        )
+    )
     screen.quiet(
         f"   the status of the service: open {stage.status_url}, or run `toolset status --server {stage.status_url}`",
         f"   API server {stage.cluster.url}, metrics {stage.url}/metrics, readiness {stage.url}/readyz",

@@ -58,7 +58,7 @@ class Series(msgspec.Struct, eq=False):
         last_s: The same on the clock of ``anyio``.
         count: The number of occurrences.
         name: The name of its Event; set by the sender.
-        told: The count in the API server; set by the sender.
+        recorded: The count in the API server; set by the sender.
     """
 
     occurrence: Occurrence
@@ -68,7 +68,7 @@ class Series(msgspec.Struct, eq=False):
     last_s: float
     count: int = 1
     name: str = ""
-    told: int = 0
+    recorded: int = 0
 
 
 class Refusal(Enum):

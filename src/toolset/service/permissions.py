@@ -69,7 +69,10 @@ def _needed(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
         yield ResourceAttributes("create", "authorization.k8s.io", "subjectaccessreviews"), loss
     if settings.notify.deployment:
         space, _, name = settings.notify.deployment.partition("/")
-        yield ResourceAttributes("patch", "apps", "deployments", "", space, name), "its pods are not notified of changes"
+        yield (
+            ResourceAttributes("patch", "apps", "deployments", "", space, name),
+            "its pods are not notified",
+        )
 
 
 def _services(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:

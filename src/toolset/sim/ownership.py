@@ -108,11 +108,11 @@ def _tree(paths: Iterable[Path]) -> Object:
 
 
 def _conflict(kind: Kind, taken: Iterable[tuple[Owner, Path]]) -> Refused:
-    told = [
+    conflicts = [
         (f'conflict with "{manager}"{f" using {kind.version}" if operation == "Update" else ""}', f".{'.'.join(path)}")
         for (manager, operation), path in taken
     ]
-    text = f"Apply failed with {len(told)} conflict{'s' if len(told) > 1 else ''}: "
-    text += "\n".join(f"{conflict}: {field}" for conflict, field in told)
-    causes = [{"reason": "FieldManagerConflict", "message": conflict, "field": field} for conflict, field in told]
+    text = f"Apply failed with {len(conflicts)} conflict{'s' if len(conflicts) > 1 else ''}: "
+    text += "\n".join(f"{conflict}: {field}" for conflict, field in conflicts)
+    causes = [{"reason": "FieldManagerConflict", "message": conflict, "field": field} for conflict, field in conflicts]
     return Refused(409, "Conflict", text, {"causes": causes})

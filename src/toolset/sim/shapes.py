@@ -27,8 +27,8 @@ def read(kind: Kind, body: Object) -> Object:
     Raises:
         msgspec.ValidationError: The service could not read such an object.
     """
-    told = {"kind": kind.name, "apiVersion": kind.version}
-    content: Object = {**told, **merged({}, body), **told}
+    identity = {"kind": kind.name, "apiVersion": kind.version}
+    content: Object = {**identity, **merged({}, body), **identity}
     msgspec.convert(content, _MODELS.get(kind, model.ConfigMap))
     return content
 

@@ -81,12 +81,12 @@ class Store:
         news = [*takewhile(lambda change: change[0] > after, reversed(self._log))]
         return [event for _, where, event in reversed(news) if place.has(where)]
 
-    def _note(self, told: str, place: Place, content: Object) -> Object:
+    def _note(self, change: str, place: Place, content: Object) -> Object:
         self.version += 1
         content = {**content, "metadata": {**content["metadata"], "resourceVersion": str(self.version)}}
         if len(self._log) == self._log.maxlen:
             self._forgotten = self._log[0][0]
-        event: Object = {"type": told, "object": content}
+        event: Object = {"type": change, "object": content}
         self._log.append((self.version, place, event))
         self.listener(place, event)
         self.changed.set()

@@ -65,8 +65,8 @@ class Writer:
         """Return the object after a server-side apply, and whether it is new."""
         live, config = self._store.get(place), read(place.kind, body)
         if live is None and (uid := config["metadata"].get("uid")):
-            told = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            raise place.refused(409, "Conflict", _CONFLICT + told)
+            reason = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise place.refused(409, "Conflict", _CONFLICT + reason)
         new, owners = applied(self._owners.get(place, {}), place.kind, live or {}, config, manager, force=force)
         return self._save(place, live, new, owners), live is None
 
@@ -108,7 +108,7 @@ def _check_fence(place: Place, wanted: Object, live: Object) -> None:
     if wanted.get("resourceVersion", live["resourceVersion"]) != live["resourceVersion"]:
         raise place.refused(409, "Conflict", _CONFLICT + _MODIFIED)
     if (uid := wanted.get("uid", live["uid"])) != live["uid"]:
-        kind, told = place.kind.name, f'Invalid value: "{uid}": field is immutable'
-        cause = {"reason": "FieldValueInvalid", "message": told, "field": "metadata.uid"}
+        kind, reason = place.kind.name, f'Invalid value: "{uid}": field is immutable'
+        cause = {"reason": "FieldValueInvalid", "message": reason, "field": "metadata.uid"}
         details = {"name": place.name, "kind": kind, "causes": [cause]}
-        raise Refused(422, "Invalid", f'{kind} "{place.name}" is invalid: metadata.uid: {told}', details)
+        raise Refused(422, "Invalid", f'{kind} "{place.name}" is invalid: metadata.uid: {reason}', details)

@@ -31,7 +31,7 @@ async def test_the_first_of_its_kind_begins_a_series() -> None:
 
     assert (series.occurrence, series.combined, series.count) == (occurrence(), False, 1)
     assert (series.first_at, series.last_at) == (AT, AT)
-    assert (series.told, series.name) == (0, "")
+    assert (series.recorded, series.name) == (0, "")
 
 
 async def test_a_repeat_is_one_more_in_the_count() -> None:

@@ -52,7 +52,7 @@ class WriterConflict(msgspec.Struct, frozen=True):
     Attributes:
         wrote: Hashes of what it wrote, the latest last.
         version: The version of the ConfigMap that was checked last.
-        strangers: How many times it saw complete documents of another writer.
+        foreign_writes: How many times it saw complete documents of another writer.
     """
 
     wrote: tuple[str, ...] = ()

@@ -166,7 +166,7 @@ class KubeEvents:
             self._drop("full")
         elif series not in self._waiting:
             self._waiting.add(series)
-            self._add(series, after_s=self._options.repeats_s if series.told else 0.0)
+            self._add(series, after_s=self._options.repeats_s if series.recorded else 0.0)
 
     def _namespace(self, series: Series) -> str:
         return (series.occurrence.related or self._target).namespace
@@ -201,17 +201,17 @@ class KubeEvents:
             self._drop("bug", "send failed", error)
         else:
             self._refused = False
-            if series.told < series.count:  # it happened again meanwhile
+            if series.recorded < series.count:  # it happened again meanwhile
                 self._add(series, after_s=self._options.repeats_s)
                 return
         self._waiting.discard(series)
 
     async def _send_patiently(self, series: Series) -> None:
         failures = 0
-        while series.told < series.count:  # a flush may have queued again what was being sent
+        while series.recorded < series.count:  # a flush may have queued again what was being sent
             await anyio.sleep(self._pace.reserve_s())
             try:
-                series.told = await self._send(series)
+                series.recorded = await self._send(series)
             except ToolsetError as error:
                 failures += 1
                 if failures >= self._tries(error):
@@ -223,7 +223,7 @@ class KubeEvents:
     async def _send(self, series: Series) -> int:
         """Return how many of ``series`` the API server now has."""
         count = series.count
-        if series.told:
+        if series.recorded:
             try:
                 await self._request("PATCH", f"/{series.name}", {"series": _series(series)})
             except InvalidError:  # it no longer exists: it was deleted, or its TTL of one hour expired
