@@ -11,8 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from toolset import __version__
-from toolset.commands.parser import EXIT_ERROR, parser
+from toolset.commands.parser import EXIT_ERROR, VERSION, parser
 from toolset.commands.process import OutputError, drop_output, ended_by, has_colours, lack, patiently, run_loop, write
 from toolset.errors import SettingsError, ToolsetError
 
@@ -49,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str] | None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
     try:
-        options = parser().parse_args(arguments)
+        options = parser().parse_args(given)
     except SystemExit:
         write("")  # help and errors are written: flush them
         raise
@@ -80,7 +82,9 @@ def _plan(options: argparse.Namespace) -> int:
     async def work() -> "Report":
         if options.file:
             found = manifests.read(options.file)
-            notes.write(*found.notes, *([] if found.services else [manifests.without_services(options.file)]))
+            notes.write(*found.notes)
+            if not found.services:
+                raise SettingsError(manifests.without_services(options.file))
             return await plan.plan_manifests(settings, found, assume_healthy=options.assume_healthy)
         return await plan.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
@@ -170,7 +174,7 @@ def _service_key(text: str, static: Container[str] = ()) -> "Key":
 
 
 def _version(_: argparse.Namespace) -> int:
-    write(f"toolset {__version__}\n")
+    write(f"{VERSION}\n")
     return EXIT_UNCHANGED
 
 

@@ -22,7 +22,7 @@ def manifests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["version"]) == 0
-    assert capsys.readouterr().out == f"toolset {__version__}\n"
+    assert capsys.readouterr().out.startswith(f"toolset {__version__} (Python 3.")
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,44 @@ def test_a_plan_may_be_json(manifests: str, capsys: pytest.CaptureFixture[str]) 
     assert (content["target"], content["changes"]) == ("spaces/tools", True)
 
 
-def test_a_plan_of_no_service_says_so_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("pln", "there is no command pln; did you mean plan?"),
+        ("nothing-like-it", "there is no command nothing-like-it"),
+        ("plan --assume-health", "there is no option --assume-health; did you mean --assume-healthy?"),
+        ("plan --asume-healthy=yes", "there is no option --asume-healthy; did you mean --assume-healthy?"),
+        ("plan --frobnicate", "there is no option --frobnicate"),
+        ("version now", "there is no argument now"),
+        ("", "the following arguments are required: COMMAND"),
+    ],
+)
+def test_what_is_misspelt_is_named_with_the_nearest_name(
+    given: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(given.split())
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"toolset: {problem}; see toolset --help\n"
+
+
+@pytest.mark.parametrize("given", ["help", "help plan", "--version", "-V", "plan --help"])
+def test_help_and_version_are_written_to_standard_output(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(given.split())
+    assert ended.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.startswith("toolset " if "V" in given or "version" in given else "usage: toolset ")
+    assert ("--assume-healthy" in printed.out) == ("plan " in f"{given} ")
+
+
+def test_a_plan_of_no_service_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("kind: Deployment", "utf-8")
-    assert cli.main(["plan", "-f", str(file), "--assume-healthy"]) == 2
+    assert cli.main(["plan", "-f", str(file), "--assume-healthy"]) == 1
     printed = capsys.readouterr()
-    assert "0 Services: 0 candidates" in printed.out
+    assert printed.out == ""
     assert printed.err == f"toolset: {file} holds no Service; give what `kubectl get services -A -o yaml` prints\n"
 
 

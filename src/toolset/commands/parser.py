@@ -1,12 +1,17 @@
 """The argument parser: subcommands, flags and help."""
 
 import argparse
-from collections.abc import Callable
-from typing import Final, NoReturn
+import re
+import sys
+from collections.abc import Callable, Collection
+from typing import Any, Final, NoReturn
 
 from typing_extensions import override
 
+from toolset import __version__
+
 EXIT_ERROR: Final = 1
+VERSION: Final = f"toolset {__version__} (Python {'.'.join(map(str, sys.version_info[:3]))})"
 
 _DEMO: Final = (
     "Starts a small API server and sample backends on loopback, runs the real service against them, changes the "
@@ -32,13 +37,35 @@ Exit status: 0 shown, 2 the one Service that was asked for is not published,
 """
 
 
+_FLAG: Final = re.compile(r"--[a-z-]+")
+_UNKNOWN: Final = re.compile(r"(argument COMMAND: invalid choice: |unrecognized arguments: )'?([^\s'=]+)")
+
+
 class _Parser(argparse.ArgumentParser):
-    """A parser whose exit status for errors differs from that of a plan with changes."""
+    """A parser that suggests names, and whose exit status for errors differs from that of a plan with changes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+        self.subcommands: dict[str, argparse.ArgumentParser] = {}
 
     @override
     def error(self, message: str) -> NoReturn:
         """Exit with the error and a pointer to ``--help``."""
+        if wrong := _UNKNOWN.match(message):
+            kind = "command" if "COMMAND" in wrong[1] else "option" if wrong[2].startswith("-") else "argument"
+            message = f"there is no {kind} {wrong[2]}{_nearest(wrong[2], self._names())}"
         self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _names(self) -> Collection[str]:
+        texts = (each.format_help() for each in (self, *self.subcommands.values()))
+        return {name for text in texts for name in _FLAG.findall(text)} | self.subcommands.keys()
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - needed for errors only
+
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,8 +75,9 @@ def parser() -> argparse.ArgumentParser:
     """
     made = _Parser(
         prog="toolset",
-        description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets true.",
+        description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets up to date.",
     )
+    made.add_argument("-V", "--version", action="version", version=VERSION, help="print the version")
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
     run = commands.add_parser("run", help="run the service", parents=[_common()])
     run.add_argument("--host", dest="server.host", metavar="HOST", help="address to listen on for health and metrics")
@@ -63,17 +91,18 @@ def parser() -> argparse.ArgumentParser:
     _add_questions(commands.add_parser)
     purge = commands.add_parser(
         "purge",
-        help="remove from the ConfigMap what the service wrote, and nothing else; stop the service first",
+        help="remove from the ConfigMap only what the service wrote; stop the service first",
         parents=[_common()],
     )
     purge.add_argument(
-        "--dry-run", action="store_true", help="only say what would go; exit status 2 when something would"
+        "--dry-run", action="store_true", help="only show what would be removed; exit status 2 if there is anything"
     )
     demo = commands.add_parser(
-        "demo", help="watch the service work on an embedded cluster; needs nothing else", description=_DEMO
+        "demo", help="run the service on an embedded cluster; needs nothing else", description=_DEMO
     )
-    demo.add_argument("--once", action="store_true", help="end after the story instead of leaving the cluster up")
+    demo.add_argument("--once", action="store_true", help="exit at the end instead of keeping the cluster running")
     commands.add_parser("version", help="print the version")
+    made.subcommands.update(commands.choices)
     return made
 
 
@@ -95,7 +124,7 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
-    explain = add("explain", help="say why a Service is or is not published", parents=[_common()])
+    explain = add("explain", help="show why a Service is or is not published", parents=[_common()])
     explain.add_argument(
         "service",
         nargs="?",
@@ -109,7 +138,7 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     explain.add_argument("--probe", action="store_true", help="probe it once; without this nothing is probed")
     status = add(
         "status",
-        help="show what the running service publishes, what it does not and why, and what is wrong",
+        help="show what the running service publishes, what it does not publish and why, and problems",
         description=_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
@@ -125,13 +154,13 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     doctor = add(
         "doctor",
-        help="say what keeps the service from working, permission by permission; writes nothing",
+        help="check the connection and each permission, with remedies; writes nothing",
         description=_DOCTOR,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
     )
     doctor.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
-    check = add("check-config", help="check a settings file, and say what its detectors match in manifests")
+    check = add("check-config", help="check a settings file, and show what its detectors match in manifests")
     check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
     check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
 
