@@ -23,7 +23,7 @@ _SWITCHES: Final[Mapping[str, Switch]] = {
 TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"
 _TYPE: Final = re.compile(TYPE_PATTERN)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
-_PORT: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
+PORT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
 _PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
 VALUE_LIMIT: Final = 512
 """Maximum length of a valid value; all are ASCII."""
@@ -134,7 +134,7 @@ _PATH_REMEDY: Final = "must be an absolute path of letters, digits and ._~/- wit
 _RULES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "toolset": (_SWITCHES.__contains__, "must be enabled, true, disabled or false"),
     "toolset-type": (is_type, "must be a lower-case word of at most 40 letters, digits and -, and not kubernetes"),
-    "toolset-port": (_PORT.fullmatch, "must be the name or the number of a port of the Service"),
+    "toolset-port": (PORT_NAME.fullmatch, "must be the name or the number of a port of the Service"),
     "toolset-scheme": ({"http", "https"}.__contains__, "must be http or https"),
     "toolset-path": (is_path, _PATH_REMEDY),
     "toolset-health-path": (is_path, _PATH_REMEDY),

@@ -8,13 +8,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.candidate import Evidence, Reason, Rejected
-from toolset.core.detection.annotations import Annotations
+from toolset.core.detection.annotations import PORT_NAME, Annotations
 from toolset.core.detection.identity import Words, is_called, separated
 from toolset.core.detection.schemes import scheme_of, states_scheme
 from toolset.model import PROTOCOL_TCP, Service, ServicePort
 
 PORTS_LIMIT: Final = 64
 """The ports of a Service that are considered, in the order in which it declares them."""
+_LISTED: Final = 5
+"""Ports that a sentence lists."""
 _COMMON_PORTS: Final = frozenset({80, 443, 8080, 8443})
 """Port numbers that no product has exclusively."""
 _NOT_HTTP: Final = frozenset(
@@ -142,10 +144,8 @@ def endpoint(
     if asked.port:
         chosen = next((p for p in usable if asked.port in {p.name, str(p.port)}), None)
         if chosen is None:
-            return Rejected(
-                Reason.BAD_ANNOTATION,
-                f"the port that the annotation names is not a TCP port of the Service{_cut(service)}",
-            )
+            listed = _listed(usable) + _cut(service)
+            return Rejected(Reason.BAD_ANNOTATION, f"toolset-port={asked.port}: the Service has {listed}")
     else:
         chosen = wish.choose(usable, evidence)
         if chosen is None:
@@ -159,6 +159,16 @@ def endpoint(
         scheme_is_stated=bool(asked.scheme) or states_scheme(chosen),
         path_is_stated=asked.path is not None,
     )
+
+
+def _listed(ports: Sequence[ServicePort]) -> str:
+    """Return the numbers of the first TCP ports, with their names if valid, and how many more there are."""
+    some = [
+        f"{port.name} ({port.port})" if PORT_NAME.fullmatch(port.name or "") else str(port.port)
+        for port in ports[:_LISTED]
+    ]
+    more = f" and {len(ports) - _LISTED} more" if len(ports) > _LISTED else ""
+    return f"{', '.join(some)}{more}" if some else "no TCP port"
 
 
 def _cut(service: Service) -> str:

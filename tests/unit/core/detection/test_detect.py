@@ -728,3 +728,21 @@ def test_any_service_whatever_has_a_verdict_and_its_own_host(seen: Service) -> N
     if isinstance(verdict, Candidate):
         assert verdict.host == f"{seen.metadata.name}.{seen.metadata.namespace}.svc.cluster.local"
         assert 0 < verdict.port < 65536
+
+
+@pytest.mark.parametrize(
+    ("ports", "listed"),
+    [
+        ((), "no TCP port"),
+        ((("http", 8080),), "http (8080)"),
+        (((None, 8080),), "8080"),
+        ((("<script>", 8080),), "8080"),
+        (tuple((f"p{number}", number) for number in range(1, 8)), "p1 (1), p2 (2), p3 (3), p4 (4), p5 (5) and 2 more"),
+    ],
+)
+def test_a_port_that_the_service_lacks_is_named_with_those_that_it_has(
+    ports: tuple[tuple[str | None, int], ...], listed: str
+) -> None:
+    verdict = detect(service("grafana", ports=ports, annotations=ENABLED | {"toolset-port": "http2"}), OPTIONS)
+    assert isinstance(verdict, Rejected)
+    assert verdict.detail == f"toolset-port=http2: the Service has {listed}"

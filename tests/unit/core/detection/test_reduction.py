@@ -110,7 +110,8 @@ def test_detection_names_the_bound_when_no_port_of_very_many_is_usable() -> None
     verdict = detect(REDUCTION.reduce(with_meta(many, annotations=annotations)), OPTIONS)
     assert isinstance(verdict, Rejected)
     assert verdict.reason is Reason.BAD_ANNOTATION
-    assert verdict.detail.endswith("is not a TCP port of the Service; only the first 64 ports are considered")
+    assert verdict.detail.startswith("toolset-port=3000: the Service has ")
+    assert verdict.detail.endswith(" and 59 more; only the first 64 ports are considered")
 
 
 def test_reduction_bounds_the_memory_of_the_largest_service() -> None:
