@@ -19,7 +19,7 @@ from toolset.core.candidate import Candidate, Selector
 from toolset.model import Key
 
 CONTAINERS_LIMIT: Final = 32
-"""Maximum number of selectors that are searched in one other selector, the widest first."""
+"""Maximum number of selectors that are searched for in one other selector, the widest first."""
 PORTS_LIMIT: Final = 4
 """Maximum number of ports of one selector that are compared with those of another, in the order of preference."""
 

@@ -18,7 +18,7 @@ class ElectorOptions(msgspec.Struct, frozen=True):
         lease_s: How long a leadership is valid after its last renewal, and how long standbys wait for one.
         renew_s: How long a leader tries to renew before it gives up.
         retry_s: Time between two renewals, and between two reads of a standby without a watch.
-        jitter: Those reads wait up to this many times ``retry_s`` longer, so that standbys do not read in step.
+        jitter: Those reads wait up to this many times ``retry_s``, so that standbys do not read in step.
         release_s: Time limit for releasing the Lease.
 
     Raises:

@@ -13,7 +13,8 @@ Reactions to failures:
   version, the next list is a consistent one.
 - The first list is streamed (WatchList) if the server supports it, bounded in time; after two failures it is fetched
   in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older than its
-  first page. If that is too slow or too large, it is requested in pages; if a page is, in smaller ones.
+  first page. A list in one piece that is too slow or too large is requested in pages, and such a page in smaller
+  ones.
 - An event of an unknown type or kind is counted and skipped.
 
 Callers that need the *current* state, and not that of the watch, use :meth:`Reflector.refresh`; callers that only

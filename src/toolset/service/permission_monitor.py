@@ -47,7 +47,7 @@ class PermissionMonitor:
             self._news.set()
 
     def unreadable(self) -> str:
-        """Return what must be granted before the service can start; empty if nothing is."""
+        """Return what must be granted before the service can start; empty if nothing must."""
         return "; ".join(f"may not {each.sentence}: {each.remedy}" for each in self._missing if each.reads)
 
     async def run(self, kube: KubeTransport, synced: Callable[[], Awaitable[None]]) -> None:

@@ -13,7 +13,7 @@ from toolset.adapters.http.rate_limit import RateLimit
 from toolset.errors import ToolsetError
 
 ALLOWED_S: Final = 30.0
-"""How long a decision is cached, seconds; together with the age of a stream less than a minute."""
+"""How long an approval is cached, seconds; together with the age of a stream less than a minute."""
 REFUSED_S: Final = 10.0
 DECISIONS_LIMIT: Final = 1024
 TOKEN_LIMIT: Final = 16 * 1024

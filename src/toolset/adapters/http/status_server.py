@@ -25,7 +25,7 @@ from toolset.adapters.http.rate_limit import PeerRateLimit
 CONNECTIONS_LIMIT: Final = 128
 REQUESTS_PER_S: Final = 50.0
 BURST: Final = 100.0
-"""Burst, and then requests per second, of one address; a page takes two."""
+"""Requests per second of one address, and how many at once; a page takes two."""
 STREAM_S: Final = 25.0
 """How long an authenticated stream lasts, seconds: then its client reconnects and is authorized again."""
 HEADERS: Final = {

@@ -178,7 +178,7 @@ class KubeTransport:
         heard: Callable[[], None],
         idle_s: float = REQUEST_TIMEOUT_S,
     ) -> bytes:
-        """Return the body of a large answer, with no time limit as long as data keeps arriving.
+        """Return the body of a large answer, which may take FETCH_TIMEOUT_S as long as data keeps arriving.
 
         Args:
             request: What to send.

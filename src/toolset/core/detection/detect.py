@@ -1,8 +1,8 @@
 """Recognise a Service: what it is and where it is reached, or why it is not a candidate.
 
 Precedence: an opt-out, an explicit annotation, then what a detector infers: from a label, a name, or a port. The order
-of the detectors breaks ties. A detector that matches the words but finds no usable port, or an excluding word, is
-skipped, and reported as a near miss if nothing else matches.
+of the detectors breaks ties. A detector that matches the words, but finds no usable port or is excluded by another
+word, is skipped, and reported as a near miss if nothing else matches.
 """
 
 import re

@@ -27,7 +27,7 @@ KUBERNETES_KEY: Final = f"{KUBERNETES}{SUFFIX}"
 CONFIG: Final = "config"
 QUERY_TIMEOUT: Final = "30s"
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,199}")
-"""Maximum length of a document's name; longer ones would not fit a key of a ConfigMap."""
+"""The valid names of documents; a longer one would not fit a key of a ConfigMap."""
 
 
 class ToolConfig(msgspec.Struct, frozen=True, rename={"api_key": "apiKey"}):

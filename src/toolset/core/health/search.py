@@ -107,7 +107,7 @@ class Search:
 def to_request(candidate: Candidate, health: Health, options: HealthOptions) -> Candidate:
     """Return ``candidate`` as it is probed next: at the variant that answered last, and only there while it is valid.
 
-    The others are requested again once that one has failed often enough to be down.
+    The others are requested again in each probe that would be the ``fall``-th failure in a row, or a later one.
     """
     if health.variant is None:
         return candidate

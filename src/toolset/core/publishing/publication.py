@@ -150,7 +150,7 @@ def provenance(tools: Sequence[Candidate], options: OutputOptions, published: Pu
     """Return the origin of each field of the documents, in order.
 
     Args:
-        tools: The arguments of :func:`publish`.
+        tools: The tools that were passed to :func:`publish`.
         options: The settings.
         published: Its result.
     """

@@ -23,8 +23,8 @@ def installed_by(cached: ConfigMap | None, prefix: str, instance: str) -> str:
 
     No name is a name too: a process without one is not the installation that the ConfigMap names. It may have other
     settings or another network, and would remove what it cannot reach. A ConfigMap without a name may be claimed by any
-    installation: those without a name get one at an upgrade, and must find their own ConfigMap. From its first write
-    on, only the installation with the name writes.
+    installation: those that run without a name get one at an upgrade, and must find their own ConfigMap. From its first
+    write on, only the installation with the name writes.
 
     Args:
         cached: The current ConfigMap.

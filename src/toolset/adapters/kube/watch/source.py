@@ -33,7 +33,7 @@ V = TypeVar("V", bound=Stored)
 WATCH_TIMEOUT_S: Final = (300.0, 600.0)
 """The server ends a watch after a random time between these two (client-go's range)."""
 IDLE_S: Final = 75.0
-"""A watch silent for this long is considered dead: the server sends a bookmark about every minute, seconds.
+"""Silence after which a watch is considered dead, seconds: the server sends a bookmark about every minute.
 
 It applies from the start, since readiness and liveness depend on it: two such watches, and the list that follows them,
 end before readiness does. A server without bookmarks costs a new watch each time, and a list after ten.
