@@ -20,7 +20,7 @@ _DEMO: Final = (
 
 _DOCTOR: Final = """\
 Checks, with the current settings, the connection to the API server, every
-permission that the service needs, and other running replicas; writes nothing.
+permission that it needs, other installations and the Lease; writes nothing.
 Exit status: 0 no problem, 1 a problem. The permissions are those of the
 current user, so run it in the pod:
 
