@@ -113,8 +113,10 @@ def proxy(control_plane: ControlPlane, tmp_path: Path) -> Iterator[FaultProxy]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the last of what each service logged with a test that fails; its machine may be out of reach."""
     report = yield
-    if report.when == "call" and report.failed and (directory := getattr(item, "funcargs", {}).get("tmp_path")):
-        for log in sorted(directory.glob("service-*.log")):
+    if report.when == "call" and report.failed:
+        fixtures = getattr(item, "funcargs", {})
+        logs = sorted(fixtures["tmp_path"].glob("service-*.log")) if "tmp_path" in fixtures else []
+        for log in (*logs, *(path for each in fixtures.values() for path in getattr(each, "logs", ()))):
             lines = log.read_text("utf-8").splitlines()[-LOGGED_LINES:]
             report.sections.append((f"The end of {log.name}", "\n".join(lines)))
     return report

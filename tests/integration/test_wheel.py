@@ -13,7 +13,8 @@ from support.command_line import complaints
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-BUDGET_S: Final = 0.3
+LONGER: Final = 5.0
+"""At most this many times the time in which the interpreter starts and imports argparse; 2.3 times as measured."""
 
 
 def run(*command: str | Path) -> str:
@@ -44,12 +45,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_installed_command_answers_at_once(installed: Path, argument: str, expected: str) -> None:
     times: list[float] = []
+    bare: list[float] = []
     for _ in range(5):
         began = time.monotonic()
+        run(installed / "python", "-I", "-c", "import argparse")
+        bare.append(time.monotonic() - began)
         assert run(installed / "toolset", argument).startswith(expected)
-        times.append(time.monotonic() - began)
+        times.append(time.monotonic() - began - bare[-1])
 
-    assert min(times) < BUDGET_S
+    assert min(times) < LONGER * min(bare)
 
 
 def test_the_lock_has_everything_that_a_plan_needs(installed: Path, tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
 def test_the_module_is_the_command() -> None:
     finished = toolset("version")
 
-    assert (finished.returncode, finished.stdout) == (0, f"toolset {__version__}\n")
+    assert finished.returncode == 0
+    assert finished.stdout.startswith(f"toolset {__version__} (Python ")
 
 
 def test_a_plan_may_be_piped_through(manifests: str) -> None:
