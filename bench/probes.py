@@ -17,14 +17,15 @@ import httpx
 
 from figures import Table, shown
 from toolset.adapters.probe import HttpProber, ProberOptions
-from toolset.core.candidate import Candidate, Evidence, HealthCheck
+from toolset.core.candidate import Candidate, Evidence
+from toolset.core.detection.checks import PROMETHEUS_API
 from toolset.model import Key
 from world import backend, peers
 
 COUNT: Final = 1_000
 LIMIT: Final = 32
 ROUNDS: Final = 5
-SIGN: Final = b"Prometheus"
+SIGN: Final = b'"resultType":"vector"'
 
 Measure = tuple[float, float]
 
@@ -44,7 +45,7 @@ def candidate(number: int, port: int) -> Candidate:
         host=f"prometheus-{number}.monitoring.svc.cluster.local",
         port=port,
         path="",
-        check=HealthCheck("/-/healthy", identity=SIGN.decode()),
+        check=PROMETHEUS_API,
     )
 
 
@@ -83,7 +84,7 @@ async def plain_httpx(port: int) -> Measure:
     async with httpx.AsyncClient(trust_env=False, timeout=5.0, limits=limits) as client:
 
         async def ask(_: int) -> None:
-            if SIGN not in (await client.get(f"http://127.0.0.1:{port}/-/healthy")).content:
+            if SIGN not in (await client.get(f"http://127.0.0.1:{port}{PROMETHEUS_API.path}")).content:
                 raise RuntimeError("no healthy answer")
 
         return await best(ask)
@@ -94,7 +95,7 @@ async def plain_aiohttp(port: int) -> Measure:
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=5.0)) as session:
 
         async def ask(_: int) -> None:
-            async with session.get(f"http://127.0.0.1:{port}/-/healthy") as answer:
+            async with session.get(f"http://127.0.0.1:{port}{PROMETHEUS_API.path}") as answer:
                 if SIGN not in await answer.read():
                     raise RuntimeError("no healthy answer")
 

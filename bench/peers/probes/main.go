@@ -39,7 +39,7 @@ func main() {
 	}
 	count, _ := strconv.Atoi(os.Args[3])
 	limit, _ := strconv.Atoi(os.Args[4])
-	ask("http://127.0.0.1:"+os.Args[2]+"/-/healthy", count, limit)
+	ask("http://127.0.0.1:"+os.Args[2]+"/api/v1/query?query=vector(1)", count, limit)
 }
 
 func serve(delay time.Duration) {
@@ -86,7 +86,7 @@ func one(client *http.Client, url string) {
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 64*1024))
-	if err != nil || answer.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("Prometheus")) {
+	if err != nil || answer.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(`"resultType":"vector"`)) {
 		log.Fatal("no healthy answer")
 	}
 }
