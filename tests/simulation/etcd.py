@@ -23,7 +23,7 @@ def back_up(store: Store, writer: Writer) -> Backup:
 
 
 def restore(backup: Backup, store: Store, writer: Writer) -> None:
-    """Let there be what ``backup`` holds, and versions count from there once more; watches are not told."""
+    """Restore ``backup``: its objects are back, versions continue from there, and watches report nothing."""
     store.version, store._objects = backup.version, dict(backup.objects)
     writer._owners = dict(backup.owners)
     store.compact()

@@ -137,8 +137,8 @@ class Server:
     """The API server, as all processes reach it.
 
     Attributes:
-        observers: Told of each request that was carried out.
-        refused: Told of each request that the weather refused.
+        observers: Called with each request that was carried out.
+        refused: Called with each request that a fault refused.
         lists_hang: A list of Services in one piece is never answered, as on a link that is too thin for it.
         digest: Of all requests.
     """
