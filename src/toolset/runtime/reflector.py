@@ -11,10 +11,10 @@ Reactions to failures:
 - 410, 500, an undecodable line, any other error in the stream: list again. Never resume, since a deletion may have
   been missed. The list names the last version seen, so that it cannot go back in time; if the server rejects that
   version, the next list is a consistent one.
-- The first list is streamed (WatchList) if the server supports it, bounded in time; after two failures it is fetched
-  in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older than its
-  first page. A list in one piece that is too slow or too large is requested in pages, and such a page in smaller
-  ones.
+- The first list is streamed (WatchList) if the server supports it, bounded in time and in silence; after two failures
+  it is fetched in pages, for an hour. When the token of a page has expired, the list is fetched in one piece, not older
+  than its first page. A list in one piece that is too slow or too large is requested in pages, and such a page in
+  smaller ones.
 - An event of an unknown type or kind is counted and skipped.
 
 Callers that need the *current* state, and not that of the watch, use :meth:`Reflector.refresh`; callers that only
@@ -57,11 +57,15 @@ class ReflectorOptions(msgspec.Struct, frozen=True):
         backoff: The delays between failed attempts.
         calm_s: Time without a failure after which the delays restart, seconds (client-go: 2 min).
         stream_list_timeout_s: Time limit of a streamed list, seconds; client-go has none.
+        stream_list_silence_s: How long a streamed list may be silent, from the request on, seconds. A server that
+            limits concurrent requests answers within 15 s (API Priority and Fairness: a quarter of the time limit of a
+            request).
     """
 
     backoff: Backoff = Backoff()
     calm_s: float = 120.0
     stream_list_timeout_s: float = 60.0
+    stream_list_silence_s: float = 20.0
 
 
 class Reflector(Generic[V]):
@@ -95,7 +99,7 @@ class Reflector(Generic[V]):
         self._watch_observer: WatchObserver = watch_observer or NoWatchObserver()
         self._starts = starts or watch_starts()
         self._recovery = Recovery(options.backoff, options.calm_s, jitter)
-        self._stream_list_timeout_s = options.stream_list_timeout_s
+        self._options = options
         self._heard_at = 0.0
         self._sends_bookmarks = False
         self._attempted_at = 0.0
@@ -171,12 +175,13 @@ class Reflector(Generic[V]):
         """Read the list from the watch itself, and then follow the same stream."""
         await self._wait_for_start()
         started = anyio.current_time()
+        latest = started + self._options.stream_list_timeout_s
         opened = filled = False
         try:
-            with anyio.fail_after(self._stream_list_timeout_s) as bound:
+            with anyio.fail_after(self._options.stream_list_silence_s) as bound:
                 async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
                     opened = True
-                    objects, version, early = await self._fill(stream)
+                    objects, version, early = await self._fill(stream, bound, latest)
                     self._publish(objects.values(), version, started, streamed=True)
                     filled = True
                     bound.deadline = math.inf
@@ -189,18 +194,22 @@ class Reflector(Generic[V]):
             if self._recovery.strike(error):
                 self._watch_observer.streaming_given_up(error)
             if isinstance(error, TimeoutError):
-                raise UnavailableError("the streamed list did not end in time") from error
+                raise UnavailableError("the streamed list fell silent or did not end in time") from error
             if not isinstance(error, InvalidError):  # after which the list is paged immediately
                 raise
 
-    async def _fill(self, stream: EventStream[V]) -> tuple[dict[Key, V], str, Sequence[Event[V]]]:
+    async def _fill(
+        self, stream: EventStream[V], bound: anyio.CancelScope, latest: float
+    ) -> tuple[dict[Key, V], str, Sequence[Event[V]]]:
         """Collect events up to the bookmark that ends the list; nothing is stored before it.
 
-        Also return the events after that bookmark in the same chunk.
+        Also return the events after that bookmark in the same chunk. Data moves the deadline of ``bound`` up to
+        ``latest``.
         """
         objects: dict[Key, V] = {}
         while events := await stream.next():
             self._hear()
+            bound.deadline = min(latest, self._heard_at + self._options.stream_list_silence_s)
             for position, event in enumerate(events):
                 match event:
                     case Applied(stored):

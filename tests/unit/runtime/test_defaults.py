@@ -10,7 +10,9 @@ from toolset.runtime.store import SLOW_HANDLER_S
 
 def test_a_reflector_waits_as_client_go_does() -> None:
     backoff = Backoff(base_s=0.8, cap_s=30.0, factor=2.0, spread=1.0)
-    assert ReflectorOptions() == ReflectorOptions(backoff, calm_s=120.0, stream_list_timeout_s=60.0)
+    assert ReflectorOptions() == ReflectorOptions(
+        backoff, calm_s=120.0, stream_list_timeout_s=60.0, stream_list_silence_s=20.0
+    )
     assert (RETRY_AFTER_CAP_S, MAX_RESUMES, STREAM_LIST_STRIKES, STREAM_LIST_PAUSE_S) == (60.0, 10, 2, 3600.0)
 
 

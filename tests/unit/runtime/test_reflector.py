@@ -252,21 +252,30 @@ async def test_what_says_nothing_against_streaming_is_no_strike(failure: Script)
     assert scene.heard.given_up == []
 
 
-@pytest.mark.parametrize(
-    "silent",
-    [
-        pytest.param([[Applied(Thing("a", "1"))], SILENCE], id="a stream without a bookmark"),
-        pytest.param([Pause(20), [Bookmark("1")]] * 9, id="a stream that goes on without the bookmark"),
-        pytest.param(SILENCE, id="a request without an answer"),
-    ],
-)
-async def test_a_streamed_list_without_an_end_is_given_up_in_time(silent: Script) -> None:
-    source = ScriptedListerWatcher(lists=[Page([], "7")], streams=[silent, silent])
+async def expect_paged_after(script: Script, gaps_s: list[float]) -> None:
+    source = ScriptedListerWatcher(lists=[Page([], "7")], streams=[script, script])
     scene = Scene(source)
     await scene.run(200)
     assert [asked.verb for asked in source.asked] == ["stream list", "stream list", "list", "watch"]
-    assert gaps(source) == pytest.approx([60.8, 61.6, 0.0])
-    assert [str(error) for error in scene.heard.errors] == ["the streamed list did not end in time"] * 2
+    assert gaps(source) == pytest.approx(gaps_s)
+    assert [str(error) for error in scene.heard.errors] == ["the streamed list fell silent or did not end in time"] * 2
+
+
+async def test_a_streamed_list_without_an_end_is_given_up_in_time() -> None:
+    await expect_paged_after([Pause(15), [Bookmark("1")]] * 9, [60.8, 61.6, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("silent", "after_s"),
+    [
+        pytest.param(SILENCE, 20.0, id="a request without an answer"),
+        pytest.param([[Applied(Thing("a", "1"))], SILENCE], 20.0, id="after the first object"),
+        pytest.param([Pause(15), [Applied(Thing("a", "1"))], SILENCE], 35.0, id="after an object that came late"),
+    ],
+)
+async def test_a_silent_streamed_list_is_given_up_before_its_time_limit(silent: Script, after_s: float) -> None:
+    """A new leader waits for this list before its first write."""
+    await expect_paged_after(silent, [after_s + 0.8, after_s + 1.6, 0.0])
 
 
 async def test_the_bound_on_a_streamed_list_does_not_end_the_watch_that_follows() -> None:
@@ -827,9 +836,9 @@ async def test_a_reflector_that_is_stopped_ends_at_once_and_leaves_nothing(
     tasks = len(anyio.get_running_tasks())
     started = anyio.current_time()
     async with running(Scene(source).reflector.run):
-        await anyio.sleep(50)
+        await anyio.sleep(15)
         assert source.open_streams == (1 if phase in {"streamed list", "watch"} else 0)
-    assert anyio.current_time() == started + 50
+    assert anyio.current_time() == started + 15
     assert source.open_streams == 0
     assert len(anyio.get_running_tasks()) == tasks
 
