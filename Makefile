@@ -126,7 +126,8 @@ screenshots: setup browser ## Take the pictures of the status page from a real r
 # KUBE names a minor release other than the pinned one, KUBE_FLAGS further flags of kube-apiserver.
 integration: setup control-plane-build backends manifests ## Run the tests that need the real API server only (KUBE=1.33, KUBE_FLAGS=)
 	CONTROL_PLANE_VERSION=$(KUBE) CONTROL_PLANE_FLAGS="$(KUBE_FLAGS)" \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m integration $(REPORT)
+	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "integration and not alone" $(REPORT)
+	CONTROL_PLANE_VERSION=$(KUBE) CONTROL_PLANE_FLAGS="$(KUBE_FLAGS)" $(BIN)/python -m pytest -m "integration and alone"
 
 compatibility: setup backends manifests ## Run them on each release of Kubernetes, and write docs/compatibility.md (40 minutes; ON="1.33:on")
 	hack/compatibility $(ON)

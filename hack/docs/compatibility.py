@@ -1,7 +1,7 @@
 """Write the tables of docs/compatibility.md from the reports of hack/compatibility and hack/compatibility-holmesgpt.
 
-``python hack/docs/compatibility.py FOLDER`` reads the reports ``RELEASE-on.xml``, ``RELEASE-off.xml`` and
-``holmesgpt-VERSION.xml`` in it. A row of a table without a report stays as it is.
+``python hack/docs/compatibility.py FOLDER`` reads the reports ``RELEASE-on.xml``, ``RELEASE-off.xml``, those with
+``.alone.xml`` in place of ``.xml``, and ``holmesgpt-VERSION.xml``. A row of a table without a report stays as it is.
 """
 
 import re
@@ -45,9 +45,11 @@ class Holmes(NamedTuple):
 
 
 def row(report: Path) -> Row:
-    """Return the row of a report named ``RELEASE-GATE.xml``."""
+    """Return the row of a report named ``RELEASE-GATE.xml``, with the one of the tests that ran alone."""
     release, _, gate = report.stem.rpartition("-")
-    return Row(version(release), gate, *counts(report))
+    both = (report, report.with_suffix(".alone.xml"))
+    found = [counts(each) for each in both if each.exists()]
+    return Row(version(release), gate, *(sum(column) for column in zip(*found, strict=True)))
 
 
 def holmesgpt_row(report: Path) -> Holmes:
@@ -119,7 +121,7 @@ def _replaced(text: str, marks: tuple[str, str, str], rows: Sequence[Row | Holme
 def main() -> None:
     """Write the page."""
     folder = Path(sys.argv[1])
-    rows = [row(report) for report in sorted(folder.glob("*-o*.xml"))]
+    rows = [row(report) for report in sorted((*folder.glob("*-on.xml"), *folder.glob("*-off.xml")))]
     versions = [holmesgpt_row(report) for report in sorted(folder.glob("holmesgpt-*.xml"))]
     PAGE.write_text(page(PAGE.read_text("utf-8"), rows, versions), "utf-8")
 

@@ -79,9 +79,12 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
-    """Yield a cluster without a ConfigMap of ours; what the test makes is removed after it."""
+    """Yield a cluster without a ConfigMap of ours; what the test makes is removed after it, and nothing may stay."""
     with _cluster(control_plane) as clean:
         yield clean
+    with control_plane.client() as admin:
+        left = {each["metadata"]["name"] for each in admin.get("/api/v1/services").json()["items"]}
+    assert left == {"kubernetes"}, "a test leaves Services"
 
 
 @pytest.fixture

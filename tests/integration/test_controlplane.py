@@ -25,6 +25,8 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 def admin(control_plane: ControlPlane) -> Iterator[httpx.Client]:
     with control_plane.client() as client:
         yield client
+        for path in (f"{SERVICES}/before-the-kill", f"{CONFIG_MAPS}/before-the-kill", f"{CONFIG_MAPS}/audited"):
+            assert client.delete(path).status_code in {200, 404}
 
 
 @pytest.fixture
