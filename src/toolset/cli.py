@@ -17,8 +17,8 @@ from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
     from toolset.commands.plan import Report
-    from toolset.config.loader import Source
     from toolset.config.settings import Settings
+    from toolset.config.source import Source
     from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
     from toolset.model import Key
 
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ended_by(signal.SIGINT), ended_by(signal.SIGTERM):
             return _command(arguments)
+    except SettingsError as error:
+        return _failed(*error.problems)
     except ToolsetError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
@@ -59,8 +61,9 @@ def _command(arguments: Sequence[str] | None) -> int:
     return _COMMANDS[options.command](options)
 
 
-def _failed(sentence: str) -> int:
-    sys.stderr.write(f"toolset: {' '.join(sentence.split())}\n")
+def _failed(*sentences: str) -> int:
+    for sentence in sentences:
+        sys.stderr.write(f"toolset: {' '.join(sentence.split())}\n")
     return EXIT_ERROR
 
 
@@ -180,10 +183,11 @@ def _version(_: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from toolset.commands import check_config, manifests, printers
-    from toolset.config import loader
     from toolset.config.options import check, doubts
+    from toolset.config.source import Source
 
-    settings = loader.load(loader.read(options.settings), {}, {}, source=options.settings)
+    source = Source(options.settings)
+    settings = source.parse(source.read())
     check(settings)
     for doubt in doubts(settings):
         sys.stderr.write(f"toolset: {options.settings}: {doubt}\n")
@@ -240,7 +244,7 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 
 def _source(options: argparse.Namespace) -> "Source":
-    from toolset.config.loader import Source
+    from toolset.config.source import Source
 
     flags = {name: value for name, value in vars(options).items() if "." in name and value is not None}
     return Source(options.config or os.environ.get("TOOLSET_CONFIG", ""), dict(os.environ), flags)

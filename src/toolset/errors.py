@@ -23,7 +23,15 @@ class ToolsetError(Exception):
 
 
 class SettingsError(ToolsetError):
-    """A setting, a flag or an input file is not valid; the message names the place and the remedy."""
+    """A setting, a flag or an input file is not valid.
+
+    Attributes:
+        problems: A sentence for each thing that is wrong; it names the place and the remedy.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class TerminalError(ToolsetError):

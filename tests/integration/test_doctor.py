@@ -18,7 +18,7 @@ from integration.service import TOOLSET, Service, Start, environment, plan
 from support.command_line import complaints
 from support.waiting import eventually, settles
 from toolset.commands.doctor import Check, examine
-from toolset.config.loader import Source
+from toolset.config.source import Source
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

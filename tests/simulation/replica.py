@@ -18,9 +18,10 @@ from toolset.adapters.kube.credentials.rest_config import RestConfig
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing
-from toolset.config.loader import Source, load
+from toolset.config.loader import load
 from toolset.config.options import check
 from toolset.config.settings import Settings
+from toolset.config.source import Source
 from toolset.runtime.current import Current
 from toolset.service.app import App
 from toolset.service.machine import Machine

@@ -194,7 +194,7 @@ def test_settings_that_are_wrong_get_one_sentence(tmp_path: Path, capsys: pytest
     file = tmp_path / "toolset.yaml"
     file.write_text("healt: {}", "utf-8")
     assert cli.main(["check-config", str(file)]) == 1
-    assert capsys.readouterr().err == f"toolset: {file}: unknown setting `healt`; did you mean `health`?\n"
+    assert capsys.readouterr().err == f"toolset: {file}:1:1: `healt`: unknown name; did you mean `health`?\n"
 
 
 @pytest.mark.parametrize("command", [["check-config"], ["plan", "--assume-healthy", "--config"]], ids=" ".join)

@@ -16,9 +16,9 @@ from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.adapters.kube.write.leases import KubeLeases
 from toolset.commands.session import announce
 from toolset.config.clients import named, transport
-from toolset.config.loader import Source
 from toolset.config.options import check, lease_key, target_key
 from toolset.config.settings import Settings
+from toolset.config.source import Source
 from toolset.core.overrides.overrides import NO_OVERRIDES, follow
 from toolset.core.publishing.plan import INSTANCE, OVERRIDES_ERROR, OVERRIDES_KEY
 from toolset.core.publishing.writer_conflict import installed_by

@@ -120,7 +120,7 @@ def _too_deep(text: str) -> object:
 
 def _place(mark: object) -> str:
     line, column = getattr(mark, "line", None), getattr(mark, "column", None)  # libyaml's mark has a class of its own
-    return "" if line is None or column is None else f", line {line + 1}, column {column + 1}"
+    return "" if line is None or column is None else f":{line + 1}:{column + 1}"
 
 
 def _objects(

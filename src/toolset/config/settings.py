@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from toolset.core.detection.annotations import TYPE_PATTERN
+from toolset.core.detection.annotations import TypeWord
 from toolset.core.detection.detect import Mode
 from toolset.core.detection.detector import Detector
 from toolset.core.durations import Duration, Interval
@@ -35,7 +35,6 @@ ServiceName = Annotated[
         description="a Service as `namespace/name`",
     ),
 ]
-TypeWord = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `loki`")]
 RESTART: Final = frozenset(
     {
         "target",

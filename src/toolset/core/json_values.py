@@ -1,11 +1,12 @@
-"""JSON values, their leaves, and merge patches (RFC 7386)."""
+"""JSON values, their leaves, merge patches (RFC 7386), and values in messages."""
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Document: TypeAlias = dict[str, Json]
 Path: TypeAlias = tuple[str, ...]
+QUOTED_LIMIT: Final = 40
 
 
 def merged(target: Json, patch: Json) -> Json:
@@ -38,3 +39,11 @@ def leaves(node: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
             yield from leaves(value, (*path, str(position)))
     else:
         yield path, node
+
+
+def quoted(value: object) -> str:
+    """Return ``value`` as a message repeats it; empty if it is empty, longer than QUOTED_LIMIT, or no scalar."""
+    if not isinstance(value, bool | int | float | str):
+        return ""
+    words = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{words}`" if 0 < len(words) <= QUOTED_LIMIT else ""

@@ -65,12 +65,20 @@ def parse(text: str) -> StrictYaml | YamlFault:
     except _RefusedError as refused:
         return refused.fault
     except yaml.MarkedYAMLError as error:
-        return _depth_fault(text) or YamlFault(f"this is not valid YAML: {error.problem}", _mark(error.problem_mark))
+        mark = _mark(error.problem_mark)
+        return _depth_fault(text) or YamlFault(_problem(text, error, mark), mark)
     except UnicodeEncodeError:
         return YamlFault("it is not valid Unicode", Mark(1, 1))
     except yaml.reader.ReaderError as error:  # about one character, without a mark
         before = text[: error.position]
         return YamlFault("it holds control characters", Mark(before.count("\n") + 1, 1))
+
+
+def _problem(text: str, error: yaml.MarkedYAMLError, mark: Mark) -> str:
+    before = "".join(text.splitlines()[mark.line - 1 : mark.line])[: mark.column]
+    if "\t" in before and not before.strip():
+        return "a tab is used for indentation; use spaces"
+    return f"this is not valid YAML: {error.problem}"
 
 
 def _depth_fault(text: str) -> YamlFault | None:

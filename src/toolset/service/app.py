@@ -20,7 +20,6 @@ from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.adapters.traces import Tracing, set_up_traces
 from toolset.config.clients import named, transport
-from toolset.config.loader import Source
 from toolset.config.options import (
     check,
     elector_options,
@@ -31,6 +30,7 @@ from toolset.config.options import (
     target_options,
 )
 from toolset.config.settings import Settings
+from toolset.config.source import Source
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.core.status.problems import Condition, MissingPermission
 from toolset.core.status.snapshot import Role

@@ -12,9 +12,9 @@ from msgspec.inspect import is_struct_type
 from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
 from toolset.config.clients import named
-from toolset.config.loader import Source
 from toolset.config.options import check, doubts
 from toolset.config.settings import Settings, reloads
+from toolset.config.source import Source
 from toolset.errors import SettingsError
 from toolset.runtime.current import Current
 from toolset.telemetry import event_notes

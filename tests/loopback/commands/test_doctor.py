@@ -11,8 +11,8 @@ import yaml
 from support.api_server import Answer, ScriptedApiServer, Stream, status_error
 from toolset.commands import printers
 from toolset.commands.doctor import Check, examine
-from toolset.config.loader import Source
 from toolset.config.settings import Settings
+from toolset.config.source import Source
 from toolset.service.permissions import needed
 
 NAMESPACE: Final = "namespace kubernaut-system"

@@ -38,7 +38,7 @@ def test_the_environment_says_it_too() -> None:
     [
         pytest.param(
             "detectors: {grafana: {cafile: /ca.pem}}",
-            "unknown setting `health.detectors.grafana.cafile`; did you mean `health.detectors.grafana.ca_file`?",
+            "`health.detectors.grafana.cafile`: unknown name; did you mean `ca_file`?",
             id="a misspelt name",
         ),
         pytest.param(
@@ -48,12 +48,12 @@ def test_the_environment_says_it_too() -> None:
         ),
         pytest.param(
             "detectors: {grafana: {headers_from: {'X Y': /key}, services: [a/b]}}",
-            "`health.detectors.grafana.headers_from.X Y`: Expected the name of a header: letters, digits and `-`",
+            "`health.detectors.grafana.headers_from.X Y`: expected the name of a header: letters, digits and `-`",
             id="no header",
         ),
         pytest.param(
             "detectors: {grafana: {headers_from: {X: /key}, services: [grafana]}}",
-            "`health.detectors.grafana.services[0]`: Expected Services as `namespace/name`, in which `*` may stand",
+            "`health.detectors.grafana.services[0]`: expected Services as `namespace/name`, in which `*` may stand",
             id="no glob",
         ),
         pytest.param(
@@ -63,16 +63,16 @@ def test_the_environment_says_it_too() -> None:
         ),
         pytest.param(
             "detectors: {tempo: {}, grafana: {statuses: [401, 99]}}",
-            "`health.detectors.grafana.statuses[1]`: Expected `int` >= 100",
+            "`health.detectors.grafana.statuses[1]`: expected a whole number of at least 100, not `99`",
             id="no status",
         ),
         pytest.param(
             "detectors: {grafana: {statuses: 401}}",
-            "`health.detectors.grafana.statuses`: Expected a list such as `[a, b]`, got `int`",
+            "`health.detectors.grafana.statuses`: expected a list such as `[a, b]`, not a number",
             id="one status without a list",
         ),
         pytest.param("refused_ranges: [10.0.0.0/8, 10.0.0.1/8]", "`health.refused_ranges[1]`", id="bits of a host"),
-        pytest.param("refused_ranges: [1]", "Expected a range of addresses", id="no range"),
+        pytest.param("refused_ranges: [1]", "expected a range of addresses", id="no range"),
         pytest.param("allow_selectorless: [monitoring]", "`health.allow_selectorless[0]`", id="no namespace/name"),
         pytest.param("via: carrier-pigeon", "`health.via`", id="no such way"),
     ],
@@ -119,5 +119,5 @@ def test_a_malformed_redirection_of_test_probes_is_a_settings_error(text: str, m
 
 def test_the_redirection_of_test_probes_is_no_setting() -> None:
     assert load("", {"TOOLSET_TEST_CONNECT_TO": "{}"}, {}) == load("", {}, {})
-    with pytest.raises(SettingsError, match=r"unknown setting `health\.connect_to`"):
+    with pytest.raises(SettingsError, match=r"`health\.connect_to`: unknown name"):
         health("connect_to: {}")

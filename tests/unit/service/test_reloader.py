@@ -13,8 +13,9 @@ from typing_extensions import override
 from support.background import running
 from support.series import counted
 from toolset.adapters.metrics import Metrics
-from toolset.config.loader import Source, load
+from toolset.config.loader import load
 from toolset.config.settings import RESTART, Settings, reloads
+from toolset.config.source import Source
 from toolset.runtime.current import Current
 from toolset.service import reloader
 from toolset.service.reloader import LOOK_S, Reloader, merge
@@ -120,7 +121,7 @@ async def test_what_is_not_valid_changes_nothing_and_is_told_once(followed: Foll
     await followed.look(5)
 
     assert (followed.adopted, followed.lines) == ([], ["settings not valid; those in force stay"])
-    assert "`health.timeout`: Expected a duration" in str(followed.field("error"))
+    assert "`health.timeout`: expected a duration" in str(followed.field("error"))
     ((kind, reason, note),) = followed.told
     assert (kind, reason, "`health.timeout`" in note) == ("Warning", "SettingsInvalid", True)
     assert followed.series() == {'reloads_total{result="invalid"}': 1}

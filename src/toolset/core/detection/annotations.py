@@ -7,7 +7,7 @@ Service's own, or if the settings allow others.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +21,7 @@ _SWITCHES: Final[Mapping[str, Switch]] = {
     "false": "disabled",
 }
 TYPE_PATTERN: Final = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"
+TypeWord: TypeAlias = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `loki`")]
 _TYPE: Final = re.compile(TYPE_PATTERN)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 PORT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)

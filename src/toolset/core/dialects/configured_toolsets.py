@@ -6,9 +6,10 @@ The settings of one backend stay in its own instance, so no discovered instance 
 from collections.abc import Mapping
 from typing import Final
 
-from toolset.core.dialects.documents import Fault, from_struct
+from toolset.core.dialects.documents import from_struct
 from toolset.core.dialects.schema import BaseToolset
 from toolset.core.dialects.toolset_patches import CONFIG, INSTANCES, binding_fault, names_backend
+from toolset.core.faults import Fault
 from toolset.core.json_values import Document, Json, merged_map
 
 NAME: Final = "configured"

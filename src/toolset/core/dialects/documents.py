@@ -1,6 +1,5 @@
 """Common parts of all dialects: YAML output, faults, and references to credentials."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Final, TypeAlias, cast
 
@@ -8,37 +7,18 @@ import msgspec
 import yaml
 from typing_extensions import override
 
-from toolset.core.json_values import Document, Json, Path
+from toolset.core.json_values import Document, Json
 
 URL_PATTERN: Final = (
     r"^https?://([A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,512})?\Z"
 )
 """No user, no query, no fragment, nothing that a template or a shell could interpret."""
-Url: TypeAlias = Annotated[str, msgspec.Meta(pattern=URL_PATTERN)]
+Url: TypeAlias = Annotated[str, msgspec.Meta(pattern=URL_PATTERN, description="a URL such as `http://host:9090/path`")]
 VARIABLE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z"
 Variable: TypeAlias = Annotated[
     str, msgspec.Meta(pattern=VARIABLE_PATTERN, description="the name of an environment variable")
 ]
-
-_AT: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why a document must not be written.
-
-    Attributes:
-        path: Where in the document.
-        message: Why, for people, without the path.
-    """
-
-    path: Path
-    message: str
-
-    @override
-    def __str__(self) -> str:
-        place = " > ".join(self.path)
-        return f"{place}: {self.message}" if place else self.message
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,14 +61,3 @@ class _Dumper(yaml.CSafeDumper):
 def from_struct(value: msgspec.Struct) -> Document:
     """Return a typed document as plain values, its tuples as lists."""
     return cast("Document", msgspec.json.decode(msgspec.json.encode(value)))
-
-
-def convert_fault(value: Json, kind: object, path: Path = ()) -> Fault | None:
-    """Return why ``value`` is not of the type ``kind``; ``None`` if it is."""
-    try:
-        msgspec.convert(value, type=kind)
-    except msgspec.ValidationError as error:
-        message, _, at = str(error).partition(" - at `$")
-        inner = tuple(name or position for name, position in _AT.findall(at.rstrip("`")))
-        return Fault((*path, *inner), message)
-    return None

@@ -16,8 +16,9 @@ from msgspec import UNSET, UnsetType
 from toolset.core.backends.catalog import TYPES
 from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
+from toolset.core.dialects.documents import Url, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy, value_fault
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document, merged
 from toolset.model import Key
 
@@ -115,7 +116,7 @@ def fault(name: str, document: Document, policy: Policy) -> Fault | None:
     if NAME.fullmatch(name) is None:
         return Fault((name,), "a name has at most 200 lower-case letters, digits, dots and -")
     kind = _KubernetesDocument if name == KUBERNETES else _ToolDocument
-    return convert_fault(document, kind, (name,)) or value_fault(document, policy, (name,))
+    return first_fault(document, kind, (name,)) or value_fault(document, policy, (name,))
 
 
 def _config(tool: Candidate, api_keys: Mapping[str, str], types: Types) -> ToolConfig:

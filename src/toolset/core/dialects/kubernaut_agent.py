@@ -12,7 +12,8 @@ import msgspec
 from toolset.core.backends.catalog import TYPES
 from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.dialects.documents import Url
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document
 
 DOCUMENT_KEY: Final = "kubernaut-agent.yaml"
@@ -52,4 +53,4 @@ def document(tools: Sequence[Candidate], types: Types = TYPES) -> Fragment:
 
 def fault(content: Document) -> Fault | None:
     """Return why the document must not be written; ``None`` if it is valid."""
-    return convert_fault(content, Fragment)
+    return first_fault(content, Fragment)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from toolset.core.dialects.bound_values import bound_values
-from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.kubernaut import CONFIG, KUBERNETES, fault
 from toolset.core.dialects.texts import Policy
 from toolset.core.dialects.toolset_patches import is_disablement
+from toolset.core.faults import Fault
 from toolset.core.json_values import Document, Json, Path, merged
 
 

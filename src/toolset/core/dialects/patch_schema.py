@@ -6,10 +6,10 @@ from typing import Final, Union
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from toolset.core.dialects.documents import Fault, convert_fault
 from toolset.core.dialects.kubernaut import CONFIG, KUBERNETES, ToolConfig
 from toolset.core.dialects.schema import CONFIGS, Block, HttpToolsetConfig, unknown_fault
 from toolset.core.dialects.toolset_patches import INSTANCES
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document, Path, merged_map
 
 
@@ -17,14 +17,14 @@ def toolset_patch_fault(name: str, patch: Document, path: Path) -> Fault | None:
     """Return why a merge patch can never fit the toolset ``name``."""
     config = patch.get(CONFIG)
     fields = {key: value for key, value in patch.items() if key != CONFIG}
-    problem = convert_fault(merged_map({}, fields), _BLOCK, path)
+    problem = first_fault(merged_map({}, fields), _BLOCK, path)
     if problem or name not in CONFIGS or not isinstance(config, dict):
         return problem
     kind = CONFIGS[name]
     own = {key: value for key, value in config.items() if key != INSTANCES}
     where = (*path, CONFIG)
     unknown = unknown_fault(own, kind.__struct_encode_fields__, where)
-    return unknown or convert_fault(merged_map({}, own), _PARTS[kind], where)
+    return unknown or first_fault(merged_map({}, own), _PARTS[kind], where)
 
 
 def tool_patch_fault(extras: Document, path: Path) -> Fault | None:
@@ -34,7 +34,7 @@ def tool_patch_fault(extras: Document, path: Path) -> Fault | None:
         return problem
     for name, value in extras.items():
         kinds = [part for kind, part in _PARTS.items() if name in kind.__struct_encode_fields__]
-        problems = [convert_fault(merged_map({}, {name: value}), kind, path) for kind in kinds]
+        problems = [first_fault(merged_map({}, {name: value}), kind, path) for kind in kinds]
         if all(problems):
             return problems[0]
     return None
@@ -50,7 +50,7 @@ def document_patch_fault(name: str, patch: Document, path: Path) -> Fault | None
 
 def config_patch_fault(config: Document, path: Path) -> Fault | None:
     """Return why a merge patch can never fit the config of a kubernaut document."""
-    return convert_fault(merged_map({}, config), _TOOL_CONFIG, path)
+    return first_fault(merged_map({}, config), _TOOL_CONFIG, path)
 
 
 def _part_of(kind: type[msgspec.Struct], leave_out: Iterable[str] = ()) -> type[msgspec.Struct]:

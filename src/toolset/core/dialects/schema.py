@@ -13,9 +13,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from toolset.core.dialects.bound_values import has_credentials
-from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.dialects.documents import Url
 from toolset.core.dialects.texts import Policy, value_fault
 from toolset.core.dialects.toolset_names import tool_name
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document, Json, Path
 
 HTTP_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?")
@@ -219,7 +220,7 @@ def block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
     path = ("toolsets", name)
     if NAME.fullmatch(name) is None:
         return Fault(path, "a name has letters, digits, - and _, in parts divided by /; a dot breaks the whole file")
-    problem = _dot_fault(block, path) or convert_fault(block, Block, path) or value_fault(block, policy, path)
+    problem = _dot_fault(block, path) or first_fault(block, Block, path) or value_fault(block, policy, path)
     if problem or not isinstance(block, dict):
         return problem
     if not policy.unsafe and (block.get("type") == "mcp" or _RUNS & block.keys()):
@@ -228,7 +229,7 @@ def block_fault(name: str, block: Json, policy: Policy) -> Fault | None:
     if block.get("type") == "http":
         if HTTP_NAME.fullmatch(name) is None:
             return Fault(path, "a toolset of type http has a name of at most 56 lower-case letters, digits and -")
-        return convert_fault(config, HttpToolsetConfig, (*path, "config"))
+        return first_fault(config, HttpToolsetConfig, (*path, "config"))
     kind = CONFIGS.get(name)
     if kind is None or block["enabled"] is False:
         return None
@@ -261,7 +262,7 @@ def _instances_fault(config: Document, kind: type[msgspec.Struct], path: Path) -
 
 
 def _config_fault(config: Document, kind: type[msgspec.Struct], path: Path) -> Fault | None:
-    return unknown_fault(config, kind.__struct_encode_fields__, path) or convert_fault(config, kind, path)
+    return unknown_fault(config, kind.__struct_encode_fields__, path) or first_fault(config, kind, path)
 
 
 def _dot_fault(node: Json, path: Path) -> Fault | None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from toolset.core.dialects.documents import Fault
+from toolset.core.faults import Fault
 from toolset.core.json_values import Document, Json, Path, leaves
 
 _REFERENCES: Final = re.compile(r"(?<!\{)\{\{ env\.([A-Za-z_][A-Za-z0-9_]*) \}\}(?!\})|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

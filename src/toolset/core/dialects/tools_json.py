@@ -8,7 +8,8 @@ import msgspec
 from toolset.core.backends.catalog import TYPES
 from toolset.core.backends.mapping import Types, mapping_of
 from toolset.core.candidate import Candidate
-from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.dialects.documents import Url
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document
 from toolset.model import Key
 
@@ -91,7 +92,7 @@ def text(content: Document) -> str:
 
 def fault(content: Document) -> Fault | None:
     """Return why the document must not be written; ``None`` if it is valid."""
-    problem = convert_fault(content, ToolList)
+    problem = first_fault(content, ToolList)
     if problem is None:
         names = [tool.name for tool in msgspec.convert(content, ToolList).tools]
         return Fault(("tools",), "two tools have the same name") if len(set(names)) != len(names) else None

@@ -11,10 +11,10 @@ import msgspec
 
 from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.dialects.bound_values import bound_values
-from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.schema import HTTP_NAME, block_fault
 from toolset.core.dialects.texts import Policy, references
 from toolset.core.dialects.toolset_names import tool_name
+from toolset.core.faults import Fault
 from toolset.core.json_values import Document, Json, Path, leaves, merged, merged_map
 
 CONFIG: Final = "config"

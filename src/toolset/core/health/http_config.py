@@ -31,7 +31,7 @@ class AddressRange(str):
         try:
             return cls(ipaddress.ip_network(text if isinstance(text, str) else ""))
         except ValueError:
-            raise ValueError("Expected a range of addresses such as `10.0.0.0/8` or `fd00::/8`") from None
+            raise ValueError("expected a range of addresses such as `10.0.0.0/8` or `fd00::/8`") from None
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

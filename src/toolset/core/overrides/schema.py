@@ -1,6 +1,5 @@
 """The schema of ``overrides.yaml``, part by part."""
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final, cast
@@ -8,16 +7,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from toolset.core.detection.annotations import RESERVED_TYPES, TYPE_PATTERN, is_path
+from toolset.core.detection.annotations import RESERVED_TYPES, TypeWord, is_path
 from toolset.core.dialects import kubernaut_patches, patch_schema, toolset_patches
-from toolset.core.dialects.documents import Fault, Url, convert_fault
+from toolset.core.dialects.documents import Url
 from toolset.core.dialects.texts import UNSAFE_TOOLSETS, Policy, unsafe_fault, value_fault
+from toolset.core.faults import Fault, first_fault, nearest
 from toolset.core.json_values import Document, Json, Path
 
 _NAMES: Final = ("suppress", "approve")
 _SECTIONS: Final = ("tools", "toolsets", "kubernaut", *_NAMES)
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_KNOWN_SECTIONS: Final = f"known are {', '.join(_SECTIONS)}"
 _SERVICE: Final = re.compile(f"{_LABEL}/{_LABEL}")
 _TOOL: Final = re.compile(f"({_LABEL}/)?{_LABEL}")
 _EXPECTED: Final = "expected namespace/name of a Service"
@@ -38,7 +37,7 @@ class ToolPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """
 
     enabled: bool = True
-    type: Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN)] | None = None
+    type: TypeWord | None = None
     url: Url | None = None
     health_path: str | None = None
     priority: Annotated[int, msgspec.Meta(ge=-999999, le=999999)] | None = None
@@ -59,8 +58,7 @@ def fault(document: Json, policy: Policy) -> Fault | None:
         return Fault((), f"expected a map of {', '.join(_SECTIONS)}")
     for section, value in document.items():
         if section not in _SECTIONS:
-            near = difflib.get_close_matches(section, _SECTIONS, n=1)
-            return Fault((section,), f"unknown; {f'did you mean `{near[0]}`?' if near else _KNOWN_SECTIONS}")
+            return Fault((section,), f"unknown name; {nearest(section, _SECTIONS)}")
         check = _names_fault if section in _NAMES else _section_fault
         if value is not None and (problem := check(section, value, policy)):
             return problem
@@ -120,7 +118,7 @@ _DOCUMENT_FAULTS: Final[Mapping[str, Callable[[str, Document, Path], Fault | Non
 
 
 def _tool_fault(path: Path, patch: Json, policy: Policy) -> Fault | None:
-    problem = convert_fault(patch, ToolPatch, path)
+    problem = first_fault(patch, ToolPatch, path)
     if problem or not isinstance(patch, dict):
         return problem
     known = msgspec.convert(patch, ToolPatch)

@@ -7,8 +7,8 @@ import msgspec
 from toolset.core.candidate import Candidate, Reason, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut, schema
 from toolset.core.dialects.bound_values import has_credentials
-from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.toolset_patches import CONFIG
+from toolset.core.faults import Fault
 from toolset.core.overrides.overrides import Overrides, PatchedTools
 from toolset.core.publishing.options import OutputOptions
 from toolset.core.publishing.rendering import alone_options, holmesgpt_options, kubernaut_documents

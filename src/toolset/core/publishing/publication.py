@@ -9,8 +9,8 @@ from toolset.core.backends.mapping import TOOLSETS
 from toolset.core.candidate import Candidate, Rejected
 from toolset.core.dialects import holmesgpt, kubernaut
 from toolset.core.dialects.configured_toolsets import configured_fault
-from toolset.core.dialects.documents import Fault
 from toolset.core.dialects.toolset_patches import INSTANCES
+from toolset.core.faults import Fault
 from toolset.core.inventory import instances
 from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import NO_OVERRIDES, Overrides, OverridesError, apply, follow, unknown_static

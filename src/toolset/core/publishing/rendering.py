@@ -15,8 +15,9 @@ from toolset.core.dialects import (
     tools_json,
     toolset_patches,
 )
-from toolset.core.dialects.documents import Fault, Url, convert_fault, from_struct, to_yaml
+from toolset.core.dialects.documents import Url, from_struct, to_yaml
 from toolset.core.dialects.texts import Policy
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Document
 from toolset.core.overrides.overrides import Overrides, PatchedTools
 from toolset.core.publishing.options import OutputOptions
@@ -36,7 +37,7 @@ def writable(tools: Sequence[Candidate]) -> tuple[list[Candidate], dict[Key, Rej
 def _is_unsafe(tool: Candidate) -> bool:
     name = kubernaut.full_name(tool)
     urls = (tool.url, f"{tool.url}{tool.readers_path}")
-    return kubernaut.NAME.fullmatch(name) is None or any(convert_fault(url, Url) for url in urls)
+    return kubernaut.NAME.fullmatch(name) is None or any(first_fault(url, Url) for url in urls)
 
 
 class Rendered(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolset.core.candidate import Candidate, Evidence, HealthCheck
-from toolset.core.detection.annotations import TYPE_PATTERN, is_path, is_type
+from toolset.core.detection.annotations import TypeWord, is_path, is_type
 from toolset.core.detection.detector import DEFAULT_CHECK, Detector, effective_check
 from toolset.core.dialects.documents import URL_PATTERN, Credentials
 from toolset.core.health.http_config import AddressRange, HeaderName, HttpConfig
@@ -37,7 +37,7 @@ class StaticBackend(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         credentials: The reader's environment variables with its credentials, as in ``output.credentials``.
     """
 
-    type: Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, description="a lower-case word such as `prometheus`")]
+    type: TypeWord
     name: Annotated[
         str, msgspec.Meta(pattern=_NAME, description="a name of at most 63 lower-case letters, digits and `-`")
     ]

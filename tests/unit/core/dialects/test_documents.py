@@ -5,7 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolset.core.dialects.documents import Credentials, Fault, Url, convert_fault, to_yaml
+from toolset.core.dialects.documents import Credentials, Url, to_yaml
+from toolset.core.faults import Fault, first_fault
 from toolset.core.json_values import Json, leaves, merged
 
 # The test cases of RFC 7386, appendix A: target, patch, result.
@@ -70,10 +71,10 @@ def test_leaves_are_what_holds_nothing_else() -> None:
 
 
 def test_a_fault_names_its_place() -> None:
-    assert convert_fault({"a": [1, "b"]}, dict[str, list[int]], ("top",)) == Fault(
-        ("top", "...", "1"), "Expected `int`, got `str`"
+    assert first_fault({"a": [1, "b"]}, dict[str, list[int]], ("top",)) == Fault(
+        ("top", "a", "1"), "expected a whole number, not `b`"
     )
-    assert convert_fault("a", str) is None
+    assert first_fault("a", str) is None
     assert str(Fault(("a", "b"), "no")) == "a > b: no"
     assert str(Fault((), "no")) == "no"
 
@@ -82,7 +83,7 @@ def test_a_fault_names_its_place() -> None:
     "text", ["http://a", "https://a.b-c.svc:9090/x/y_z~1", "http://[fd00::1]:80", "http://10.0.0.1", "http://A_b"]
 )
 def test_a_plain_url_is_one(text: str) -> None:
-    assert convert_fault(text, Url) is None
+    assert first_fault(text, Url) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_plain_url_is_one(text: str) -> None:
     ],
 )
 def test_what_could_mean_more_is_no_url(text: str) -> None:
-    assert convert_fault(text, Url) is not None
+    assert first_fault(text, Url) is not None
 
 
 def test_credentials_name_their_variables() -> None:

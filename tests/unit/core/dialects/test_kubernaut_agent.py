@@ -50,4 +50,4 @@ def test_it_has_a_share_of_the_room() -> None:
 def test_what_is_not_such_a_document_is_refused() -> None:
     content = from_struct(document(PROMETHEUS))
     assert fault(content) is None
-    assert str(fault({**content, "ai": {}})) == "Object contains unknown field `ai`"
+    assert str(fault({**content, "ai": {}})) == "ai: unknown name; known are integrations"

@@ -46,7 +46,7 @@ def test_what_holmesgpt_takes_is_accepted(toolsets: dict[str, Json]) -> None:
         pytest.param({"a.b": block()}, ("a.b",), id="dot in a name"),
         pytest.param({"a": None}, ("a",), id="null"),
         pytest.param({"a": {}}, ("a",), id="nothing said"),
-        pytest.param({"a": block(labels={})}, ("a",), id="unknown key"),
+        pytest.param({"a": block(labels={})}, ("a", "labels"), id="unknown key"),
         pytest.param({"a": block(type="custom")}, ("a", "type"), id="type"),
         pytest.param({"a": block(type="mcp", config={"url": URL})}, ("a",), id="tools of somebody else"),
         pytest.param({"a": block(tools=[])}, ("a",), id="tools"),

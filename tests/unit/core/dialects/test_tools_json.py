@@ -47,4 +47,4 @@ def test_what_is_not_such_a_list_is_refused() -> None:
     entry = from_struct(document([candidate()]))["tools"]
     assert isinstance(entry, list)
     assert str(fault({"tools": [*entry, *entry]})) == "tools: two tools have the same name"
-    assert str(fault({"tools": "none"})) == "tools: Expected `array`, got `str`"
+    assert str(fault({"tools": "none"})) == "tools: expected a list such as `[a, b]`, not text"

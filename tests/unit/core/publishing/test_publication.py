@@ -199,7 +199,7 @@ kubernaut:
 def test_a_patch_that_does_not_fit_is_dropped_alone() -> None:
     published = publish(TOOLS, OutputOptions(), text=PATCHES)
     assert published.error is None
-    assert problems(published) == [(4, 49), (13, 25), (9, 26), (10, 46)]
+    assert problems(published) == [(4, 49), (13, 25), (9, 35), (10, 55)]
     assert disabled(published) == {"kubernetes/logs", "internet", "prometheus/metrics", "jaeger-monitoring-jaeger"}
     assert "kubernetes/core" not in toolsets(published)
     config = cast("dict[str, list[dict[str, object]]]", toolsets(published)["prometheus/metrics"]["config"])
@@ -216,7 +216,7 @@ def test_a_service_that_comes_brings_back_nothing_that_an_admin_hid() -> None:
     before = publish(TOOLS[:3], OutputOptions(), text=text)
     assert before.overrides_problem == ""
     after = publish(TOOLS, OutputOptions(), last=before.overrides, text=text)
-    assert problems(after) == [(2, 70)]
+    assert problems(after) == [(2, 79)]
     assert disabled(before) == disabled(after) == {"kubernetes/logs"}
     assert after.rejected[candidate("grafana").key].reason is Reason.SUPPRESSED
     assert "note-monitoring-note" in toolsets(after)
