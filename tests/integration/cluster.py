@@ -82,6 +82,13 @@ class Cluster:
         """Return access as the shipped ServiceAccount, with the shipped RBAC."""
         return str(self.plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT))
 
+    @property
+    def streams_lists(self) -> bool:
+        """Whether the API server has WatchList; without it, it refuses the first request of every reflector."""
+        asked = {"watch": "1", "sendInitialEvents": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "1"}
+        asked["resourceVersionMatch"] = "NotOlderThan"
+        return self.admin.get("/api/v1/namespaces", params=asked).status_code == 200
+
     def create(self, *tools: Tool) -> None:
         for namespace in sorted({tool.namespace for tool in tools} - self._namespaces):
             answer = self.admin.post("/api/v1/namespaces", json={"metadata": {"name": namespace}})

@@ -101,6 +101,8 @@ def test_the_table_has_every_request_that_the_service_makes(
         "leases.coordination.k8s.io",
         "events.events.k8s.io",
     }
+    if not cluster.streams_lists:  # the embedded server does
+        made = {each for each in made if not ("sendInitialEvents" in each.params and each.code == 422)}
     assert made - answered == set()
 
 

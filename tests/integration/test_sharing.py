@@ -132,6 +132,8 @@ def test_of_thousands_of_tools_as_many_are_published_as_fit_and_no_request_is_re
     assert sum(len(key) + len(text) for key, text in data.items()) < 900 * 1024
     assert len([key for key in data if key.startswith("prometheus")]) == published
     made = large_cluster.requests()[before:]
+    if not large_cluster.streams_lists:
+        made = [event for event in made if "sendInitialEvents" not in event["requestURI"]]
     assert {event["objectRef"]["resource"] for event in made} >= {"services", "configmaps"}
     refused = [event["objectRef"]["resource"] for event in made if event["responseStatus"]["code"] >= 400]
     assert set(refused) <= {"leases"}  # there is none

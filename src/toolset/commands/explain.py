@@ -148,7 +148,10 @@ def _explained(
             explained = _rejected(key, verdict)
         else:
             explained = _published(settings, verdict, tools[key], publication)
-        if (candidate := inventory.candidate(key)) is not None:
+        candidate = inventory.candidate(key)
+        if note := "; ".join(filter(None, (explained.note, (candidate or verdict).unread))):
+            explained = msgspec.structs.replace(explained, note=note)
+        if candidate is not None:
             explained = _with_variants(explained, candidate, inventory.health(key))
             if key in published:
                 explained = msgspec.structs.replace(explained, chosen=published[key], requests=None, how="")

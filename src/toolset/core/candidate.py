@@ -191,6 +191,7 @@ class Candidate(msgspec.Struct, frozen=True):
         unauthorized: Whether its last probe was answered with 401 or 403.
         wants_tenant: Whether that answer asked for the name of a tenant.
         unverified: Whether readers must not verify its certificate, by the admin's decision.
+        unread: Which of its annotations are not read although they were probably meant to be; empty if none.
     """
 
     key: Key
@@ -218,6 +219,7 @@ class Candidate(msgspec.Struct, frozen=True):
     unauthorized: bool = False
     wants_tenant: bool = False
     unverified: bool = False
+    unread: str = ""
 
     @property
     def url(self) -> str:
@@ -279,13 +281,15 @@ class Rejected(msgspec.Struct, frozen=True):
         reason: Why.
         detail: What exactly, for people; never text from the Service that was not checked.
         type: The type that it nearly matched; empty if none.
-        asked: Whether the Service's owner asked for it to be published.
+        asked: Whether the Service's owner asked for it to be published, or tried to.
+        unread: As for a :class:`Candidate`.
     """
 
     reason: Reason
     detail: str = ""
     type: str = ""
     asked: bool = False
+    unread: str = ""
 
     @property
     def sentence(self) -> str:

@@ -24,6 +24,11 @@ def not_published(key: Key, verdict: Rejected | None, *, before: bool) -> str:
     return f"{_subject(key)} is {'no longer' if before else 'not'} published: {why}"
 
 
+def annotation_not_read(key: Key, sentence: str) -> str:
+    """A Service has an annotation that is nearly one of this service's."""
+    return f"{_subject(key)}: {sentence}"
+
+
 def _subject(key: Key) -> str:
     return f"Service {key}" if key.namespace else f"static backend {key}"
 

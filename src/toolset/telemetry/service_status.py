@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from toolset.adapters.metrics import TOOL_TYPES, VERDICTS, Metrics, type_label
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
@@ -15,6 +15,19 @@ from toolset.telemetry import event_notes
 
 _log: Final = logging.getLogger("toolset")
 PUBLISHED: Final = "Published"
+UNKNOWN_ANNOTATION: Final = "UnknownAnnotation"
+_WANTED: Final = frozenset(
+    {
+        Reason.NO_MATCH,
+        Reason.OPTED_OUT,
+        Reason.NAMESPACE_EXCLUDED,
+        Reason.NOT_OPTED_IN,
+        Reason.TERMINATING,
+        Reason.DUPLICATE,
+        Reason.SUPPRESSED,
+    }
+)
+"""Reasons that somebody's decision leads to; every other one is a fault that somebody should mend."""
 
 
 class ServiceStatusLog:
@@ -48,11 +61,14 @@ class ServiceStatusLog:
     def detected(self, key: Key, verdict: Verdict | None) -> None:
         """Record the result of detection, ``None`` when the Service was deleted; report it if it changed."""
         refused, before = self._refused.pop(key, None), self._recognised.get(key)
-        if isinstance(verdict, Rejected) and (verdict.type or verdict.asked):
+        if isinstance(verdict, Rejected) and (verdict.type or verdict.asked or verdict.unread):
             self._refused[key] = verdict
         if verdict is None or verdict not in (refused, before):
             self._recognised.pop(key, None)
             self._report_detected(key, verdict, before)
+        last = before or refused
+        if verdict is not None and verdict.unread and (last is None or verdict.unread != last.unread):
+            self._report_unread(key, verdict.unread)
 
     def _report_detected(self, key: Key, verdict: Verdict | None, before: Candidate | None) -> None:
         if isinstance(verdict, Candidate):
@@ -65,7 +81,7 @@ class ServiceStatusLog:
         if before is not None:
             extra = {"type": before.type, "url": before.url, "reason": word or "Deleted"}
             _log.info("service removed", extra={**service_fields(key), **extra})
-        elif verdict is not None and verdict.type:
+        elif verdict is not None and (verdict.type or verdict.asked):
             extra = {"type": verdict.type, "reason": word, "detail": verdict.detail}
             _log.info("service not usable", extra={**service_fields(key), **extra})
         self._recount(key, word)
@@ -133,7 +149,7 @@ class ServiceStatusLog:
         elif not verdict.asked or word == before:
             return
         note = event_notes.not_published(key, verdict, before=isinstance(before, Candidate))
-        self._recorder.record("Warning", word, note, related=_related(key))
+        self._recorder.record(_kind(verdict), word, note, related=_related(key))
 
     def _drop(self, key: Key, verdict: Rejected | None) -> None:
         """Report that a Service is not a candidate, or no longer one."""
@@ -142,11 +158,17 @@ class ServiceStatusLog:
             word = verdict.reason.word if verdict else "Deleted"
             self._log_loss(key, before, word, verdict.detail if verdict else "")
             self._recorder.record(
-                "Normal", word, event_notes.not_published(key, verdict, before=True), related=_related(key)
+                _kind(verdict), word, event_notes.not_published(key, verdict, before=True), related=_related(key)
             )
         elif verdict is not None and verdict.asked:
             note = event_notes.not_published(key, verdict, before=False)
-            self._recorder.record("Warning", verdict.reason.word, note, related=_related(key))
+            self._recorder.record(_kind(verdict), verdict.reason.word, note, related=_related(key))
+
+    def _report_unread(self, key: Key, sentence: str) -> None:
+        _log.warning("annotation not read", extra={**service_fields(key), "detail": sentence})
+        self._recorder.record(
+            "Warning", UNKNOWN_ANNOTATION, event_notes.annotation_not_read(key, sentence), related=_related(key)
+        )
 
     @staticmethod
     def _log_loss(key: Key, tool: Candidate, word: str, detail: str) -> None:
@@ -177,6 +199,11 @@ def service_fields(key: Key) -> dict[str, str]:
     if not key.namespace:
         return {"toolset.static.name": key.name}
     return {"k8s.namespace.name": key.namespace, "k8s.service.name": key.name}
+
+
+def _kind(verdict: Rejected | None) -> Literal["Normal", "Warning"]:
+    """Return the type of the Event about a Service that is not published; ``None`` for one that was deleted."""
+    return "Normal" if verdict is None or verdict.reason in _WANTED else "Warning"
 
 
 def _related(key: Key) -> Key | None:

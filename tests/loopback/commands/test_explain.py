@@ -236,6 +236,15 @@ def test_what_waits_for_an_admin_is_explained_with_the_remedy_and_an_ignored_lab
     assert capsys.readouterr().out.startswith("team/grafana is taken for grafana")
 
 
+def test_an_annotation_that_is_not_read_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    near = "annotation `kubernaut.io/toolset-prot` is not read; did you mean `kubernaut.io/toolset-port`?"
+    for name in ("grafana", "shop"):
+        misspelt = OPTED_IN.replace("toolset: enabled", "toolset-prot: '80'").replace("name: grafana", f"name: {name}")
+        (tmp_path / f"{name}.yaml").write_text(misspelt, "utf-8")
+        assert main(["explain", "-f", str(tmp_path / f"{name}.yaml")]) == 0
+        assert capsys.readouterr().out.endswith(f"\n  {near}\n")
+
+
 def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_probed(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 import logging
 from typing import Final, Literal, cast
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -150,6 +151,50 @@ def test_a_service_that_asked_for_it_is_told_why_not(told: Told) -> None:
     assert len(told.events) == 1, "that it is not probed yet is no news"
     told.verdicts.settled({KEY: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus", asked=True)})
     assert told.events[-1][:2] == ("Warning", "Unhealthy")
+
+
+def test_a_bad_annotation_has_an_event_and_a_log_line(told: Told) -> None:
+    told.verdicts.detected(KEY, Rejected(Reason.BAD_ANNOTATION, "detail", asked=True))
+    assert [event[:2] for event in told.events] == [("Warning", "BadAnnotation")]
+    assert (told.lines, told.field("reason"), told.field("detail")) == (
+        ["service not usable"],
+        "BadAnnotation",
+        "detail",
+    )
+
+
+UNREAD = "annotation `kubernaut.io/toolset-prot` is not read; did you mean `kubernaut.io/toolset-port`?"
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        pytest.param(msgspec.structs.replace(candidate(), unread=UNREAD), id="candidate"),
+        pytest.param(Rejected(Reason.NO_MATCH, unread=UNREAD), id="nothing recognised"),
+        pytest.param(Rejected(Reason.NO_USABLE_PORT, "", "prometheus", unread=UNREAD), id="near match"),
+    ],
+)
+def test_an_annotation_that_is_not_read_is_told_once(told: Told, verdict: Candidate | Rejected) -> None:
+    for _ in range(2):
+        told.verdicts.detected(KEY, verdict)
+        told.verdicts.settled({})
+    assert told.lines.count("annotation not read") == 1
+    assert told.events == [("Warning", "UnknownAnnotation", f"Service monitoring/prometheus: {UNREAD}")]
+
+    told.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread="another one"))
+    assert len(told.events) == 2
+    told.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread=""))
+    assert len(told.events) == 2
+
+
+@pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.word)
+def test_an_event_warns_of_a_fault_and_not_of_a_decision(told: Told, reason: Reason) -> None:
+    decisions = {"NoMatch", "OptedOut", "NamespaceExcluded", "NotOptedIn", "Terminating", "Duplicate", "Suppressed"}
+    told.verdicts.detected(KEY, candidate())
+    told.verdicts.settled({KEY: candidate()})
+    told.verdicts.detected(KEY, Rejected(reason))
+    kind = "Normal" if reason.word in decisions else "Warning"
+    assert [event[:2] for event in told.events] == [("Normal", "Published"), (kind, reason.word)]
 
 
 def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(told: Told) -> None:

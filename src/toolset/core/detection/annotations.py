@@ -2,11 +2,12 @@
 
 Annotations are a tenant's text. They may choose a port of the Service, a scheme and a path on it; never another
 host. ``toolset-endpoint`` (a full URL, from the predecessor of this service) counts only if its host is the
-Service's own, or if the settings allow others.
+Service's own, or if the settings allow others. An annotation that is nearly one of these is not read, but reported.
 """
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ TypeWord: TypeAlias = Annotated[str, msgspec.Meta(pattern=TYPE_PATTERN, descript
 _TYPE: Final = re.compile(TYPE_PATTERN)
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]{0,255}")
 PORT_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.IGNORECASE)
+_WORD: Final = re.compile(r"[A-Za-z0-9._/-]{1,40}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
+_MISSPELT_LIMIT: Final = 2
 _PRIORITY: Final = re.compile(r"-?[0-9]{1,6}")
 VALUE_LIMIT: Final = 512
 """Maximum length of a valid value; all are ASCII."""
@@ -63,11 +67,14 @@ class BadAnnotation(msgspec.Struct, frozen=True):
 
     Attributes:
         name: Its full name.
-        remedy: The valid values, for people; the value itself is a tenant's text and not repeated.
+        remedy: The valid values, for people.
+        value: Its value, if it has at most 40 characters, all of them those of a word or a path; otherwise empty,
+            because it is a tenant's text and may contain a secret.
     """
 
     name: str
     remedy: str
+    value: str = ""
 
 
 def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnotation:
@@ -83,7 +90,7 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
     for suffix, (valid, remedy) in _RULES.items():
         value = annotations.get(f"{prefix}/{suffix}")
         if value is not None and not valid(value):
-            return BadAnnotation(f"{prefix}/{suffix}", remedy)
+            return BadAnnotation(f"{prefix}/{suffix}", remedy, value if _WORD.fullmatch(value) else "")
     path = annotations.get(f"{prefix}/toolset-path")
     return Annotations(
         switch="auto" if switch is None else _SWITCHES[switch],
@@ -95,6 +102,32 @@ def parse(annotations: Mapping[str, str], prefix: str) -> Annotations | BadAnnot
         priority=int(annotations.get(f"{prefix}/toolset-priority", "0")),
         endpoint=annotations.get(f"{prefix}/toolset-endpoint", "").rstrip("/"),
     )
+
+
+def misspelt(names: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """Return those of ``names`` that are nearly annotations of this service, at most two, in order."""
+    start = f"{prefix}/"
+    own = (name for name in names if name.startswith(start))
+    found = [name for name in own if (suffix := name.removeprefix(start)) not in _RULES and _resembles(suffix)]
+    return tuple(sorted(found)[:_MISSPELT_LIMIT])
+
+
+def _resembles(suffix: str) -> bool:
+    return _NAME.fullmatch(suffix) is not None and (suffix.startswith("toolset") or bool(_nearest(suffix)))
+
+
+def _nearest(suffix: str) -> list[str]:
+    return difflib.get_close_matches(suffix, _RULES, n=1, cutoff=0.8)
+
+
+def unread(annotations: Mapping[str, str], prefix: str) -> str:
+    """Return which annotations of a Service are not read although they were probably meant to be; empty if none."""
+    sentences = []
+    for name in misspelt(annotations, prefix):
+        near = _nearest(name.removeprefix(f"{prefix}/"))
+        hint = f"did you mean `{prefix}/{near[0]}`?" if near else f"known are {', '.join(_RULES)}"
+        sentences.append(f"annotation `{name}` is not read; {hint}")
+    return "; ".join(sentences)
 
 
 def opted_in(annotations: Mapping[str, str], prefix: str) -> bool:

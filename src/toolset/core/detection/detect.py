@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from toolset.core.candidate import UNKNOWN_BACKEND, Candidate, Evidence, HealthCheck, Reason, Rejected, Variant, Verdict
-from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse
+from toolset.core.detection.annotations import Annotations, BadAnnotation, opted_in, parse, unread
 from toolset.core.detection.backend import backend
 from toolset.core.detection.detector import Detector, effective_check
 from toolset.core.detection.endpoint import Endpoint, endpoint
@@ -109,9 +109,18 @@ def detect(
     verdict = _detect(service, options, namespace, trusted=trusted)
     if isinstance(verdict, Candidate) and not trusted:
         verdict = _from_untrusted(verdict, options, approved=approved)
-    if service.annotations and isinstance(verdict, Rejected) and opted_in(service.annotations, options.prefix):
+    if not service.annotations:
+        return verdict
+    if note := unread(service.annotations, options.prefix):
+        verdict = msgspec.structs.replace(verdict, unread=note)
+    if isinstance(verdict, Rejected) and _has_asked(service, verdict, options):
         return msgspec.structs.replace(verdict, asked=True)
     return verdict
+
+
+def _has_asked(service: Service, verdict: Rejected, options: DetectionOptions) -> bool:
+    """Return whether the owner of a rejected Service should hear of it: it opts in, or an annotation is not valid."""
+    return verdict.reason is Reason.BAD_ANNOTATION or opted_in(service.annotations, options.prefix)
 
 
 def detect_further(service: Service, first: Candidate, options: DetectionOptions) -> tuple[Candidate, ...]:
@@ -148,7 +157,8 @@ def _detect(service: Service, options: DetectionOptions, namespace: Namespace | 
         return Rejected(Reason.NAMESPACE_EXCLUDED)
     asked = parse(service.annotations, options.prefix)
     if isinstance(asked, BadAnnotation):
-        return Rejected(Reason.BAD_ANNOTATION, f"annotation {asked.name} {asked.remedy}")
+        written = f"{asked.name}={asked.value}" if asked.value else asked.name
+        return Rejected(Reason.BAD_ANNOTATION, f"annotation {written} {asked.remedy}")
     if asked.switch == "disabled":
         return Rejected(Reason.OPTED_OUT)
     found = _named(service, asked, options) if asked.switch == "enabled" and asked.type else None

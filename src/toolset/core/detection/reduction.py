@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from toolset.core.detection.annotations import NAMES, VALUE_LIMIT
+from toolset.core.detection.annotations import NAMES, VALUE_LIMIT, misspelt
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.endpoint import PORTS_LIMIT
@@ -39,6 +39,7 @@ class Reduction:
             prefix: The annotation prefix.
             detectors: Their label keys are read in addition to those of the built-in ones.
         """
+        self._prefix = prefix
         self._annotations = frozenset(f"{prefix}/{name}" for name in NAMES)
         every = (*BUILT_IN, *detectors)
         own = (key for each in every for key in (*each.label_keys, *each.installation_keys))
@@ -66,10 +67,11 @@ class Reduction:
     def _own(self, annotations: Mapping[str, str]) -> dict[str, str] | None:
         """Return this service's annotations; a value that is too long or not ASCII becomes empty, which is invalid too.
 
-        For other annotations that detection reads, only the name is kept.
+        For other annotations that detection reads, and for misspelt ones, only the name is kept.
         """
         own = {name: _value(annotations[name]) for name in self._annotations & annotations.keys()}
-        return own | dict.fromkeys(CERTIFICATE_ANNOTATIONS & annotations.keys(), "") or None
+        named = (*(CERTIFICATE_ANNOTATIONS & annotations.keys()), *misspelt(annotations, self._prefix))
+        return own | dict.fromkeys(named, "") or None
 
     def _readable(self, pairs: Mapping[str, str]) -> dict[str, str]:
         """Return the pairs that a rule reads, then others in the order of their keys up to the limit."""

@@ -169,7 +169,7 @@ def _row(facts: Facts, key: Key, verdict: Verdict) -> ServiceStatus:
         held=word == PUBLISHED and health is not None and health.up is False,
         required=key in facts.required,
         overridden=history.overridden.get(key, ()),
-        note=plain(history.notes.get(key, "")),
+        note=plain("; ".join(filter(None, (history.notes.get(key, ""), (found or verdict).unread)))),
         probe=_probe(facts, key),
     )
 

@@ -253,10 +253,10 @@ class History:
 
 
 def is_shown(verdict: Verdict) -> bool:
-    """Return whether the Service has its own row: recognised, nearly recognised, or opted in or out."""
+    """Return whether the Service has its own row: recognised, nearly, or with annotations for this service."""
     if isinstance(verdict, Candidate):
         return True
-    return bool(verdict.type) or verdict.asked or verdict.reason is Reason.OPTED_OUT
+    return bool(verdict.type or verdict.unread) or verdict.asked or verdict.reason is Reason.OPTED_OUT
 
 
 def _some(names: Sequence[str], count: int) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from toolset.core.detection.annotations import Annotations, BadAnnotation, parse
+from toolset.core.detection.annotations import Annotations, BadAnnotation, misspelt, parse, unread
 
 PREFIX = "kubernaut.io"
 PATH = "must be an absolute path of letters, digits and ._~/- with at most 256 characters"
@@ -54,10 +54,63 @@ REMEDIES = {
         ("toolset-endpoint", "http://" + "h" * 506),
     ],
 )
-def test_a_bad_value_is_refused_by_name_and_not_repeated(suffix: str, value: str) -> None:
+def test_a_bad_value_is_refused_by_name(suffix: str, value: str) -> None:
     refused = parse({f"{PREFIX}/{suffix}": value}, PREFIX)
     assert isinstance(refused, BadAnnotation)
-    assert refused == BadAnnotation(f"{PREFIX}/{suffix}", REMEDIES[suffix])
+    assert (refused.name, refused.remedy) == (f"{PREFIX}/{suffix}", REMEDIES[suffix])
+
+
+@pytest.mark.parametrize("value", ["ftp", "HTTP", "relative/path", "a" * 40])
+def test_a_bad_value_that_is_a_word_is_repeated(value: str) -> None:
+    refused = parse({f"{PREFIX}/toolset-scheme": value}, PREFIX)
+    assert isinstance(refused, BadAnnotation)
+    assert refused.value == value
+
+
+@pytest.mark.parametrize("value", ["", "http://user:secret@host/", "a b", "{{ env.TOKEN }}", "a\n", "ä", "a" * 41])
+def test_a_bad_value_that_may_be_anything_is_not_repeated(value: str) -> None:
+    refused = parse({f"{PREFIX}/toolset-scheme": value}, PREFIX)
+    assert isinstance(refused, BadAnnotation)
+    assert not refused.value
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("toolset-typ", "toolset-type"),
+        ("toolset-prot", "toolset-port"),
+        ("tolset-port", "toolset-port"),
+        ("toolsets", "toolset"),
+        ("toolset-helth-path", "toolset-health-path"),
+        ("Toolset-scheme", "toolset-scheme"),
+    ],
+)
+def test_a_misspelt_annotation_is_told_the_nearest_one(name: str, near: str) -> None:
+    told = unread({f"{PREFIX}/{name}": "x"}, PREFIX)
+    assert told == f"annotation `{PREFIX}/{name}` is not read; did you mean `{PREFIX}/{near}`?"
+
+
+def test_an_annotation_that_only_begins_like_one_of_ours_is_told_what_there_is() -> None:
+    told = unread({f"{PREFIX}/toolset-name": "x"}, PREFIX)
+    assert told == f"annotation `{PREFIX}/toolset-name` is not read; known are {', '.join(REMEDIES)}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kubernaut.io/owner", "example.org/toolset-prot", "toolset-prot", "kubernaut.io/", "kubernaut.io/toolset ä"],
+)
+def test_annotations_of_others_are_none_of_our_business(name: str) -> None:
+    assert unread({name: "x"}, PREFIX) == ""
+
+
+def test_right_annotations_are_not_misspelt() -> None:
+    assert unread({f"{PREFIX}/{name}": "x" for name in REMEDIES}, PREFIX) == ""
+
+
+def test_of_many_misspelt_annotations_two_are_named() -> None:
+    names = [f"{PREFIX}/toolset-{letter}" for letter in "dcba"]
+    assert misspelt(names, PREFIX) == (names[3], names[2])
+    assert unread(dict.fromkeys(names, ""), PREFIX).count("is not read") == 2
 
 
 def test_nothing_said_asks_for_nothing() -> None:

@@ -191,10 +191,24 @@ def test_it_is_recognised(seen: Service, tool_type: str, evidence: Evidence, url
 
 
 @pytest.mark.parametrize("value", ["", "Main one", "Prod (EU)", "\x1b[31mred", "a" * 64, "{{ env.TOKEN }}"])
-def test_an_annotation_toolset_name_changes_nothing(value: str) -> None:
+def test_an_annotation_that_is_not_read_is_told_and_changes_nothing_else(value: str) -> None:
     plain, named = (service("prometheus", annotations=given) for given in ({}, {"toolset-name": value}))
-    assert isinstance(detect(plain, OPTIONS), Candidate)
-    assert detect(named, OPTIONS) == detect(plain, OPTIONS)
+    found = detect(named, OPTIONS)
+    assert isinstance(found, Candidate)
+    assert found.unread.startswith("annotation `kubernaut.io/toolset-name` is not read; known are toolset, ")
+    assert msgspec.structs.replace(found, unread="") == detect(plain, OPTIONS)
+
+
+def test_a_misspelt_annotation_is_told_of_what_no_detector_recognises() -> None:
+    verdict = detect(service("shop", annotations={"toolset-typ": "prometheus", "toolset": "enabled"}), OPTIONS)
+    told = "annotation `kubernaut.io/toolset-typ` is not read; did you mean `kubernaut.io/toolset-type`?"
+    assert verdict == Rejected(Reason.TYPE_MISSING, asked=True, unread=told)
+
+
+def test_a_value_that_is_not_valid_is_repeated_and_the_owner_counts_as_asking() -> None:
+    verdict = detect(service("shop", annotations={"toolset": "yes"}), OPTIONS)
+    detail = "annotation kubernaut.io/toolset=yes must be enabled, true, disabled or false"
+    assert verdict == Rejected(Reason.BAD_ANNOTATION, detail, asked=True)
 
 
 ENABLED = {"toolset": "enabled", "toolset-type": "prometheus"}
@@ -408,7 +422,7 @@ def test_an_endpoint_on_its_own_host_needs_a_port_that_the_service_has() -> None
     url = "http://grafana.monitoring.svc.cluster.local:8081/x"
     verdict = detect(service("grafana", annotations={"toolset-endpoint": url}), OPTIONS)
     detail = "annotation kubernaut.io/toolset-endpoint must name a port of the Service"
-    assert verdict == Rejected(Reason.BAD_ANNOTATION, detail, "grafana")
+    assert verdict == Rejected(Reason.BAD_ANNOTATION, detail, "grafana", asked=True)
 
 
 @pytest.mark.parametrize(

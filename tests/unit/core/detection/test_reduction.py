@@ -69,6 +69,13 @@ def test_reduction_keeps_that_a_service_has_a_certificate_and_not_its_name() -> 
     assert detect(reduced, OPTIONS) == detect(service(annotations=annotations), OPTIONS)
 
 
+def test_reduction_keeps_the_names_of_two_misspelt_annotations() -> None:
+    annotations = {f"{PREFIX}/toolset-{number}": "x" * 300 for number in range(4000)}
+    reduced = REDUCTION.reduce(service(annotations=annotations))
+    assert reduced.annotations == {f"{PREFIX}/toolset-0": "", f"{PREFIX}/toolset-1": ""}
+    assert REDUCTION.reduce(reduced) == reduced
+
+
 @pytest.mark.parametrize("value", ["/" + "a" * 262_144, "/\U0001f600"], ids=["long", "not ASCII"])
 @pytest.mark.parametrize("name", NAMES)
 def test_reduction_leaves_an_annotation_that_is_long_or_not_ascii_invalid(name: str, value: str) -> None:

@@ -142,6 +142,15 @@ def test_a_tool_that_an_override_changes_says_which_fields() -> None:
     assert row.url == "http://elsewhere:80"
 
 
+def test_an_annotation_that_is_not_read_is_a_note() -> None:
+    world = World()
+    world.add(msgspec.structs.replace(candidate(), unread="annotation a is not read"))
+    world.reject(Key("shop", "web"), Rejected(Reason.NO_MATCH, unread="annotation b is not read"))
+    world.publish()
+    assert world.row(candidate().key).note == "annotation a is not read"
+    assert [row.note for row in world.snapshot().services] == ["annotation a is not read", "annotation b is not read"]
+
+
 def test_rows_are_those_that_concern_people_and_the_rest_is_counted() -> None:
     world, tool = World(), candidate()
     world.add(tool)
