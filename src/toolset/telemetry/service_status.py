@@ -27,7 +27,7 @@ _WANTED: Final = frozenset(
         Reason.SUPPRESSED,
     }
 )
-"""Reasons that somebody's decision leads to; every other one is a fault that somebody should mend."""
+"""Reasons that somebody's decision leads to; every other one is a fault that somebody should correct."""
 
 
 class ServiceStatusLog:

@@ -122,7 +122,7 @@ def _nearest(suffix: str) -> list[str]:
 
 def unread(annotations: Mapping[str, str], prefix: str) -> str:
     """Return which annotations of a Service are not read although they were probably meant to be; empty if none."""
-    sentences = []
+    sentences: list[str] = []
     for name in misspelt(annotations, prefix):
         near = _nearest(name.removeprefix(f"{prefix}/"))
         hint = f"did you mean `{prefix}/{near[0]}`?" if near else f"known are {', '.join(_RULES)}"
