@@ -12,7 +12,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from toolset.commands.parser import EXIT_ERROR, VERSION, parser
-from toolset.commands.process import OutputError, drop_output, ended_by, has_colours, lack, patiently, run_loop, write
+from toolset.commands.process import (
+    OutputError,
+    confirmed,
+    drop_output,
+    ended_by,
+    has_colours,
+    lack,
+    patiently,
+    run_loop,
+    write,
+)
 from toolset.errors import SettingsError, ToolsetError
 
 if TYPE_CHECKING:
@@ -204,14 +214,20 @@ def _purge(options: argparse.Namespace) -> int:
     from toolset.config.options import target_key
 
     settings = named(_settings(options), dict(os.environ))
-    gone = run_loop(lambda: patiently(purge.purge_cluster(settings, dry_run=options.dry_run)))
+    going = run_loop(lambda: patiently(purge.preview(settings)))
     place = f"ConfigMap {target_key(settings)}"
-    if gone is None:
+    if going is None:
         write(f"{place} contains nothing that this service owns\n")
         return EXIT_UNCHANGED
-    verb = "would lose" if options.dry_run else "has lost"
-    write(f"{place} {verb}: {', '.join((*gone.keys, *gone.annotations, *gone.labels))}\n")
-    return EXIT_CHANGES if options.dry_run else EXIT_UNCHANGED
+    if options.dry_run:
+        write(f"{place} would lose: {going}\n")
+        return EXIT_CHANGES
+    run_loop(lambda: patiently(purge.check_unused(settings, force=options.force)))
+    if not options.yes and not confirmed(f"{place} will lose: {going}"):
+        raise SettingsError("nothing is removed: not confirmed; answer y, or add --yes where nobody can answer")
+    gone = run_loop(lambda: patiently(purge.purge_cluster(settings)))
+    write(f"{place} has lost: {gone or 'nothing'}\n")
+    return EXIT_UNCHANGED
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -124,7 +124,7 @@ def test_with_the_rights_that_are_shipped_there_is_no_problem_and_nothing_is_wri
     assert {check["remedy"] for check in checks.values()} == {""}
     user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
     assert checks["credentials"]["detail"] == f"the API server knows us as {user}"
-    assert checks["API server"]["detail"].startswith("Kubernetes v1.")
+    assert checks["Kubernetes"]["detail"].startswith("version v1.")
     assert len([subject for subject in checks if subject.startswith("may ")]) == len([*rights()])
     written = [each for each in cluster.requests()[asked:] if each["verb"] not in {"get", "list", "watch"}]
     assert {each["objectRef"]["resource"] for each in written} == {"selfsubjectaccessreviews", "selfsubjectreviews"}

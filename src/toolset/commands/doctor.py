@@ -33,6 +33,8 @@ certificates fail at a skew of minutes."""
 REQUEST_S: Final = 10.0
 _CONFIG_MAP: Final = msgspec.json.Decoder(ConfigMap)
 
+CLOCK: Final = "clock"
+
 State = Literal["ok", "problem", "unknown"]
 
 
@@ -92,7 +94,7 @@ class Examination:
         reached = await self._connectivity()
         for each in reached:
             yield each
-        if any(each.state == "problem" for each in reached[:1]):
+        if any(each.state == "problem" for each in reached if each.subject != CLOCK):
             return
         user = await self._user()
         yield user
@@ -112,26 +114,26 @@ class Examination:
         try:
             reply = await self._kube.ask(Request("GET", "/version"), timeout_s=REQUEST_S)
         except ForbiddenError as error:  # it is reachable; credentials are another check
-            return [Check("API server", "ok", f"it answers ({error})")]
+            unknown = Check("Kubernetes", "unknown", f"the version is not shown with these credentials: {error}")
+            return [Check("API server", "ok", "it answers"), unknown]
         except ToolsetError as error:
             remedy = (
                 "is its address right, is it up, and does a proxy or network policy (egress to 443, 6443) keep us off?"
             )
             return [Check("API server", "problem", str(error), remedy)]
         took_s = time.time() - sent
-        version = _version(reply.body)
-        found = [Check("API server", "ok", f"Kubernetes {version} answers within {took_s * 1000:.0f} ms")]
+        found = [Check("API server", "ok", f"it answers within {took_s * 1000:.0f} ms"), _kubernetes(reply.body)]
         server_time = _date(reply.date)
         if server_time is None:
-            return [*found, Check("clock", "unknown", "the API server does not say what time it is")]
+            return [*found, Check(CLOCK, "unknown", "the API server does not say what time it is")]
         self._now = server_time
         # A Date header has whole seconds: during the request the server's clock was between it and one second later.
         skew_s = max(server_time - (sent + took_s), sent - (server_time + 1.0), 0.0)
         if skew_s > SKEW_S:
             which = "behind" if server_time > sent else "ahead of"
             detail = f"ours is {skew_s:.0f} s {which} that of the API server"
-            return [*found, Check("clock", "problem", detail, "synchronise the clock of this machine (NTP)")]
-        return [*found, Check("clock", "ok", "ours and that of the API server agree")]
+            return [*found, Check(CLOCK, "problem", detail, "synchronise the clock of this machine (NTP)")]
+        return [*found, Check(CLOCK, "ok", "ours and that of the API server agree")]
 
     async def _user(self) -> Check:
         try:
@@ -294,15 +296,17 @@ def _loss(permission: Permission, refused: Sequence[Permission]) -> str:
     )
 
 
-def _version(body: bytes) -> str:
+def _kubernetes(body: bytes) -> Check:
+    """Check that the answer with a version is that of an API server; a login page answers everything, too."""
     try:
-        return decode(msgspec.json.Decoder(_Version), body).git_version
+        return Check("Kubernetes", "ok", f"version {decode(msgspec.json.Decoder(_Version), body).git_version}")
     except msgspec.DecodeError:
-        return "of an unknown version"
+        remedy = "is `server` in the kubeconfig the address of the API server, without a login page in front of it?"
+        return Check("Kubernetes", "problem", "what answers there is not an API server: it has no version", remedy)
 
 
 class _Version(msgspec.Struct, frozen=True, rename="camel"):
-    git_version: str = "of an unknown version"
+    git_version: str
 
 
 def _date(header: str) -> float | None:

@@ -97,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     purge.add_argument(
         "--dry-run", action="store_true", help="only show what would be removed; exit status 2 if there is anything"
     )
+    purge.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    purge.add_argument("--force", action="store_true", help="remove it although a service is running")
     demo = commands.add_parser(
         "demo", help="run the service on an embedded cluster; needs nothing else", description=_DEMO
     )

@@ -45,6 +45,15 @@ def write(text: str) -> None:
         raise OutputError(error.strerror) from error
 
 
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; return whether the answer is yes. Without a terminal there is no answer."""
+    if not (sys.stdin and sys.stdin.isatty()):  # it is None if it was closed
+        return False
+    sys.stderr.write(f"{question}\nRemove this? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 def drop_output() -> None:
     """Discard what is still buffered: the interpreter would write it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

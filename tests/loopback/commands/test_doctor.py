@@ -85,10 +85,11 @@ def lease(version: str = "1", *, renewed_s: float = 0.0, holder: str = "pod-1", 
 
 async def test_where_all_is_well_every_check_says_so(tmp_path: Path) -> None:
     found = await examined(tmp_path)
-    assert [*found][:5] == ["settings", "API server", "clock", "credentials", NAMESPACE]
-    assert [*found][5 + COUNT :] == [CONFIG_MAP, LEASE]
+    assert [*found][:6] == ["settings", "API server", "Kubernetes", "clock", "credentials", NAMESPACE]
+    assert [*found][6 + COUNT :] == [CONFIG_MAP, LEASE]
     assert {check.state for check in found.values()} == {"ok"}
-    assert found["API server"].detail.startswith("Kubernetes v1.36.0 answers within ")
+    assert found["API server"].detail.startswith("it answers within ")
+    assert found["Kubernetes"].detail == "version v1.36.0"
     assert found["credentials"].detail == "the API server knows us as jane"
 
 
@@ -110,17 +111,19 @@ async def test_a_server_that_does_not_say_the_time_leaves_that_open(tmp_path: Pa
     assert (await examined(tmp_path, version=dated("yesterday")))["clock"].state == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("version", "detail"),
-    [
-        pytest.param(FORBIDDEN, "it answers (the API server answered 403", id="it does not tell everybody"),
-        pytest.param(Answer(b"<html>"), "Kubernetes of an unknown version", id="a proxy's page"),
-        pytest.param(Answer(b"{}"), "Kubernetes of an unknown version", id="none"),
-    ],
-)
-async def test_the_version_is_shown_where_it_is_told(tmp_path: Path, version: Answer, detail: str) -> None:
-    server = (await examined(tmp_path, version=version))["API server"]
-    assert (server.state, server.detail.startswith(detail)) == ("ok", True)
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b""], ids=["a login page", "no version", "nothing"])
+async def test_what_answers_everything_and_is_not_an_api_server_is_a_problem(tmp_path: Path, body: bytes) -> None:
+    found = await examined(tmp_path, version=Answer(body))
+    assert [*found] == ["settings", "API server", "Kubernetes", "clock"]
+    assert (found["API server"].state, found["Kubernetes"].state) == ("ok", "problem")
+    assert "login page" in found["Kubernetes"].remedy
+
+
+async def test_a_version_that_is_not_shown_to_everybody_is_unknown(tmp_path: Path) -> None:
+    found = await examined(tmp_path, version=FORBIDDEN)
+    assert (found["API server"].state, found["Kubernetes"].state) == ("ok", "unknown")
+    assert "the API server answered 403" in found["Kubernetes"].detail
+    assert found["credentials"].state == "ok"
 
 
 async def test_a_server_that_does_not_answer_ends_the_examination(tmp_path: Path) -> None:
@@ -270,7 +273,7 @@ async def test_a_lease_shows_whether_its_holder_lives(
 
 async def test_what_was_answered_counts_though_the_next_question_is_not(tmp_path: Path) -> None:
     found = await examined(tmp_path, reviews=(ALLOWED, DENIED, BROKEN))
-    first, second, third = [*found.values()][5:8]
+    first, second, third = [*found.values()][6:9]
     assert (first.state, second.state, bool(second.remedy)) == ("ok", "problem", True)
     unseen = f"the API server cannot be asked about {COUNT - 2} of them: the API server answered 503"
     assert (third.subject, third.state, third.detail.startswith(unseen)) == ("permissions", "unknown", True)

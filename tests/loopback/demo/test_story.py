@@ -1,5 +1,7 @@
 """The demo and what stands on the embedded cluster: real requests over a loopback socket, nothing else needed."""
 
+import io
+import itertools
 import os
 import re
 import subprocess
@@ -8,11 +10,13 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from typing_extensions import override
 
 import picture
 from toolset import cli
@@ -109,6 +113,12 @@ def test_the_demo_tells_the_story_that_its_picture_shows() -> None:
     assert picture.said(told) == picture.said(shown), "docs/demo.svg is stale: run `make docs`"
 
 
+OWNED: Final[dict[str, Any]] = {
+    "metadata": {"name": NAME, "namespace": NAMESPACE, "annotations": {"kubernaut.io/owned-keys": "a.yaml"}},
+    "data": {"a.yaml": "1"},
+}
+
+
 async def test_a_purge_removes_what_is_ours_and_nothing_else(
     embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +133,9 @@ async def test_a_purge_removes_what_is_ours_and_nothing_else(
 
     assert await command("purge", "--dry-run") == 2
     assert capsys.readouterr().out == f"ConfigMap {NAMESPACE}/{NAME} would lose: {gone}\n"
-    assert await command("purge") == 0
+    assert await command("purge") == 1
+    assert "nothing is removed: not confirmed" in capsys.readouterr().err
+    assert await command("purge", "--yes") == 0
     assert capsys.readouterr().out == f"ConfigMap {NAMESPACE}/{NAME} has lost: {gone}\n"
 
     left = embedded.get("ConfigMap", NAMESPACE, NAME)
@@ -149,10 +161,66 @@ async def test_a_purge_needs_the_name_of_the_installation_that_keeps_the_config_
         )
     assert embedded.store.version == version
     monkeypatch.setenv("TOOLSET_OUTPUT__INSTANCE", "blue")
-    assert await command("purge") == 0
+    assert await command("purge", "--yes") == 0
     left = embedded.get("ConfigMap", NAMESPACE, NAME)
     assert left is not None
     assert "data" not in left or not left["data"]
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [("y\n", True), ("yes\n", True), ("\n", False), ("no\n", False)])
+async def test_a_purge_asks_on_a_terminal(
+    embedded: EmbeddedCluster,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    is_removed: bool,
+) -> None:
+    class Terminal(io.StringIO):
+        @override
+        def isatty(self) -> bool:
+            return True
+
+    embedded.create("ConfigMap", OWNED)
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    assert await command("purge") == (0 if is_removed else 1)
+    asked = f"ConfigMap {NAMESPACE}/{NAME} will lose: a.yaml, kubernaut.io/owned-keys\nRemove this? [y/N] "
+    assert asked in capsys.readouterr().err
+    left = embedded.get("ConfigMap", NAMESPACE, NAME)
+    assert left is not None
+    assert bool(left.get("data")) is not is_removed
+
+
+async def test_a_purge_beside_a_running_service_is_refused(
+    embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.create("ConfigMap", OWNED)
+    name = "kubernaut-dynamic-toolset"
+    lease = {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"holderIdentity": "pod-1"}}
+    embedded.create("Lease", lease)
+    monkeypatch.setenv("TOOLSET_ELECTION__RETRY_PERIOD", "100ms")
+    monkeypatch.setenv("TOOLSET_ELECTION__RENEW_DEADLINE", "1s")
+    monkeypatch.setenv("TOOLSET_ELECTION__LEASE_DURATION", "3s")
+
+    async def renew() -> None:
+        for number in itertools.count():
+            embedded.patch("Lease", NAMESPACE, name, {"spec": {"leaseTransitions": number}})
+            await anyio.sleep(0.05)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(renew)
+        assert await command("purge", "--yes") == 1
+        refused = capsys.readouterr().err
+        assert "nothing is removed: the service is running" in refused
+        assert f"(pod-1 renews Lease {NAMESPACE}/{name}); stop it first, or add --force" in refused
+        assert await command("purge", "--yes", "--force") == 0
+        group.cancel_scope.cancel()
+
+
+async def test_a_purge_is_not_kept_from_its_work_by_the_lease_of_the_dead(embedded: EmbeddedCluster) -> None:
+    embedded.create("ConfigMap", OWNED)
+    lease = {"metadata": {"name": "kubernaut-dynamic-toolset", "namespace": NAMESPACE}, "spec": {"holderIdentity": "x"}}
+    embedded.create("Lease", lease)
+    assert await command("purge", "--yes") == 0
 
 
 async def test_a_plan_says_what_overrides_do(embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> None:

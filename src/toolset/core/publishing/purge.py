@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 import msgspec
+from typing_extensions import override
 
 from toolset.core.publishing.plan import ANNOTATIONS, FIELD_MANAGER, LABELS, owned_keys, owners
 from toolset.model import ConfigMap
@@ -22,6 +23,10 @@ class Purge(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     annotations: tuple[str, ...]
     labels: tuple[str, ...]
+
+    @override
+    def __str__(self) -> str:
+        return ", ".join((*self.keys, *self.annotations, *self.labels))
 
 
 def purge(cached: ConfigMap | None, prefix: str, legacy: Collection[str] = frozenset[str]()) -> Purge | None:
