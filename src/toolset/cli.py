@@ -120,6 +120,8 @@ def _explain(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if bool(options.file) == bool(options.service):
         raise SettingsError("explain takes either one Service as NAMESPACE/NAME, or manifests with -f FILE")
+    if options.namespace and not options.service:
+        raise SettingsError("-n is the namespace of a Service: name the Service too")
     if options.file:
         found = manifests.read(options.file)
         notes.write(*found.notes)
@@ -127,7 +129,7 @@ def _explain(options: argparse.Namespace) -> int:
             raise SettingsError(manifests.without_services(options.file))
         explained = run_loop(lambda: patiently(explain.explain_all(settings, found, probe=options.probe)))
     else:
-        key = _service_key(options.service, {backend.name for backend in settings.static})
+        key = _service_key(options, {backend.name for backend in settings.static})
         explained = run_loop(lambda: patiently(explain.explain_service(settings, key, probe=options.probe)))
     notes.write(*explained.notes)
     if options.output == "json":
@@ -143,7 +145,9 @@ def _status(options: argparse.Namespace) -> int:
     from toolset.commands import status, status_printers
 
     settings = _settings(options)
-    key = _service_key(options.service) if options.service else None
+    if options.namespace and not options.service:
+        raise SettingsError("-n is the namespace of a Service: name the Service too")
+    key = _service_key(options) if options.service else None
     server = status.Server(options.server, options.token_file, options.ca_file)
 
     async def work() -> int:
@@ -174,15 +178,19 @@ def _show_service(options: argparse.Namespace, found: "ServiceStatus") -> int:
     return EXIT_UNCHANGED if found.published else EXIT_CHANGES
 
 
-def _service_key(text: str, static: Container[str] = ()) -> "Key":
-    """Return the key of the Service or the static backend that ``text`` names."""
+def _service_key(options: argparse.Namespace, static: Container[str] = ()) -> "Key":
+    """Return the key of the Service or the static backend that the arguments name."""
     from toolset.model import Key
 
-    namespace, slash, name = text.partition("/")
-    if text in static:
+    text = str(options.service)
+    if text in static and not options.namespace:
         return Key("", text)
-    if not (namespace and slash and name):
-        raise SettingsError(f"`{text}` names no Service: write it as NAMESPACE/NAME")
+    namespace, slash, name = text.rpartition("/")
+    if slash and options.namespace and namespace != options.namespace:
+        raise SettingsError(f"`{text}` is not in namespace {options.namespace}: leave out one of the two")
+    namespace = namespace or options.namespace or ""
+    if not (namespace and name) or "/" in namespace:
+        raise SettingsError(f"`{text}` names no Service: write it as NAMESPACE/NAME, or add -n NAMESPACE")
     return Key(namespace, name)
 
 

@@ -126,12 +126,9 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
-    explain = add("explain", help="show why a Service is or is not published", parents=[_common()])
+    explain = add("explain", help="show why a Service is or is not published", parents=[_about_services()])
     explain.add_argument(
-        "service",
-        nargs="?",
-        metavar="NAMESPACE/NAME",
-        help="one Service of the cluster, or the NAME of a static backend",
+        "service", nargs="?", metavar="SERVICE", help="NAMESPACE/NAME, NAME with -n, or the NAME of a static backend"
     )
     explain.add_argument(
         "-f", "--file", action="append", metavar="FILE", help="every Service in manifests; - for standard input"
@@ -143,9 +140,11 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="show what the running service publishes, what it does not publish and why, and problems",
         description=_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_common()],
+        parents=[_about_services()],
     )
-    status.add_argument("service", nargs="?", metavar="NAMESPACE/NAME", help="one Service instead of all")
+    status.add_argument(
+        "service", nargs="?", metavar="SERVICE", help="one Service instead of all: NAMESPACE/NAME, or NAME with -n"
+    )
     status.add_argument("-o", "--output", choices=("table", "wide", "json"), default="table", help="default: table")
     status.add_argument("-w", "--watch", action="store_true", help="show it again whenever it has changed")
     status.add_argument("--server", metavar="URL", default="", help="for example http://127.0.0.1:8081")
@@ -168,15 +167,35 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _common() -> _Parser:
+    common = _settings_flags()
+    common.add_argument(
+        "-n",
+        "--namespace",
+        "--target-namespace",
+        dest="target.namespace",
+        metavar="NAMESPACE",
+        help="namespace of the ConfigMap",
+    )
+    return common
+
+
+def _about_services() -> _Parser:
+    """Return the flags of a command about a Service: -n is its namespace, as in kubectl."""
+    about = _settings_flags()
+    about.add_argument("-n", "--namespace", metavar="NAMESPACE", help="namespace of the Service")
+    about.add_argument(
+        "--target-namespace", dest="target.namespace", metavar="NAMESPACE", help="namespace of the ConfigMap"
+    )
+    return about
+
+
+def _settings_flags() -> _Parser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
     common.add_argument(
         "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: KUBECONFIG, else the pod's own access"
     )
     common.add_argument("--context", dest="kube.context", metavar="CONTEXT", help="context of the kubeconfig")
-    common.add_argument(
-        "-n", "--namespace", dest="target.namespace", metavar="NAMESPACE", help="namespace of the ConfigMap"
-    )
     common.add_argument("--name", dest="target.name", metavar="NAME", help="name of the ConfigMap")
     common.add_argument("--log-level", dest="log.level", choices=("debug", "info", "warning", "error"))
     common.add_argument("--log-format", dest="log.format", choices=("auto", "json", "text"))

@@ -106,6 +106,10 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
     ("arguments", "sentence"),
     [
         pytest.param([], "either one Service as NAMESPACE/NAME, or manifests with -f FILE", id="nothing named"),
+        pytest.param(["a/b", "-n", "c"], "`a/b` is not in namespace c: leave out one of the two", id="two namespaces"),
+        pytest.param(["-n", "c"], "explain takes either one Service", id="a namespace alone"),
+        pytest.param(["-n", "c", "-f", "x"], "-n is the namespace of a Service: name the Service too", id="-n and -f"),
+        pytest.param(["a/b/c"], "`a/b/c` names no Service: write it as NAMESPACE/NAME, or add -n", id="two slashes"),
         pytest.param(["prometheus"], "`prometheus` names no Service: write it as NAMESPACE/NAME", id="no namespace"),
         pytest.param(["-f", "/nowhere/x.yaml"], "/nowhere/x.yaml: No such file or directory", id="no file"),
     ],

@@ -223,6 +223,13 @@ async def test_a_purge_is_not_kept_from_its_work_by_the_lease_of_the_dead(embedd
     assert await command("purge", "--yes") == 0
 
 
+async def test_a_service_is_named_as_for_kubectl(embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert embedded.get("Service", "monitoring", "prometheus")
+    for named in (("monitoring/prometheus",), ("prometheus", "-n", "monitoring")):
+        assert await command("explain", *named) == 0
+        assert capsys.readouterr().out.startswith("monitoring/prometheus is taken for prometheus: ")
+
+
 async def test_a_plan_says_what_overrides_do(embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = "tools: {monitoring/prometheus: {url: 'http://elsewhere.example:9090'}}\n"
     embedded.create(
