@@ -56,9 +56,22 @@ def as_table(report: Report, *, colour: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _Manifest(yaml.CSafeDumper):
+    """Writes text of several lines as people do: as a block."""
+
+
+def _block(_: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Manifest.add_representer(str, _block)
+
+
 def as_yaml(report: Report) -> str:
     """Return the planned ConfigMap as a manifest."""
-    return yaml.safe_dump(orjson.loads(report.manifest), sort_keys=False, width=2**16)
+    text = yaml.dump(orjson.loads(report.manifest), Dumper=_Manifest, sort_keys=False, width=2**16)
+    assert isinstance(text, str)  # noqa: S101 - without a stream yaml returns text; its types say Any
+    return text
 
 
 def as_json(report: Report) -> str:

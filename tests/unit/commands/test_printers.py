@@ -2,6 +2,8 @@ import msgspec
 import orjson
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolset.commands import printers
 from toolset.commands.check_config import Match
@@ -133,8 +135,16 @@ def test_a_name_in_a_manifest_cannot_command_the_terminal() -> None:
 def test_yaml_is_the_manifest() -> None:
     text = printers.as_yaml(report())
 
-    assert yaml.safe_load(text) == {"kind": "ConfigMap", "data": {"k": "a\nb\n"}}
-    assert text.startswith("kind: ConfigMap\n")
+    assert text == "kind: ConfigMap\ndata:\n  k: |\n    a\n    b\n"
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.text(alphabet=st.sampled_from(" \n\t:#-'|a\u00e9\u2028\x85"), max_size=12))
+)
+def test_yaml_holds_every_text_as_it_is(data: dict[str, str]) -> None:
+    manifest = {"kind": "ConfigMap", "data": data}
+    made = msgspec.structs.replace(report(), manifest=orjson.dumps(manifest))
+    assert yaml.safe_load(printers.as_yaml(made)) == manifest
 
 
 def test_json_is_the_whole_report() -> None:
