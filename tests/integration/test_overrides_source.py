@@ -112,7 +112,7 @@ def test_overrides_are_read_from_a_config_map_of_the_admins_own(
     cluster.admin.delete(f"{CONFIG_MAPS}/{MINE}").raise_for_status()
     eventually(lambda: service.logged("overrides deleted; those that were in force stay"), within_s=5)
     assert cluster.urls() == SHOWN
-    assert yaml.safe_load(
-        cluster.admin.get(TARGET).json()["metadata"]["annotations"]["kubernaut.io/overrides-in-force"]
-    )
+    noted = "kubernaut.io/overrides-in-force"
+    eventually(lambda: noted in cluster.admin.get(TARGET).json()["metadata"]["annotations"], within_s=5)
+    assert yaml.safe_load(cluster.admin.get(TARGET).json()["metadata"]["annotations"][noted])
     assert {event["objectRef"].get("name") for event in cluster.writes()} <= {"kubernaut-toolset-config"}

@@ -31,7 +31,9 @@ def test_who_asked_for_it_or_was_published_hears_what_became_of_it(cluster: Clus
     settles(cluster.urls, expected_urls("grafana", [BOARD]), within_s=10)
     published = ("Published", f"Service team-a/told-board is published as grafana at {BOARD.url}")
     eventually(lambda: told(cluster, BOARD) == [published], within_s=5)
-    sentence = "one of its annotations is not valid (annotation kubernaut.io/toolset-scheme must be http or https)"
+    sentence = (
+        "one of its annotations is not valid (annotation kubernaut.io/toolset-scheme=gopher must be http or https)"
+    )
     refused = ("BadAnnotation", f"Service team-a/told-wrong is not published: {sentence}")
     eventually(lambda: told(cluster, WRONG) == [refused], within_s=5)
 
