@@ -76,14 +76,22 @@ class UnavailableError(TransientError):
     Attributes:
         throttled: Whether the answer was 429, which does not mean that the request itself is wrong.
         incomplete: Whether the answer was too slow or too large, or broke off, so that a smaller one may succeed.
+        silent: Whether it began, and then nothing came for as long as a watch may be silent.
     """
 
     def __init__(
-        self, message: str, *, retry_after_s: float = 0.0, throttled: bool = False, incomplete: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        throttled: bool = False,
+        incomplete: bool = False,
+        silent: bool = False,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.throttled = throttled
         self.incomplete = incomplete
+        self.silent = silent
 
 
 class OutOfSyncError(TransientError):

@@ -322,7 +322,7 @@ class _ServerStream:
                 await self._server.wait_changed()
                 self._collect()
         if patience.cancelled_caught:
-            raise UnavailableError("the stream fell silent")
+            raise UnavailableError("the stream fell silent", silent=True)
         if self._fault is not None and self._left <= 0:
             return await self._fail(self._fault)
         size = int(min(self._server.chunk_size, self._left))
@@ -351,7 +351,7 @@ class _ServerStream:
             raise OutOfSyncError("the version was compacted", version_unusable=True)
         if fault.kind == "silence":
             await anyio.sleep(self._server.idle_s)
-            raise UnavailableError("the stream fell silent")
+            raise UnavailableError("the stream fell silent", silent=True)
         return ()
 
 

@@ -7,7 +7,8 @@ Reactions to failures:
   version itself may be the cause.
 - Watches without any data, not even a bookmark, although the server sends bookmarks: after two, which is longer than
   two bookmarks take, a consistent list in pages. The version may be one that a restored server has not reached, or
-  an intermediary may drop the stream. For a server that has sent no bookmark yet, the limit is ten.
+  an intermediary may drop the stream. For a server that has sent no bookmark yet, the limit is ten, and silence is
+  no failure: without WatchList it sends bookmarks only of kinds that have changed since it started.
 - 410, 500, an undecodable line, any other error in the stream: list again. Never resume, since a deletion may have
   been missed. The list names the last version seen, so that it cannot go back in time; if the server rejects that
   version, the next list is a consistent one.
@@ -271,6 +272,10 @@ class Reflector(Generic[V]):
                     if self._handle(event):
                         count += 1
                 events = ()
+        except UnavailableError as error:
+            if not error.silent or self._sends_bookmarks:
+                raise
+            # A server that has sent no bookmark may have nothing to say, and the next watch starts at once.
         finally:
             took_s = anyio.current_time() - started
             self._judge(count, took_s)

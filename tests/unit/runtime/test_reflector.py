@@ -649,7 +649,7 @@ async def test_every_internal_error_leads_to_a_list_and_waits_longer_until_it_wa
     assert scene.heard.delays_s == pytest.approx([0.8, 1.6, 3.2, 0.8])
 
 
-SILENT: Script = [Pause(75), UnavailableError("the watch broke: silence")]
+SILENT: Script = [Pause(75), UnavailableError("the watch broke: silence", silent=True)]
 SAYS_NOTHING: Script = [Pause(75)]
 
 
@@ -717,6 +717,22 @@ async def test_silence_of_a_server_without_bookmarks_is_believed_five_times_as_l
     assert [asked.verb for asked in source.asked].index("list", 2) == 12
     assert scene.heard.lists == [(0, "start"), (0, "silence")]
     assert max(silences) < 180, "it cannot show that it is there but by an open watch"
+
+
+async def test_a_quiet_kind_of_a_server_without_bookmarks_is_watched_without_a_gap_and_without_a_word() -> None:
+    source = ScriptedListerWatcher(lists=[Page([], "7")], streams=[CANNOT_STREAM, *[SILENT] * 3, [SILENCE]])
+    scene = Scene(source)
+    await scene.run(300)
+    assert [asked.verb for asked in source.asked] == ["stream list", "list", *["watch"] * 4]
+    assert gaps(source)[2:] == pytest.approx([75.0, 75.0, 75.0])
+    assert scene.heard.errors == []
+
+
+async def test_a_watch_that_breaks_off_is_a_failure_also_where_silence_is_none() -> None:
+    source = ScriptedListerWatcher(lists=[Page([], "7")], streams=[CANNOT_STREAM, [Pause(75), REFUSED], [SILENCE]])
+    scene = Scene(source)
+    await scene.run(100)
+    assert scene.heard.errors == [REFUSED]
 
 
 async def test_an_open_watch_is_no_sign_of_life_of_a_server_that_sends_bookmarks() -> None:

@@ -85,7 +85,8 @@ class LineReader:
             try:
                 chunk = await self._body.readany()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise UnavailableError(f"the watch broke: {brief(error)}") from error
+                silent = isinstance(error, TimeoutError)
+                raise UnavailableError(f"the watch broke: {brief(error)}", silent=silent) from error
             if not chunk:
                 return []
             head, newline, tail = chunk.rpartition(b"\n")

@@ -130,8 +130,9 @@ async def test_a_cut_connection_is_unavailable() -> None:
         connected(f"http://127.0.0.1:{port}") as transport,
         transport.lines(GET, idle_s=5) as reader,
     ):
-        with pytest.raises(UnavailableError, match="the watch broke"):
+        with pytest.raises(UnavailableError, match="the watch broke") as caught:
             await every_line(reader)
+        assert not caught.value.silent
 
 
 async def test_a_cut_chunked_stream_is_unavailable() -> None:
@@ -140,8 +141,9 @@ async def test_a_cut_chunked_stream_is_unavailable() -> None:
         connected(server.url) as transport,
         transport.lines(GET, idle_s=5) as reader,
     ):
-        with pytest.raises(UnavailableError, match="the watch broke"):
+        with pytest.raises(UnavailableError, match="the watch broke") as caught:
             await every_line(reader)
+        assert not caught.value.silent
 
 
 async def test_a_stream_that_falls_silent_is_unavailable() -> None:
@@ -151,8 +153,9 @@ async def test_a_stream_that_falls_silent_is_unavailable() -> None:
         transport.lines(GET, idle_s=0.1) as reader,
     ):
         assert await reader.next() == [b"a"]
-        with pytest.raises(UnavailableError, match="the watch broke: Timeout"):
+        with pytest.raises(UnavailableError, match="the watch broke: Timeout") as caught:
             await reader.next()
+        assert caught.value.silent
 
 
 async def test_leaving_a_stream_closes_its_connection() -> None:
