@@ -22,6 +22,7 @@ from toolset.core.health.search import to_request
 from toolset.core.health.thresholds import Health
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import read_back
+from toolset.core.overrides.unmatched import unmatched
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest, owned_keys
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
@@ -48,6 +49,7 @@ class Report(msgspec.Struct, frozen=True):
         blocked: Keys of documents that are not written, because ``binaryData`` holds them.
         overrides_dropped: Why patches in it are not applied, one each.
         overrides_moved: Where it is missing or in the wrong place, one sentence each.
+        overrides_unmatched: Which Services it names that do not exist, one sentence each.
         withheld: Why the service writes nothing, because it has never been there; empty if it writes.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
@@ -65,6 +67,7 @@ class Report(msgspec.Struct, frozen=True):
     blocked: tuple[str, ...] = ()
     overrides_dropped: tuple[str, ...] = ()
     overrides_moved: tuple[str, ...] = ()
+    overrides_unmatched: tuple[str, ...] = ()
     withheld: str = ""
     notes: Mapping[Key, str] = {}
     health_enabled: bool = True
@@ -119,6 +122,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         blocked=publication.blocked,
         overrides_dropped=tuple(map(str, publication.dropped)),
         overrides_moved=tuple(filter(None, (publication.lost, publication.ignored))),
+        overrides_unmatched=unmatched(publication.overrides, inventory.verdicts().keys()),
         withheld=publication.withheld,
         notes=publication.notes,
         health_enabled=settings.health.enabled,

@@ -40,6 +40,7 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines += report.overrides_moved
     lines += [f"{key} is not written: binaryData holds the key; remove it there" for key in report.blocked]
     lines += [f"{DROPPED}: {problem.translate(ESCAPED)}" for problem in report.overrides_dropped]
+    lines += [sentence.translate(ESCAPED) for sentence in report.overrides_unmatched]
     lines += [f"{key}: {health.how}" for key, health in sorted(report.healths.items()) if health.up and health.how]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
@@ -88,6 +89,7 @@ def as_json(report: Report) -> str:
         "blocked": report.blocked,
         "overrides_dropped": report.overrides_dropped,
         "overrides_moved": report.overrides_moved,
+        "overrides_unmatched": report.overrides_unmatched,
         "withheld": report.withheld,
         "notes": {str(key): note for key, note in sorted(report.notes.items())},
         "health_enabled": report.health_enabled,

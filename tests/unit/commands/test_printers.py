@@ -42,6 +42,7 @@ def overridden(plain: Report) -> Report:
         overridden={Key("a", "b"): ("url",)},
         overrides_error="line 1, column 1: no",
         overrides_dropped=("line 2, column 3: \x1b[2J",),
+        overrides_unmatched=("overrides.yaml, line 1: there is no Service a/b",),
         notes={Key("a", "b"): "another key"},
     )
 
@@ -52,6 +53,7 @@ def test_a_table_says_what_overrides_do() -> None:
     assert "overrides.yaml sets of a/b: url\n" in text
     assert "a patch in overrides.yaml is ignored: line 2, column 3: \\x1b[2J\n" in text
     assert "a/b: another key\n" in text
+    assert "\noverrides.yaml, line 1: there is no Service a/b\n" in text
 
 
 def test_a_table_counts_static_backends_apart_from_services() -> None:
@@ -162,6 +164,7 @@ def test_json_is_the_whole_report() -> None:
         "blocked": [],
         "overrides_dropped": ["line 2, column 3: \x1b[2J"],
         "overrides_moved": [],
+        "overrides_unmatched": ["overrides.yaml, line 1: there is no Service a/b"],
         "withheld": "",
         "notes": {"a/b": "another key"},
         "health_enabled": True,

@@ -54,6 +54,7 @@ _PROBLEMS: Final[Mapping[str, str]] = {
     "Exhausted": "this service lacks descriptors, memory or threads",
     "RemovalsHeld": "most tools stopped answering at once, so those that fail stay published for now",
     "OverridesInvalid": "overrides.yaml is ignored, or some of its patches are",
+    "OverridesUnmatched": "the admin's overrides name a Service that does not exist",
     "SettingsInvalid": "the settings file is rejected, and the former settings stay in force",
     "RestartNeeded": "some changes of the settings need a restart",
     "OverLimit": "some tools are not published because a limit is reached",

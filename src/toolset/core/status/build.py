@@ -11,9 +11,10 @@ from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.health.options import DEFAULT_HEALTH, HealthOptions
 from toolset.core.health.thresholds import next_probe_s
 from toolset.core.inventory import Inventory
+from toolset.core.overrides.unmatched import unmatched
 from toolset.core.status.advice import remedy
 from toolset.core.status.history import History, is_shown
-from toolset.core.status.problems import Condition, missing_tools, problems
+from toolset.core.status.problems import Condition, missing_tools, problems, unmatched_overrides
 from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import (
     PROBLEMS_LIMIT,
@@ -121,7 +122,11 @@ def _summary(facts: Facts, verdicts: Mapping[Key, Verdict]) -> Summary:
     reasons = Counter(None if isinstance(each, Candidate) else each.reason for each in verdicts.values())
     counts = Counter({PUBLISHED if reason is None else reason.word: count for reason, count in reasons.items()})
     recognised = sum(count for word, count in counts.items() if word == PUBLISHED or word in _OF_CANDIDATES)
-    found = (*missing_tools(facts.missing, verdicts, facts.now), *problems(facts.condition, history, counts))
+    found = (
+        *missing_tools(facts.missing, verdicts, facts.now),
+        *problems(facts.condition, history, counts),
+        *unmatched_overrides(unmatched(history.in_force, verdicts.keys()), facts.condition),
+    )
     worst_first = sorted(found, key=lambda each: _SEVERITIES.index(each.severity))
     return Summary(
         at=facts.now,

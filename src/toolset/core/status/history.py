@@ -15,6 +15,7 @@ from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.health.removal_brake import Hold
 from toolset.core.health.thresholds import Outcome
 from toolset.core.overrides.baseline import NOTHING, Published
+from toolset.core.overrides.overrides import NO_OVERRIDES
 from toolset.core.publishing.plan import Apply
 from toolset.core.publishing.publication import Publication
 from toolset.core.status.snapshot import (
@@ -67,6 +68,7 @@ class History:
         self.number = 0
         self.write: Write | None = None
         self.overrides = Overrides()
+        self.in_force = NO_OVERRIDES
         self.held = Held()
         self.tools: Mapping[Key, Candidate] = {}
         self.overridden: Mapping[Key, tuple[str, ...]] = {}
@@ -130,7 +132,7 @@ class History:
     def close(self) -> None:
         """Forget everything that another leader may change from now on."""
         self.tools, self._composed, self._settled = {}, {}, {}
-        self.overridden, self.notes = {}, {}
+        self.overridden, self.notes, self.in_force = {}, {}, NO_OVERRIDES
         self.overrides, self.held, self.bytes = Overrides(), Held(), 0
         self._seen.clear()
         self._probes.clear()
@@ -161,6 +163,7 @@ class History:
         """Record what is to be published, and the result of the overrides."""
         self._composed = {tool.key: tool for tool in publication.tools}
         self.overridden, self.notes, self.bytes = publication.overridden, publication.notes, publication.bytes
+        self.in_force = publication.overrides
         problem = plain(publication.overrides_problem)
         if problem != self.overrides.error:
             dropped = len(publication.dropped)

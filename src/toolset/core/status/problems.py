@@ -1,8 +1,8 @@
 """What needs attention, each in one sentence with its remedy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import NAMES_LIMIT, Problem, Role, Severity, plain
 from toolset.model import Key
 
+_SHOWN: Final = 3
 ProblemWord = Literal[
     "NotSynced",
     "RequiredToolMissing",
@@ -22,6 +23,7 @@ ProblemWord = Literal[
     "Exhausted",
     "RemovalsHeld",
     "OverridesInvalid",
+    "OverridesUnmatched",
     "SettingsInvalid",
     "RestartNeeded",
     "OverLimit",
@@ -99,6 +101,18 @@ def missing_tools(missing: Mapping[Key, Missing], verdicts: Mapping[Key, Verdict
             "error",
             f"{key} has to be published and has not been for {minutes} min: {why}",
             f"`toolset status {key}` says more; publish.required names it",
+        )
+
+
+def unmatched_overrides(sentences: Sequence[str], condition: Condition) -> Iterator[Problem]:
+    """Yield one problem for names in `overrides.yaml` that no Service has."""
+    if sentences:
+        more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
+        yield _problem(
+            "OverridesUnmatched",
+            "info",
+            "; ".join(sentences[:_SHOWN]) + more,
+            f"correct the name in ConfigMap {condition.overrides or condition.target}, unless the Service is to come",
         )
 
 

@@ -151,6 +151,17 @@ def test_an_annotation_that_is_not_read_is_a_note() -> None:
     assert [row.note for row in world.snapshot().services] == ["annotation a is not read", "annotation b is not read"]
 
 
+def test_overrides_for_services_that_do_not_exist_are_a_problem_for_information() -> None:
+    world = World()
+    world.add(candidate("prometheus"))
+    world.publish(text="suppress: [monitoring/a, monitoring/b, monitoring/c, monitoring/d]")
+    (problem,) = world.snapshot().summary.problems
+    assert (problem.word, problem.severity) == ("OverridesUnmatched", "info")
+    assert problem.sentence.startswith("overrides.yaml, line 1: there is no Service monitoring/a; overrides.yaml, ")
+    assert problem.sentence.endswith("no Service monitoring/c; and 1 more")
+    assert problem.remedy.startswith("correct the name in ConfigMap kubernaut-system/kubernaut-toolset-config, unless")
+
+
 def test_rows_are_those_that_concern_people_and_the_rest_is_counted() -> None:
     world, tool = World(), candidate()
     world.add(tool)
