@@ -311,15 +311,25 @@ class Run:
         return f"edit {key} to {value}: {status}"
 
     def _take_back(self) -> str:
-        """Change a key of the service and undo it before the service has seen either: it is theirs from then on."""
-        data = self._cluster.data()
+        """Change a key of the service and undo it before the service has seen either: it is theirs from then on.
+
+        Each edit names the version it changes: a key that the service has removed meanwhile would be the admin's own.
+        """
+        current = self._cluster.admin.get(TARGET).json()
+        data = current.get("data", {})
         keys = sorted(key for key in data if key.endswith("-toolset.yaml") and key != KUBERNETES_KEY)
         if not keys:
             return "take nothing back"
-        key = keys[0]
-        self._cluster.edit(**{key: "config: {url: 'http://elsewhere'}\n"})
-        self._cluster.edit(**{key: data[key]})
-        return f"edit {key} and take it back"
+        key, statuses = keys[0], list[int]()
+        for value in ("config: {url: 'http://elsewhere'}\n", data[key]):
+            change = {"metadata": {"resourceVersion": current["metadata"]["resourceVersion"]}, "data": {key: value}}
+            answer = self._cluster.admin.patch(TARGET, json=change, headers=MERGE_PATCH)
+            statuses.append(answer.status_code)
+            if answer.status_code != 200:
+                assert answer.status_code in {404, 409}
+                break
+            current = answer.json()
+        return f"edit {key} and take it back: {statuses}"
 
     def _replace(self) -> str:
         """Write the whole ConfigMap back with a note, as ``kubectl replace`` does: all of it is the admin's then."""
