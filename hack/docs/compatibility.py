@@ -1,12 +1,14 @@
 """Write the tables of docs/compatibility.md from the reports of hack/compatibility and hack/compatibility-holmesgpt.
 
 ``python hack/docs/compatibility.py FOLDER`` reads the reports ``RELEASE-on.xml``, ``RELEASE-off.xml``, those with
-``.alone.xml`` in place of ``.xml``, and ``holmesgpt-VERSION.xml``. A row of a table without a report stays as it is.
+``.alone.xml`` and ``.again.xml`` in place of ``.xml``, and ``holmesgpt-VERSION.xml``. A row of a table without a report
+stays as it is.
 """
 
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -45,11 +47,23 @@ class Holmes(NamedTuple):
 
 
 def row(report: Path) -> Row:
-    """Return the row of a report named ``RELEASE-GATE.xml``, with the one of the tests that ran alone."""
+    """Return the row of a report ``RELEASE-GATE.xml`` and those beside it; the last result of a test counts."""
     release, _, gate = report.stem.rpartition("-")
-    both = (report, report.with_suffix(".alone.xml"))
-    found = [counts(each) for each in both if each.exists()]
-    return Row(version(release), gate, *(sum(column) for column in zip(*found, strict=True)))
+    results: dict[tuple[str, str], str] = {}
+    for each in (report, report.with_suffix(".alone.xml"), report.with_suffix(".again.xml")):
+        if each.exists():
+            results |= _results(each)
+    found = Counter(results.values())
+    return Row(version(release), gate, found["passed"], found["failure"] + found["error"], found["skipped"])
+
+
+def _results(report: Path) -> dict[tuple[str, str], str]:
+    cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314  # our own report
+    return {(case.get("classname", ""), case.get("name", "")): _result(case) for case in cases}
+
+
+def _result(case: ET.Element) -> str:
+    return next((child.tag for child in case if child.tag in {"failure", "error", "skipped"}), "passed")
 
 
 def holmesgpt_row(report: Path) -> Holmes:

@@ -75,15 +75,24 @@ def test_the_way_of_an_event_names_functions_that_exist_and_stays_short() -> Non
         assert function in defined, f"{file} has no {function}"
 
 
+def cases(*passed: str, **others: str) -> str:
+    """Return a report with the tests that passed, and others by their results."""
+    results = [f'<testcase classname="test_it" name="{name}"/>' for name in passed]
+    results += [f'<testcase classname="test_it" name="{name}"><{kind}/></testcase>' for name, kind in others.items()]
+    return f"<testsuites><testsuite>{''.join(results)}</testsuite></testsuites>"
+
+
 def test_a_row_of_the_compatibility_table_without_a_report_stays(tmp_path: Path) -> None:
     report = tmp_path / "1.33-on.xml"
-    report.write_text('<testsuites><testsuite tests="9" failures="1" errors="1" skipped="2"/></testsuites>')
+    report.write_text(cases("a", b="skipped", c="failure", d="error"), "utf-8")
+    (tmp_path / "1.33-on.alone.xml").write_text(cases("e", f="failure"), "utf-8")
+    (tmp_path / "1.33-on.again.xml").write_text(cases("c", f="failure"), "utf-8")
     empty = f"{compatibility._BEGIN}{compatibility._END}"
     older = compatibility.Row(compatibility.version("1.30"), "off", 7, 0, 2)
     page = compatibility.page(compatibility.page(empty, [older]), [compatibility.row(report)])
     assert page.splitlines()[4:6] == [
         f"| {compatibility.version('1.30')} | off | 7 | 0 | 2 |",
-        f"| {compatibility.version('1.33')} | on | 5 | 2 | 2 |",
+        f"| {compatibility.version('1.33')} | on | 3 | 2 | 1 |",
     ]
 
 
