@@ -121,17 +121,19 @@ class Recovery:
             self._list_reason = SILENCE
             self._version_usable = False
 
-    def strike(self, error: ToolsetError | TimeoutError) -> bool:
+    def strike(self, error: ToolsetError | TimeoutError, version: str) -> bool:
         """Evaluate a failed streamed list; return whether lists are paged for the next hour.
 
-        A server that cannot stream is not asked again; one that fails to gets a second attempt; throttling or a
-        rejected version is no evidence against streaming.
+        A server that cannot stream is not asked again; one that fails to gets a second attempt; throttling, or a
+        rejection of the ``version`` that the list named, is no evidence against streaming. A server that rejects a list
+        without a version has a watch cache that lags behind its database: it cannot stream either.
         """
         if isinstance(error, UnavailableError) and error.throttled:
             return False
-        if isinstance(error, OutOfSyncError) and error.version_unusable:
+        lags = isinstance(error, OutOfSyncError) and error.version_unusable
+        if lags and version:
             return False
-        self._strikes += STREAM_LIST_STRIKES if isinstance(error, InvalidError) else 1
+        self._strikes += STREAM_LIST_STRIKES if lags or isinstance(error, InvalidError) else 1
         if self._strikes < STREAM_LIST_STRIKES:
             return False
         self._strikes = 0

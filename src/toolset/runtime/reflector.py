@@ -176,11 +176,11 @@ class Reflector(Generic[V]):
         """Read the list from the watch itself, and then follow the same stream."""
         await self._wait_for_start()
         started = anyio.current_time()
-        latest = started + self._options.stream_list_timeout_s
+        latest, asked = started + self._options.stream_list_timeout_s, self._known_version()
         opened = filled = False
         try:
             with anyio.fail_after(self._options.stream_list_silence_s) as bound:
-                async with self._source.watch(version=self._known_version(), stream_list=True) as stream:
+                async with self._source.watch(version=asked, stream_list=True) as stream:
                     opened = True
                     objects, version, early = await self._fill(stream, bound, latest)
                     self._publish(objects.values(), version, started, streamed=True)
@@ -192,7 +192,7 @@ class Reflector(Generic[V]):
             unreachable = isinstance(error, UnavailableError) and not opened
             if filled or unreachable:  # neither is evidence against streaming
                 raise
-            if self._recovery.strike(error):
+            if self._recovery.strike(error, asked):
                 self._watch_observer.streaming_given_up(error)
             if isinstance(error, TimeoutError):
                 raise UnavailableError("the streamed list fell silent or did not end in time") from error
