@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from controlplane import ControlPlane
 from integration.cluster import IS_OLDER, TARGET, Cluster, Tool
 from integration.exchange_table import EXCEPTIONS, TABLE
 from integration.exchanges import Case, Side, together
@@ -33,14 +32,6 @@ def embedded() -> Iterator[EmbeddedCluster]:
         yield running
 
 
-@pytest.fixture(scope="module", autouse=True)
-def left_clean(control_plane: ControlPlane) -> Iterator[None]:
-    """Leave nothing behind for other tests to find."""
-    yield
-    with control_plane.client() as admin:
-        Side(admin, EXCEPTIONS, lambda: None).prepare()
-
-
 def _client(cluster: EmbeddedCluster) -> httpx.Client:
     return httpx.Client(base_url=cluster.url, trust_env=False, timeout=10)
 
@@ -52,7 +43,9 @@ def pretender(embedded: EmbeddedCluster) -> Iterator[Side]:
 
 
 @pytest.fixture
-def original(cluster: Cluster) -> Side:
+def original(cluster: Cluster) -> Iterator[Side]:
+    """Yield the real server; nothing is left behind for other tests to find."""
+
     def compact() -> None:
         """Compact etcd, and restart the API server, whose cache would remember."""
         plane = cluster.plane
@@ -62,7 +55,9 @@ def original(cluster: Cluster) -> Side:
         plane.kill_apiserver()
         plane.start_apiserver()
 
-    return Side(cluster.admin, EXCEPTIONS, compact)
+    side = Side(cluster.admin, EXCEPTIONS, compact)
+    yield side
+    side.prepare()
 
 
 @pytest.mark.skipif(IS_OLDER, reason="the embedded server answers as the pinned release of Kubernetes does")
