@@ -47,7 +47,7 @@ class Holmes(NamedTuple):
 
 
 def row(report: Path) -> Row:
-    """Return the row of a report ``RELEASE-GATE.xml`` and those beside it; the last result of a test counts."""
+    """Return the row of the reports of ``RELEASE-GATE.xml``; the last result of each test is used."""
     release, _, gate = report.stem.rpartition("-")
     results: dict[tuple[str, str], str] = {}
     for each in (report, report.with_suffix(".alone.xml"), report.with_suffix(".again.xml")):

@@ -79,7 +79,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
-    """Yield a cluster without a ConfigMap of ours; what the test makes is removed after it, and nothing may stay."""
+    """Yield a cluster without the service's ConfigMap; what the test creates is deleted, and no Service may remain."""
     with _cluster(control_plane) as clean:
         yield clean
     with control_plane.client() as admin:

@@ -85,21 +85,21 @@ def test_a_bad_value_that_may_be_anything_is_not_repeated(value: str) -> None:
         ("Toolset-scheme", "toolset-scheme"),
     ],
 )
-def test_a_misspelt_annotation_is_told_the_nearest_one(name: str, near: str) -> None:
-    told = unread({f"{PREFIX}/{name}": "x"}, PREFIX)
-    assert told == f"annotation `{PREFIX}/{name}` is not read; did you mean `{PREFIX}/{near}`?"
+def test_a_misspelt_annotation_names_the_nearest_one(name: str, near: str) -> None:
+    note = unread({f"{PREFIX}/{name}": "x"}, PREFIX)
+    assert note == f"annotation `{PREFIX}/{name}` is not read; did you mean `{PREFIX}/{near}`?"
 
 
-def test_an_annotation_that_only_begins_like_one_of_ours_is_told_what_there_is() -> None:
-    told = unread({f"{PREFIX}/toolset-name": "x"}, PREFIX)
-    assert told == f"annotation `{PREFIX}/toolset-name` is not read; known are {', '.join(REMEDIES)}"
+def test_an_annotation_that_only_begins_like_a_known_one_lists_the_known_ones() -> None:
+    note = unread({f"{PREFIX}/toolset-name": "x"}, PREFIX)
+    assert note == f"annotation `{PREFIX}/toolset-name` is not read; known are {', '.join(REMEDIES)}"
 
 
 @pytest.mark.parametrize(
     "name",
     ["kubernaut.io/owner", "example.org/toolset-prot", "toolset-prot", "kubernaut.io/", "kubernaut.io/toolset ä"],
 )
-def test_annotations_of_others_are_none_of_our_business(name: str) -> None:
+def test_annotations_of_others_are_ignored(name: str) -> None:
     assert unread({name: "x"}, PREFIX) == ""
 
 
