@@ -106,7 +106,7 @@ control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs 
 control-plane: setup control-plane-build ## Start a real API server on loopback, until Ctrl-C
 	$(BIN)/python hack/controlplane/controlplane.py start "$$(mktemp -d)"
 
-backends: ## Fetch the real backends for the tests into the cache (Debian packages; with CI_FULL=1 also build Jaeger, VictoriaLogs, OpenSearch)
+backends: ## Fetch the real backends for the tests into the cache (Debian packages; with CI_FULL=1 also build Jaeger, OpenSearch, Prometheus 3, VictoriaLogs)
 	@hack/backends/all >/dev/null
 
 consumer: ## Make a virtual environment with the real HolmesGPT for the tests, once, in the cache

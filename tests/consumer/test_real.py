@@ -20,12 +20,13 @@ from toolset.core.publishing.publication import publish
 pytestmark = [pytest.mark.consumer, pytest.mark.timeout(120)]
 
 PRODUCTS: Final[dict[str, tuple[str, str, Callable[[Path, int], Daemon]]]] = {
+    "Prometheus 3": ("prometheus", "prometheus-3", backends.prometheus_3),
     "VictoriaLogs": ("victorialogs", "victoria-logs", backends.victoria_logs),
     "OpenSearch": ("elasticsearch", "opensearch", backends.opensearch),
     "Jaeger": ("jaeger", "jaeger", backends.jaeger),
     "Alertmanager": ("alertmanager", "alertmanager", backends.alertmanager),
 }
-"""By product its type, the program that the machine needs, and what makes it; Prometheus has a test of its own."""
+"""By product its type, the program that the machine needs, and what makes it."""
 
 
 @pytest.mark.parametrize("name", PRODUCTS)

@@ -177,15 +177,20 @@ class Daemon:
             self._child = None
 
 
-def prometheus(directory: Path, port: int) -> Daemon:
+def prometheus(directory: Path, port: int, program: str = "prometheus") -> Daemon:
     """Return a Prometheus that scrapes nothing, not started yet; ``directory`` is made."""
     command = [
-        binary("prometheus"),
+        binary(program),
         "--config.file=/dev/null",
         "--storage.tsdb.path={directory}/data",
         "--web.listen-address={address}",
     ]
     return Daemon(directory, port, "/-/ready", command)
+
+
+def prometheus_3(directory: Path, port: int) -> Daemon:
+    """Return a Prometheus 3 that scrapes nothing, not started yet; ``directory`` is made."""
+    return prometheus(directory, port, "prometheus-3")
 
 
 def victoria_metrics(directory: Path, port: int) -> Daemon:
@@ -199,14 +204,14 @@ def victoria_metrics(directory: Path, port: int) -> Daemon:
     return Daemon(directory, port, "/health", command)
 
 
-def prometheus_agent(directory: Path, port: int) -> Daemon:
+def prometheus_agent(directory: Path, port: int, program: str = "prometheus") -> Daemon:
     """Return a Prometheus that only forwards what it scrapes, not started yet: it answers no query."""
     directory.mkdir()
     config = directory / "agent.yaml"
     config.write_text("remote_write: [{url: 'http://127.0.0.1:1/write'}]\n", "utf-8")
     command = [
-        binary("prometheus"),
-        "--enable-feature=agent",
+        binary(program),
+        "--enable-feature=agent" if program == "prometheus" else "--agent",  # since version 3
         f"--config.file={config}",
         "--storage.agent.path={directory}/data",
         "--web.listen-address={address}",

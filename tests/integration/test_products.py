@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,14 @@ PRODUCTS: Final = {
     "prometheus": Product(
         "prometheus",
         backends.prometheus,
+        {"app.kubernetes.io/name": "prometheus"},
+        ("http-web", 9090),
+        "/api/v1/query?query=vector(42)",
+        '"42"',
+    ),
+    "prometheus-3": Product(
+        "prometheus-3",
+        backends.prometheus_3,
         {"app.kubernetes.io/name": "prometheus"},
         ("http-web", 9090),
         "/api/v1/query?query=vector(42)",
@@ -163,9 +172,11 @@ async def test_a_real_product_is_published_removed_when_killed_and_published_aga
         daemon.kill()
 
 
-async def test_a_real_prometheus_agent_is_never_published(tmp_path: Path) -> None:
-    product = PRODUCTS["prometheus"]
-    daemon, leader = _made("prometheus", backends.prometheus_agent, tmp_path), ProductLeader("prometheus", product)
+@pytest.mark.parametrize("name", ["prometheus", "prometheus-3"])
+async def test_a_real_prometheus_agent_is_never_published(name: str, tmp_path: Path) -> None:
+    product = PRODUCTS[name]
+    agent = partial(backends.prometheus_agent, program=product.program)
+    daemon, leader = _made(name, agent, tmp_path), ProductLeader(name, product)
     failed = 'toolset_probes_total{outcome="status",type="prometheus"}'
     try:
         await anyio.to_thread.run_sync(daemon.start)

@@ -5,7 +5,7 @@ from typing import Final, NoReturn
 
 import pytest
 
-BUILT: Final = frozenset({"alertmanager", "jaeger", "opensearch", "victoria-logs"})
+BUILT: Final = frozenset({"alertmanager", "jaeger", "opensearch", "prometheus-3", "victoria-logs"})
 """Programs of backends that no package holds; `make backends` builds them with CI_FULL=1."""
 
 
