@@ -102,6 +102,8 @@ def _plan(options: argparse.Namespace) -> int:
         return await plan.plan_cluster(settings, assume_healthy=options.assume_healthy)
 
     report = run_loop(lambda: patiently(work()))
+    if report.unreachable and options.output == "yaml":  # a manifest without tools would remove them
+        raise SettingsError(report.unreachable)
     match options.output:
         case "yaml":
             text = printers.as_yaml(report)
@@ -110,6 +112,8 @@ def _plan(options: argparse.Namespace) -> int:
         case _:
             text = printers.as_table(report, colour=has_colours())
     write(text)
+    if report.unreachable:
+        return EXIT_ERROR
     return EXIT_UNCHANGED if report.change is None else EXIT_CHANGES
 
 

@@ -1,8 +1,9 @@
 """`toolset plan`: what would be published, and why, for a cluster or manifests; writes nothing."""
 
 import difflib
+import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import anyio
@@ -12,14 +13,14 @@ from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, config_map, namespaces, services
 from toolset.commands.manifests import Manifests
 from toolset.commands.session import session
-from toolset.config.clients import prober
+from toolset.config.clients import is_in_cluster, prober
 from toolset.config.options import detection_options, reduction, static_tools, target_key, target_options
 from toolset.config.settings import Settings
 from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect, detect_further
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.search import to_request
-from toolset.core.health.thresholds import Health
+from toolset.core.health.thresholds import Failure, Health, Outcome
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import read_back
 from toolset.core.overrides.unmatched import unmatched
@@ -31,6 +32,7 @@ from toolset.runtime.listwatch import PAGE_SIZE, ListerWatcher
 from toolset.runtime.store import Stored
 
 _ONE_PROBE: Final = HealthOptions(rise=1, fall=1)
+_UNREACHED: Final = frozenset({Failure.REFUSED, Failure.TIMEOUT})
 V = TypeVar("V", bound=Stored)
 
 
@@ -51,6 +53,7 @@ class Report(msgspec.Struct, frozen=True):
         overrides_moved: Where it is missing or in the wrong place, one sentence each.
         overrides_unmatched: Which Services it names that do not exist, one sentence each.
         withheld: Why the service writes nothing, because it has never been there; empty if it writes.
+        unreachable: What to do because no backend can be reached from here, so that there is no plan; empty otherwise.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
         healths: What the probe found, by candidate.
@@ -69,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     overrides_moved: tuple[str, ...] = ()
     overrides_unmatched: tuple[str, ...] = ()
     withheld: str = ""
+    unreachable: str = ""
     notes: Mapping[Key, str] = {}
     health_enabled: bool = True
     healths: Mapping[Key, Health] = {}
@@ -97,18 +101,20 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
     """Return the plan for a cluster with the objects in ``manifests``."""
     current = manifests.config_maps.get(target_key(settings))
     inventory, candidates = detect_all(settings, manifests)
+    unreachable = ""
     if assume_healthy or not settings.health.enabled:
         for candidate in candidates:
             inventory.probed(candidate, ALIVE)
     else:
-        await probe_all(settings, inventory, candidates)
+        outcomes = await probe_all(settings, inventory, candidates)
+        unreachable = "" if is_in_cluster(settings, dict(os.environ)) else _unreachable(outcomes)
     target = target_key(settings)
     options = _as_kept(target_options(settings), current)
     publisher = Publisher.resume(options, current)
     publication = publisher.compose(inventory.tools(), current, separate_overrides(options, manifests))
     wanted = publisher.wanted(publication)
     decision = publisher.plan(target, wanted, current)
-    change = decision if isinstance(decision, Apply) and not publication.withheld else None
+    change = decision if isinstance(decision, Apply) and not publication.withheld and not unreachable else None
     return Report(
         target=target,
         candidates=tuple(filter(None, (inventory.tool(key) for key in sorted(each.key for each in candidates)))),
@@ -124,6 +130,7 @@ async def plan_manifests(settings: Settings, manifests: Manifests, *, assume_hea
         overrides_moved=tuple(filter(None, (publication.lost, publication.ignored))),
         overrides_unmatched=unmatched(publication.overrides, inventory.verdicts().keys()),
         withheld=publication.withheld,
+        unreachable=unreachable,
         notes=publication.notes,
         health_enabled=settings.health.enabled,
     )
@@ -176,16 +183,29 @@ def _as_kept(options: TargetOptions, current: ConfigMap | None) -> TargetOptions
     return msgspec.structs.replace(options, output=msgspec.structs.replace(options.output, instance=keeper))
 
 
-async def probe_all(settings: Settings, inventory: Inventory, candidates: Iterable[Candidate]) -> None:
-    """Probe ``candidates`` once, concurrently."""
+async def probe_all(settings: Settings, inventory: Inventory, candidates: Iterable[Candidate]) -> list[Outcome]:
+    """Probe ``candidates`` once, concurrently; return the outcomes as they arrived."""
+    outcomes: list[Outcome] = []
     async with prober(settings) as health_prober, anyio.create_task_group() as group:
 
         async def probe(candidate: Candidate) -> None:
             asked = to_request(candidate, inventory.health(candidate.key), _ONE_PROBE)
-            inventory.probed(candidate, await health_prober.probe(asked))
+            outcomes.append(await health_prober.probe(asked))
+            inventory.probed(candidate, outcomes[-1])
 
         for candidate in candidates:
             group.start_soon(probe, candidate)
+    return outcomes
+
+
+def _unreachable(outcomes: Sequence[Outcome]) -> str:
+    """Return what to do if not one backend can be reached, which says more about this machine than about them."""
+    if not outcomes or any(outcome.alive or outcome.failure not in _UNREACHED for outcome in outcomes):
+        return ""
+    return (
+        f"0 of {len(outcomes)} backends can be reached from this machine, so there is no plan: run `toolset plan` in "
+        "the cluster (`kubectl exec` in a pod of the service), or plan without probes, with --assume-healthy"
+    )
 
 
 async def read_namespaces(kube: KubeTransport, settings: Settings, name: str = "") -> Mapping[Key, Namespace]:

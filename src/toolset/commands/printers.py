@@ -44,17 +44,18 @@ def as_table(report: Report, *, colour: bool) -> str:
     lines += [f"{key}: {health.how}" for key, health in sorted(report.healths.items()) if health.up and health.how]
     lines += [f"{key}: {note}" for key, note in sorted(report.notes.items())]
     lines += [f"overrides.yaml sets of {key}: {', '.join(names)}" for key, names in sorted(report.overridden.items())]
-    if report.withheld:
-        lines.append(report.withheld.translate(ESCAPED))
-    elif report.change is None:
-        lines.append(f"ConfigMap {report.target} is up to date")
-    else:
-        lines.append(f"ConfigMap {report.target} would change:")
-        shown = (line.translate(ESCAPED) for line in report.diff)
-        lines.extend(_coloured(line) if colour else line for line in shown)
-        if not report.diff:
-            lines.append("(labels and annotations only)")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_planned(report, colour=colour)]) + "\n"
+
+
+def _planned(report: Report, *, colour: bool) -> list[str]:
+    """Return the lines about the change, or why there is none."""
+    if report.unreachable or report.withheld:
+        return [report.unreachable or report.withheld.translate(ESCAPED)]
+    if report.change is None:
+        return [f"ConfigMap {report.target} is up to date"]
+    shown = [line.translate(ESCAPED) for line in report.diff] or ["(labels and annotations only)"]
+    coloured = [_coloured(line) if colour else line for line in shown]
+    return [f"ConfigMap {report.target} would change:", *coloured]
 
 
 class _Manifest(yaml.CSafeDumper):
@@ -91,6 +92,7 @@ def as_json(report: Report) -> str:
         "overrides_moved": report.overrides_moved,
         "overrides_unmatched": report.overrides_unmatched,
         "withheld": report.withheld,
+        "unreachable": report.unreachable,
         "notes": {str(key): note for key, note in sorted(report.notes.items())},
         "health_enabled": report.health_enabled,
         "diff": report.diff,

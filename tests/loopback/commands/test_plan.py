@@ -204,6 +204,34 @@ async def test_candidates_are_probed(code: int, *, published: bool, monkeypatch:
     assert published or verdict == Rejected(Reason.UNHEALTHY, f"answered {code}", "prometheus")
 
 
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+def test_a_machine_that_reaches_no_backend_plans_no_removal(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = tmp_path / "cluster.yaml"
+    published = {"metadata": {"name": TARGET.name, "namespace": TARGET.namespace}, "kind": "ConfigMap"}
+    names = ("prometheus", "prometheus-server")
+    services = [
+        {
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": "monitoring"},
+            "spec": {"clusterIP": "10.0.0.1", "selector": {"app": name}, "ports": [{"port": 9090}]},
+        }
+        for name in names
+    ]
+    cluster.write_bytes(b"\n---\n".join(orjson.dumps(each) for each in (*services, published)))
+    closed = dict.fromkeys((f"{name}.monitoring.svc.cluster.local:9090" for name in names), "127.0.0.1:1")
+    monkeypatch.setenv(TEST_CONNECT_TO, orjson.dumps(closed).decode())
+    asked = ["plan", "-f", str(cluster), *([] if form == "table" else ["-o", form])]
+
+    assert main(asked) == 1
+    written = capsys.readouterr()
+    remedy = "0 of 2 backends can be reached from this machine, so there is no plan: run `toolset plan` in the cluster"
+    assert remedy in (written.err if form == "yaml" else written.out)
+    assert (written.out == "") is (form == "yaml")
+    assert main([*asked, "--assume-healthy"]) == 2
+
+
 def reaching(folder: Path, url: str) -> Settings:
     """Return settings whose kubeconfig leads to ``url``."""
     file = folder / "config"

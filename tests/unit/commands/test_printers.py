@@ -166,6 +166,7 @@ def test_json_is_the_whole_report() -> None:
         "overrides_moved": [],
         "overrides_unmatched": ["overrides.yaml, line 1: there is no Service a/b"],
         "withheld": "",
+        "unreachable": "",
         "notes": {"a/b": "another key"},
         "health_enabled": True,
         "diff": ["-old"],
