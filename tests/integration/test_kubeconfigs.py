@@ -374,13 +374,13 @@ REFUSE: Final = {
         {"token": "t"},
         {"certificate-authority-data": "OTHER_CA"},
         kubectl="unknown authority",
-        ours="CERTIFICATE_VERIFY_FAILED",
+        ours="its certificate is not accepted",
     ),
     "the system's CAs": Case(
-        None, {"token": "t"}, {"certificate-authority-data": None}, kubectl="unknown authority", ours="VERIFY_FAILED"
+        None, {"token": "t"}, {"certificate-authority-data": None}, kubectl="unknown authority", ours="not accepted"
     ),
     "a wrong name": Case(
-        None, {"token": "t"}, {"tls-server-name": "example.org"}, kubectl="failed to verify", ours="VERIFY_FAILED"
+        None, {"token": "t"}, {"tls-server-name": "example.org"}, kubectl="failed to verify", ours="not accepted"
     ),
     "groups without a user": Case(
         None, {"token": "t", "as-groups": ["a"]}, kubectl="without impersonating a user", ours="need `as`"

@@ -1,5 +1,9 @@
 """Read response bodies of the API server, in lines or as a whole, within limits and in any encoding."""
 
+import errno
+import os
+import socket
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -176,4 +180,22 @@ async def read_whole(response: Response, limit_bytes: int, heard: Callable[[], N
 
 def brief(error: BaseException) -> str:
     """Return the message for a vendor's exception."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}: {_of_connecting(error)}"
     return (str(error) or type(error).__name__)[:256]
+
+
+def _of_connecting(error: aiohttp.ClientConnectorError) -> str:
+    """Return why there is no connection, without the names of Python objects and source lines."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        found = error.certificate_error
+        reason = found.verify_message if isinstance(found, ssl.SSLCertVerificationError) else str(found)
+        return f"its certificate is not accepted: {reason}"
+    if isinstance(error.os_error, ssl.SSLError) and error.os_error.reason:
+        return f"TLS failed: {error.os_error.reason.replace('_', ' ').lower()}"
+    number = error.os_error.errno
+    if number == socket.EAI_NONAME:
+        return "no such host"
+    if number is not None and number in errno.errorcode:
+        return os.strerror(number).lower()
+    return error.os_error.strerror or str(error.os_error)

@@ -62,6 +62,8 @@ def error_of(code: int, body: bytes, retry_after_s: float) -> ToolsetError:
 def error_from(status: Status, code: int, retry_after_s: float = 0.0) -> ToolsetError:
     """Return the error for ``status``, in a response with ``code``."""
     message = f"the API server answered {code} {status.reason}: {status.message[:256]}"
+    if code == 401:
+        message += "; the credentials are expired, revoked, or of another cluster"
     retry_after_s = retry_after_s or (status.details.retry_after_seconds if status.details else 0.0)
     if code in {401, 403}:
         return ForbiddenError(message, retry_after_s=retry_after_s)

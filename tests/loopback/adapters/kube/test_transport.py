@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import anyio
 import pytest
+import trustme
 from anyio.abc import SocketStream
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from support.api_server import (
     silence,
     status_error,
 )
+from support.tls import server_tls
 from toolset.adapters.kube.body import BODY_LIMIT_BYTES, INFLATE_BYTES, GzipBody, LineReader
 from toolset.adapters.kube.transport import KubeTransport, Request
 from toolset.errors import (
@@ -507,10 +509,11 @@ async def test_credentials_hear_of_a_401_and_of_no_other_refusal() -> None:
         credentials = FixedCredentials(server.url)
         async with KubeTransport(credentials, "test/1") as transport:
             await transport.check_credentials()
-            for refusals in (0, 1):
-                with pytest.raises(ForbiddenError):
+            for refusals in (False, True):
+                with pytest.raises(ForbiddenError) as caught:
                     await transport.send(GET)
                 assert credentials.refusals == refusals
+                assert ("the credentials are expired, revoked, or of another cluster" in str(caught.value)) is refusals
 
 
 async def test_a_stream_that_does_not_begin_is_unavailable() -> None:
@@ -524,7 +527,27 @@ async def test_a_refused_connection_is_unavailable() -> None:
     async with raw_server(silence) as port:
         pass
     async with connected(f"http://127.0.0.1:{port}") as transport:
-        with pytest.raises(UnavailableError, match="the API server did not answer"):
+        why = f"^the API server did not answer: cannot connect to 127.0.0.1:{port}: connection refused$"
+        with pytest.raises(UnavailableError, match=why):
+            await transport.send(GET)
+
+
+async def test_a_host_that_does_not_exist_is_named() -> None:
+    async with connected("https://nowhere.invalid:6443") as transport:
+        with pytest.raises(UnavailableError, match=r"cannot connect to nowhere.invalid:6443: no such host$"):
+            await transport.send(GET)
+
+
+async def test_a_server_without_tls_is_named() -> None:
+    async with ScriptedApiServer().serve() as server, connected(server.url.replace("http:", "https:")) as transport:
+        with pytest.raises(UnavailableError, match=r"cannot connect to 127.0.0.1:\d+: TLS failed: [a-z ]+$"):
+            await transport.send(GET)
+
+
+async def test_a_certificate_that_is_not_accepted_is_named() -> None:
+    async with ScriptedApiServer().serve(server_tls(trustme.CA())) as server, connected(server.url) as transport:
+        why = "cannot connect to [a-z0-9.:]+: its certificate is not accepted: [a-z -]+$"
+        with pytest.raises(UnavailableError, match=why):
             await transport.send(GET)
 
 

@@ -1,7 +1,7 @@
 """One context of the kubeconfigs, accepted or rejected as client-go does."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +11,8 @@ from toolset.adapters.kube.credentials.kubeconfig_schema import Cluster, Context
 from toolset.adapters.kube.credentials.rest_config import Origin
 
 T = TypeVar("T")
+_SHOWN: Final = 8
+"""How many contexts a message lists at most."""
 
 
 class ChosenContext(msgspec.Struct, frozen=True):
@@ -43,7 +45,9 @@ def choose(merged: Merged, wanted: str) -> ChosenContext:
     if not name:
         raise ValueError("no context in it is current; name one with --context")
     if name not in merged.contexts:
-        raise ValueError(f"there is no context `{name}` in it")
+        known = [f"`{each}`" for each in sorted(merged.contexts)]
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        raise ValueError(f"there is no context `{name}` in it, only {', '.join(known[:_SHOWN]) or 'none'}{more}")
     context = merged.contexts[name].entry
     cluster = _entry(merged.clusters, "cluster", context.cluster, name)
     user = _entry(merged.users, "user", context.user, name) if context.user else Placed(User(), Path())
