@@ -15,7 +15,8 @@ from toolset.commands.session import session
 from toolset.commands.status import service_now
 from toolset.config.options import detection_options, reduction, target_key, target_options
 from toolset.config.settings import Settings
-from toolset.core.candidate import Candidate, Rejected, Variant
+from toolset.core.candidate import Candidate, Rejected, Variant, Verdict
+from toolset.core.detection.quote import quote
 from toolset.core.health.thresholds import Health
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.publishing.publication import Publication
@@ -42,6 +43,7 @@ class Explanation(msgspec.Struct, frozen=True):
         detail: The same as a sentence; empty for a candidate.
         near: The type that it nearly matched.
         evidence: The strongest evidence.
+        matched: The part of the Service that is the evidence, such as ``label app=loki``; ``None`` if not a single one.
         scheme: Of the URL.
         port: Of the URL.
         path: Of the URL.
@@ -68,6 +70,7 @@ class Explanation(msgspec.Struct, frozen=True):
     detail: str = ""
     near: str | None = None
     evidence: str | None = None
+    matched: str | None = None
     scheme: str | None = None
     port: int | None = None
     path: str | None = None
@@ -142,12 +145,14 @@ def _explained(
     publication = Publisher.resume(options, current).compose(inventory.tools(), current, separate)
     tools = {tool.key: tool for tool in publication.tools}
     verdicts = {**inventory.verdicts(), **publication.rejected}
+    quotes = _quotes(settings, manifests, verdicts.values())
     explanations: list[Explanation] = []
     for key, verdict in verdicts.items():
         if isinstance(verdict, Rejected):
             explained = _rejected(key, verdict)
         else:
             explained = _published(settings, verdict, tools[key], publication)
+            explained = msgspec.structs.replace(explained, matched=quotes.get(key))
         candidate = inventory.candidate(key)
         if note := "; ".join(filter(None, (explained.note, (candidate or verdict).unread))):
             explained = msgspec.structs.replace(explained, note=note)
@@ -162,6 +167,20 @@ def _explained(
     trust = detection_options(settings).trust
     notes += filter(None, map(trust.problem, manifests.namespaces.values()))
     return Explained(tuple(explanations), tuple(notes))
+
+
+def _quotes(settings: Settings, manifests: Manifests, verdicts: Iterable[Verdict]) -> dict[Key, str]:
+    """Return the part of each recognised Service that is the evidence, where it is in the Service."""
+    services = {each.key: each for each in manifests.services}
+    options = detection_options(settings)
+    detectors = {each.product: each for each in (*options.opt_in, *options.detectors)}
+    found: dict[Key, str] = {}
+    for verdict in verdicts:
+        if isinstance(verdict, Candidate) and verdict.product in detectors:
+            service = services.get(Key(verdict.key.namespace, verdict.key.name))
+            quoted = quote(service, detectors[verdict.product], verdict.evidence) if service is not None else ""
+            found |= {verdict.key: quoted} if quoted else {}
+    return found
 
 
 def _with_variants(explanation: Explanation, candidate: Candidate, health: Health) -> Explanation:

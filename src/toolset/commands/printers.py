@@ -115,7 +115,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:
-        source = f"its {explanation.evidence} says {explanation.product}"
+        source = f"its {explanation.matched or explanation.evidence} says {explanation.product}"
         if explanation.evidence == Evidence.SETTINGS.value:
             source = "the settings list it as static"
         if "type" in explanation.overridden:

@@ -49,7 +49,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "default/shop is not published: no detector recognises it [NoMatch]\n"
         "  to publish it all the same, annotate it with kubernaut.io/toolset=enabled and "
         "kubernaut.io/toolset-type=TYPE\n"
-        "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
+        "monitoring/prometheus is taken for prometheus: its label app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET "
         "/api/v1/query?query=vector(1) and proves to be prometheus\n"
         "  where an answer leads there, the probe tries https; http at /prometheus; https at /prometheus\n"
@@ -79,6 +79,7 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
         "detail": "",
         "near": None,
         "evidence": "label",
+        "matched": "label app=prometheus",
         "scheme": "http",
         "port": 9090,
         "path": "",
@@ -254,7 +255,7 @@ def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_pro
 ) -> None:
     assert main(told(cluster, tmp_path, MOVED)) == 0
     assert (
-        "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
+        "monitoring/prometheus is taken for prometheus: its label app=prometheus says prometheus\n"
         f"  published at https://prometheus.example.com:443/base once {URL} answers GET "
         "/api/v1/query?query=vector(1) and proves to be prometheus\n"
         "  overrides.yaml, line 2, sets its url, priority\n"

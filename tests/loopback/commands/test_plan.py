@@ -369,7 +369,7 @@ async def test_a_service_is_explained_with_what_a_probe_found(monkeypatch: pytes
     assert (explanation.chosen, explanation.requests, explanation.path) == (way, 2, "/prometheus")
     assert (explanation.variants, way in explanation.fallbacks) == ((Variant("http", 9090, ""),), True)
     assert printers.explained(explanation, "kubernaut.io", TARGET) == (
-        "monitoring/prometheus is taken for prometheus: its label says prometheus\n"
+        "monitoring/prometheus is taken for prometheus: its selector app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090/prometheus now: it answers GET "
         "/api/v1/query?query=vector(1)\n"
         "  found by the probe: /prometheus after / answered 404\n"
