@@ -136,9 +136,10 @@ class PermissionMonitor:
             extra = {
                 "verb": about.verb,
                 "resource": about.resource,
-                "k8s.namespace.name": about.namespace,
                 "detail": f"may not {permission.sentence}",
                 "remedy": permission.remedy,
             }
+            if about.namespace:
+                extra["k8s.namespace.name"] = about.namespace
             _log.error("permission missing", extra=extra)
         self._count.set(len(self._missing))

@@ -80,7 +80,7 @@ def _services(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
     for space, verb in product(spaces, ("list", "watch")):
         yield ResourceAttributes(verb, "", "services", namespace=space), "no Service is seen"
     if not settings.discovery.watch_namespaces:
-        loss = "trust labels count for nothing, and a Service stays published until it is deleted itself"
+        loss = "trust labels of namespaces are ignored, and a Service stays published until it is deleted itself"
         for verb in ("list", "watch"):
             yield ResourceAttributes(verb, "", "namespaces"), loss
     if settings.health.via == "apiserver-proxy":
