@@ -110,7 +110,7 @@ def _plan(options: argparse.Namespace) -> int:
         case "json":
             text = printers.as_json(report)
         case _:
-            text = printers.as_table(report, colour=has_colours())
+            text = printers.as_table(report, colour=has_colours(), wide=options.output == "wide")
     write(text)
     if report.unreachable:
         return EXIT_ERROR
@@ -160,9 +160,10 @@ def _status(options: argparse.Namespace) -> int:
                 return _show_service(options, await status.read_service(client, key))
 
             def show(found: "StatusSnapshot") -> None:
-                wide = options.output == "wide"
-                as_json = options.output == "json"
-                write(status_printers.as_json(found) if as_json else status_printers.as_table(found, wide=wide))
+                if options.output == "json":
+                    write(status_printers.as_json(found))
+                else:
+                    write(status_printers.as_table(found, colour=has_colours(), wide=options.output == "wide"))
 
             if options.watch:
                 await status.watch(client, show)

@@ -28,15 +28,15 @@ TOOLS: Final = (
 KEYS: Final = {"grafana-toolset.yaml", "jaeger-toolset.yaml"}
 MISTAKE: Final = Tool("nothing", "team-a", "dashboards", 80, annotations={"toolset": "perhaps"})
 TABLE: Final = """\
-TYPE           SERVICE                       EVIDENCE    URL                                                       VERDICT
-elasticsearch  logging/elasticsearch         name        http://elasticsearch.logging.svc.cluster.local:9200       Unhealthy: answered 503
-prometheus     monitoring/prometheus-server  name        http://prometheus-server.monitoring.svc.cluster.local:80  published
-prometheus     monitoring/vm                 label       http://vm.monitoring.svc.cluster.local:8428               published
-grafana        team-a/grafana                name        http://grafana.team-a.svc.cluster.local:3000              published
-jaeger         team-a/jaeger                 name        http://jaeger.team-a.svc.cluster.local:16686              Unhealthy: connection refused or host not found
-tasks          team-a/tasks                  annotation  http://tasks.team-a.svc.cluster.local:3200                published
-jaeger         team-a/traces                 port        http://traces.team-a.svc.cluster.local:16686              published
-"""  # noqa: E501 - as it is printed
+SERVICE                       VERDICT    TYPE           DETAIL
+logging/elasticsearch         Unhealthy  elasticsearch  answered 503
+monitoring/prometheus-server  published  prometheus
+monitoring/vm                 published  prometheus
+team-a/grafana                published  grafana
+team-a/jaeger                 Unhealthy  jaeger         connection refused or host not found
+team-a/tasks                  published  tasks
+team-a/traces                 published  jaeger
+"""
 DIFF: Final = """\
 --- /dev/null
 +++ planned/tasks-toolset.yaml

@@ -124,7 +124,9 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="plan from manifests instead of a cluster; - for standard input",
     )
-    plan.add_argument("-o", "--output", choices=("table", "yaml", "json"), default="table", help="default: table")
+    plan.add_argument(
+        "-o", "--output", choices=("table", "wide", "yaml", "json"), default="table", help="default: table"
+    )
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
     explain = add("explain", help="show why a Service is or is not published", parents=[_about_services()])
     explain.add_argument(

@@ -1,6 +1,7 @@
 """Format results as table, text, YAML or JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -19,13 +20,23 @@ from toolset.model import Key
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 _STATES: Final = {"ok": "\x1b[32m", "problem": "\x1b[31m", "unknown": "\x1b[33m"}
+VERDICTS: Final = {"published": "\x1b[32m", Reason.UNHEALTHY.word: "\x1b[31m", Reason.AUTH_REQUIRED.word: "\x1b[31m"}
+"""The colours of verdicts in tables."""
 _RESET: Final = "\x1b[0m"
 _OF_CANDIDATES: Final = frozenset(reason.word for reason in Reason if reason.of_candidates)
 
 
-def as_table(report: Report, *, colour: bool) -> str:
-    """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap."""
-    lines = aligned([("TYPE", "SERVICE", "EVIDENCE", "URL", "VERDICT"), *_rows(report)])
+def as_table(report: Report, *, colour: bool, wide: bool = False) -> str:
+    """Return all candidates and near misses with their verdicts, and the diff against the live ConfigMap.
+
+    Args:
+        report: The plan.
+        colour: Whether to colour verdicts and the diff.
+        wide: Whether to show the evidence and the URL too.
+    """
+    more = ("EVIDENCE", "URL") if wide else ()
+    heads = ("SERVICE", "VERDICT", "TYPE", *more, "DETAIL")
+    lines = aligned([heads, *_rows(report, wide=wide)], VERDICTS if colour else {})
     rejected = len(report.verdicts) - len(report.candidates)
     static = sum(not key.namespace for key in report.verdicts)
     lines.append("")
@@ -216,22 +227,23 @@ def as_checks(checks: Sequence[Check]) -> str:
     return msgspec.json.format(msgspec.json.encode(checks)).decode() + "\n"
 
 
-def describe(verdict: Verdict) -> str:
-    """Return a verdict as a short text, for example ``Unhealthy: answered 503``."""
+def describe(verdict: Verdict) -> tuple[str, str]:
+    """Return a verdict as a word and the rest, for example ``Unhealthy`` and ``answered 503``."""
     if isinstance(verdict, Candidate):
-        return "published"
-    return f"{verdict.reason.word}: {verdict.detail or verdict.reason.value}"
+        return "published", ""
+    return verdict.reason.word, verdict.detail or verdict.reason.value
 
 
-def _rows(report: Report) -> list[tuple[str, ...]]:
+def _rows(report: Report, *, wide: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     found = {candidate.key: candidate for candidate in report.candidates}
     for key, verdict in report.verdicts.items():
         candidate = found.get(key)
-        if candidate is not None:
-            rows.append((candidate.type, str(key), candidate.evidence.value, candidate.url, describe(verdict)))
-        elif not isinstance(verdict, Candidate) and verdict.type:
-            rows.append((verdict.type, str(key), "", "", describe(verdict)))
+        if candidate is None and (isinstance(verdict, Candidate) or not verdict.type):
+            continue
+        word, detail = describe(verdict)
+        more = (candidate.evidence.value, candidate.url) if candidate is not None else ("", "")
+        rows.append((str(key), word, (candidate or verdict).type, *(more if wide else ()), detail))
     return rows
 
 
@@ -261,11 +273,16 @@ def _reasons(report: Report) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a table; control characters are shown as escapes."""
+def aligned(rows: Sequence[tuple[str, ...]], colours: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return the lines of a table; control characters are shown as escapes, a cell in ``colours`` has its colour."""
     safe = [tuple(cell.translate(ESCAPED) for cell in row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*safe, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in safe]
+    lines = [[(cell, cell.ljust(width)) for cell, width in zip(row, widths, strict=True)] for row in safe]
+    shown = (
+        "  ".join(f"{colours[cell]}{padded}{_RESET}" if cell in colours else padded for cell, padded in line)
+        for line in lines
+    )
+    return [line.rstrip() for line in shown]
 
 
 def _coloured(line: str) -> str:

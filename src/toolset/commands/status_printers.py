@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from toolset.commands.notes import ESCAPED
-from toolset.commands.printers import aligned
+from toolset.commands.printers import VERDICTS, aligned
 from toolset.core.candidate import Reason
 from toolset.core.status.snapshot import PUBLISHED, Installation, ServiceStatus, StatusSnapshot, Summary
 from toolset.core.status.texts import age, now, probe_text
@@ -17,18 +17,18 @@ def as_json(content: msgspec.Struct) -> str:
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
-def as_table(snapshot: StatusSnapshot, *, wide: bool) -> str:
+def as_table(snapshot: StatusSnapshot, *, colour: bool, wide: bool) -> str:
     """Return the process, the problems, and the Services of the snapshot; ``wide`` adds columns and opted-out ones."""
     summary = snapshot.summary
     lines = [_installation(summary.installation, summary), *_problems(summary), ""]
-    heads = ("TYPE", "SERVICE", "URL", "VERDICT", "SINCE", "LAST PROBE")
-    more = ("PRODUCT", "EVIDENCE", "NEXT PROBE", "OVERRIDDEN") if wide else ()
+    more = ("URL", "PRODUCT", "EVIDENCE", "NEXT PROBE", "OVERRIDDEN") if wide else ()
+    heads = ("SERVICE", "VERDICT", "TYPE", "SINCE", "LAST PROBE", *more, "DETAIL")
     rows = [
         _row(each, summary.at, wide=wide)
         for each in sorted(snapshot.services, key=lambda each: (not each.published, each.type, each.key))
         if wide or each.verdict != Reason.OPTED_OUT.word
     ]
-    lines += aligned([(*heads, *more), *rows]) if rows else ["no Service is recognised"]
+    lines += aligned([heads, *rows], VERDICTS if colour else {}) if rows else ["no Service is recognised"]
     lines += ["", *_counts(snapshot, len(rows))]
     return "\n".join(lines) + "\n"
 
@@ -66,21 +66,22 @@ def _problems(summary: Summary) -> Iterator[str]:
 
 
 def _row(service: ServiceStatus, at: datetime, *, wide: bool) -> tuple[str, ...]:
-    verdict = "published" if service.published else f"{service.verdict}: {service.sentence}"
+    verdict = "published" if service.published else service.verdict
     verdict = "published (held)" if service.held else verdict
+    detail = "" if service.published or service.held else service.sentence
     probe = service.probe
     cells = (
-        service.type or "-",
         f"{service.namespace}/{service.name}",
-        service.url or "-",
         verdict,
+        service.type or "-",
         age(service.since, at) if service.since else "-",
         probe_text(probe, at) if probe is not None else "-",
     )
     if not wide:
-        return cells
+        return (*cells, detail)
     due = f"in {age(at, probe.next_at)}" if probe is not None and probe.next_at is not None else "-"
-    return (*cells, service.product or "-", service.evidence or "-", due, ",".join(service.overridden) or "-")
+    more = (service.url or "-", service.product or "-", service.evidence or "-", due)
+    return (*cells, *more, ",".join(service.overridden) or "-", detail)
 
 
 def _counts(snapshot: StatusSnapshot, shown: int) -> Iterator[str]:

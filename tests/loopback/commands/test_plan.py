@@ -307,9 +307,9 @@ def test_a_plan_holds_static_backends(tmp_path: Path, capsys: pytest.CaptureFixt
         "{kind: Service, metadata: {name: shop, namespace: default}, spec: {selector: {a: b}, ports: [{port: 80}]}}"
     )
     static.write_text("static: [{type: loki, name: outside, url: 'https://logs.example.com/loki'}]")
-    assert main(["plan", "--config", str(static), "-f", str(services), "--assume-healthy"]) == 2
+    assert main(["plan", "--config", str(static), "-f", str(services), "--assume-healthy", "-o", "wide"]) == 2
     told = capsys.readouterr().out
-    assert "loki  outside  settings  https://logs.example.com:443/loki  published" in told
+    assert "outside  published  loki  settings  https://logs.example.com:443/loki\n" in told
     assert "1 Services: 0 candidates, 1 not recognised; 1 static backend" in told
     assert "+      api_url: https://logs.example.com:443/loki" in told
 

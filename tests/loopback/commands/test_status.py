@@ -73,9 +73,8 @@ async def test_the_whole_status_is_a_table(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert out.startswith("ConfigMap kubernaut-system/kubernaut-toolset-config: ")
     assert "warning: most tools stopped answering [RemovalsHeld]\n  remedy: check the network\n" in out
-    assert "TYPE        SERVICE" in out
-    published = next(line for line in out.splitlines() if line.startswith("prometheus"))
-    assert ("monitoring/prometheus" in published, "published" in published) == (True, True)
+    assert "\nSERVICE                VERDICT    TYPE        SINCE  LAST PROBE" in out
+    assert "\nmonitoring/prometheus  published  prometheus  " in out
     assert "answered 404, 4s ago, 2 of 3 failures" in out
 
 

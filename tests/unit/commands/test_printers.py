@@ -64,7 +64,7 @@ def test_a_table_counts_static_backends_apart_from_services() -> None:
     )
     text = printers.as_table(found, colour=False)
     assert "4 Services: 2 candidates, 2 not recognised; 1 static backend\n" in text
-    assert "grafana  outside" in text
+    assert "\noutside          published     grafana\n" in text
 
 
 def test_a_table_says_which_documents_are_not_written() -> None:
@@ -88,16 +88,31 @@ def test_a_note_is_one_line_that_cannot_command_the_terminal() -> None:
 
 def test_a_table_has_candidates_and_near_misses() -> None:
     assert printers.as_table(report(), colour=False) == (
-        "TYPE     SERVICE          EVIDENCE  URL               VERDICT\n"
-        "grafana  monitoring/up    name      http://up:3000    published\n"
-        "grafana  monitoring/down  name      http://down:3000  Unhealthy: answered 503\n"
-        "jaeger   monitoring/near                              Selectorless: "
-        "it has no selector, so its endpoints could be anything\n"
+        "SERVICE          VERDICT       TYPE     DETAIL\n"
+        "monitoring/up    published     grafana\n"
+        "monitoring/down  Unhealthy     grafana  answered 503\n"
+        "monitoring/near  Selectorless  jaeger   it has no selector, so its endpoints could be anything\n"
         "\n"
         "4 Services: 2 candidates, 2 not recognised\n"
         "\n"
         "ConfigMap spaces/tools is up to date\n"
     )
+
+
+def test_a_wide_table_has_evidence_and_urls() -> None:
+    lines = printers.as_table(report(), colour=False, wide=True).splitlines()
+    assert lines[:3] == [
+        "SERVICE          VERDICT       TYPE     EVIDENCE  URL               DETAIL",
+        "monitoring/up    published     grafana  name      http://up:3000",
+        "monitoring/down  Unhealthy     grafana  name      http://down:3000  answered 503",
+    ]
+
+
+def test_verdicts_may_be_coloured() -> None:
+    lines = printers.as_table(report(), colour=True).splitlines()
+    assert lines[1] == "monitoring/up    \x1b[32mpublished   \x1b[0m  grafana"
+    assert lines[2] == "monitoring/down  \x1b[31mUnhealthy   \x1b[0m  grafana  answered 503"
+    assert lines[3].startswith("monitoring/near  Selectorless  jaeger")
 
 
 def test_a_table_ends_with_the_diff() -> None:
@@ -197,13 +212,13 @@ def test_json_without_a_change_says_so() -> None:
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        (UP, "published"),
-        (Rejected(Reason.UNHEALTHY, "answered 503"), "Unhealthy: answered 503"),
-        (Rejected(Reason.OPTED_OUT), "OptedOut: its annotation opts it out"),
+        (UP, ("published", "")),
+        (Rejected(Reason.UNHEALTHY, "answered 503"), ("Unhealthy", "answered 503")),
+        (Rejected(Reason.OPTED_OUT), ("OptedOut", "its annotation opts it out")),
     ],
     ids=["published", "with a detail", "without a detail"],
 )
-def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: str) -> None:
+def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: tuple[str, str]) -> None:
     assert printers.describe(verdict) == words
 
 
