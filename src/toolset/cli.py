@@ -64,7 +64,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     if given[:1] == ["help"]:
         given = [*given[1:2], "--help"]
     try:
-        options = parser().parse_args(given)
+        options = parser().parse(given)
     except SystemExit:
         write("")  # help and errors are written: flush them
         raise
@@ -204,6 +204,13 @@ def _version(_: argparse.Namespace) -> int:
     return EXIT_UNCHANGED
 
 
+def _completion(options: argparse.Namespace) -> int:
+    from toolset.commands import completion
+
+    write(completion.script(parser(), options.shell))
+    return EXIT_UNCHANGED
+
+
 def _check_config(options: argparse.Namespace) -> int:
     from toolset.commands import check_config, manifests, printers
     from toolset.config.options import check, doubts
@@ -289,4 +296,5 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "purge": _purge,
     "demo": _demo,
     "version": _version,
+    "completion": _completion,
 }

@@ -173,7 +173,7 @@ def test_a_long_wait_is_announced(
 
     captured = capsys.readouterr()
     assert captured.err == ANNOUNCED
-    assert "Unhealthy: no answer within 0.5 s" in captured.out
+    assert "Unhealthy  prometheus  no answer within 0.5 s" in captured.out
 
 
 def test_an_interrupt_exits_with_130_and_no_traceback(tmp_path: Path) -> None:

@@ -69,24 +69,28 @@ def test_a_plan_may_be_json(manifests: str, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("given", "problem"),
+    ("given", "about", "problem"),
     [
-        ("pln", "there is no command pln; did you mean plan?"),
-        ("nothing-like-it", "there is no command nothing-like-it"),
-        ("plan --assume-health", "there is no option --assume-health; did you mean --assume-healthy?"),
-        ("plan --asume-healthy=yes", "there is no option --asume-healthy; did you mean --assume-healthy?"),
-        ("plan --frobnicate", "there is no option --frobnicate"),
-        ("version now", "there is no argument now"),
-        ("", "the following arguments are required: COMMAND"),
+        ("pln", "toolset", "there is no command pln; did you mean plan?"),
+        ("nothing-like-it", "toolset", "there is no command nothing-like-it"),
+        ("plan --assume-health", "toolset plan", "there is no option --assume-health; did you mean --assume-healthy?"),
+        (
+            "plan --asume-healthy=y",
+            "toolset plan",
+            "there is no option --asume-healthy; did you mean --assume-healthy?",
+        ),
+        ("plan --prob", "toolset plan", "there is no option --prob"),  # explain has --probe
+        ("version now", "toolset version", "there is no argument now"),
+        ("", "toolset", "the following arguments are required: COMMAND"),
     ],
 )
 def test_what_is_misspelt_is_named_with_the_nearest_name(
-    given: str, problem: str, capsys: pytest.CaptureFixture[str]
+    given: str, about: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(given.split())
     assert ended.value.code == 1
-    assert capsys.readouterr().err == f"toolset: {problem}; see toolset --help\n"
+    assert capsys.readouterr().err == f"{about}: {problem}; see {about} --help\n"
 
 
 @pytest.mark.parametrize("given", ["help", "help plan", "--version", "-V", "plan --help"])

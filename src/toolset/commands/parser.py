@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NoReturn
 
 from typing_extensions import override
@@ -13,10 +13,17 @@ from toolset import __version__
 EXIT_ERROR: Final = 1
 VERSION: Final = f"toolset {__version__} (Python {'.'.join(map(str, sys.version_info[:3]))})"
 
-_DEMO: Final = (
-    "Starts a small API server and sample backends on loopback, runs the real service against them, changes the "
-    "cluster step by step, and shows how the ConfigMap follows."
-)
+_DEMO: Final = """\
+Starts a small API server and sample backends on loopback, runs the real
+service against them, changes the cluster step by step, and shows how the
+ConfigMap follows.
+"""
+
+_PLAN: Final = """\
+Shows every candidate with its verdict and a diff with the live ConfigMap;
+writes nothing. Exit status: 0 nothing would change, 2 something would, 1
+error.
+"""
 
 _DOCTOR: Final = """\
 Checks, with the current settings, the connection to the API server, every
@@ -28,6 +35,14 @@ current user, so run it in the pod:
     toolset doctor --config /etc/toolset/settings.yaml
 """
 
+_COMPLETION: Final = """\
+Prints the script with which a shell completes commands and options:
+
+  source <(toolset completion bash)
+  toolset completion zsh > "${fpath[1]}/_toolset"
+  toolset completion fish > ~/.config/fish/completions/toolset.fish
+"""
+
 _STATUS: Final = """\
 Asks the running service: at --server; in a pod of the service, the service
 itself; otherwise the leader, through the API server and the kubelet, as
@@ -37,15 +52,32 @@ Exit status: 0 shown, 2 the one Service that was asked for is not published,
 """
 
 
+_EXAMPLES: Final = {
+    "run": (
+        "toolset run --context kind-test -n kubernaut-system",
+        "toolset run --config settings.yaml --log-level debug",
+    ),
+    "plan": (
+        "toolset plan --assume-healthy -o wide",
+        "kubectl get services,namespaces -A -o yaml | toolset plan -f - --assume-healthy",
+    ),
+    "explain": ("toolset explain monitoring/prometheus", "toolset explain grafana -n monitoring --probe"),
+    "status": ("toolset status -o wide", "toolset status --watch"),
+    "doctor": ("toolset doctor --context production", "toolset doctor -o json"),
+    "check-config": ("toolset check-config settings.yaml", "toolset check-config settings.yaml -f services.yaml"),
+    "purge": ("toolset purge --dry-run", "toolset purge --context kind-test --yes"),
+    "demo": ("toolset demo --once", "toolset demo"),
+}
+
 _FLAG: Final = re.compile(r"--[a-z-]+")
 _UNKNOWN: Final = re.compile(r"(argument COMMAND: invalid choice: |unrecognized arguments: )'?([^\s'=]+)")
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that suggests names, and whose exit status for errors differs from that of a plan with changes."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
+        super().__init__(**options, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
         self.subcommands: dict[str, argparse.ArgumentParser] = {}
 
     @override
@@ -55,6 +87,13 @@ class _Parser(argparse.ArgumentParser):
             kind = "command" if "COMMAND" in wrong[1] else "option" if wrong[2].startswith("-") else "argument"
             message = f"there is no {kind} {wrong[2]}{_nearest(wrong[2], self._names())}"
         self.exit(EXIT_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Return the parsed ``arguments``; an unknown one is an error of its subcommand."""
+        found, unknown = self.parse_known_args(arguments)
+        if unknown:
+            self.subcommands[found.command].error(f"unrecognized arguments: {unknown[0]}")
+        return found
 
     def _names(self) -> Collection[str]:
         texts = (each.format_help() for each in (self, *self.subcommands.values()))
@@ -68,12 +107,12 @@ def _nearest(name: str, known: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the argument parser.
 
     ``command`` holds the subcommand; the destination of a flag that is a setting is the dotted path of the setting.
     """
-    made = _Parser(
+    made = Parser(
         prog="toolset",
         description="Finds the observability backends of a cluster and keeps one ConfigMap of toolsets up to date.",
     )
@@ -104,7 +143,15 @@ def parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--once", action="store_true", help="exit at the end instead of keeping the cluster running")
     commands.add_parser("version", help="print the version")
+    completion = commands.add_parser(
+        "completion",
+        help="print the script with which a shell completes commands and options",
+        description=_COMPLETION,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     made.subcommands.update(commands.choices)
+    for command, examples in _EXAMPLES.items():
+        made.subcommands[command].epilog = "\n  ".join(("examples:", *examples))
     return made
 
 
@@ -113,8 +160,7 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan = add(
         "plan",
         help="show what would be published, and why; writes nothing",
-        description="Shows every candidate with its verdict and a diff with the live ConfigMap; writes nothing. "
-        "Exit status: 0 nothing would change, 2 something would, 1 error.",
+        description=_PLAN,
         parents=[_common()],
     )
     plan.add_argument(
@@ -141,7 +187,6 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         "status",
         help="show what the running service publishes, what it does not publish and why, and problems",
         description=_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_about_services()],
     )
     status.add_argument(
@@ -159,7 +204,6 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         "doctor",
         help="check the connection and each permission, with remedies; writes nothing",
         description=_DOCTOR,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
     )
     doctor.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
@@ -168,7 +212,7 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
     check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
 
 
-def _common() -> _Parser:
+def _common() -> Parser:
     common = _settings_flags()
     common.add_argument(
         "-n",
@@ -181,7 +225,7 @@ def _common() -> _Parser:
     return common
 
 
-def _about_services() -> _Parser:
+def _about_services() -> Parser:
     """Return the flags of a command about a Service: -n is its namespace, as in kubectl."""
     about = _settings_flags()
     about.add_argument("-n", "--namespace", metavar="NAMESPACE", help="namespace of the Service")
@@ -191,8 +235,8 @@ def _about_services() -> _Parser:
     return about
 
 
-def _settings_flags() -> _Parser:
-    common = _Parser(add_help=False)
+def _settings_flags() -> Parser:
+    common = Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
     common.add_argument(
         "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: KUBECONFIG, else the pod's own access"
