@@ -152,7 +152,6 @@ class App:
         """Run until SIGTERM or SIGINT, then stop in order; a second signal stops immediately."""
         server = self._settings.value.server
         async with self.server.serve(server.host, server.port), _signals() as received:
-            _log.info("starting", extra={"service.version": __version__})
             _log.info("http server started", extra={"port": self.server.port})
             async with serving(self._settings.value, self._status, self._kube, self._metrics.expose):
                 await self.run_until(received, reloader)
@@ -297,6 +296,16 @@ class App:
         return self._informers.stuck()
 
 
+def _start(settings: Settings, file: str) -> dict[str, object]:
+    """Return what to log about a process that starts."""
+    return {
+        "service.version": __version__,
+        "target": str(target_key(settings)),
+        "election": settings.election.enabled,
+        "settings": file or "defaults and environment",
+    }
+
+
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
@@ -322,7 +331,7 @@ async def serve(source: Source) -> None:
     monitor = PermissionMonitor(settings, metrics)
     async with transport(settings.value, environment, ClientMetrics(metrics, monitor.refused).answered) as kube:
         origin = await kube.check_credentials()
-        _log.info("connecting", extra=msgspec.structs.asdict(origin))
+        _log.info("starting", extra=_start(settings.value, source.file) | msgspec.structs.asdict(origin))
         app = App(settings, kube, metrics, tracing, monitor, cluster=origin.cluster, settings_file=source.file)
         await app.run(Reloader(source, text, settings, metrics, record=app.record_reload))
 

@@ -276,7 +276,7 @@ def handler_failed(error: Exception) -> None:
 
 def handler_slow(took_s: float) -> None:
     """Log a store's handler that delayed the watch."""
-    _log.warning("store handler slow", extra={"took_s": round(took_s, 3)})
+    _log.debug("store handler slow", extra={"took_s": round(took_s, 3)})
 
 
 def _text(error: Exception) -> str:

@@ -234,14 +234,9 @@ class ReconcileLog:
         self._history.published(change, tools, self._now())
         if change.drifted:
             self._metrics.drift.inc()
+        changed = {"written": list(change.written), "removed": list(change.removed), "drifted": change.drifted}
         _log.info(
-            "config map written",
-            extra={
-                "tools": tools,
-                "written": list(change.written),
-                "removed": list(change.removed),
-                "drifted": change.drifted,
-            },
+            "config map written", extra={"tools": tools, **{name: value for name, value in changed.items() if value}}
         )
 
     def unchanged(self, tools: int) -> None:

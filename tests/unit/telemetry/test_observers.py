@@ -245,7 +245,9 @@ def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
     log.published(Apply(b"", written=("a",), removed=("b",)), 2)
     assert (watched.field("written"), watched.field("removed"), watched.field("tools")) == (["a"], ["b"], 2)
     assert watched.values("toolset_drift") == {}
+    assert watched.field("drifted") is None
     log.published(Apply(b"", written=("a",), removed=(), drifted=True), 3)
+    assert (watched.field("drifted"), watched.field("removed")) == (True, None)
     assert watched.values("toolset_drift") == {"toolset_drift_repaired_total": 1}
     assert watched.values("toolset_configmap_writes") == {"toolset_configmap_writes_total": 2}
 
@@ -321,7 +323,7 @@ def test_a_bug_in_a_handler_is_logged_with_its_traceback(watched: Watched) -> No
 
 def test_a_handler_that_holds_up_the_watch_is_logged(watched: Watched) -> None:
     handler_slow(0.01234)
-    assert (watched.lines, watched.field("took_s")) == (["WARNING store handler slow"], 0.012)
+    assert (watched.lines, watched.field("took_s")) == (["DEBUG store handler slow"], 0.012)
 
 
 def test_verdicts_reach_the_series(watched: Watched) -> None:
