@@ -123,7 +123,7 @@ def test_with_the_rights_that_are_shipped_there_is_no_problem_and_nothing_is_wri
     assert {check["state"] for check in checks.values()} == {"ok"}
     assert {check["remedy"] for check in checks.values()} == {""}
     user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
-    assert checks["credentials"]["detail"] == f"the API server knows us as {user}"
+    assert checks["credentials"]["detail"] == f"authenticated as {user}"
     assert checks["Kubernetes"]["detail"].startswith("version v1.")
     assert len([subject for subject in checks if subject.startswith("may ")]) == len([*rights()])
     written = [each for each in cluster.requests()[asked:] if each["verb"] not in {"get", "list", "watch"}]
@@ -231,7 +231,7 @@ def test_a_lease_whose_holder_is_gone_is_a_problem(cluster: Cluster) -> None:
     code, checks = doctor(cluster.kubeconfig(), ELECTION__RETRY_PERIOD="100ms")
     assert (code, checks[subject]["state"]) == (1, "problem")
     assert "gone renewed it" in checks[subject]["detail"]
-    assert "nobody leads" in checks[subject]["detail"]
+    assert "there is no leader" in checks[subject]["detail"]
     cluster.admin.delete(f"{LEASE}/{SERVICE_ACCOUNT}").raise_for_status()
 
 
@@ -241,7 +241,7 @@ def test_a_leader_beside_a_service_without_an_election_is_a_problem(cluster: Clu
     eventually(lambda: service.logged("leadership taken"), within_s=10)
     subject = f"Lease {NAMESPACE}/{SERVICE_ACCOUNT}"
     check = found(cluster.kubeconfig())[subject]
-    assert (check.state, "and renewed it" in check.detail) == ("ok", True)
+    assert (check.state, "holds it; renewed " in check.detail) == ("ok", True)
     assert problems(cluster.kubeconfig(), ELECTION__ENABLED="false") == [subject]
 
 
@@ -251,7 +251,7 @@ def test_another_installation_on_the_same_config_map_is_a_problem(cluster: Clust
     subject = f"ConfigMap {NAMESPACE}/{TARGET.rpartition('/')[2]}"
     assert problems(cluster.kubeconfig(), OUTPUT__INSTANCE="green") == [subject]
     assert problems(cluster.kubeconfig()) == [subject]  # an empty name is a name too
-    assert found(cluster.kubeconfig(), OUTPUT__INSTANCE="blue")[subject].detail == "kept by blue"
+    assert found(cluster.kubeconfig(), OUTPUT__INSTANCE="blue")[subject].detail == "owned by the installation blue"
 
 
 def test_a_namespace_that_is_not_there_is_a_problem_where_it_can_be_seen(cluster: Cluster) -> None:

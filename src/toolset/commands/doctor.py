@@ -118,30 +118,30 @@ class Examination:
             return [Check("API server", "ok", "it answers"), unknown]
         except ToolsetError as error:
             remedy = (
-                "is its address right, is it up, and does a proxy or network policy (egress to 443, 6443) keep us off?"
+                "check its address, that it is up, and that no proxy or network policy blocks egress to 443 and 6443"
             )
             return [Check("API server", "problem", str(error), remedy)]
         took_s = time.time() - sent
         found = [Check("API server", "ok", f"it answers within {took_s * 1000:.0f} ms"), _kubernetes(reply.body)]
         server_time = _date(reply.date)
         if server_time is None:
-            return [*found, Check(CLOCK, "unknown", "the API server does not say what time it is")]
+            return [*found, Check(CLOCK, "unknown", "the API server sends no time")]
         self._now = server_time
         # A Date header has whole seconds: during the request the server's clock was between it and one second later.
         skew_s = max(server_time - (sent + took_s), sent - (server_time + 1.0), 0.0)
         if skew_s > SKEW_S:
             which = "behind" if server_time > sent else "ahead of"
-            detail = f"ours is {skew_s:.0f} s {which} that of the API server"
+            detail = f"this machine's clock is {skew_s:.0f} s {which} that of the API server"
             return [*found, Check(CLOCK, "problem", detail, "synchronise the clock of this machine (NTP)")]
-        return [*found, Check(CLOCK, "ok", "ours and that of the API server agree")]
+        return [*found, Check(CLOCK, "ok", "it agrees with that of the API server")]
 
     async def _user(self) -> Check:
         try:
-            return Check("credentials", "ok", f"the API server knows us as {await whoami(self._kube) or 'nobody'}")
+            return Check("credentials", "ok", f"authenticated as {await whoami(self._kube) or 'nobody'}")
         except NotFoundError:  # before Kubernetes 1.28
-            return Check("credentials", "ok", "the API server takes them")
+            return Check("credentials", "ok", "accepted by the API server")
         except ForbiddenError as error:
-            remedy = "is the token expired, or of another cluster? In a pod: is the projected volume there?"
+            remedy = "check whether the token is expired or of another cluster; in a pod, check the projected volume"
             return Check("credentials", "problem", str(error), remedy)
         except ToolsetError as error:
             return Check("credentials", "unknown", str(error))
@@ -152,14 +152,14 @@ class Examination:
         try:
             await self._kube.send(Request("GET", f"/api/v1/namespaces/{name}"), timeout_s=REQUEST_S)
         except NotFoundError:
-            return Check(subject, "problem", "there is none", f"kubectl create namespace {name}")
+            return Check(subject, "problem", "it does not exist", f"kubectl create namespace {name}")
         except ForbiddenError:
             if f":serviceaccount:{name}:" in user:
-                return Check(subject, "ok", "our ServiceAccount is in it")
-            return Check(subject, "unknown", "whether there is one cannot be seen with these credentials")
+                return Check(subject, "ok", "it exists: this ServiceAccount is in it")
+            return Check(subject, "unknown", "these credentials may not read Namespaces")
         except ToolsetError as error:
             return Check(subject, "unknown", str(error))
-        return Check(subject, "ok", "it is there")
+        return Check(subject, "ok", "it exists")
 
     async def _permissions(self) -> list[Check]:
         wanted = needed(self._settings)
@@ -169,7 +169,7 @@ class Examination:
                 answers[each] = await is_allowed(self._kube, each.attributes)
         except ToolsetError as error:
             unasked = len(wanted) - len(answers)
-            failed = Check("permissions", "unknown", f"the API server cannot be asked about {unasked} of them: {error}")
+            failed = Check("permissions", "unknown", f"{unasked} of them cannot be checked: {error}")
             return [*_judged(answers), failed]
         return _judged(answers)
 
@@ -179,7 +179,7 @@ class Examination:
         try:
             found = await self._read(self._target)
         except NotFoundError:
-            return Check(subject, "ok", "there is none yet; the service makes it")
+            return Check(subject, "ok", "it does not exist yet; the service creates it")
         except (ToolsetError, msgspec.DecodeError) as error:
             return Check(subject, "unknown", str(error))
         prefix, own = self._settings.discovery.annotation_prefix, self._settings.output.instance
@@ -189,10 +189,10 @@ class Examination:
             remedy = "stop one of the two, or give this one another `target.name`"
             if not own:
                 remedy = f"to check that installation, run this in its pod, or with TOOLSET_OUTPUT__INSTANCE={keeper}"
-            return Check(subject, "problem", f"another installation keeps it, {keeper!r}; {this}", remedy)
+            return Check(subject, "problem", f"it belongs to another installation, {keeper!r}; {this}", remedy)
         if problem := found.annotations.get(f"{prefix}/{OVERRIDES_ERROR}", ""):
             return Check(subject, "problem", f"overrides: {problem}", "correct overrides.yaml with kubectl edit")
-        return Check(subject, "ok", f"kept by {keeper}" if keeper else "it is there")
+        return Check(subject, "ok", f"owned by the installation {keeper}" if keeper else "it exists")
 
     async def _read(self, key: Key) -> ConfigMap:
         """Return a ConfigMap.
@@ -213,7 +213,7 @@ class Examination:
         try:
             found = await self._read(key)
         except NotFoundError:
-            return Check(subject, "problem", "there is none, and without it nothing is written", remedy)
+            return Check(subject, "problem", "it does not exist, and without it nothing is written", remedy)
         except (ToolsetError, msgspec.DecodeError) as error:
             return Check(subject, "unknown", str(error))
         text = found.entries.get(OVERRIDES_KEY)
@@ -221,7 +221,9 @@ class Examination:
             return Check(subject, "problem", "it has no overrides.yaml, and without it nothing is written", remedy)
         _, problem = follow(NO_OVERRIDES, text, output.policy)
         if problem is not None:
-            return Check(subject, "problem", str(problem), "correct it; until then what was valid last stays in force")
+            return Check(
+                subject, "problem", str(problem), "correct it; until then the last valid overrides stay in force"
+            )
         return Check(subject, "ok", "valid")
 
     async def _lease(self) -> Check:
@@ -235,14 +237,14 @@ class Examination:
                 return Check(subject, "ok", "not used: `election.enabled` is off, so run one replica only")
             return Check(subject, "unknown", str(error))
         if lease is None or not lease.holder:
-            return Check(subject, "ok", "nobody holds it")
+            return Check(subject, "ok", "it has no holder")
         age_s = self._age_s(lease.spec.renew_time or "")
         try:
             if age_s > (lease.spec.lease_duration_seconds or 0) and not await self._is_renewed(lease):
                 return self._stale(subject, lease, age_s)
         except ToolsetError as error:
             return Check(subject, "unknown", str(error))
-        held = f"{lease.holder} holds it, and renewed it {age_s:.0f} s ago by its own clock"
+        held = f"{lease.holder} holds it; renewed {age_s:.0f} s ago by its own clock"
         if self._settings.election.enabled:
             return Check(subject, "ok", held)
         remedy = "turn on `election.enabled` here too, or stop one of the two"
@@ -256,11 +258,11 @@ class Examination:
 
     def _stale(self, subject: str, lease: Lease, age_s: float) -> Check:
         if not self._settings.election.enabled:
-            return Check(subject, "ok", "its last holder is gone, and the election is off")
-        when = f"{age_s:.0f} s ago, longer than it lasts" if math.isfinite(age_s) else "nobody knows when"
-        detail = f"{lease.holder} renewed it {when}: it is gone, and nobody leads"
+            return Check(subject, "ok", "its last holder has stopped, and the election is off")
+        when = f"{age_s:.0f} s ago, longer than it lasts" if math.isfinite(age_s) else "at an unknown time"
+        detail = f"{lease.holder} renewed it {when}: it has stopped, and there is no leader"
         namespace = lease.metadata.namespace
-        remedy = f"a replica that is ready takes it by itself; is there one? kubectl -n {namespace} get pods"
+        remedy = f"a ready replica takes it by itself; check for one: kubectl -n {namespace} get pods"
         return Check(subject, "problem", detail, remedy)
 
     def _age_s(self, renewed: str) -> float:

@@ -69,7 +69,7 @@ def read(files: Sequence[str]) -> Manifests:
             version = manifest.get("apiVersion") or VERSION
             if version != VERSION:
                 if kind == "Service":
-                    notes[f"{file}: a Service of {version} is passed over; only those of {VERSION} count"] = None
+                    notes[f"{file}: a Service of {version} is skipped; only {VERSION} is read"] = None
             elif kind == "Service":
                 service = _convert(manifest, Service, place)
                 services[service.key] = service

@@ -90,14 +90,14 @@ def _services(settings: Settings) -> Iterator[tuple[ResourceAttributes, str]]:
 
 def _config_map(target: Key) -> Iterator[tuple[ResourceAttributes, str]]:
     losses = {
-        "get": "`toolset doctor` cannot see who else keeps the ConfigMap",
+        "get": "`toolset doctor` cannot report another installation that owns the ConfigMap",
         "list": "what is published cannot be read",
         "watch": "edits by others are not noticed",
         "patch": "nothing can be published",
     }
     for verb, loss in losses.items():
         yield ResourceAttributes(verb, "", "configmaps", "", target.namespace, target.name), loss
-    yield ResourceAttributes("create", "", "configmaps", "", target.namespace), "a missing ConfigMap cannot be made"
+    yield ResourceAttributes("create", "", "configmaps", "", target.namespace), "a missing ConfigMap cannot be created"
 
 
 def _overrides(key: Key) -> Iterator[tuple[ResourceAttributes, str]]:

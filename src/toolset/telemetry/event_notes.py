@@ -71,7 +71,7 @@ def write_delayed(key: Key) -> str:
 def required_missing(key: Key, reason: str) -> str:
     """A tool that `publish.required` names has been missing for too long."""
     why = f" ({reason})" if reason else ""
-    return f"{key} has to be published and has not been for 5 min{why}; `toolset status {key}` says why"
+    return f"{key} must be published and has not been for 5 min{why}; `toolset status {key}` says why"
 
 
 def settings_invalid(problem: str) -> str:

@@ -90,14 +90,14 @@ async def test_where_all_is_well_every_check_says_so(tmp_path: Path) -> None:
     assert {check.state for check in found.values()} == {"ok"}
     assert found["API server"].detail.startswith("it answers within ")
     assert found["Kubernetes"].detail == "version v1.36.0"
-    assert found["credentials"].detail == "the API server knows us as jane"
+    assert found["credentials"].detail == "authenticated as jane"
 
 
 @pytest.mark.parametrize(
     ("seconds", "state", "detail"),
     [
-        pytest.param(0.0, "ok", "ours and that of the API server agree", id="the same"),
-        pytest.param(3.0, "ok", "ours and that of the API server agree", id="nearly the same"),
+        pytest.param(0.0, "ok", "it agrees with that of the API server", id="the same"),
+        pytest.param(3.0, "ok", "it agrees with that of the API server", id="nearly the same"),
         pytest.param(-60.0, "problem", "s ahead of that of the API server", id="ahead"),
         pytest.param(60.0, "problem", "s behind that of the API server", id="behind"),
     ],
@@ -136,7 +136,7 @@ async def test_a_server_that_does_not_answer_ends_the_examination(tmp_path: Path
 @pytest.mark.parametrize(
     ("user", "state", "detail", "goes_on"),
     [
-        pytest.param(ABSENT, "ok", "the API server takes them", True, id="before Kubernetes 1.28"),
+        pytest.param(ABSENT, "ok", "accepted by the API server", True, id="before Kubernetes 1.28"),
         pytest.param(status_error(401), "problem", "the API server answered 401", False, id="refused"),
         pytest.param(BROKEN, "unknown", "the API server answered 503", True, id="broken"),
     ],
@@ -155,10 +155,10 @@ ACCOUNT: Final = Answer(b'{"status": {"userInfo": {"username": "system:serviceac
 @pytest.mark.parametrize(
     ("user", "namespace", "state", "detail"),
     [
-        pytest.param(USER, THERE, "ok", "it is there", id="there"),
-        pytest.param(USER, ABSENT, "problem", "there is none", id="absent"),
-        pytest.param(ACCOUNT, FORBIDDEN, "ok", "our ServiceAccount is in it", id="seen from within"),
-        pytest.param(USER, FORBIDDEN, "unknown", "whether there is one cannot be seen", id="not to be seen"),
+        pytest.param(USER, THERE, "ok", "it exists", id="there"),
+        pytest.param(USER, ABSENT, "problem", "it does not exist", id="absent"),
+        pytest.param(ACCOUNT, FORBIDDEN, "ok", "it exists: this ServiceAccount is in it", id="seen from within"),
+        pytest.param(USER, FORBIDDEN, "unknown", "these credentials may not read Namespaces", id="not to be seen"),
         pytest.param(USER, BROKEN, "unknown", "the API server answered 503", id="broken"),
     ],
 )
@@ -173,13 +173,15 @@ async def test_the_namespace_has_to_be_there(
 @pytest.mark.parametrize(
     ("answer", "instance", "state", "detail"),
     [
-        pytest.param(ABSENT, "", "ok", "there is none yet; the service makes it", id="none"),
-        pytest.param(config_map(), "green", "ok", "it is there", id="nobody's"),
-        pytest.param(config_map(instance="green"), "green", "ok", "kept by green", id="ours"),
+        pytest.param(ABSENT, "", "ok", "it does not exist yet; the service creates it", id="none"),
+        pytest.param(config_map(), "green", "ok", "it exists", id="nobody's"),
+        pytest.param(config_map(instance="green"), "green", "ok", "owned by the installation green", id="ours"),
         pytest.param(
-            config_map(instance="blue"), "", "problem", "another installation keeps it", id="ours has no name"
+            config_map(instance="blue"), "", "problem", "it belongs to another installation", id="ours has no name"
         ),
-        pytest.param(config_map(instance="blue"), "green", "problem", "another installation keeps it", id="another's"),
+        pytest.param(
+            config_map(instance="blue"), "green", "problem", "it belongs to another installation", id="another's"
+        ),
         pytest.param(config_map(overrides_error="line 1"), "", "problem", "overrides: line 1", id="error"),
         pytest.param(FORBIDDEN, "", "unknown", "the API server answered 403", id="not to be seen"),
         pytest.param(Answer(b"<html>"), "", "unknown", "JSON is malformed", id="a proxy's page"),
@@ -214,7 +216,7 @@ def overrides(text: str | None) -> Answer:
         pytest.param(overrides(""), "ok", "valid", id="empty"),
         pytest.param(overrides("supress: []"), "problem", "overrides.yaml, line 1, column 1: supress", id="not valid"),
         pytest.param(overrides(None), "problem", "it has no overrides.yaml", id="no key"),
-        pytest.param(ABSENT, "problem", "there is none, and without it nothing is written", id="none"),
+        pytest.param(ABSENT, "problem", "it does not exist, and without it nothing is written", id="none"),
         pytest.param(FORBIDDEN, "unknown", "the API server answered 403", id="not to be seen"),
         pytest.param(Answer(b"<html>"), "unknown", "JSON is malformed", id="a proxy's page"),
     ],
@@ -233,8 +235,8 @@ async def test_overrides_in_a_config_map_of_the_admins_own_are_checked(
 @pytest.mark.parametrize(
     ("answers", "elects", "state", "detail"),
     [
-        pytest.param(lambda: (lease(),), True, "ok", "pod-1 holds it, and renewed it ", id="held"),
-        pytest.param(lambda: (lease(holder=""),), True, "ok", "nobody holds it", id="released"),
+        pytest.param(lambda: (lease(),), True, "ok", "pod-1 holds it; renewed ", id="held"),
+        pytest.param(lambda: (lease(holder=""),), True, "ok", "it has no holder", id="released"),
         pytest.param(lambda: (FORBIDDEN,), True, "unknown", "the API server answered 403", id="not to be seen"),
         pytest.param(lambda: (FORBIDDEN,), False, "ok", "not used: `election.enabled` is off", id="not used"),
         pytest.param(lambda: (lease(),), False, "problem", "pod-1 holds it", id="held though there is no election"),
@@ -252,12 +254,12 @@ async def test_overrides_in_a_config_map_of_the_admins_own_are_checked(
             "the API server answered 503",
             id="not to be seen again",
         ),
-        pytest.param(lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder is gone", id="left behind"),
+        pytest.param(lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder has stopped", id="left behind"),
         pytest.param(
             lambda: (lease(renewed="noon"), lease()),
             True,
             "problem",
-            "pod-1 renewed it nobody knows when",
+            "pod-1 renewed it at an unknown time",
             id="no time",
         ),
     ],
@@ -275,7 +277,7 @@ async def test_what_was_answered_counts_though_the_next_question_is_not(tmp_path
     found = await examined(tmp_path, reviews=(ALLOWED, DENIED, BROKEN))
     first, second, third = [*found.values()][6:9]
     assert (first.state, second.state, bool(second.remedy)) == ("ok", "problem", True)
-    unseen = f"the API server cannot be asked about {COUNT - 2} of them: the API server answered 503"
+    unseen = f"{COUNT - 2} of them cannot be checked: the API server answered 503"
     assert (third.subject, third.state, third.detail.startswith(unseen)) == ("permissions", "unknown", True)
 
 

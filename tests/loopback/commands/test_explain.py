@@ -47,7 +47,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
     assert main(["explain", "-f", cluster]) == 0
     assert capsys.readouterr().out == (
         "default/shop is not published: no detector recognises it [NoMatch]\n"
-        "  to publish it all the same, annotate it with kubernaut.io/toolset=enabled and "
+        "  to publish it anyway, annotate it with kubernaut.io/toolset=enabled and "
         "kubernaut.io/toolset-type=TYPE\n"
         "monitoring/prometheus is taken for prometheus: its label app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET "
@@ -233,7 +233,7 @@ def test_what_waits_for_an_admin_is_explained_with_the_remedy_and_an_ignored_lab
     assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/other]"), *arguments]) == 0
     printed = capsys.readouterr()
     assert printed.out == (
-        "team/grafana is not published: it waits for an admin's approval (`approve: [team/grafana]` in overrides.yaml "
+        "team/grafana is not published: it awaits an admin's approval (`approve: [team/grafana]` in overrides.yaml "
         "does it, or the label kubernaut.io/toolset-trust=trusted on its namespace) [Pending]\n"
     )
     assert "label kubernaut.io/toolset-trust=maybe of namespace team is ignored" in printed.err
@@ -347,7 +347,7 @@ def test_a_service_that_is_not_of_the_core_is_passed_over_with_a_sentence(
     assert main(["explain", "-f", cluster, "-f", str(file)]) == 0
     printed = capsys.readouterr()
     assert "grafana" not in printed.out
-    sentence = "a Service of serving.knative.dev/v1 is passed over; only those of v1 count"
+    sentence = "a Service of serving.knative.dev/v1 is skipped; only v1 is read"
     assert printed.err == f"toolset: {file}: {sentence}\n"
 
 

@@ -268,7 +268,7 @@ def test_what_waits_for_an_approval_is_counted_as_a_candidate_and_reported_to_it
     told.verdicts.settled({})
     assert told.candidates == {("prometheus", "Pending"): 1}
     assert told.count == {"Pending": 1, "NotOptedIn": 1}
-    why = "it waits for an admin's approval (`approve: [monitoring/prometheus]`)"
+    why = "it awaits an admin's approval (`approve: [monitoring/prometheus]`)"
     assert told.events == [("Warning", "Pending", f"Service monitoring/prometheus is not published: {why}")]
     told.verdicts.detected(KEY, candidate())
     told.verdicts.settled({KEY: candidate()})

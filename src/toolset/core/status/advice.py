@@ -7,7 +7,7 @@ from toolset.model import Key
 
 _ANNOTATE: Final = "annotate it with {prefix}/toolset=enabled and {prefix}/toolset-type=TYPE"
 _ADVICE: Final = {
-    Reason.NO_MATCH.word: f"to publish it all the same, {_ANNOTATE}",
+    Reason.NO_MATCH.word: f"to publish it anyway, {_ANNOTATE}",
     Reason.DENIED.word: f"if the rule is wrong here, {_ANNOTATE}",
     Reason.NO_USABLE_PORT.word: "to choose a port, annotate it with {prefix}/toolset-port",
     Reason.TYPE_MISSING.word: "annotate it with {prefix}/toolset-type as well",

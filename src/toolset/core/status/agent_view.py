@@ -55,7 +55,7 @@ _PROBLEMS: Final[Mapping[str, str]] = {
     "RemovalsHeld": "most tools stopped answering at once, so those that fail stay published for now",
     "OverridesInvalid": "overrides.yaml is ignored, or some of its patches are",
     "OverridesUnmatched": "the admin's overrides name a Service that does not exist",
-    "SettingsInvalid": "the settings file is rejected, and the former settings stay in force",
+    "SettingsInvalid": "the settings file is rejected, and the previous settings stay in force",
     "RestartNeeded": "some changes of the settings need a restart",
     "OverLimit": "some tools are not published because a limit is reached",
     "Standby": "this replica stands by and knows no Services; ask again, and the leader may answer",

@@ -99,7 +99,7 @@ def missing_tools(missing: Mapping[Key, Missing], verdicts: Mapping[Key, Verdict
         yield _problem(
             "RequiredToolMissing",
             "error",
-            f"{key} has to be published and has not been for {minutes} min: {why}",
+            f"{key} must be published and has not been for {minutes} min: {why}",
             f"`toolset status {key}` says more; publish.required names it",
         )
 
@@ -144,7 +144,7 @@ def _process(condition: Condition) -> Iterator[Problem]:
         yield _problem(
             "Standby",
             "info",
-            f"this replica stands by and knows no verdicts; the leader is {leader}",
+            f"this replica is a standby and has no verdicts; the leader is {leader}",
             "ask the leader: the part of its identity before the first `_` is the name of its pod",
         )
     if condition.exhausted:
@@ -161,7 +161,7 @@ def _settings(condition: Condition) -> Iterator[Problem]:
         yield _problem(
             "SettingsInvalid",
             "warning",
-            f"the settings file is rejected and the former settings stay in force: {condition.settings_error}",
+            f"the settings file is rejected and the previous settings stay in force: {condition.settings_error}",
             "correct the file; `toolset check-config FILE` checks it",
         )
     if condition.restart_needed:
@@ -219,6 +219,6 @@ def _limits(verdicts: Mapping[str, int]) -> Iterator[Problem]:
         yield _problem(
             "ApprovalPending",
             "info",
-            f"{count} Services of untrusted namespaces wait for approval",
+            f"{count} Services of untrusted namespaces await approval",
             "add them to `approve` in overrides.yaml",
         )

@@ -81,6 +81,6 @@ def test_a_missing_tool_is_an_error_with_its_reason() -> None:
     found = list(missing_tools(missing, verdicts, NOW))
     assert [(each.word, each.severity) for each in found] == [("RequiredToolMissing", "error")] * 2
     assert found[0].sentence == (
-        "monitoring/grafana has to be published and has not been for 7 min: its health check fails (answered 503)"
+        "monitoring/grafana must be published and has not been for 7 min: its health check fails (answered 503)"
     )
     assert found[1].sentence.endswith("for 6 min: there is no such Service")
