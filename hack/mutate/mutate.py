@@ -87,7 +87,7 @@ class Mutant:
 
     def diff(self) -> list[str]:
         """Return the changed lines, each with its ``-`` or ``+``."""
-        before = (ROOT / self.path).read_text().splitlines()
+        before = (ROOT / self.path).read_text("utf-8").splitlines()
         lines = difflib.unified_diff(before, self.source.splitlines(), lineterm="", n=0)
         return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
@@ -114,7 +114,7 @@ class _Changes(cst.CSTVisitor):
 
 def mutants_of(path: str) -> Iterator[Callable[[], Mutant | None]]:
     """Yield what makes each mutant of a file; it returns None for one that is not Python or the same program."""
-    original = (ROOT / path).read_text()
+    original = (ROOT / path).read_text("utf-8")
     wrapper = cst.MetadataWrapper(cst.parse_module(original))
     lines = wrapper.resolve(PositionProvider)
     changes = _Changes()
@@ -222,7 +222,7 @@ class Equivalent:
     """The mutants that are known to do what the original does."""
 
     def __init__(self) -> None:
-        entries = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
+        entries = tomllib.loads(EQUIVALENT.read_text("utf-8"))["equivalent"]
         self._known = {(entry["path"], entry["before"], entry["after"]) for entry in entries}
 
     def __contains__(self, mutant: Mutant) -> bool:

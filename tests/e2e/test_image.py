@@ -20,7 +20,7 @@ def writable(folder):
         return False
     return True
 
-status = dict(line.split(":", 1) for line in pathlib.Path("/proc/1/status").read_text().splitlines())
+status = dict(line.split(":", 1) for line in pathlib.Path("/proc/1/status").read_text("utf-8").splitlines())
 print(json.dumps({
     "uid": os.getuid(),
     "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),

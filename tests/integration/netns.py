@@ -140,7 +140,7 @@ class Confined(Service):
         variables = environment(kubeconfig, {**defaults, **settings}) | {"PYTHONPATH": str(folder)}
         Child.__init__(self, netns.command(*TOOLSET, "run"), folder / "log", variables)
         eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=15)
-        assert self.exit_code is None, self._log.read_text()
+        assert self.exit_code is None, self._log.read_text("utf-8")
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(folder / "http")), base_url="http://toolset", trust_env=False
         )
@@ -148,11 +148,11 @@ class Confined(Service):
 
     def dialled(self) -> set[str]:
         """Return the addresses that it connected to, or tried to."""
-        return set(self.connections.read_text().split())
+        return set(self.connections.read_text("utf-8").split())
 
     def memory_kib(self, what: str) -> int:
         """Return a line of its ``/proc/PID/status``: ``VmRSS`` for now, ``VmHWM`` for the most ever."""
-        for line in Path("/proc", str(self._process.pid), "status").read_text().splitlines():
+        for line in Path("/proc", str(self._process.pid), "status").read_text("utf-8").splitlines():
             if line.startswith(f"{what}:"):
                 return int(line.split()[1])
         raise AssertionError(what)

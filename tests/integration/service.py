@@ -61,7 +61,7 @@ class Service(Child):
         super().__init__(command(settings), log, environment(kubeconfig, {**defaults, **settings}))
         try:
             eventually(lambda: self.logged("http server started") or self.exit_code is not None, within_s=30)
-            assert self.exit_code is None, log.read_text()
+            assert self.exit_code is None, log.read_text("utf-8")
         except BaseException:  # nobody else knows of it yet
             self.end(signal.SIGKILL)
             raise

@@ -32,7 +32,7 @@ def admin(control_plane: ControlPlane) -> Iterator[httpx.Client]:
 @pytest.fixture
 def controller(control_plane: ControlPlane) -> Iterator[httpx.Client]:
     path = control_plane.service_account_kubeconfig("kubernaut-system", "kubernaut-dynamic-toolset")
-    token = yaml.safe_load(path.read_text())["users"][0]["user"]["token"]
+    token = yaml.safe_load(path.read_text("utf-8"))["users"][0]["user"]["token"]
     with control_plane.client(token) as client:
         yield client
 

@@ -262,14 +262,14 @@ def test_a_namespace_that_is_not_there_is_a_problem_where_it_can_be_seen(cluster
 
 def test_credentials_that_are_refused_are_a_problem_and_nothing_else_is_asked(cluster: Cluster) -> None:
     broken = cluster.plane.audit_log.with_name("refused.kubeconfig")
-    broken.write_text(cluster.plane.kubeconfig.read_text().replace(cluster.plane.admin_token, "wrong"))
+    broken.write_text(cluster.plane.kubeconfig.read_text("utf-8").replace(cluster.plane.admin_token, "wrong"))
     assert problems(str(broken)) == ["credentials"]
     assert [*found(str(broken))][-1] == "credentials"
 
 
 def test_an_api_server_that_is_away_is_a_problem_and_nothing_else_is_asked(cluster: Cluster) -> None:
     away = cluster.plane.audit_log.with_name("away.kubeconfig")
-    away.write_text(cluster.plane.kubeconfig.read_text().replace(cluster.plane.url, "https://127.0.0.1:9"))
+    away.write_text(cluster.plane.kubeconfig.read_text("utf-8").replace(cluster.plane.url, "https://127.0.0.1:9"))
     assert problems(str(away)) == ["API server"]
     assert [*found(str(away))] == ["settings", "API server"]
 

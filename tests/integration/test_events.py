@@ -55,7 +55,7 @@ def uid(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture
 def controller(control_plane: ControlPlane) -> Iterator[httpx.Client]:
     path = control_plane.service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT)
-    token = yaml.safe_load(path.read_text())["users"][0]["user"]["token"]
+    token = yaml.safe_load(path.read_text("utf-8"))["users"][0]["user"]["token"]
     with control_plane.client(token) as client:
         yield client
 

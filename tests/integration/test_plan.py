@@ -116,7 +116,7 @@ def test_a_plan_without_an_api_server_says_so_in_one_sentence(large_cluster: Clu
     del backends
     unused = "https://127.0.0.1:9"  # the discard service, which nobody runs
     broken = large_cluster.plane.audit_log.with_name("broken.kubeconfig")
-    broken.write_text(large_cluster.plane.kubeconfig.read_text().replace(large_cluster.plane.url, unused))
+    broken.write_text(large_cluster.plane.kubeconfig.read_text("utf-8").replace(large_cluster.plane.url, unused))
 
     planned = plan(str(broken), {})
 

@@ -49,4 +49,4 @@ async def test_a_signal_while_an_exec_plugin_runs_ends_that_too(
             assert await process.wait() == 128 + signum
 
     with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
+        os.kill(int(started.read_text("utf-8")), 0)

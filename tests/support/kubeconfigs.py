@@ -10,9 +10,9 @@ EXEC_API = "client.authentication.k8s.io/v1"
 COUNTING_PLUGIN = """
 import json, pathlib, sys
 runs = pathlib.Path(sys.argv[1])
-runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+runs.write_text((runs.read_text("utf-8") if runs.exists() else "") + "x")
 print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-                  "status": {"token": "run-" + str(len(runs.read_text()))}}))
+                  "status": {"token": "run-" + str(len(runs.read_text("utf-8")))}}))
 """
 """Gives ``run-1``, then ``run-2`` and so on, and leaves one letter a run in the file ``runs``."""
 

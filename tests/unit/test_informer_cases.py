@@ -12,13 +12,13 @@ PAGE = ROOT / "docs" / "reference" / "informer-cases.md"
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 REFERENCE = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
-ROWS = [(int(case), promise, REFERENCE.findall(tests)) for case, promise, tests in ROW.findall(PAGE.read_text())]
+ROWS = [(int(case), promise, REFERENCE.findall(tests)) for case, promise, tests in ROW.findall(PAGE.read_text("utf-8"))]
 
 
 @cache
 def defined_in(file: str) -> frozenset[str]:
     """Return the tests that ``file`` defines itself."""
-    tree = ast.parse((ROOT / "tests" / file).read_text())
+    tree = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
     return frozenset(
         node.name
         for node in tree.body

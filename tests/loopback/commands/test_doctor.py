@@ -254,7 +254,9 @@ async def test_overrides_in_a_config_map_of_the_admins_own_are_checked(
             "the API server answered 503",
             id="not to be seen again",
         ),
-        pytest.param(lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder has stopped", id="left behind"),
+        pytest.param(
+            lambda: (lease(renewed_s=-60), lease()), False, "ok", "its last holder has stopped", id="left behind"
+        ),
         pytest.param(
             lambda: (lease(renewed="noon"), lease()),
             True,

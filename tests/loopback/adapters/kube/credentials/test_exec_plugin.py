@@ -78,9 +78,9 @@ async def test_a_plugin_is_given_its_variables_and_the_cluster_only_where_it_ask
     )
     variables = [{"name": "OWN", "value": "yes"}]
     await run(INFO + SAYS % '{"token": "t"}', tmp_path, cluster, env=variables)
-    first, own = (tmp_path / "runs").read_text().split("\n")
+    first, own = (tmp_path / "runs").read_text("utf-8").split("\n")
     await run(INFO + SAYS % '{"token": "t"}', tmp_path, cluster, env=variables, provideClusterInfo=True)
-    second, _ = (tmp_path / "runs").read_text().split("\n")
+    second, _ = (tmp_path / "runs").read_text("utf-8").split("\n")
 
     assert own == "yes"
     head = {"kind": "ExecCredential", "apiVersion": EXEC_API}
@@ -156,7 +156,7 @@ async def run_children(last: str, folder: Path) -> ExecStatus:
 
 async def both_gone(folder: Path) -> bool:
     """Return whether plugin and child have ended, within a second."""
-    pids = [int(pid) for pid in (folder / "runs").read_text().split()]
+    pids = [int(pid) for pid in (folder / "runs").read_text("utf-8").split()]
     for _ in range(100):
         if not any(alive(pid) for pid in pids):
             return True
@@ -166,7 +166,7 @@ async def both_gone(folder: Path) -> bool:
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -195,7 +195,7 @@ async def test_a_plugin_does_not_outlive_who_started_it(tmp_path: Path) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(run_children, "wait", tmp_path)
         for _ in range(1000):
-            if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text():
+            if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text("utf-8"):
                 break
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()
@@ -209,7 +209,7 @@ async def test_a_plugin_that_is_cancelled_while_it_starts_leaves_nothing(tmp_pat
         for _ in range(2):  # anyio has one checkpoint before it starts a process
             await checkpoint()
         for _ in range(1000):  # no other task runs meanwhile, so that the start has not ended
-            if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text():
+            if (tmp_path / "runs").exists() and (tmp_path / "runs").read_text("utf-8"):
                 break
             threading.Event().wait(0.01)
         group.cancel_scope.cancel()

@@ -201,7 +201,7 @@ async def test_requests_that_are_refused_together_run_an_exec_plugin_once(
                     for _ in range(5):
                         group.start_soon(act)
 
-    assert (tmp_path / "runs").read_text() == "xx"
+    assert (tmp_path / "runs").read_text("utf-8") == "xx"
     assert [asked.headers["authorization"] for asked in server.asked[6:]] == ["Bearer run-2"] * 5
 
 
@@ -220,10 +220,10 @@ async def test_an_exec_plugin_that_fails_after_a_401_is_a_reason_to_try_again(tm
 EXPIRING_PLUGIN = """
 import datetime, json, pathlib, sys
 runs = pathlib.Path(sys.argv[1])
-runs.write_text((runs.read_text() if runs.exists() else "") + "x")
+runs.write_text((runs.read_text("utf-8") if runs.exists() else "") + "x")
 end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=%d)
 print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-                  "status": {"token": "run-" + str(len(runs.read_text())),
+                  "status": {"token": "run-" + str(len(runs.read_text("utf-8"))),
                              "expirationTimestamp": end.strftime("%%Y-%%m-%%dT%%H:%%M:%%SZ")}}))
 """
 
