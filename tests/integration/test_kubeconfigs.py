@@ -29,7 +29,8 @@ from controlplane import ControlPlane
 from support.tls import server_tls
 from toolset.adapters.kube.credentials.providers import KubeconfigCredentials
 from toolset.adapters.kube.reviews import whoami
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import ToolsetError
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ import orjson
 from simulation.clock import ProcessLoop, Scheduler
 from toolset.adapters.kube.body import Response
 from toolset.adapters.kube.credentials.rest_config import RestConfig
-from toolset.adapters.kube.transport import Request
+from toolset.adapters.kube.wire import Request
 from toolset.sim.api import Api, Call, bookmark
 from toolset.sim.kinds import LEASE, Place
 from toolset.sim.statuses import Object, Refused

@@ -12,7 +12,8 @@ import msgspec
 
 from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.reviews import is_allowed, whoami
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.adapters.kube.write.leases import KubeLeases
 from toolset.commands.session import announce
 from toolset.config.clients import named, transport

@@ -9,7 +9,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from support.api_server import Answer, FixedCredentials, ScriptedApiServer, Stream, status_error
 from support.spans import Exported, attributes
 from toolset.adapters.consumer import HttpConsumer
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import ConflictError, ToolsetError, UnavailableError
 from toolset.reconciler.spans import ReconcileTrace, changed
 

@@ -11,7 +11,8 @@ from typing_extensions import override
 from support.api_server import FixedCredentials
 from support.background import running
 from toolset.adapters.kube.body import LineReader
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.adapters.metrics import Metrics
 from toolset.config.loader import load
 from toolset.errors import InvalidError, UnavailableError

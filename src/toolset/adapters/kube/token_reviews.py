@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from toolset.adapters.kube.decoding import decode
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import UnavailableError
 
 _TOKEN: Final = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path

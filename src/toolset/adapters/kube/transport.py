@@ -1,10 +1,9 @@
 """Requests to the API server: bytes in, bytes out, response codes mapped to this package's errors."""
 
-import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Final, Protocol, Self, cast
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,8 +14,9 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from toolset.adapters.kube.body import BODY_LIMIT_BYTES, LineReader, Response, body_of, brief, read_whole
 from toolset.adapters.kube.credentials.providers import Credentials
-from toolset.adapters.kube.credentials.rest_config import Origin, RestConfig
+from toolset.adapters.kube.credentials.rest_config import Origin
 from toolset.adapters.kube.status import error_of
+from toolset.adapters.kube.wire import HttpWire, Request, Wire, new_session
 from toolset.errors import UnavailableError
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -26,43 +26,9 @@ BEGIN_TIMEOUT_S: Final = 60.0
 
 FETCH_TIMEOUT_S: Final = 600.0
 """Time limit of a response that arrives slowly, seconds."""
-HEADER_LIMIT_BYTES: Final = 2**20
-HEADER_LIMIT: Final = 10_000
-"""Go accepts 1 MiB of headers, in any number."""
 STATUS_LIMIT_BYTES: Final = 64 * 1024
-_KEEPALIVE: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
-)
-"""A peer that disappears silently is detected within a minute, even while nothing is sent."""
-
 WebSocket = aiohttp.ClientWebSocketResponse[bool]
 _tracer: Final = trace.get_tracer("toolset")
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What to send.
-
-    Attributes:
-        method: The HTTP method.
-        path: Begins with ``/``.
-        params: Query parameters.
-        body: Empty when there is none.
-        content_type: Of the body.
-        headers: In addition to those of every request.
-        before_send: Called right before the request is sent; its exceptions propagate.
-    """
-
-    method: str
-    path: str
-    params: Mapping[str, str] = {}
-    body: bytes = b""
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = {}
-    before_send: Callable[[], None] | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -75,23 +41,6 @@ class Reply(msgspec.Struct, frozen=True):
 
     body: bytes
     date: str
-
-
-class Wire(Protocol):
-    """Port: carry one request to the API server."""
-
-    async def send(
-        self,
-        access: RestConfig,
-        request: Request,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
-    ) -> Response:
-        """Call ``before_send`` and send ``request`` in one step; return the response once its head has arrived.
-
-        Raises:
-            aiohttp.ClientError, OSError, TimeoutError: There was no response; the errors are aiohttp's.
-        """
-        ...
 
 
 class KubeTransport:
@@ -125,18 +74,8 @@ class KubeTransport:
         await self._stack.enter_async_context(self._credentials)
         if self._wire is not None:
             return self
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_keepalive_socket),
-            headers={"User-Agent": self._user_agent, "Accept": "application/json", "Accept-Encoding": "identity"},
-            trust_env=False,
-            auto_decompress=False,
-            read_bufsize=2**20,
-            max_line_size=HEADER_LIMIT_BYTES,
-            max_field_size=HEADER_LIMIT_BYTES,
-            max_headers=HEADER_LIMIT,
-        )
-        self._session = await self._stack.enter_async_context(session)
-        self._wire = _Http(self._session)
+        self._session = await self._stack.enter_async_context(new_session(self._user_agent))
+        self._wire = HttpWire(self._session)
         return self
 
     async def __aexit__(
@@ -294,35 +233,6 @@ def _named(url: str) -> dict[str, str | int]:
     return {"url.full": url, "server.address": server.hostname or "", "server.port": port}
 
 
-class _Http:
-    """The wire over aiohttp."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def send(
-        self,
-        access: RestConfig,
-        request: Request,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own bound
-    ) -> Response:
-        content_type = {"Content-Type": request.content_type} if request.body else {}
-        if request.before_send is not None:
-            request.before_send()
-        response = await self._session.request(
-            request.method,
-            access.base_url + request.path,
-            params=dict(request.params),
-            data=request.body or None,
-            headers=(*request.headers.items(), *content_type.items(), *access.headers),
-            ssl=access.tls if access.tls is not None else True,
-            server_hostname=access.server_name or None,
-            timeout=timeout,
-            allow_redirects=False,
-        )
-        return cast("Response", response)  # pyright does not see that aiohttp's cached properties are properties
-
-
 async def _failure(response: Response) -> Exception:
     body = b""
     try:
@@ -336,11 +246,3 @@ async def _failure(response: Response) -> Exception:
 
 def _retry_after_s(header: str) -> float:
     return float(header) if header.isdecimal() and len(header) < 6 else 0.0
-
-
-def _keepalive_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    opened = socket.socket(family, kind, protocol)
-    for level, option, value in _KEEPALIVE:
-        opened.setsockopt(level, option, value)
-    return opened

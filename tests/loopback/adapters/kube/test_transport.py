@@ -24,7 +24,8 @@ from support.api_server import (
 )
 from support.tls import server_tls
 from toolset.adapters.kube.body import BODY_LIMIT_BYTES, INFLATE_BYTES, GzipBody, LineReader
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import (
     ConflictError,
     ForbiddenError,

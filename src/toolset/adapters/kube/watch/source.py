@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from toolset.adapters.kube.body import LineReader
 from toolset.adapters.kube.decoding import decode
 from toolset.adapters.kube.status import Status, error_from
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.wire import (
     END_OF_LIST,
     Added,
@@ -22,6 +22,7 @@ from toolset.adapters.kube.watch.wire import (
     Sketch,
     WatchError,
 )
+from toolset.adapters.kube.wire import Request
 from toolset.core.detection.reduction import Reduction
 from toolset.errors import OutOfSyncError, ToolsetError, TransientError, UnavailableError
 from toolset.model import ConfigMap, Key, Namespace, Service

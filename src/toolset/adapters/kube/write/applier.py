@@ -7,7 +7,8 @@ import msgspec
 import orjson
 
 from toolset.adapters.kube.decoding import decode
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from toolset.model import ConfigMap, Key
 from toolset.runtime.election import Leadership

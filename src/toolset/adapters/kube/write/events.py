@@ -17,7 +17,8 @@ import anyio
 import msgspec
 import orjson
 
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import ConflictError, ForbiddenError, InvalidError, TerminalError, ToolsetError, TransientError
 from toolset.model import Key
 from toolset.runtime.backoff import Backoff, TokenBucket

@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 
 from toolset.adapters.kube.decoding import decode
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import Resource
+from toolset.adapters.kube.wire import Request
 from toolset.errors import InvalidError, NotFoundError, UnavailableError
 from toolset.model import Key, Lease, LeaseSpec
 

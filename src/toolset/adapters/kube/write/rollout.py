@@ -2,7 +2,8 @@
 
 import orjson
 
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import NotFoundError
 from toolset.model import Key
 

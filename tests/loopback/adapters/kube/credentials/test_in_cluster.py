@@ -15,7 +15,8 @@ from toolset.adapters.kube.credentials.providers import (
     InClusterCredentials,
     service_account,
 )
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import SettingsError, UnavailableError
 
 GET = Request("GET", "/version")
