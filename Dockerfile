@@ -5,14 +5,14 @@ FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/toolset
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/mcp.txt requirements/
+COPY requirements/build.txt requirements/image.txt requirements/image-mcp.txt requirements/
 # 1 adds what `status.mcp` needs.
 ARG MCP=
 # pip's settings and certificates are the builder's, and secrets: they are in no layer.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca.pem \
     /pip/bin/pip install --require-hashes --no-deps -r requirements/build.txt && \
     /pip/bin/pip --python /opt/toolset/bin/python install --require-hashes --no-deps \
-      -r "requirements/$([ -n "$MCP" ] && echo mcp || echo run).txt"
+      -r "requirements/image${MCP:+-mcp}.txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /pip/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . && \
@@ -33,7 +33,7 @@ ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="kubernaut-dynamic-toolset" \
-      org.opencontainers.image.description="Watches a Kubernetes cluster for observability backends and keeps one ConfigMap of toolsets true." \
+      org.opencontainers.image.description="Watches a Kubernetes cluster for observability backends and keeps one ConfigMap of toolsets up to date." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

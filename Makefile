@@ -151,6 +151,8 @@ lock: setup ## Pin all dependencies with hashes, anew
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra mcp -c requirements/dev.txt -o requirements/mcp.txt
+	$(COMPILE) pyproject.toml -c requirements/run.txt --override requirements/image.in -o requirements/image.txt
+	$(COMPILE) pyproject.toml --extra mcp -c requirements/mcp.txt --override requirements/image.in -o requirements/image-mcp.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) requirements/sbom.in -o requirements/sbom.txt
 	$(COMPILE) requirements/browser.in -o requirements/browser.txt

@@ -75,3 +75,9 @@ def test_the_commands_of_the_image_work_in_the_pod(cluster: Cluster) -> None:
     assert "is up to date" in planned  # else the exit code is 2
     said = cluster.kubectl("exec", DEPLOYMENT, "--", "toolset", "doctor", "--config", "/etc/toolset/settings.yaml")
     assert said.endswith(" checks, no problem\n")
+
+
+def test_the_image_has_no_package_for_kubeconfigs(cluster: Cluster) -> None:
+    packages = json.loads(cluster.kubectl("exec", DEPLOYMENT, "--", "python", "-c", PACKAGES))
+    assert {"aiohttp", "httpx"} <= packages.keys()
+    assert "kubernetes" not in packages

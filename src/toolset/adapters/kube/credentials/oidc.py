@@ -80,7 +80,10 @@ async def _refreshed(config: Mapping[str, str]) -> _Answer:
 
 
 def _requestor(config: Mapping[str, str]) -> _Requestor:
-    from kubernetes.aio.config.openid import OpenIDRequestor  # noqa: PLC0415 - 0.4 s of import, for OIDC only
+    try:
+        from kubernetes.aio.config.openid import OpenIDRequestor  # noqa: PLC0415 - 0.4 s of import, for OIDC only
+    except ModuleNotFoundError as error:
+        raise _Unusable("an ID token is renewed with the package kubernetes, which the image leaves out") from error
 
     tls = _context(config)
     requestor = cast(

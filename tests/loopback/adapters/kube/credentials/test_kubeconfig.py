@@ -2,6 +2,7 @@
 
 import base64
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,8 @@ from support.credentials import bearer, reread
 from support.kubeconfigs import COUNTING_PLUGIN, kubeconfig, plugin
 from support.tls import server_tls
 from toolset.adapters.kube.credentials.providers import REREAD_S, KubeconfigCredentials, RestConfig
-from toolset.adapters.kube.transport import KubeTransport, Request
+from toolset.adapters.kube.transport import KubeTransport
+from toolset.adapters.kube.wire import Request
 from toolset.errors import ForbiddenError, SettingsError, UnavailableError
 
 GET = Request("GET", "/version")
@@ -529,3 +531,11 @@ async def test_an_issuer_that_breaks_off_leaves_the_last_good_token(
             await anyio.sleep(0.01)
         with pytest.raises(SettingsError, match="oidc: the issuer gave no token"):
             await loaded(file)
+
+
+async def test_an_oidc_user_without_the_package_that_renews_tokens_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes.aio.config.openid", None)
+    with pytest.raises(SettingsError, match="oidc: an ID token is renewed with the package kubernetes"):
+        await loaded(kubeconfig(tmp_path, NOWHERE, oidc(1)))
