@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from controlplane import ControlPlane
 from integration.cluster import IS_OLDER, TARGET, Cluster, Tool
 from integration.exchange_table import EXCEPTIONS, TABLE
 from integration.exchanges import Case, Side, together
@@ -61,9 +62,11 @@ def original(cluster: Cluster) -> Iterator[Side]:
 
 
 @pytest.fixture(scope="module")
-def same(cluster: Cluster) -> None:
+def same(control_plane: ControlPlane) -> None:
     """Skip what the real server is not set up for: the embedded one is like the pinned release with WatchList."""
-    if IS_OLDER or not cluster.streams_lists:
+    with control_plane.client() as admin:
+        streams_lists = Cluster(control_plane, admin).streams_lists
+    if IS_OLDER or not streams_lists:
         pytest.skip("the embedded server answers as the pinned release of Kubernetes does, with its default features")
 
 
