@@ -91,8 +91,8 @@ class PipelineObserver(Protocol):
     def composed(self, publication: Publication) -> None:
         """The content to publish has been composed."""
 
-    def published(self, change: Apply, tools: int) -> None:
-        """The ConfigMap was written."""
+    def published(self, change: Apply, tools: int, editors: tuple[str, ...]) -> None:
+        """The ConfigMap was written; ``editors`` made the edits that the write reverts, if it does."""
 
     def unchanged(self, tools: int) -> None:
         """A reconcile of the target found nothing to write."""

@@ -55,5 +55,10 @@ def overwriters(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
     return tuple(sorted(set[str]().union(*found) - {FIELD_MANAGER, PATCHER}))
 
 
+def editors(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
+    """Return who made the edits that ``change`` reverts, as :func:`overwriters` does; empty if it reverts none."""
+    return overwriters(change, cached) if change.drifted else ()
+
+
 def _keys(change: Apply, cached: ConfigMap | None) -> tuple[str, ...]:
     return ((*change.written, *change.removed) or (_REST,)) if cached else (_WHOLE,)

@@ -18,7 +18,7 @@ from toolset.reconciler import spans
 from toolset.reconciler.conflicts import RETRY_S, Conflicts
 from toolset.reconciler.ports import Applier, PipelineObserver, Target, Triggers
 from toolset.reconciler.publishing import Publisher, TargetOptions
-from toolset.reconciler.repair_pace import RepairPace, overwriters
+from toolset.reconciler.repair_pace import RepairPace, editors, overwriters
 from toolset.reconciler.spans import step
 from toolset.reconciler.write_pace import WritePace
 from toolset.runtime.backoff import RETRY_AFTER_CAP_S
@@ -115,7 +115,7 @@ class TargetReconciler:
             self._pace.wrote(publication.tools, anyio.current_time())
             self._repairs.wrote(wanted, decision, cached, anyio.current_time())
             self._publisher.wrote(wanted)
-            self._observer.published(decision, len(publication.tools))
+            self._observer.published(decision, len(publication.tools), editors(decision, cached))
             if self._publisher.plan(key, wanted, written) != Unchanged():  # an admission webhook changed the write
                 return Result(requeue_after_s=REWRITE_S)
         self._conflicts.ended()

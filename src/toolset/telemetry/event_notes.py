@@ -58,6 +58,11 @@ def documents_blocked(keys: Iterable[str]) -> str:
     return f"not written, because binaryData holds the key; remove it there: {', '.join(keys)}"
 
 
+def edit_reverted(by: str, keys: Iterable[str]) -> str:
+    """Somebody else's edit of owned keys is reverted."""
+    return f"an edit by {by} is reverted: {', '.join(keys) or 'labels and annotations'}; use overrides.yaml instead"
+
+
 def overwritten(by: str) -> str:
     """Return that others keep overwriting the ConfigMap."""
     return f"the ConfigMap is repeatedly overwritten by {by}; stop one of the two writers, repairs wait up to 5 min"

@@ -224,17 +224,21 @@ class ReconcileLog:
             self._recorder.record("Warning", "DocumentBlocked", note, action="Publish")
         self._blocked = blocked
 
-    def published(self, change: Apply, tools: int) -> None:
-        """Count and log a write."""
+    def published(self, change: Apply, tools: int, editors: tuple[str, ...] = ()) -> None:
+        """Count and log a write; report the edits that it reverts."""
         self._wrote = True
         self._delayed.clear()
         if self._refused or self._overwritten_by:
             self._written_at = anyio.current_time()
         self._metrics.writes.inc()
         self._history.published(change, tools, self._now())
+        changed: dict[str, object] = {"written": list(change.written), "removed": list(change.removed)}
         if change.drifted:
             self._metrics.drift.inc()
-        changed = {"written": list(change.written), "removed": list(change.removed), "drifted": change.drifted}
+            who = _named(editors)
+            changed |= {"drifted": True, "by": who}
+            keys = (*change.written, *change.removed)[:_NAMED]
+            self._recorder.record("Normal", "EditReverted", event_notes.edit_reverted(who, keys), action="Publish")
         _log.info(
             "config map written", extra={"tools": tools, **{name: value for name, value in changed.items() if value}}
         )
@@ -254,7 +258,7 @@ class ReconcileLog:
 
     def overwritten(self, by: tuple[str, ...]) -> None:
         """Report other writers that keep overwriting the ConfigMap, once until they change."""
-        who = ", ".join(each[:128] for each in by[:_MANAGERS]) or "another process of this service"
+        who = _named(by)
         if who != self._overwritten_by:
             _log.warning("config map repeatedly overwritten", extra={"by": who})
             self._recorder.record("Warning", "Overwritten", event_notes.overwritten(who))
@@ -287,3 +291,8 @@ class ReconcileLog:
 
 def _is_open(verdict: Verdict | None) -> bool:
     return isinstance(verdict, Rejected) and verdict.reason is Reason.UNPROBED
+
+
+def _named(managers: tuple[str, ...]) -> str:
+    """Return the names of field managers, for people."""
+    return ", ".join(each[:128] for each in managers[:_MANAGERS]) or "another process of this service"

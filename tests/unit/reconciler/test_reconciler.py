@@ -60,6 +60,7 @@ class Events:
         self.verdicts: list[tuple[Key, Verdict | None]] = []
         self.probes: list[tuple[Key, bool, float]] = []
         self.writes: list[tuple[Apply, int]] = []
+        self.editors: list[tuple[str, ...]] = []
         self.quiet: list[int] = []
         self.conflicts = 0
         self.exhausted = 0
@@ -85,8 +86,9 @@ class Events:
     def composed(self, publication: Publication) -> None:
         self.publication = publication
 
-    def published(self, change: Apply, tools: int) -> None:
+    def published(self, change: Apply, tools: int, editors: tuple[str, ...]) -> None:
         self.writes.append((change, tools))
+        self.editors.append(editors)
 
     def unchanged(self, tools: int) -> None:
         self.quiet.append(tools)
@@ -1353,6 +1355,14 @@ async def test_a_repair_after_a_fight_waits_no_more() -> None:
     await anyio.sleep(300.0)
     assert await world.publish() == DONE
     assert world.published() == {"a"}
+
+
+async def test_who_made_an_edit_that_is_reverted_is_reported() -> None:
+    world = await Reconcilers(service("a")).settled()
+    world.server.patch(TARGET, {PROMETHEUS: "theirs"}, manager="kubectl-edit")
+    world.watch()
+    assert await world.publish() == DONE
+    assert world.events.editors[-2:] == [(), ("kubectl-edit/Update",)]
 
 
 async def test_a_process_that_stops_repairs_once_more() -> None:

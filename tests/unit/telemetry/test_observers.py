@@ -257,6 +257,18 @@ def test_a_pass_without_a_write_is_silent(watched: Watched) -> None:
     assert watched.lines == []
 
 
+def test_an_edit_that_is_reverted_is_logged_and_recorded_with_who_made_it(watched: Watched) -> None:
+    events = FakeEvents()
+    log = ReconcileLog(watched.metrics, events)
+    log.published(Apply(b"", written=("a",), removed=(), drifted=True), 3, ("kubectl-edit/Update",))
+    assert (watched.field("drifted"), watched.field("by")) == (True, "kubectl-edit/Update")
+    (event,) = events.recorded
+    assert (event.kind, event.reason) == ("Normal", "EditReverted")
+    assert event.note == "an edit by kubectl-edit/Update is reverted: a; use overrides.yaml instead"
+    log.published(Apply(b"", written=(), removed=(), drifted=True), 3)
+    assert events.recorded[-1].note.startswith("an edit by another process of this service is reverted: labels and")
+
+
 async def test_who_keeps_overwriting_the_config_map_is_reported_until_a_repair_lasts(watched: Watched) -> None:
     events = FakeEvents()
     log = ReconcileLog(watched.metrics, events)
