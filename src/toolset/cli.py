@@ -78,7 +78,7 @@ def _failed(*sentences: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from toolset.service.app import serve
+    from toolset.service.serve import serve
 
     source = _source(options)
     run_loop(lambda: serve(source))

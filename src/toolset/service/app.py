@@ -1,27 +1,20 @@
 """The composition root: build every part, start in order, stop in reverse."""
 
 import logging
-import os
 import signal
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import anyio
-import msgspec
 
-from toolset import __version__
 from toolset.adapters.http.health import HealthServer
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.write.events import EventOptions, KubeEvents
 from toolset.adapters.kube.write.leases import KubeLeases, lease
-from toolset.adapters.logs import set_up_logs
 from toolset.adapters.metrics import Metrics
-from toolset.adapters.traces import Tracing, set_up_traces
-from toolset.config.clients import named, transport
+from toolset.adapters.traces import Tracing
 from toolset.config.options import (
-    check,
     elector_options,
     lease_key,
     required_keys,
@@ -30,7 +23,6 @@ from toolset.config.options import (
     target_options,
 )
 from toolset.config.settings import Settings
-from toolset.config.source import Source
 from toolset.core.publishing.plan import FIELD_MANAGER
 from toolset.core.status.problems import Condition, MissingPermission
 from toolset.core.status.snapshot import Role
@@ -43,13 +35,13 @@ from toolset.runtime.store import Delta
 from toolset.service.informers import Informers
 from toolset.service.machine import Machine
 from toolset.service.permission_monitor import PermissionMonitor
-from toolset.service.reloader import Reloader, log_doubts
+from toolset.service.reloader import Reloader
 from toolset.service.state import Stores
 from toolset.service.status_service import serving
 from toolset.service.status_view import Identity, StatusView
 from toolset.service.supervisor import Supervisor
 from toolset.telemetry.local_resources import LocalResources
-from toolset.telemetry.observers import ClientMetrics, ElectionLog, EventMetrics, LeaseGuardLog
+from toolset.telemetry.observers import ElectionLog, EventMetrics, LeaseGuardLog
 from toolset.telemetry.required_tools import RequiredToolsMonitor
 
 FLUSH_EVENTS_S: Final = 1.0
@@ -296,44 +288,9 @@ class App:
         return self._informers.stuck()
 
 
-def _start(settings: Settings, file: str) -> dict[str, object]:
-    """Return what to log about a process that starts."""
-    return {
-        "service.version": __version__,
-        "target": str(target_key(settings)),
-        "election": settings.election.enabled,
-        "settings": file or "defaults and environment",
-    }
-
-
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-async def serve(source: Source) -> None:
-    """Build the service and run it until a signal ends it.
-
-    Args:
-        source: Where the settings come from; followed while the service runs.
-
-    Raises:
-        SettingsError: The settings are not valid, there are no credentials, or the port cannot be listened on.
-    """
-    environment = dict(os.environ)
-    text = source.read()
-    settings = Current(named(source.parse(text), environment))
-    set_up_logs(settings.value.log.level, settings.value.log.format)
-    check(settings.value)
-    log_doubts(settings.value)
-    tracing = set_up_traces(environment, __version__, socket.gethostname())
-    metrics = Metrics(__version__)
-    monitor = PermissionMonitor(settings, metrics)
-    async with transport(settings.value, environment, ClientMetrics(metrics, monitor.refused).answered) as kube:
-        origin = await kube.check_credentials()
-        _log.info("starting", extra=_start(settings.value, source.file) | msgspec.structs.asdict(origin))
-        app = App(settings, kube, metrics, tracing, monitor, cluster=origin.cluster, settings_file=source.file)
-        await app.run(Reloader(source, text, settings, metrics, record=app.record_reload))
 
 
 @asynccontextmanager
