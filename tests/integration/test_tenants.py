@@ -168,6 +168,7 @@ def test_row_06_five_thousand_idle_connections_change_nothing(world: Shared) -> 
         for _ in range(5000):
             client = idle.enter_context(socket.socket())
             client.setblocking(False)
+            client.bind(("127.0.0.2", 0))  # a pod and the kubelet have addresses of their own
             client.connect_ex(("127.0.0.1", port))
         threading.Event().wait(5)  # some rounds of probes
         assert world.publishes(*VICTIMS)

@@ -41,6 +41,7 @@ async def test_five_thousand_idle_connections_change_nothing_for_probes() -> Non
                 for _ in range(50):
                     client = idle.enter_context(socket.socket())
                     client.setblocking(False)
+                    client.bind(("127.0.0.2", 0))  # a pod and the kubelet have addresses of their own
                     client.connect_ex(("127.0.0.1", server.port))
                 await anyio.lowlevel.checkpoint()
             most_kept = CONNECTIONS_LIMIT + BACKLOG
