@@ -386,6 +386,7 @@ def test_a_service_that_starts_in_the_middle_of_a_fault_is_alive_and_not_ready_u
 # --- An end in the middle of a fault
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", [FaultProxy.refuse, FaultProxy.freeze, FaultProxy.tear])
 def test_sigterm_in_the_middle_of_a_fault_still_ends_the_process_in_time(
     cluster: Cluster, proxy: FaultProxy, start: Start, backends: Backends, fault: Callable[[FaultProxy], None]

@@ -161,6 +161,7 @@ def test_row_05_a_key_of_an_admin_stays_theirs(world: Shared) -> None:
     holds(world, before)
 
 
+@pytest.mark.alone
 def test_row_06_five_thousand_idle_connections_change_nothing(world: Shared) -> None:
     before = begin(world, HEALTH__INTERVAL="1s")
     port = int(world.service.logged("http server started")[0]["port"])
@@ -194,6 +195,7 @@ def test_row_06_a_process_without_descriptors_says_so_and_removes_nothing(world:
     holds(world, before)
 
 
+@pytest.mark.alone
 def test_row_07_a_thousand_hostile_services_take_little_memory(world: Shared) -> None:
     before = begin(world)
     world.service.status("/metrics")
@@ -296,6 +298,7 @@ def test_row_11_a_service_that_flaps_makes_ten_writes_in_forty_seconds(world: Sh
     holds(world, before)
 
 
+@pytest.mark.alone
 def test_row_12_many_events_of_others_delay_none_of_the_victim(world: Shared) -> None:
     many = [grafana(f"team-{n % 5}", f"g{n:03}", **OPTS_IN) for n in range(300)]
     world.expect(many)
