@@ -165,7 +165,7 @@ def test_explain_says_why_a_service_of_a_manifest_is_published(
     manifests: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["explain", "-f", manifests]) == 0
-    assert "monitoring/prometheus is taken for prometheus" in capsys.readouterr().out
+    assert "monitoring/prometheus is recognised as prometheus" in capsys.readouterr().out
 
     assert cli.main(["explain", "-f", manifests, "-o", "json"]) == 0
     assert orjson.loads(capsys.readouterr().out)["type"] == "prometheus"

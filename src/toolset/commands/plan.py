@@ -25,6 +25,7 @@ from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import read_back
 from toolset.core.overrides.unmatched import unmatched
 from toolset.core.publishing.plan import INSTANCE, Apply, Desired, manifest, owned_keys
+from toolset.core.status.texts import counted
 from toolset.errors import ForbiddenError
 from toolset.model import ConfigMap, Key, Namespace, Service, namespace_key
 from toolset.reconciler.publishing import Publisher, TargetOptions
@@ -203,8 +204,9 @@ def _unreachable(outcomes: Sequence[Outcome]) -> str:
     if not outcomes or any(outcome.alive or outcome.failure not in _UNREACHED for outcome in outcomes):
         return ""
     return (
-        f"0 of {len(outcomes)} backends can be reached from this machine, so there is no plan: run `toolset plan` in "
-        "the cluster (`kubectl exec` in a pod of the service), or plan without probes, with --assume-healthy"
+        f"0 of {counted(len(outcomes), 'backend')} can be reached from this machine, so there is no plan: run "
+        "`toolset plan` in the cluster (`kubectl exec` in a pod of the service), or plan without probes, with "
+        "--assume-healthy"
     )
 
 

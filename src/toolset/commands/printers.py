@@ -16,6 +16,7 @@ from toolset.commands.plan import Report
 from toolset.core.candidate import Candidate, Evidence, Reason, Variant, Verdict
 from toolset.core.health.thresholds import Health
 from toolset.core.status.advice import remedy
+from toolset.core.status.texts import counted
 from toolset.model import Key
 
 _COLOURS: Final = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
@@ -40,9 +41,10 @@ def as_table(report: Report, *, colour: bool, wide: bool = False) -> str:
     rejected = len(report.verdicts) - len(report.candidates)
     static = sum(not key.namespace for key in report.verdicts)
     lines.append("")
-    counted = f"{len(report.verdicts) - static} Services: {len(report.candidates) - static} candidates, "
-    listed = f"; {static} static backend{'s' * (static != 1)}" if static else ""
-    lines.append(f"{counted}{rejected} not recognised{listed}")
+    services = counted(len(report.verdicts) - static, "Service")
+    candidates = counted(len(report.candidates) - static, "candidate")
+    listed = f"; {counted(static, 'static backend')}" if static else ""
+    lines.append(f"{services}: {candidates}, {rejected} not recognised{listed}")
     lines.append("")
     if not report.health_enabled:
         lines += ["nothing was probed: health.enabled is false, so every candidate counts as healthy", ""]
@@ -123,7 +125,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
     if explanation.type is None:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
         advice = remedy(explanation.reason or "", prefix, overrides)
-        hints = "; ".join(filter(None, (near and f"nearly taken for {near}", advice)))
+        hints = "; ".join(filter(None, (near and f"nearly recognised as {near}", advice)))
         lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
     else:
         source = f"its {explanation.matched or explanation.evidence} says {explanation.product}"
@@ -132,7 +134,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         if "type" in explanation.overridden:
             source = "an override says so"
         lines = [
-            f"{name} is taken for {explanation.type}: {source}",
+            f"{name} is recognised as {explanation.type}: {source}",
             *([] if explanation.now else [f"published at {explanation.url} {_condition(explanation)}"]),
         ]
         if explanation.overridden:

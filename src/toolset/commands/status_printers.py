@@ -9,7 +9,7 @@ from toolset.commands.notes import ESCAPED
 from toolset.commands.printers import VERDICTS, aligned
 from toolset.core.candidate import Reason
 from toolset.core.status.snapshot import PUBLISHED, Installation, ServiceStatus, StatusSnapshot, Summary
-from toolset.core.status.texts import age, now, probe_text
+from toolset.core.status.texts import age, counted, now, probe_text
 
 
 def as_json(content: msgspec.Struct) -> str:
@@ -90,6 +90,6 @@ def _counts(snapshot: StatusSnapshot, shown: int) -> Iterator[str]:
     if not total:
         return
     named = ", ".join(f"{count} {word}" for word, count in verdicts.items() if word != PUBLISHED)
-    yield f"{total} Services: {verdicts.get(PUBLISHED, 0)} published" + (f", {named}" if named else "")
+    yield f"{counted(total, 'Service')}: {verdicts.get(PUBLISHED, 0)} published" + (f", {named}" if named else "")
     if snapshot.services_omitted:
         yield f"{snapshot.services_omitted} more Services than the {shown} above are left out"

@@ -14,6 +14,7 @@ from toolset.commands.explain import explain_manifests
 from toolset.commands.manifests import Manifests
 from toolset.config.settings import Settings
 from toolset.core.publishing.plan import OVERRIDES_KEY
+from toolset.core.status.texts import counted
 from toolset.demo.samples import FIRST, GRAFANA, JAEGER, SECOND
 from toolset.demo.screen import MARGIN, Screen
 from toolset.demo.stage import NAME, Stage
@@ -138,7 +139,7 @@ def _differences(before: Documents, changed: Documents, after: Documents) -> Ite
     """Yield the change of each key, as rows; ``changed`` is the state in between."""
     put_back = [key for key in before if before[key] == after.get(key) != changed.get(key)]
     if len(put_back) > 1:
-        yield "=", f"{len(put_back)} documents", "put back"
+        yield "=", counted(len(put_back), "document"), "put back"
         put_back.clear()
     for key in sorted({*before, *after}):
         if key not in after:

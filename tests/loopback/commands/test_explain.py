@@ -49,7 +49,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "default/shop is not published: no detector recognises it [NoMatch]\n"
         "  to publish it anyway, annotate it with kubernaut.io/toolset=enabled and "
         "kubernaut.io/toolset-type=TYPE\n"
-        "monitoring/prometheus is taken for prometheus: its label app=prometheus says prometheus\n"
+        "monitoring/prometheus is recognised as prometheus: its label app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET "
         "/api/v1/query?query=vector(1) and proves to be prometheus\n"
         "  where an answer leads there, the probe tries https; http at /prometheus; https at /prometheus\n"
@@ -57,7 +57,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "monitoring/prometheus [Duplicate]\n"
         "  nothing is lost: both lead to the same backend\n"
         "tracing/jaeger-collector is not published: it has no usable port (label matched jaeger) [NoUsablePort]\n"
-        "  nearly taken for jaeger; to choose a port, annotate it with kubernaut.io/toolset-port\n"
+        "  nearly recognised as jaeger; to choose a port, annotate it with kubernaut.io/toolset-port\n"
     )
 
 
@@ -238,7 +238,7 @@ def test_what_waits_for_an_admin_is_explained_with_the_remedy_and_an_ignored_lab
     )
     assert "label kubernaut.io/toolset-trust=maybe of namespace team is ignored" in printed.err
     assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/grafana]"), *arguments]) == 0
-    assert capsys.readouterr().out.startswith("team/grafana is taken for grafana")
+    assert capsys.readouterr().out.startswith("team/grafana is recognised as grafana")
 
 
 def test_an_annotation_that_is_not_read_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +255,7 @@ def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_pro
 ) -> None:
     assert main(told(cluster, tmp_path, MOVED)) == 0
     assert (
-        "monitoring/prometheus is taken for prometheus: its label app=prometheus says prometheus\n"
+        "monitoring/prometheus is recognised as prometheus: its label app=prometheus says prometheus\n"
         f"  published at https://prometheus.example.com:443/base once {URL} answers GET "
         "/api/v1/query?query=vector(1) and proves to be prometheus\n"
         "  overrides.yaml, line 2, sets its url, priority\n"
@@ -274,7 +274,7 @@ def test_overrides_in_another_config_map_are_nothing_to_us(
 ) -> None:
     command = told(cluster, tmp_path, "suppress: [monitoring/prometheus]", "--name", "another")
     assert main(command) == 0
-    assert "monitoring/prometheus is taken for prometheus" in capsys.readouterr().out
+    assert "monitoring/prometheus is recognised as prometheus" in capsys.readouterr().out
 
 
 def test_overrides_that_are_not_valid_are_told_and_those_in_force_count(
@@ -424,7 +424,7 @@ def test_static_backends_are_explained_with_the_services_of_a_file(
 ) -> None:
     assert main(["explain", "--config", static, "-f", cluster]) == 0
     assert capsys.readouterr().out.startswith(
-        "outside is taken for prometheus: the settings list it as static\n"
+        "outside is recognised as prometheus: the settings list it as static\n"
         "  published at https://metrics.example.com:443/prom once it answers GET "
     )
 

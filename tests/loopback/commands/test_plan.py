@@ -308,10 +308,10 @@ def test_a_plan_holds_static_backends(tmp_path: Path, capsys: pytest.CaptureFixt
     )
     static.write_text("static: [{type: loki, name: outside, url: 'https://logs.example.com/loki'}]")
     assert main(["plan", "--config", str(static), "-f", str(services), "--assume-healthy", "-o", "wide"]) == 2
-    told = capsys.readouterr().out
-    assert "outside  published  loki  settings  https://logs.example.com:443/loki\n" in told
-    assert "1 Services: 0 candidates, 1 not recognised; 1 static backend" in told
-    assert "+      api_url: https://logs.example.com:443/loki" in told
+    printed = capsys.readouterr().out
+    assert "outside  published  loki  settings  https://logs.example.com:443/loki\n" in printed
+    assert "1 Service: 0 candidates, 1 not recognised; 1 static backend" in printed
+    assert "+      api_url: https://logs.example.com:443/loki" in printed
 
 
 class Below:
@@ -369,7 +369,7 @@ async def test_a_service_is_explained_with_what_a_probe_found(monkeypatch: pytes
     assert (explanation.chosen, explanation.requests, explanation.path) == (way, 2, "/prometheus")
     assert (explanation.variants, way in explanation.fallbacks) == ((Variant("http", 9090, ""),), True)
     assert printers.explained(explanation, "kubernaut.io", TARGET) == (
-        "monitoring/prometheus is taken for prometheus: its selector app=prometheus says prometheus\n"
+        "monitoring/prometheus is recognised as prometheus: its selector app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090/prometheus now: it answers GET "
         "/api/v1/query?query=vector(1)\n"
         "  found by the probe: /prometheus after / answered 404\n"
@@ -382,5 +382,5 @@ async def test_a_service_is_explained_with_what_is_published(monkeypatch: pytest
         current = live(await planned(service(), healthy=False))
     (explanation,) = explain_manifests(settings(), Manifests((service(),), {TARGET: current})).services
     assert (explanation.chosen, explanation.requests) == (Variant("http", 9090, "/prometheus"), None)
-    told = printers.explained(explanation, "kubernaut.io", TARGET)
-    assert "the probe tries http at /; https at /; https\n" in told
+    printed = printers.explained(explanation, "kubernaut.io", TARGET)
+    assert "the probe tries http at /; https at /; https\n" in printed

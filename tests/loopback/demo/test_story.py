@@ -227,7 +227,7 @@ async def test_a_service_is_named_as_for_kubectl(embedded: EmbeddedCluster, caps
     assert embedded.get("Service", "monitoring", "prometheus")
     for named in (("monitoring/prometheus",), ("prometheus", "-n", "monitoring")):
         assert await command("explain", *named) == 0
-        assert capsys.readouterr().out.startswith("monitoring/prometheus is taken for prometheus: ")
+        assert capsys.readouterr().out.startswith("monitoring/prometheus is recognised as prometheus: ")
 
 
 async def test_a_plan_says_what_overrides_do(embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> None:

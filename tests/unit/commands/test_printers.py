@@ -229,14 +229,16 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: tuple[st
             Explanation(
                 "a", "up", type="grafana", product="grafana", evidence="label", url="http://up:3000", health_path="/h"
             ),
-            "a/up is taken for grafana: its label says grafana\n  published at http://up:3000 once it answers GET /h\n",
+            "a/up is recognised as grafana: its label says grafana\n"
+            "  published at http://up:3000 once it answers GET /h\n",
             id="a candidate",
         ),
         pytest.param(
             Explanation(
                 "a", "up", type="x", product="y", evidence="port", url="http://up", health_path="/", to_prove=True
             ),
-            "a/up is taken for x: its port says y\n  published at http://up once it answers GET / and proves to be y\n",
+            "a/up is recognised as x: its port says y\n"
+            "  published at http://up once it answers GET / and proves to be y\n",
             id="one that has to be proven",
         ),
         pytest.param(
@@ -250,13 +252,13 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: tuple[st
                 health_path="/h",
                 now="is published since 2026-01-01 12:00:00 UTC at http://up:3000",
             ),
-            "a/up is taken for grafana: its label says grafana\n"
+            "a/up is recognised as grafana: its label says grafana\n"
             "  now: is published since 2026-01-01 12:00:00 UTC at http://up:3000\n",
             id="one of which the service says what is so now",
         ),
         pytest.param(
             Explanation("a", "near", reason="BadAnnotation", detail="it is not valid", near="jaeger"),
-            "a/near is not published: it is not valid [BadAnnotation]\n  nearly taken for jaeger\n",
+            "a/near is not published: it is not valid [BadAnnotation]\n  nearly recognised as jaeger\n",
             id="a near miss",
         ),
         pytest.param(
@@ -282,7 +284,7 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: tuple[st
                 overridden=("type",),
                 overridden_at="overrides.yaml, line 3",
             ),
-            "a/up is taken for tempo: an override says so\n"
+            "a/up is recognised as tempo: an override says so\n"
             "  published at http://up:3000 once it answers GET /h\n"
             "  overrides.yaml, line 3, sets its type\n",
             id="a type that an admin set",

@@ -10,6 +10,7 @@ from toolset.core.candidate import Reason, Rejected, Verdict
 from toolset.core.status.history import History
 from toolset.core.status.required import Missing
 from toolset.core.status.snapshot import NAMES_LIMIT, Problem, Role, Severity, plain
+from toolset.core.status.texts import counted
 from toolset.model import Key
 
 _SHOWN: Final = 3
@@ -212,13 +213,13 @@ def _limits(verdicts: Mapping[str, int]) -> Iterator[Problem]:
         yield _problem(
             "OverLimit",
             "warning",
-            f"{count} tools are not published because a limit is reached",
+            f"{counted(count, 'tool')} not published because a limit is reached",
             "see output.limit_kib, output.max_per_type, output.max_http_tools and discovery.untrusted_limit",
         )
     if count := verdicts.get(Reason.PENDING.word, 0):
         yield _problem(
             "ApprovalPending",
             "info",
-            f"{count} Services of untrusted namespaces await approval",
+            f"{counted(count, 'Service')} of untrusted namespaces not approved yet",
             "add them to `approve` in overrides.yaml",
         )

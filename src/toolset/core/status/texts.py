@@ -1,4 +1,4 @@
-"""Text output of the status: one Service in one line, a probe, an age."""
+"""Text output of the status: one Service in one line, a probe, an age, a count."""
 
 from datetime import datetime
 from typing import Final
@@ -43,3 +43,13 @@ def age(since: datetime, at: datetime) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``count`` with ``noun``, which is in the plural unless the count is 1: ``1 Service``, ``2 Services``.
+
+    Args:
+        count: How many.
+        noun: The singular; its plural ends in ``s``.
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from toolset.core.status.snapshot import Probe, ServiceStatus
-from toolset.core.status.texts import age, now, probe_text
+from toolset.core.status.texts import age, counted, now, probe_text
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 PROBE = Probe(
@@ -72,3 +72,10 @@ def test_a_probe_says_what_it_found_and_when(probe: Probe, text: str) -> None:
 )
 def test_one_line_says_what_is_so_now(service: ServiceStatus, text: str) -> None:
     assert now(service, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 Services"), (1, "1 Service"), (2, "2 Services"), (1000, "1000 Services")]
+)
+def test_only_a_count_of_one_is_singular(count: int, text: str) -> None:
+    assert counted(count, "Service") == text

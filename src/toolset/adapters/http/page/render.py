@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from toolset.core.status.snapshot import ServiceStatus, StatusSnapshot
-from toolset.core.status.texts import clock, probe_text
+from toolset.core.status.texts import clock, counted, probe_text
 
 TOOLS_SHOWN: Final = 500
 OTHERS_SHOWN: Final = 200
@@ -70,6 +70,7 @@ class Page:
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, auto_reload=False)
         names = {
             "clock": clock,
+            "counted": counted,
             "probed": probe_text,
             "searched": searched,
             "style": self._style,
