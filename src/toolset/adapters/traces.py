@@ -24,8 +24,8 @@ SERVICE_NAME: Final = "kubernaut-dynamic-toolset"
 FLUSH_TIMEOUT_S: Final = 5.0
 FLUSH_POLL_S: Final = 0.02
 UNEVENTFUL_SHARE: Final = 0.01
-"""The share of uneventful reconciles that are traced, unless ``OTEL_TRACES_SAMPLER`` is set: 33 probes a second
-(1,000 tools) would be 120,000 useless traces an hour."""
+"""The share of uneventful reconciles of Services and probes that are traced, unless ``OTEL_TRACES_SAMPLER`` is set:
+33 probes a second (1,000 tools) would be 120,000 useless traces an hour."""
 
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -53,7 +53,7 @@ class Tracing(msgspec.Struct, frozen=True):
 
     Attributes:
         stop: Sends pending spans, within a bounded time, and ends the export; cancelling it drops them.
-        share: The share of uneventful reconciles that are traced; ``None`` if nothing is.
+        share: The share of uneventful reconciles of Services and probes that are traced; ``None`` if nothing is.
     """
 
     stop: Callable[[], Awaitable[None]] = _nothing

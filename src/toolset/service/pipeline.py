@@ -87,7 +87,7 @@ class Pipeline:
             self._queues.target,
             self._target_reconciler,
             ControllerMetrics(telemetry.metrics, "target"),
-            scope=telemetry.traces.scope("target", self._queues.target, self._describe_target),
+            scope=telemetry.traces.scope("target", self._queues.target, self._describe_target, always=True),
         )
 
     def _service_controller(self, inventory: Inventory) -> Controller[Key]:

@@ -17,7 +17,7 @@ from toolset.runtime.workqueue import WorkQueue
 class ReconcileTraces:
     """Traces the reconciles of one leadership.
 
-    Reconciles that change something, fail or are slow are all traced; of the others a share.
+    Reconciles of the target, and those that change something, fail or are slow, are all traced; of the others a share.
     """
 
     def __init__(self, epoch: int, share: float, chance: Callable[[], float] = random.random) -> None:
@@ -33,7 +33,12 @@ class ReconcileTraces:
         self._chance = chance
 
     def scope(
-        self, controller: str, queue: WorkQueue[Key], describe: Callable[[Key], Attributes] = lambda _: {}
+        self,
+        controller: str,
+        queue: WorkQueue[Key],
+        describe: Callable[[Key], Attributes] = lambda _: {},
+        *,
+        always: bool = False,
     ) -> Scope[Key]:
         """Return the context manager around each reconcile of ``controller``, which works on ``queue``.
 
@@ -41,7 +46,9 @@ class ReconcileTraces:
             controller: Its name.
             queue: Has how the worker got the key, and what queued it.
             describe: Returns further attributes of a reconcile; called only if it is traced.
+            always: Whether uneventful reconciles are all traced too, for a controller that has few.
         """
+        share = 1.0 if always else self._share
 
         @contextmanager
         def scope(key: Key) -> Generator[None]:
@@ -60,7 +67,7 @@ class ReconcileTraces:
             links = [Link(cause) for cause in taken.causes if isinstance(cause, SpanContext)]
             reconcile = ReconcileTrace(attributes, links)
             with reconcile.under_way():
-                if self._chance() < self._share:
+                if self._chance() < share:
                     reconcile.keep()
                 yield
 
@@ -73,10 +80,15 @@ class NoTraces:
     _nothing: Final[AbstractContextManager[object]] = nullcontext()
 
     def scope(
-        self, controller: str, queue: WorkQueue[Key], describe: Callable[[Key], Attributes] = lambda _: {}
+        self,
+        controller: str,
+        queue: WorkQueue[Key],
+        describe: Callable[[Key], Attributes] = lambda _: {},
+        *,
+        always: bool = False,
     ) -> Scope[Key]:
         """Return a no-op context manager for each reconcile."""
-        del controller, queue, describe
+        del controller, queue, describe, always
         return lambda _: self._nothing
 
 

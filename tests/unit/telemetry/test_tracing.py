@@ -32,15 +32,15 @@ async def passed(
     traces: ReconcileTraces | None = None,
     controller: str = "service",
     queue: WorkQueue[Key] | None = None,
+    always: bool = False,
 ) -> Metrics:
     """Let a controller reconcile each key once, and end; return its series."""
     metrics = Metrics("1")
     queue = queue or WorkQueue()
     traces = traces or ReconcileTraces(7, share, chance=lambda: 0.5)
     about = {"toolset.resource_version": "42"}
-    workers = Controller(
-        queue, work, ControllerMetrics(metrics, controller), scope=traces.scope(controller, queue, lambda _: about)
-    )
+    scope = traces.scope(controller, queue, lambda _: about, always=always)
+    workers = Controller(queue, work, ControllerMetrics(metrics, controller), scope=scope)
     for key in keys or (() if len(queue) else (KEY,)):
         queue.add(key)
     queue.shut_down()
@@ -74,6 +74,11 @@ async def test_of_passes_that_change_nothing_a_share_is_traced(exported: Exporte
         uneventful, *(Key("a", str(number)) for number in range(4)), traces=ReconcileTraces(0, 0.01, chances.__next__)
     )
     assert [attributes(root)["k8s.service.name"] for root in exported.roots] == ["1", "3"]
+
+
+async def test_a_controller_with_few_reconciles_has_all_of_them_traced(exported: Exported) -> None:
+    await passed(uneventful, KEY, OTHER, controller="target", always=True)
+    assert [attributes(root).get("toolset.changed", False) for root in exported.roots] == [False, False]
 
 
 async def test_a_pass_that_changes_something_is_a_trace_from_its_beginning(exported: Exported) -> None:
