@@ -142,7 +142,7 @@ def measure() -> Table:
     base = found[0].percentile(0.99)
     return Table(
         "From the change of a Service to the ConfigMap, while traces are exported",
-        f"{TURNS * CHANGES} changes each, {CHANGES} in a row and in turn with the others. Every pass is traced; "
+        f"{TURNS * CHANGES} changes each, {CHANGES} in a row and in turn with the others. Every reconcile is traced; "
         "the API server is the embedded one.",
         ("exporter of traces", "p50", "p99", "p99, to the first row", "target"),
         tuple(

@@ -127,7 +127,7 @@ def measure() -> Table:
     rows += [_row(f"{share:.0%} of those without a change", services, ReconcileTraces(0, share)) for share in shares]
     provider.shutdown()
     return Table(
-        f"What {COUNT:,} passes over Services cost, from the queue to the inventory",
+        f"What {COUNT:,} reconciles of Services cost, from the queue to the inventory",
         f"One in 100 is a backend; processor time, medians of {ROUNDS} rounds. Again: nothing has changed since.",
         ("traced", "first", "again"),
         tuple(rows),

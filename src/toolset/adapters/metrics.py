@@ -105,10 +105,10 @@ class Metrics:
         self.queue_adds = self._counter("workqueue_adds_total", "Keys added.", **name)
         self.queue_retries = self._counter("workqueue_retries_total", "Keys deferred because they failed.", **name)
         self.queue_wait = self._histogram(
-            "workqueue_queue_duration_seconds", "How long a key waited.", _QUEUE_BUCKETS, **name
+            "workqueue_queue_duration_seconds", "Time that a key waited for a worker.", _QUEUE_BUCKETS, **name
         )
         self.queue_work = self._histogram(
-            "workqueue_work_duration_seconds", "How long a pass took.", _QUEUE_BUCKETS, **name
+            "workqueue_work_duration_seconds", "Duration of a reconcile.", _QUEUE_BUCKETS, **name
         )
         self.queue_unfinished = self._gauge(
             "workqueue_unfinished_work_seconds",
@@ -116,40 +116,48 @@ class Metrics:
             **name,
         )
         self.queue_longest = self._gauge(
-            "workqueue_longest_running_processor_seconds", "Age of the oldest pass in work.", **name
+            "workqueue_longest_running_processor_seconds", "Age of the oldest reconcile in progress.", **name
         )
 
     def _reconcile_series(self) -> None:
         controller = {"controller": CONTROLLERS}
         self.reconciles = self._counter(
-            "controller_runtime_reconcile_total", "Passes by result.", **controller, result=RESULTS
+            "controller_runtime_reconcile_total", "Reconciles by result.", **controller, result=RESULTS
         )
         self.reconcile_errors = self._counter(
-            "controller_runtime_reconcile_errors_total", "Failed passes.", **controller
+            "controller_runtime_reconcile_errors_total", "Failed reconciles.", **controller
         )
         self.terminal_errors = self._counter(
-            "controller_runtime_terminal_reconcile_errors_total", "Failed passes that wait for a change.", **controller
+            "controller_runtime_terminal_reconcile_errors_total",
+            "Failed reconciles that are retried only after a change.",
+            **controller,
         )
-        self.panics = self._counter("controller_runtime_reconcile_panics_total", "Passes that met a bug.", **controller)
+        self.panics = self._counter(
+            "controller_runtime_reconcile_panics_total",
+            "Reconciles that ended with an unexpected exception.",
+            **controller,
+        )
         self.reconcile_timeouts = self._counter(
-            "controller_runtime_reconcile_timeouts_total", "Passes that ran out of time.", **controller
+            "controller_runtime_reconcile_timeouts_total", "Reconciles that exceeded their time limit.", **controller
         )
         self.reconcile_time = self._histogram(
-            "controller_runtime_reconcile_time_seconds", "Length of a pass.", _RECONCILE_BUCKETS, **controller
+            "controller_runtime_reconcile_time_seconds", "Duration of a reconcile.", _RECONCILE_BUCKETS, **controller
         )
         self.max_concurrent = self._gauge(
             "controller_runtime_max_concurrent_reconciles", "Workers of a controller.", **controller
         )
-        self.active_workers = self._gauge("controller_runtime_active_workers", "Workers that have a key.", **controller)
+        self.active_workers = self._gauge(
+            "controller_runtime_active_workers", "Workers that process a key.", **controller
+        )
 
     def _reflector_series(self) -> None:
         resource = {"resource": RESOURCES}
         self.lists = self._counter("reflector_lists_total", "Complete lists.", **resource)
         self.relists = self._counter(
-            "toolset_reflector_relists_total", "Complete lists by why.", **resource, reason=LIST_REASONS
+            "toolset_reflector_relists_total", "Complete lists by reason.", **resource, reason=LIST_REASONS
         )
         self.list_time = self._histogram(
-            "reflector_list_duration_seconds", "Length of a complete list.", _REQUEST_BUCKETS, **resource
+            "reflector_list_duration_seconds", "Duration of a complete list.", _REQUEST_BUCKETS, **resource
         )
         self.list_items = self._histogram("reflector_items_per_list", "Objects in a list.", _ITEMS_BUCKETS, **resource)
         self.watches = self._counter("reflector_watches_total", "Watches that ended.", **resource)
@@ -157,17 +165,19 @@ class Metrics:
             "reflector_short_watches_total", "Watches that ended within a second without an event.", **resource
         )
         self.watch_time = self._histogram(
-            "reflector_watch_duration_seconds", "Length of a watch.", _WATCH_BUCKETS, **resource
+            "reflector_watch_duration_seconds", "Duration of a watch.", _WATCH_BUCKETS, **resource
         )
         self.watch_items = self._histogram(
             "reflector_items_per_watch", "Events in a watch.", _ITEMS_BUCKETS, **resource
         )
-        self.reflector_failures = self._counter("toolset_reflector_failures_total", "Attempts that failed.", **resource)
+        self.reflector_failures = self._counter(
+            "toolset_reflector_failures_total", "Failed lists and watches.", **resource
+        )
         self.skipped_events = self._counter(
             "toolset_reflector_skipped_events_total", "Watch events of an unknown type or kind.", **resource
         )
         self.streaming_given_up = self._counter(
-            "toolset_watchlist_fallback_total", "Times that lists were paged because streaming them failed.", **resource
+            "toolset_watchlist_fallback_total", "Fallbacks from streamed to paged lists.", **resource
         )
         self.last_activity = self._gauge(
             "toolset_reflector_last_activity_seconds", "Time since the API server last answered.", **resource
@@ -177,20 +187,20 @@ class Metrics:
     def _client_series(self) -> None:
         self.requests = self._counter("rest_client_requests_total", "Requests to the API server.", code=(), method=())
         self.request_time = self._histogram(
-            "rest_client_request_duration_seconds", "Time to the head of an answer.", _REQUEST_BUCKETS, verb=()
+            "rest_client_request_duration_seconds", "Time until the headers of a response.", _REQUEST_BUCKETS, verb=()
         )
         self.leader = self._gauge("leader_election_master_status", "Whether this replica leads.", name=())
         self.slow_path = self._counter(
             "leader_election_slowpath_total", "Renewals that had to read the Lease first.", name=()
         )
         self.permissions_missing = self._gauge(
-            "toolset_permissions_missing", "What the API server does not allow of what the settings need."
+            "toolset_permissions_missing", "Permissions that the settings need and the API server does not grant."
         )
         self._log_lines_dropped = self._counter(
             "toolset_log_lines_dropped_total", "Log lines dropped because nobody read standard error."
         )
         self._log_lines_counted = 0
-        self.loop_lag = self._gauge("toolset_event_loop_lag_seconds", "How late the event loop last woke a sleeper.")
+        self.loop_lag = self._gauge("toolset_event_loop_lag_seconds", "Delay of the event loop at its last timer.")
 
     def _toolset_series(self) -> None:
         kind = {"type": TOOL_TYPES}
@@ -204,19 +214,19 @@ class Metrics:
         self.probes = self._counter("toolset_probes_total", "Health requests by outcome.", **kind, outcome=OUTCOMES)
         self.probe_time = self._histogram(
             "toolset_probe_duration_seconds",
-            "Length of a health request, with waiting for a slot.",
+            "Duration of a health request, including the wait for a slot.",
             _RECONCILE_BUCKETS,
             **kind,
         )
         self.local_resource_errors = self._counter(
             "toolset_local_resource_errors_total",
-            "Probes that ended because this process lacked descriptors, memory or threads.",
+            "Probes that failed because this process had no file descriptors, memory or threads left.",
         )
         self.held = self._gauge("toolset_removals_held", "Tools that stay published although their probes fail.")
         self.holds = self._counter(
-            "toolset_removal_holds_total", "Times that removals were held because most tools stopped answering at once."
+            "toolset_removal_holds_total", "Holds of removals, because most tools stopped answering at once."
         )
-        self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events and counts sent.")
+        self.events_sent = self._counter("toolset_events_sent_total", "Kubernetes Events created or updated.")
         self.events_dropped = self._counter(
             "toolset_events_dropped_total", "Occurrences that were not recorded as Kubernetes Events.", reason=DROPS
         )
@@ -225,35 +235,44 @@ class Metrics:
         self.settings_valid = self._gauge("toolset_settings_valid", "Whether the settings file, if any, is valid.")
         self.settings_valid.set(1)
         self.settings_reloads = self._counter(
-            "toolset_settings_reloads_total", "Changes of the settings file by what came of them.", result=RELOADS
+            "toolset_settings_reloads_total", "Changes of the settings file by result.", result=RELOADS
         )
         self.settings_loaded_at = self._gauge(
-            "toolset_settings_last_success_timestamp_seconds", "When settings were last put in force, Unix time."
+            "toolset_settings_last_success_timestamp_seconds",
+            "Time of the last applied change of the settings, Unix time.",
         )
         self.settings_waiting = self._gauge(
-            "toolset_settings_restart_needed", "Settings that differ from the file until the process is restarted."
+            "toolset_settings_restart_needed", "Settings that are changed in the file and need a restart."
         )
 
     def _publication_series(self) -> None:
         self.writes = self._counter("toolset_configmap_writes_total", "Writes of the ConfigMap.")
         self.paced_writes = self._counter(
             "toolset_configmap_writes_paced_total",
-            "Reconciles whose write had to wait, because the same Services change all the time.",
+            "Reconciles whose write was delayed, because the same Services change continually.",
         )
-        self.conflicts = self._counter("toolset_configmap_conflicts_total", "Writes that met a newer version.")
-        self.drift = self._counter("toolset_drift_repaired_total", "Owned keys put back after somebody changed them.")
+        self.conflicts = self._counter(
+            "toolset_configmap_conflicts_total", "Writes that conflicted with a newer version."
+        )
+        self.drift = self._counter(
+            "toolset_drift_repaired_total", "Repairs of owned keys after an edit by somebody else."
+        )
         self.overwritten = self._gauge(
             "toolset_configmap_overwritten", "1 while this field manager keeps overwriting the ConfigMap.", manager=()
         )
-        self.config_map_bytes = self._gauge("toolset_configmap_bytes", "Size of our documents in the ConfigMap.")
-        self.config_map_limit = self._gauge("toolset_configmap_limit_bytes", "The most that they may take.")
-        self.overrides_valid = self._gauge("toolset_overrides_valid", "Whether all of overrides.yaml, if any, counts.")
+        self.config_map_bytes = self._gauge(
+            "toolset_configmap_bytes", "Size of the documents that this service owns in the ConfigMap."
+        )
+        self.config_map_limit = self._gauge("toolset_configmap_limit_bytes", "Limit of that size.")
+        self.overrides_valid = self._gauge(
+            "toolset_overrides_valid", "Whether overrides.yaml, if any, is valid and all of it applies."
+        )
         self.overrides_valid.set(1)
         self.overrides_dropped = self._gauge(
             "toolset_overrides_dropped", "Patches in overrides.yaml that do not fit what was discovered."
         )
         self.event_to_write = self._histogram(
-            "toolset_event_to_write_seconds", "From a change of a Service to the write that it led to.", _WRITE_BUCKETS
+            "toolset_event_to_write_seconds", "Time from a change of a Service to the resulting write.", _WRITE_BUCKETS
         )
 
     def follow_tools(
