@@ -118,7 +118,8 @@ class Service(Child):
 
     def wait(self, within_s: float) -> int:
         """Return its exit code once it has ended."""
-        return self._process.wait(within_s)
+        eventually(lambda: self._process.poll() is not None, within_s)
+        return self._process.returncode
 
     def close(self) -> None:
         """Close our connections to it."""
