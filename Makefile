@@ -92,10 +92,10 @@ mutate: setup ## List small changes of core and runtime that no test notices (SE
 	@python=$$(hack/mutate/build)/venv/bin/python; \
 	$$python hack/mutate/mutate.py --seed $(or $(SEED),1) --count $(or $(COUNT),300) $(ONLY)
 
-bench: setup control-plane-build ## Measure beside client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
+bench: setup control-plane-build ## Measure next to client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py
 
-bench-docs: setup control-plane-build ## The same, and write docs/benchmarks.md and its charts anew
+bench-docs: setup control-plane-build ## The same, and write docs/benchmarks.md and its charts again
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py --write
 
 control-plane-build: ## Build kube-apiserver and etcd into a cache, once (needs Go 1.26; about 6 minutes)
@@ -143,7 +143,7 @@ e2e: setup ## Run the image's tests on a real one-node cluster of its own, and s
 image: ## Build the container image with docker, podman or buildah (BASE= names its base, MCP=1 adds what status.mcp needs)
 	MCP="$(MCP)" hack/image/build
 
-lock: setup ## Pin all dependencies with hashes, anew
+lock: setup ## Pin all dependencies with hashes again
 	hack/consumer --lock
 	hack/manifests/build --lock
 	bench/peers/build --lock

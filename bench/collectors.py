@@ -1,7 +1,7 @@
 """What a collector in trouble does to the time from a change of a Service to the ConfigMap: nothing.
 
-The real service, every pass traced, against the embedded API server: without an exporter, with a collector that takes
-spans, one that hangs, and one that is not there, over both protocols. Cases take turns, so that whatever else the
+The real service, every reconcile traced, against the embedded API server: without an exporter, with a collector that
+takes spans, one that hangs, and one that is not there, over both protocols. Cases take turns, so that whatever else the
 machine does happens to all of them.
 """
 
@@ -137,7 +137,7 @@ async def _compare() -> list[Figure]:
 
 
 def measure() -> Table:
-    """Return what was found, beside the target."""
+    """Return what was found, next to the target."""
     found = anyio.run(_compare)
     base = found[0].percentile(0.99)
     return Table(

@@ -1,7 +1,7 @@
 """What detection costs: 10,000 Services, one in a hundred of them a backend; one Service of each kind; and a tenant's
 namespace with 3,000 candidates whose selectors are made to contain each other.
 
-Beside it, for scale, what decoding the same Services from JSON costs.
+For scale, also what decoding the same Services from JSON costs.
 """
 
 import statistics

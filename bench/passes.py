@@ -1,4 +1,4 @@
-"""What a pass over a Service costs: 10,000 of them from the queue to the inventory, one in a hundred a backend.
+"""What a reconcile of a Service costs: 10,000 of them from the queue to the inventory, one in a hundred a backend.
 
 Everything around detection counts: queue, controller, series, logs. First as it is without an exporter of traces, then
 with one that takes every span.

@@ -1,6 +1,6 @@
 """What a health probe costs: 1,000 backends that answer at once, 32 at a time, each over a connection of its own.
 
-Beside our prober: httpx as it comes, aiohttp, and Go's net/http. The backend is Go's, in a process of its own; Go is
+Next to our prober: httpx as it comes, aiohttp, and Go's net/http. The backend is Go's, in a process of its own; Go is
 needed. CPU is that of the asking process alone.
 """
 
@@ -115,7 +115,7 @@ def _row(name: str, found: Measure, target: str = "") -> tuple[str, ...]:
 
 
 def measure() -> Table:
-    """Return what was found, beside the target."""
+    """Return what was found, next to the target."""
     binary = peers() / "probes"
     with backend(binary) as port:
         rows = (

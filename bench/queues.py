@@ -1,4 +1,4 @@
-"""What the work queue costs: one add, one get with its done, one delayed add; beside client-go's."""
+"""What the work queue costs: one add, one get with its done, one delayed add; next to client-go's."""
 
 import subprocess
 import time

@@ -128,7 +128,7 @@ async def _grown(port: int) -> tuple[float, float]:
 
 
 def measure() -> Table:
-    """Return what was found, beside the target."""
+    """Return what was found, next to the target."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     server.start()

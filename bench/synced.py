@@ -1,4 +1,4 @@
-"""How long it takes and what it costs to hold every Service: our informer and service beside four peers, in turn.
+"""How long it takes and what it costs to hold every Service: our informer and service next to four peers, in turn.
 
 Seconds are counted from the first request of each, so that an interpreter's start does not count; memory is the most
 that the whole process ever had resident, looked at when all is in the cache.
@@ -33,10 +33,10 @@ def _program(*command: str) -> Run:
 
 def _service(place: World, _: int) -> tuple[Measured, Callable[[Measured], float]]:
     def until_written(process: Measured) -> float:
-        while (told := said(process.line('"list stored"')))["resource"] != "services":
+        while (reported := said(process.line('"list stored"')))["resource"] != "services":
             pass
         process.line('"config map written"')
-        return float(told["took_s"])
+        return float(reported["took_s"])
 
     place.forget()
     return place.service(), until_written

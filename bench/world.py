@@ -166,5 +166,5 @@ def world(services: int) -> Generator[World]:
 
 def said(line: str) -> dict[str, Any]:
     """Return a line of the service's log."""
-    told: dict[str, Any] = json.loads(line)
-    return told
+    reported: dict[str, Any] = json.loads(line)
+    return reported

@@ -39,7 +39,7 @@ class Node:
         caller = self._plane.certificate("kube-apiserver-kubelet-client", group="system:masters")
         self._plane.certificate("kubelet", address)
         self._plane.flags += [
-            "--authorization-mode=Node",  # beside RBAC
+            "--authorization-mode=Node",  # in addition to RBAC
             "--enable-admission-plugins=NodeRestriction",
             "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-certificate-authority={self._plane.ca_file}",

@@ -107,7 +107,7 @@ def table(head: str, rows: Sequence[Row | Holmes], before: str, keys: int) -> st
         head: The first two lines.
         rows: New rows.
         before: The table as it was.
-        keys: How many of the first cells tell a row from the others.
+        keys: How many of the first cells identify a row.
     """
     lines = {tuple(map(str, each[:keys])): f"| {' | '.join(map(str, each))} |" for each in rows}
     for line in before.splitlines()[2:]:

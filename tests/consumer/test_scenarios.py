@@ -43,7 +43,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         tools: What is discovered.
         options: The settings.
         overrides: The content of ``overrides.yaml``.
-        expected: The toolsets that are on, beside the base.
+        expected: The toolsets that are on, in addition to the base.
         disabled: The toolsets that stand in the file and are off.
         backends: Backends that are not as their tool would have it, by host and port.
         variables: Environment variables of HolmesGPT.

@@ -61,8 +61,8 @@ def test_row_01_holmesgpt_sends_a_credential_to_no_tenant(world: Shared, holmes:
     plain.put({**behind(*VICTIMS), **behind(*attackers)})
     loaded = load(world, holmes, plain)
     assert loaded.toolset("prometheus/metrics").status == "enabled"
-    told = {request.authority for request in plain.requests() if SENT in request.headers.get("authorization", "")}
-    assert told == {VICTIMS[0].authority}
+    reported = {request.authority for request in plain.requests() if SENT in request.headers.get("authorization", "")}
+    assert reported == {VICTIMS[0].authority}
 
 
 def test_rows_02_and_03_hanging_backends_of_tenants_take_no_toolset_from_the_victim(

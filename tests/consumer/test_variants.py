@@ -1,4 +1,4 @@
-"""Real servers of which nothing on the Service tells the scheme or the path: found, published, and asked by HolmesGPT.
+"""Real servers of which nothing on the Service shows the scheme or the path: found, published, and asked by HolmesGPT.
 
 Each is detected, probed over real connections and published, as the service does it; the real HolmesGPT then runs a
 query through what was published. Answers of Thanos are recorded: the HTTP server that all its components share (its

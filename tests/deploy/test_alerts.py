@@ -91,7 +91,7 @@ def test_an_alert_fires_when_it_should_and_alone(alert: str, tools: Path, rules:
 
 
 @pytest.mark.parametrize("why", TRIED["apart"])
-def test_an_alert_tells_apart_what_looks_alike(why: str, tools: Path, rules: Path, tmp_path: Path) -> None:
+def test_an_alert_distinguishes_similar_states(why: str, tools: Path, rules: Path, tmp_path: Path) -> None:
     case = TRIED["apart"][why]
     only = ONE.format(case["alert"])
     when = [firing(at, set(), only) for at in case["quiet"]] + [

@@ -118,7 +118,7 @@ def test_every_panel_takes_the_chosen_data_source() -> None:
     assert kinds == {"datasource": "datasource", "namespace": "query"}
 
 
-def test_panels_are_told_apart_and_do_not_overlap() -> None:
+def test_panels_have_different_titles_and_do_not_overlap() -> None:
     every = DASHBOARD["panels"]
     assert len({panel["id"] for panel in every}) == len(every)
     assert all(panel["title"] and panel.get("description", "row") for panel in every)

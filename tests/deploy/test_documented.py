@@ -13,7 +13,7 @@ from deploy.manifests import KUSTOMIZE, NAMESPACE, OPERATOR, PROJECT, Manifest, 
 SECTION: Final = re.compile(r"^##+ ([^\n]*)\n(.*?)(?=^##+ |\Z)", re.MULTILINE | re.DOTALL)
 SNIPPET: Final = re.compile(r"^```yaml\n(?:# (\S+\.yaml)\n)?(.*?)^```", re.MULTILINE | re.DOTALL)
 OVERLAY: Final = re.compile(r"^(resources|components|patches|configMapGenerator):", re.MULTILINE)
-"""What tells a kustomization from settings, values and manifests."""
+"""What distinguishes a kustomization from settings, values and manifests."""
 
 
 def sections() -> Iterator[tuple[str, str]]:

@@ -147,7 +147,7 @@ def allowed(client: httpx.Client, account: str, right: Right) -> bool:
 
 
 def covers(granted: set[Right], asked: Right) -> bool:
-    """Tell whether the documents grant what is asked: one for the cluster or without a name holds for all of them."""
+    """Return whether the documents grant what is asked: one for the cluster or without a name holds for all of them."""
     choices = product({asked.where, CLUSTER}, {asked.name, ""})
     return any(asked._replace(where=place, name=name) in granted for place, name in choices)
 

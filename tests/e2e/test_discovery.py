@@ -30,7 +30,7 @@ def test_what_is_published_is_reached_by_its_dns_name_from_a_pod(cluster: Cluste
     assert json.loads(answers) == dict.fromkeys(urls, True)
 
 
-def test_a_service_that_appears_is_told_of_by_an_event(cluster: Cluster, tool: Tool) -> None:
+def test_a_service_that_appears_is_reported_by_an_event(cluster: Cluster, tool: Tool) -> None:
     def notes() -> list[str]:
         events = cluster.get("events", "--field-selector=involvedObject.name=kubernaut-toolset-config")["items"]
         return [event["message"] for event in events if f"{tool.namespace}/{tool.name}" in event["message"]]

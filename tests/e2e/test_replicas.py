@@ -38,7 +38,7 @@ def test_a_standby_takes_over_from_a_deleted_leader_and_nothing_wrong_is_written
         pair.kubectl("rollout", "status", DEPLOYMENT, "--timeout=60s")
     assert versions == [before] * len(versions)
 
-    pair.delete(tool)  # whoever leads now does the work
+    pair.delete(tool)  # the present leader does the work
     settles(lambda: pair.urls(tool.namespace), [], within_s=10)
 
 

@@ -60,7 +60,7 @@ def test_toolset_status_finds_the_leader_and_what_it_publishes(cluster: Cluster,
     assert snapshot["summary"]["installation"]["identity"].startswith(SERVICE_ACCOUNT)
 
 
-def test_in_the_pod_the_command_asks_the_process_beside_it(cluster: Cluster, tool: Tool) -> None:
+def test_in_the_pod_the_command_asks_the_process_next_to_it(cluster: Cluster, tool: Tool) -> None:
     eventually(lambda: tool.url in cluster.urls(tool.namespace), within_s=30)
     shown = cluster.kubectl("exec", f"pod/{cluster.leader()}", "--", "toolset", "status", "-o", "wide")
     assert tool.url in shown

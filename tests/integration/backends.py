@@ -62,7 +62,7 @@ PRODUCTS: Final[Mapping[str, Mapping[str, Answer]]] = {
     "elasticsearch behind a login": {
         "/": Answer(401, _JSON, '{"error": {"type": "security_exception"}, "status": 401}')
     },
-    "sick": {"/": Answer(503, _JSON, '{"error": {"reason": "no master"}}')},
+    "failing": {"/": Answer(503, _JSON, '{"error": {"reason": "no master"}}')},
     "custom": {"/ready": Answer(200, "text/plain", "ready\n")},
 }
 """By product, what it answers by path; any other path is not found."""

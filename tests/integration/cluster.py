@@ -149,7 +149,7 @@ class Cluster:
 
 
 class AuditTail:
-    """The audit events of one ConfigMap's writes, read as they come: a long run does not read its log again and again.
+    """The audit events of one ConfigMap's writes, read as they come: a long run does not read its log repeatedly.
 
     Args:
         plane: Whose log.

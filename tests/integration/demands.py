@@ -98,7 +98,7 @@ def _config(kind: str, service: Event) -> dict[str, str]:
 
 
 def is_ours(event: Event) -> bool:
-    """Tell whether the service made a request."""
+    """Return whether the service made a request."""
     return bool(event["user"]["username"] == USER)
 
 

@@ -22,9 +22,9 @@ EXCEPTIONS: Final = (
     Exception_("the ports of a Service are owned as one: nobody here shares them", fields=("f:ports",)),
     Exception_("the rest of a list of another moment cannot be had: nobody asks for it", fields=("continue",)),
     Exception_("as above, in words", text=r"(continue parameter is too old).*"),
-    Exception_("how Go tells of a value of a wrong type", text=r"()\w+ in version \"v1\" cannot be handled as a .*"),
+    Exception_("how Go reports a value of a wrong type", text=r"()\w+ in version \"v1\" cannot be handled as a .*"),
     Exception_("how Python does", text=r"()the request cannot be read: .*"),
-    Exception_("several conflicts are told one a line: the causes are the same", text=r"(\d conflicts: )(?s:.*)"),
+    Exception_("several conflicts are reported one a line: the causes are the same", text=r"(\d conflicts: )(?s:.*)"),
     Exception_("when a bookmark comes is the server's choice, unless it ends a list", bookmarks=True),
     Exception_("a bookmark has the zero values of Go's structs", content=True),
 )
@@ -282,7 +282,7 @@ PATCHES: Final = (
 
 APPLIES: Final = (
     Case(
-        "our keys beside those of others",
+        "our keys next to those of others",
         MAPS,
         [
             _apply(_map({"a": "1", "b": "1"}, labels={"l": "x"}, annotations={"k/a": "1"})),

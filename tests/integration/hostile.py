@@ -1,4 +1,4 @@
-"""Backends that mean harm, each kind on a port of its own; a process beside the tests.
+"""Backends that mean harm, each kind on a port of its own; a process next to the tests.
 
 ``python tests/integration/hostile.py`` prints a line when it listens, and serves until it is killed.
 """

@@ -126,7 +126,7 @@ class Confined(Service):
     """``toolset run`` inside a namespace; its connections are written down by the interpreter itself.
 
     Attributes:
-        connections: The file that has every address a socket of it was told to connect to, one a line.
+        connections: The file that has every address a socket of it was asked to connect to, one a line.
     """
 
     def __init__(self, netns: Netns, kubeconfig: str, folder: Path, **settings: str) -> None:

@@ -40,7 +40,7 @@ class Signature(msgspec.Struct, frozen=True, order=True):
 def of_audit(event: Mapping[str, Any]) -> Signature:
     """Return the signature of a request in an audit log.
 
-    The log does not tell content types. Of the patches only an apply may say ``force``, and everybody here says it;
+    The log does not show content types. Of the patches only an apply may say ``force``, and everybody here says it;
     strategic ones are kubectl's of built-in kinds, which ask for ``fieldValidation``.
     """
     url = httpx.URL(event["requestURI"])

@@ -118,7 +118,7 @@ def test_the_table_has_every_request_of_the_demo(answered: set[Signature]) -> No
     assert made - answered == set()
 
 
-def test_a_request_that_no_case_sends_is_told(answered: set[Signature]) -> None:
+def test_a_request_that_no_case_sends_is_reported(answered: set[Signature]) -> None:
     """Another parameter, another outcome, another type of patch: each would need a case of its own."""
     known = next(each for each in answered if each.content_type == "merge" and each.code == 200)
     for odd in ({"params": ("dryRun", *known.params)}, {"code": 500}, {"content_type": "operations"}):
@@ -128,7 +128,7 @@ def test_a_request_that_no_case_sends_is_told(answered: set[Signature]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api", "/apis"])
-def test_discovery_tells_of_each_kind_what_the_real_server_tells(
+def test_discovery_reports_each_kind_what_the_real_server_reports(
     path: str, embedded: EmbeddedCluster, cluster: Cluster
 ) -> None:
     def resources(client: httpx.Client) -> dict[str, Any]:
@@ -143,12 +143,12 @@ def test_discovery_tells_of_each_kind_what_the_real_server_tells(
 
     with _client(embedded) as client:
         ours = resources(client)
-    told = resources(cluster.admin)
+    reported = resources(cluster.admin)
     free = {"categories", "subresources"}
     for name, each in ours.items():
         assert {**each, "verbs": {*each["verbs"]}} == {
             field: {*value} - {"deletecollection"} if field == "verbs" else value
-            for field, value in told[name].items()
+            for field, value in reported[name].items()
             if field not in free
         }
 

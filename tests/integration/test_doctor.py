@@ -204,8 +204,8 @@ def test_a_service_that_may_not_read_namespaces_works_and_says_so(
     eventually(lambda: len(service.logged("permission missing")) == len(LOOKS), within_s=20)
     assert service.metric("toolset_reflector_failures_total", resource="namespaces") > 0
     assert (service.status("/livez"), service.status("/readyz")) == (200, 200)
-    told = plan(kubeconfig, {}, "--assume-healthy")
-    assert (told.returncode, only_says_where(told.stderr)) == (0, True)
+    reported = plan(kubeconfig, {}, "--assume-healthy")
+    assert (reported.returncode, only_says_where(reported.stderr)) == (0, True)
     cluster.delete(tool)
     settles(cluster.urls, {}, within_s=5)
 
@@ -235,7 +235,7 @@ def test_a_lease_whose_holder_is_gone_is_a_problem(cluster: Cluster) -> None:
     cluster.admin.delete(f"{LEASE}/{SERVICE_ACCOUNT}").raise_for_status()
 
 
-def test_a_leader_beside_a_service_without_an_election_is_a_problem(cluster: Cluster, start: Start) -> None:
+def test_a_leader_next_to_a_service_without_an_election_is_a_problem(cluster: Cluster, start: Start) -> None:
     cluster.admin.delete(f"{LEASE}/{SERVICE_ACCOUNT}")
     service = start(cluster, (), **ELECTION)
     eventually(lambda: service.logged("leadership taken"), within_s=10)

@@ -120,7 +120,7 @@ async def test_kubectl_describes_the_config_map_with_its_events(cluster: Cluster
     assert line.endswith(f"{SERVICE_ACCOUNT}  {SERVICE} is no longer published")
 
 
-async def test_an_event_that_somebody_deleted_is_made_anew(cluster: Cluster, uid: str) -> None:
+async def test_an_event_that_somebody_deleted_is_created_again(cluster: Cluster, uid: str) -> None:
     heard = Heard()
     async with recorder(cluster, uid, heard) as events:
         events.record("Normal", "Published", "", related=SERVICE)
@@ -204,4 +204,4 @@ def test_kubectl_does_not_look_for_a_services_events_in_our_namespace(
     controller.post(collection(NAMESPACE), json=event_on_the_service(NAMESPACE)).raise_for_status()
 
     described = cluster.plane.kubectl("--namespace", SERVICE.namespace, "describe", "service", SERVICE.name)
-    assert SERVICE_ACCOUNT not in described.rpartition("Events:")[2]  # the API server itself may have told something
+    assert SERVICE_ACCOUNT not in described.rpartition("Events:")[2]  # the API server may have recorded something

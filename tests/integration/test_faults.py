@@ -197,7 +197,7 @@ def test_frozen_connections_that_flow_again_deliver_what_they_held(scene: Scene)
     assert scene.relisted() == []
 
 
-def test_frozen_connections_that_are_closed_at_last_are_opened_anew(scene: Scene) -> None:
+def test_frozen_connections_that_are_closed_at_last_are_opened_again(scene: Scene) -> None:
     scene.proxy.freeze()
     scene.change()
     scene.hold()
@@ -326,9 +326,9 @@ def test_an_error_in_answer_to_writes_is_tried_again_with_patience(scene: Scene,
     assert scene.relisted() == []
 
 
-def test_a_watch_that_is_throttled_waits_as_long_as_it_is_told(scene: Scene) -> None:
-    told = faults.status(429, "TooManyRequests", retry_after_s=3)
-    scene.proxy.answer(told, "watch", "list")
+def test_a_watch_that_is_throttled_waits_as_long_as_it_is_asked_to(scene: Scene) -> None:
+    reported = faults.status(429, "TooManyRequests", retry_after_s=3)
+    scene.proxy.answer(reported, "watch", "list")
     scene.proxy.cut("watch", reset=False)
     began = time.monotonic()
     eventually(lambda: len(scene.read_since(began)) >= FOLLOWED, within_s=10)

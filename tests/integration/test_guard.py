@@ -155,7 +155,7 @@ def victoria_metrics(inside: Netns, folder: Path) -> AbstractContextManager[None
 
 
 SECURE: Final = Tool("", "monitoring", "prometheus-server", 9443, "https")
-STRANGER: Final = Tool("", "team-b", "am", 9090, "web")
+MISMATCH: Final = Tool("", "team-b", "am", 9090, "web")
 VICTORIA: Final = Tool("", "monitoring", "vmsingle", 8428, "http")
 LOGIN: Final = Tool("", "logging", "elasticsearch", 9200, "http", labels={"app": "elasticsearch"})
 
@@ -193,14 +193,14 @@ def last_words(service: Confined, tool: Tool) -> set[str]:
     return {line["detail"] for line in service.logged("probe failed") if line["k8s.service.name"] == tool.name}
 
 
-def test_real_servers_on_real_cluster_ips_are_told_apart(cluster: Cluster, run: Run, real_servers: Path) -> None:
-    all_of_them = (SECURE, STRANGER, VICTORIA, LOGIN)
+def test_real_servers_on_real_cluster_ips_are_distinguished(cluster: Cluster, run: Run, real_servers: Path) -> None:
+    all_of_them = (SECURE, MISMATCH, VICTORIA, LOGIN)
     cluster.create(*all_of_them)
     detectors = {"prometheus": {"ca_file": str(real_servers)}}
     service = run(HEALTH__DETECTORS=msgspec.json.encode(detectors).decode())
     settles(lambda: published(cluster), {secure_url(SECURE), VICTORIA.url, LOGIN.url}, within_s=15)
 
-    eventually(lambda: any("answered 404" in detail for detail in last_words(service, STRANGER)), within_s=5)
+    eventually(lambda: any("answered 404" in detail for detail in last_words(service, MISMATCH)), within_s=5)
     dialled = service.dialled() - {"127.0.0.1"}  # the API server's
     assert dialled == {cluster_ip(cluster, tool) for tool in all_of_them}
 

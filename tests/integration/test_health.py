@@ -98,7 +98,7 @@ def test_slow_backends_are_probed_side_by_side(cluster: Cluster, start: Start, b
     assert last - first + 0.5 <= 0.7
 
 
-def test_when_all_backends_fail_at_once_nothing_is_removed_for_a_while_and_then_the_truth_is_told(
+def test_when_all_backends_fail_at_once_nothing_is_removed_for_a_while_and_then_the_failures_are_published(
     cluster: Cluster, start: Start, backends: Backends
 ) -> None:
     """Defect of the original: it published an empty list when its own network failed."""
@@ -122,7 +122,7 @@ def test_when_all_backends_fail_at_once_nothing_is_removed_for_a_while_and_then_
     assert service.logged("removals no longer held")
 
 
-def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_once(
+def test_a_stack_that_is_uninstalled_while_removals_are_held_is_removed_at_once(
     cluster: Cluster, start: Start, backends: Backends
 ) -> None:
     cluster.create(*FLEET)

@@ -37,7 +37,7 @@ def patches(proxy: FaultProxy, since: float) -> int:
     return len([seen for seen in proxy.requests if seen.kind == "write" and NAME in seen.path and seen.at > since])
 
 
-def test_a_throttled_write_waits_as_long_as_it_is_told(cluster: Cluster, proxy: FaultProxy, start: Start) -> None:
+def test_a_throttled_write_waits_as_long_as_it_is_asked_to(cluster: Cluster, proxy: FaultProxy, start: Start) -> None:
     cluster.create(STEADY[0])
     start(cluster, EVERY, KUBE__KUBECONFIG=proxy.kubeconfig(cluster.kubeconfig()), **SETTINGS)
     settles(cluster.urls, expected_urls("grafana", STEADY[:1]), within_s=10)
@@ -96,7 +96,7 @@ def test_a_creation_that_was_held_up_in_the_network_is_refused_once_another_lead
 
 
 @pytest.mark.parametrize("part", ["/services?", "/configmaps?", "watch=1"])
-def test_a_standby_whose_view_is_old_looks_anew_before_it_writes_as_the_next_leader(
+def test_a_standby_whose_view_is_old_lists_again_before_it_writes_as_the_next_leader(
     cluster: Cluster, control_plane: ControlPlane, start: Start, tmp_path: Path, part: str
 ) -> None:
     cluster.admin.delete(LEASE)

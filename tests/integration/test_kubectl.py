@@ -154,7 +154,7 @@ def test_delete_waits_until_it_is_gone(kubectl: Kubectl) -> None:
     )
 
 
-def test_watch_tells_each_change(command: list[str], kubectl: Kubectl) -> None:
+def test_watch_reports_each_change(command: list[str], kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", given=MANIFEST.format(port=3000, data="a: one"))
     watching = [*command, "get", "cm", "notes", "--watch", "-o", 'jsonpath={.data.a}{"\\n"}']
     with subprocess.Popen(watching, stdout=subprocess.PIPE, text=True) as watch:

@@ -88,7 +88,7 @@ def test_a_leader_that_stops_cleanly_is_followed_within_three_seconds(pair: Pair
     assert pair.leader.wait(within_s=10) == 0
 
 
-def test_a_leader_that_slept_writes_nothing_before_it_holds_the_lease_anew(pair: Pair) -> None:
+def test_a_leader_that_slept_writes_nothing_before_it_holds_the_lease_again(pair: Pair) -> None:
     first = pair.writers()[-1]
     wakes_at = time.monotonic() + ASLEEP_S
     pair.leader.send(signal.SIGSTOP)

@@ -23,7 +23,7 @@ TOOLS: Final = (
     Tool("jaeger", "team-a", "traces", 16686, "query"),
     Tool("custom", "team-a", "tasks", 3200, annotations=CUSTOM),
     Tool("nothing", "team-a", "jaeger", 16686, "query"),
-    Tool("sick", "logging", "elasticsearch", 9200),
+    Tool("failing", "logging", "elasticsearch", 9200),
 )
 KEYS: Final = {"grafana-toolset.yaml", "jaeger-toolset.yaml"}
 MISTAKE: Final = Tool("nothing", "team-a", "dashboards", 80, annotations={"toolset": "perhaps"})
@@ -97,13 +97,14 @@ def test_what_an_admin_hides_and_moves_is_explained_as_it_is_published(
     large_cluster.edit(**{"overrides.yaml": text})
     settles(lambda: urls_in(large_cluster.data()), {"jaeger-toolset.yaml": url}, within_s=20)
 
-    told = [_explained(large_cluster, f"team-a/{tool.name}") for tool in tools]
+    reported = [_explained(large_cluster, f"team-a/{tool.name}") for tool in tools]
 
     assert (
-        f"team-a/{hidden.name} is not published: an override hides it (overrides.yaml, line 1) [Suppressed]" in told[0]
+        f"team-a/{hidden.name} is not published: an override hides it (overrides.yaml, line 1) [Suppressed]"
+        in reported[0]
     )
-    assert f"  published at {url} once {moved.url} answers GET /" in told[1]
-    assert "  overrides.yaml, line 2, sets its url\n" in told[1]
+    assert f"  published at {url} once {moved.url} answers GET /" in reported[1]
+    assert "  overrides.yaml, line 2, sets its url\n" in reported[1]
 
 
 def _explained(cluster: Cluster, service: str) -> str:

@@ -39,7 +39,7 @@ TWENTY: Final = (
     Tool("elasticsearch", "logging", "elasticsearch", 9200, annotations={"toolset-priority": "9"}),
     Tool("elasticsearch", "logging", "search", 9200),
     Tool("elasticsearch behind a login", "team-a", "elasticsearch", 9200),
-    Tool("sick", "team-a", "es", 9200, labels={"app": "elasticsearch"}),
+    Tool("failing", "team-a", "es", 9200, labels={"app": "elasticsearch"}),
     Tool(
         "custom",
         "monitoring",

@@ -19,7 +19,7 @@ EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 HERE: Final = Tool("grafana below /a and /b", "team-a", "grafana", 3000, "service")
 THERE: Final = Tool("grafana below /a and /b", "team-b", "grafana", 3000, "service")
 OWN: Final = Tool("custom", "team-a", "puzzle", 3200, "web", labels={"app": "puzzle"})
-SICK: Final = Tool("grafana below /a and /b", "team-a", "sick", 3000, "service")
+UNHEALTHY: Final = Tool("grafana below /a and /b", "team-a", "failing", 3000, "service")
 TOOLS: Final = (HERE, THERE, OWN)
 ONE: Final = "discovery: {namespaces: [team-a]}"
 ALL: Final = "discovery: {namespaces: [team-*]}"
@@ -35,7 +35,7 @@ discovery:
       source: this test
 """
 WITHIN_S: Final = 10
-"""Two looks at the file, and a term."""
+"""Two reads of the file, and a pipeline run."""
 
 
 class Mount:
@@ -75,7 +75,7 @@ def published(cluster: Cluster) -> list[set[str]]:
     return states
 
 
-def told(cluster: Cluster, reason: str) -> list[dict[str, Any]]:
+def reported(cluster: Cluster, reason: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = cluster.admin.get(EVENTS).raise_for_status().json()["items"]
     return [each for each in items if each["reason"] == reason]
 
@@ -83,7 +83,7 @@ def told(cluster: Cluster, reason: str) -> list[dict[str, Any]]:
 def begin(cluster: Cluster, start: Start, mount: Mount, **settings: str) -> Service:
     """Start a service that has published what is in the first namespace."""
     cluster.create(*TOOLS)
-    service = start(cluster, (*TOOLS, SICK), TOOLSET_CONFIG=str(mount.file), **settings)
+    service = start(cluster, (*TOOLS, UNHEALTHY), TOOLSET_CONFIG=str(mount.file), **settings)
     settles(cluster.urls, expected_urls("grafana", (HERE,)), within_s=WITHIN_S)
     return service
 
@@ -107,7 +107,7 @@ def test_a_wider_glob_publishes_more_and_loses_nothing_on_the_way(cluster: Clust
         "team-a",
         "team-b",
     ]
-    eventually(lambda: told(cluster, "SettingsReloaded"), within_s=5)
+    eventually(lambda: reported(cluster, "SettingsReloaded"), within_s=5)
 
 
 def test_a_detector_comes_and_goes_with_the_file(cluster: Cluster, start: Start, mount: Mount) -> None:
@@ -119,7 +119,7 @@ def test_a_detector_comes_and_goes_with_the_file(cluster: Cluster, start: Start,
     assert service.metric("toolset_settings_reloads_total", result="success") == 2
 
 
-def test_an_invalid_file_changes_nothing_and_is_told_until_it_is_mended(
+def test_an_invalid_file_changes_nothing_and_is_reported_until_it_is_fixed(
     cluster: Cluster, start: Start, mount: Mount
 ) -> None:
     service = begin(cluster, start, mount)
@@ -128,7 +128,7 @@ def test_an_invalid_file_changes_nothing_and_is_told_until_it_is_mended(
     assert service.metric("toolset_settings_valid") == 0
     assert service.metric("toolset_settings_reloads_total", result="invalid") == 1
     assert "`discovery.mode`" in service.logged("settings not valid; those in force stay")[0]["error"]
-    eventually(lambda: told(cluster, "SettingsInvalid"), within_s=5)
+    eventually(lambda: reported(cluster, "SettingsInvalid"), within_s=5)
     cluster.delete(HERE)
     settles(cluster.urls, {}, within_s=5)  # it works on, as before
     cluster.create(HERE)
@@ -148,8 +148,8 @@ def test_the_level_of_logs_follows_and_what_cannot_is_named(
     assert service.metric("toolset_settings_restart_needed") == 1
     mount.write(f"{ALL}\nlog: {{level: debug}}\ntarget: {{name: other}}")
     settles(cluster.urls, expected_urls("grafana", (HERE, THERE)), within_s=WITHIN_S)
-    backends.answers.fail(SICK.authority)
-    cluster.create(SICK)  # that it goes on failing is told to nobody else
+    backends.answers.fail(UNHEALTHY.authority)
+    cluster.create(UNHEALTHY)  # that it keeps failing is not reported again
     eventually(lambda: [line for line in service.lines() if line["level"] == "debug"], within_s=WITHIN_S)
     mount.write(f"{ALL}\nlog: {{level: error}}")
     eventually(lambda: service.metric("toolset_settings_reloads_total", result="success") == 3, within_s=WITHIN_S)

@@ -82,7 +82,7 @@ def traced_to(endpoint: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_SAMPLER": "always_on"}
 
 
-def test_a_collector_that_hangs_is_given_up_after_a_while_and_that_is_told(
+def test_a_collector_that_hangs_is_given_up_after_a_while_and_that_is_reported(
     cluster: Cluster, start: Start, hanging: str
 ) -> None:
     service = published(cluster, start, **traced_to(hanging))

@@ -17,7 +17,7 @@ from support.waiting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 HERE: Final = Tool("grafana below /a and /b", "team-a", "grafana", 3000, "service", labels={"app": "grafana"})
-SICK: Final = Tool("nothing", "team-a", "sick", 3000, "service", labels={"app": "grafana"})
+UNHEALTHY: Final = Tool("nothing", "team-a", "failing", 3000, "service", labels={"app": "grafana"})
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 READER: Final = "toolset-status-reader"
 REVOKED_WITHIN_S: Final = 60
@@ -35,15 +35,16 @@ def status_of(service: Service, path: str) -> dict[str, Any]:
 
 
 def test_the_status_says_what_the_config_map_holds(cluster: Cluster, start: Start) -> None:
-    cluster.create(HERE, SICK)
-    service = start(cluster, (HERE, SICK))
+    cluster.create(HERE, UNHEALTHY)
+    service = start(cluster, (HERE, UNHEALTHY))
     eventually(lambda: cluster.urls() and status_of(service, "status")["write"], within_s=15)
     tools = status_of(service, "tools")["tools"]
     assert [each["url"] for each in tools] == sorted(cluster.urls().values())
     assert tools[0]["probe"]["outcome"] == "alive"
     assert {key: status_of(service, "toolsets")["documents"][key] for key in cluster.data()} == cluster.data()
     eventually(
-        lambda: status_of(service, "services/team-a/sick")["verdict"] in {"Unhealthy", "IdentityMismatch"}, within_s=15
+        lambda: status_of(service, "services/team-a/failing")["verdict"] in {"Unhealthy", "IdentityMismatch"},
+        within_s=15,
     )
     done = subprocess.run(
         [*TOOLSET, "status", "--server", f"http://{address(service)}"],

@@ -50,7 +50,7 @@ def test_a_namespace_that_is_being_deleted_takes_its_tools_along(tools: Cluster,
     eventually(lambda: service.metric("toolset_services", verdict="Published") == 2, within_s=5)
     known = {event["auditID"] for event in tools.requests()}
 
-    tools.patch(NAMESPACE, {"metadata": {"labels": {"team": "a"}}})  # which is no news
+    tools.patch(NAMESPACE, {"metadata": {"labels": {"team": "a"}}})  # which changes nothing
     deleted = tools.admin.delete(NAMESPACE).raise_for_status().json()
     assert deleted["status"]["phase"] == "Terminating"
     settles(tools.urls, {"grafana-toolset.yaml": STAYING.url}, within_s=3)
@@ -69,11 +69,11 @@ def test_a_namespace_that_is_being_deleted_takes_its_tools_along(tools: Cluster,
 def test_explain_and_plan_know_of_a_namespace_that_is_being_deleted(tools: Cluster) -> None:
     tools.admin.delete(NAMESPACE).raise_for_status()
     command = [*TOOLSET, "explain", f"{ENDING}/{GOING.name}"]
-    told = subprocess.run(
+    reported = subprocess.run(
         command, env=environment(tools.kubeconfig(), {}), capture_output=True, text=True, timeout=30, check=True
     ).stdout
     sentence = "it is being deleted (its namespace is being deleted)"
-    assert told == f"{ENDING}/{GOING.name} is not published: {sentence} [Terminating]\n"
+    assert reported == f"{ENDING}/{GOING.name} is not published: {sentence} [Terminating]\n"
 
     planned = plan(tools.kubeconfig(), {}, "--assume-healthy", "-o", "json")
     report = json.loads(planned.stdout)

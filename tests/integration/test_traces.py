@@ -33,7 +33,7 @@ def collector(request: pytest.FixtureRequest) -> Iterator[Collector]:
 
 
 def writing(collector: Collector) -> Span:
-    """Return the root span of the pass that wrote the ConfigMap."""
+    """Return the root span of the reconcile that wrote the ConfigMap."""
     eventually(lambda: ("render", "plan", "apply") in collector.steps("target"), within_s=10)
     return next(root for root in collector.roots("target") if len(collector.below(root)) == 3)
 
@@ -49,7 +49,7 @@ def test_each_reconcile_is_one_trace_with_its_steps_as_children(
     cluster.create(*TOOLS)
     service = start(cluster, TOOLS, HEALTH__INTERVAL="500ms", **collector.environment(), **EVERYTHING)
     settles(cluster.urls, URLS, within_s=10)
-    cluster.edit(notes="of somebody else")  # a pass over the target that has nothing to apply
+    cluster.edit(notes="of somebody else")  # a reconcile of the target that has nothing to apply
     eventually(lambda: ("render", "plan") in collector.steps("target"), within_s=10)
     eventually(lambda: len(collector.roots("probe")) > 2 * len(TOOLS), within_s=10)
     ends(service)
@@ -111,7 +111,7 @@ def test_a_write_is_traced_down_to_its_request_and_linked_to_what_queued_it(
     assert detected.span_id in {each.span_id for each in collector.roots("service")}
 
 
-def test_log_lines_of_a_pass_carry_the_id_of_its_trace(cluster: Cluster, start: Start) -> None:
+def test_log_lines_of_a_reconcile_carry_the_id_of_its_trace(cluster: Cluster, start: Start) -> None:
     cluster.create(*TOOLS)
     with Collector() as collector:
         service = start(cluster, TOOLS, **collector.environment())
@@ -122,7 +122,7 @@ def test_log_lines_of_a_pass_carry_the_id_of_its_trace(cluster: Cluster, start: 
     assert written["trace_id"] == root.trace_id.hex()
 
 
-def test_passes_that_change_nothing_are_exported_for_the_target_only(cluster: Cluster, start: Start) -> None:
+def test_reconciles_that_change_nothing_are_exported_for_the_target_only(cluster: Cluster, start: Start) -> None:
     cluster.create(*TOOLS)
     with Collector() as collector:
         service = start(cluster, TOOLS, HEALTH__INTERVAL="50ms", **collector.environment())
@@ -134,7 +134,7 @@ def test_passes_that_change_nothing_are_exported_for_the_target_only(cluster: Cl
             within_s=20,
         )
         writing(collector)
-        cluster.edit(notes="of somebody else")  # a pass over the target that has nothing to apply
+        cluster.edit(notes="of somebody else")  # a reconcile of the target that has nothing to apply
         eventually(lambda: ("render", "plan") in collector.steps("target"), within_s=10)
         ends(service)
         probes = len(collector.roots("probe"))

@@ -70,7 +70,7 @@ def granted(admin: httpx.Client) -> Generator[None]:
         admin.delete(f"{ROLES}/roles/proxy").raise_for_status()
 
 
-def test_from_outside_the_cluster_the_api_server_is_asked_and_its_own_answers_are_told_from_a_backends(
+def test_from_outside_the_cluster_the_api_server_is_asked_and_its_own_answers_are_distinguished_from_a_backends(
     cluster: Cluster, start: Start
 ) -> None:
     tool = Tool("", "ways", "elasticsearch", 9200, labels={"app": "elasticsearch"})  # 401 and 403 mean alive
@@ -106,7 +106,7 @@ def test_nothing_that_a_backend_says_is_repeated_anywhere(cluster: Cluster, star
         cluster.create(tool, plain)
         service = start(cluster, (tool, plain), HEALTH__INTERVAL="200ms", LOG__LEVEL="debug")
         eventually(lambda: len(service.logged("probe failed")) >= 4, within_s=10)
-        told = json.dumps(service.lines()) + service._http.get("/metrics").text + json.dumps(cluster.data())
-        told += cluster.admin.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events").text
-        told += cluster.admin.get(CONFIG_MAPS).text
-    assert CANARY not in told
+        reported = json.dumps(service.lines()) + service._http.get("/metrics").text + json.dumps(cluster.data())
+        reported += cluster.admin.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events").text
+        reported += cluster.admin.get(CONFIG_MAPS).text
+    assert CANARY not in reported

@@ -8,7 +8,7 @@ from toolset.core.health.thresholds import Failure, Outcome
 
 OUTCOMES = {
     "down": Outcome(alive=False, detail="no connection", failure=Failure.REFUSED),
-    "sick": Outcome(alive=False, detail="answered 503", failure=Failure.STATUS, status=503),
+    "failing": Outcome(alive=False, detail="answered 503", failure=Failure.STATUS, status=503),
     "hangs": Outcome(alive=False, detail="no answer within 5 s", failure=Failure.TIMEOUT),
     "other": Outcome(
         alive=False, detail="the answer is another's", failure=Failure.IDENTITY, identity_mismatch=True, status=200

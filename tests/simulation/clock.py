@@ -113,7 +113,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
 
     Attributes:
         is_paused: Nothing runs, and the clocks go on (SIGSTOP).
-        on_error: Told of what nothing else caught.
+        on_error: Called with what nothing else caught.
     """
 
     def __init__(self, scheduler: Scheduler, name: str, *, rate: float = 1.0) -> None:

@@ -193,7 +193,7 @@ class Server:
         watch.stream.feed(b"".join(orjson.dumps(each) + b"\n" for each in events))
 
     def _mark(self, watch: _Watch) -> None:
-        """Send a bookmark after a silence, and look again later."""
+        """Send a bookmark after a silence, and check again later."""
         if watch not in self.watches:
             return
         if watch.stream.is_closed:

@@ -20,7 +20,7 @@ class FakeConfigMaps:
     """The API server's ConfigMaps; a namespace is there as soon as it is needed.
 
     Attributes:
-        on_change: Told of each new state, and of ``None`` for one deleted; a watch without delay.
+        on_change: Called with each new state, and of ``None`` for one deleted; a watch without delay.
     """
 
     def __init__(self) -> None:

@@ -451,7 +451,7 @@ FOUND = {
         "prometheus http:9090",
         labels={_COMPONENT: "query-layer", _NAME: "observatorium-ruler-query"},
     ),
-    "a Thanos Query that only its StoreAPI tells": alone(
+    "a Thanos Query that only its StoreAPI shows": alone(
         "edge-querier", {"app": "edge"}, (("grpc", 10901, 10901), ("http", 10902, 10902)), "prometheus http:10902"
     ),
     "a Thanos Query that only its component label names": alone(

@@ -1,4 +1,4 @@
-"""Start the service again and again, and send each a signal a little later: also while it imports its modules.
+"""Start the service repeatedly, and send each a signal a little later: also while it imports its modules.
 
 ``python -m support.early_signals 500`` (in ``tests``) counts how 500 starts end.
 """

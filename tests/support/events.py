@@ -19,7 +19,7 @@ class Recorded(msgspec.Struct, frozen=True):
 class FakeEvents:
     """Keeps the promise of ``reconciler.EventRecorder``: takes everything at once, and never raises.
 
-    It keeps what the real one counts, combines or drops, so that tests see what a pass wanted to tell.
+    It keeps what the real one counts, combines or drops, so that tests see what a reconcile wanted to record.
 
     Attributes:
         recorded: Everything, oldest first.

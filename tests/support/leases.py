@@ -52,7 +52,7 @@ class FakeLeases:
     """The server.
 
     Attributes:
-        watchers: Told of each new state, and of ``None`` when the Lease is deleted; a watch without delay.
+        watchers: Called with each new state, and of ``None`` when the Lease is deleted; a watch without delay.
         writes: Every state the Lease had, with the time of the write.
     """
 

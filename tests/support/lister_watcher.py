@@ -144,7 +144,7 @@ class Fault(msgspec.Struct, frozen=True):
 class FakeServer:
     """An API server for :class:`Thing`, as bad as it is allowed to be.
 
-    It keeps these promises: versions rise with every change; a watch tells every change after its version, in
+    It keeps these promises: versions rise with every change; a watch reports every change after its version, in
     order, once; a version that was compacted or that is yet to come is refused; a list at a version is not
     older than that, but no newer than it must be; all pages of a list are of one version, which only the
     first page may be asked by.
@@ -186,11 +186,11 @@ class FakeServer:
             self._change(rest, Deleted(msgspec.structs.replace(known, version=str(self._version + 1))))
 
     def bookmark(self) -> None:
-        """Tell every watch how far it has come."""
+        """Send every watch its version."""
         self._tell(Bookmark(str(self._version)))
 
     def send_stranger(self) -> None:
-        """Tell every watch something that nobody knows."""
+        """Send every watch an unknown event."""
         self._tell(Skipped("type STRANGE"))
 
     def compact(self) -> None:

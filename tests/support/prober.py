@@ -9,8 +9,8 @@ from toolset.core.candidate import Candidate
 from toolset.core.health.thresholds import Failure, Outcome
 from toolset.model import Key
 
-WELL = Outcome(alive=True, status=200)
-SICK = Outcome(alive=False, detail="answered 503", failure=Failure.STATUS, status=503)
+HEALTHY = Outcome(alive=True, status=200)
+UNHEALTHY = Outcome(alive=False, detail="answered 503", failure=Failure.STATUS, status=503)
 HUNG = Outcome(alive=False, detail="no answer within 5 s", failure=Failure.TIMEOUT)
 
 
@@ -41,4 +41,4 @@ class FakeProber:
         self.before()
         takes_s = self.times_s.get(candidate.key, self.takes_s)
         await (anyio.sleep(takes_s) if takes_s else checkpoint())
-        return self.outcomes.get(candidate.key, WELL)
+        return self.outcomes.get(candidate.key, HEALTHY)

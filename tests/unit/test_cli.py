@@ -220,7 +220,7 @@ def test_settings_that_are_wrong_get_one_sentence(tmp_path: Path, capsys: pytest
         ),
     ],
 )
-def test_settings_that_run_would_refuse_are_refused_by_whoever_looks_at_them(
+def test_settings_that_run_would_refuse_are_refused_by_every_command_that_reads_them(
     command: list[str], text: str, words: str, tmp_path: Path, manifests: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "toolset.yaml"

@@ -30,7 +30,7 @@ class HttpConsumer:
         self._url = url
         self._headers_from = headers_from
 
-    async def tell(self, content_hash: str) -> None:
+    async def notify(self, content_hash: str) -> None:
         """Request a reload; see ``reconciler.notify.Consumer``."""
         del content_hash
         headers = await anyio.to_thread.run_sync(self._headers, abandon_on_cancel=True)  # a mount may hang

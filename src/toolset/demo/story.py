@@ -94,7 +94,7 @@ class Story:
         self._screen.rows(_differences(self._shown, changed, found), WIDTH, took)
         self._shown = found
 
-    async def tell(self) -> None:
+    async def run(self) -> None:
         """Change the cluster step by step.
 
         Raises:
@@ -177,7 +177,7 @@ async def run(*, once: bool, colours: bool) -> None:
             story.explain()
             async with stage.service():
                 await story.publish()
-                await story.tell()
+                await story.run()
                 if once:
                     screen.text(*CLOSING)
                 else:

@@ -17,7 +17,7 @@ from toolset.runtime.store import Reader as StoreReader
 class Consumer(Protocol):
     """Port: a reader of the ConfigMap."""
 
-    async def tell(self, content_hash: str) -> None:
+    async def notify(self, content_hash: str) -> None:
         """Make it reload; ``content_hash`` identifies the new content. Idempotent.
 
         Raises:
@@ -68,7 +68,7 @@ class NotifyReconciler:
                 continue
             spans.changed()
             with spans.step("notify"):
-                await reader.consumer.tell(digest)
+                await reader.consumer.notify(digest)
             reader.notified_of, reader.notified_s = digest, anyio.current_time()
         return Result(requeue_after_s=min(waits_s, default=None))
 

@@ -22,7 +22,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Exported:
     return Exported(monkeypatch)
 
 
-async def in_a_pass(work: Callable[[], Awaitable[object]], error: type[ToolsetError] | None = None) -> None:
+async def in_a_reconcile(work: Callable[[], Awaitable[object]], error: type[ToolsetError] | None = None) -> None:
     with ReconcileTrace(dict).under_way():
         changed()
         if error is None:
@@ -32,10 +32,10 @@ async def in_a_pass(work: Callable[[], Awaitable[object]], error: type[ToolsetEr
             await work()
 
 
-async def test_a_request_to_the_api_server_is_a_span_of_its_pass(exported: Exported) -> None:
+async def test_a_request_to_the_api_server_is_a_span_of_its_reconcile(exported: Exported) -> None:
     server = ScriptedApiServer(Answer(status=201))
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
-        await in_a_pass(lambda: kube.send(PATCH))
+        await in_a_reconcile(lambda: kube.send(PATCH))
 
     (root,) = exported.roots
     (request,) = exported.below(root)
@@ -66,7 +66,7 @@ async def test_a_request_that_fails_is_a_failed_span(
 ) -> None:
     server = ScriptedApiServer(answer)
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
-        await in_a_pass(lambda: kube.send(PATCH), error)
+        await in_a_reconcile(lambda: kube.send(PATCH), error)
 
     (request,) = exported.below(exported.roots[0])
     assert request.status.status_code is StatusCode.ERROR
@@ -74,7 +74,7 @@ async def test_a_request_that_fails_is_a_failed_span(
     assert request.events == ()
 
 
-async def test_a_request_outside_of_a_traced_pass_is_no_span(exported: Exported) -> None:
+async def test_a_request_outside_of_a_traced_reconcile_is_no_span(exported: Exported) -> None:
     server = ScriptedApiServer(Answer(), Answer())
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
         await kube.send(PATCH)
@@ -87,17 +87,17 @@ async def test_a_request_outside_of_a_traced_pass_is_no_span(exported: Exported)
 @pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
 async def test_the_usual_port_is_named_too(exported: Exported, scheme: str, port: int) -> None:
     async with KubeTransport(FixedCredentials(f"{scheme}://kubernetes.invalid"), "test") as kube:
-        await in_a_pass(lambda: kube.send(PATCH, timeout_s=1.0), UnavailableError)
+        await in_a_reconcile(lambda: kube.send(PATCH, timeout_s=1.0), UnavailableError)
 
     (request,) = exported.below(exported.roots[0])
     assert (attributes(request)["server.address"], attributes(request)["server.port"]) == ("kubernetes.invalid", port)
 
 
-async def test_telling_a_reader_is_a_span_that_shows_no_secret(exported: Exported) -> None:
+async def test_notifying_a_reader_is_a_span_that_shows_no_secret(exported: Exported) -> None:
     server = ScriptedApiServer(Answer())
     async with server.serve():
         url = f"{server.url.replace('//', '//me:secret@')}/reload?token=secret"
-        await in_a_pass(lambda: HttpConsumer(url, {}).tell("hash"))
+        await in_a_reconcile(lambda: HttpConsumer(url, {}).notify("hash"))
 
     (request,) = exported.below(exported.roots[0])
     assert (request.name, request.kind) == ("POST", SpanKind.CLIENT)

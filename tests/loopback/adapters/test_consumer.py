@@ -11,12 +11,12 @@ from toolset.adapters.consumer import HttpConsumer
 from toolset.errors import InvalidError, UnavailableError
 
 
-async def test_a_reader_is_asked_to_read_anew_with_the_headers_of_its_files(tmp_path: Path) -> None:
+async def test_a_reader_is_asked_to_read_again_with_the_headers_of_its_files(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("Bearer abc\n", "utf-8")
     server = ScriptedApiServer(Answer(b'{"status": "ok"}'))
     async with server.serve():
-        await HttpConsumer(f"{server.url}/api/admin/reload/toolsets", {"Authorization": str(token)}).tell("hash")
+        await HttpConsumer(f"{server.url}/api/admin/reload/toolsets", {"Authorization": str(token)}).notify("hash")
 
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("POST", "/api/admin/reload/toolsets")
@@ -36,22 +36,22 @@ async def test_what_it_answers_says_whether_a_retry_may_help(code: int, error: t
     server = ScriptedApiServer(Answer(b"", code))
     async with server.serve():
         with pytest.raises(error, match=f"the reader answered {code}"):
-            await HttpConsumer(server.url, {}).tell("hash")
+            await HttpConsumer(server.url, {}).notify("hash")
 
 
 async def test_a_reader_that_is_not_there_may_come_back() -> None:
     with pytest.raises(UnavailableError, match="did not answer: ConnectError"):
-        await HttpConsumer("http://127.0.0.1:9", {}).tell("hash")
+        await HttpConsumer("http://127.0.0.1:9", {}).notify("hash")
 
 
 async def test_a_header_that_cannot_be_read_yet_is_tried_again() -> None:
     with pytest.raises(UnavailableError, match=r"a header of `notify.headers_from` cannot be read"):
-        await HttpConsumer("http://127.0.0.1:9", {"Authorization": "/nowhere/token"}).tell("hash")
+        await HttpConsumer("http://127.0.0.1:9", {"Authorization": "/nowhere/token"}).notify("hash")
 
 
 async def test_a_header_whose_read_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
     with hanging(tmp_path / "token"), anyio.move_on_after(0.05) as patience:
-        await HttpConsumer("http://127.0.0.1:9", {"Authorization": str(tmp_path / "token")}).tell("hash")
+        await HttpConsumer("http://127.0.0.1:9", {"Authorization": str(tmp_path / "token")}).notify("hash")
     assert patience.cancelled_caught
 
 
@@ -67,7 +67,7 @@ async def test_the_body_of_an_answer_is_not_read_however_large_it_is() -> None:
             sent_bytes += 1_000_000
 
     async with raw_server(talk) as port:
-        await HttpConsumer(f"http://127.0.0.1:{port}", {}).tell("hash")
+        await HttpConsumer(f"http://127.0.0.1:{port}", {}).notify("hash")
     assert sent_bytes < 20_000_000  # what fits into the buffers of both sockets
 
 
@@ -82,4 +82,4 @@ async def test_a_reader_whose_answer_drips_runs_out_of_time(monkeypatch: pytest.
 
     async with raw_server(talk) as port:
         with pytest.raises(UnavailableError, match="did not answer: TimeoutError"):
-            await HttpConsumer(f"http://127.0.0.1:{port}", {}).tell("hash")
+            await HttpConsumer(f"http://127.0.0.1:{port}", {}).notify("hash")

@@ -83,7 +83,7 @@ def lease(version: str = "1", *, renewed_s: float = 0.0, holder: str = "pod-1", 
     return Answer(orjson.dumps({"metadata": name, "spec": spec}))
 
 
-async def test_where_all_is_well_every_check_says_so(tmp_path: Path) -> None:
+async def test_where_nothing_is_wrong_every_check_says_so(tmp_path: Path) -> None:
     found = await examined(tmp_path)
     assert [*found][:6] == ["settings", "API server", "Kubernetes", "clock", "credentials", NAMESPACE]
     assert [*found][6 + COUNT :] == [CONFIG_MAP, LEASE]

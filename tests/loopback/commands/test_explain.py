@@ -117,9 +117,9 @@ def test_json_is_one_object_a_line(cluster: str, capsys: pytest.CaptureFixture[s
 )
 def test_a_mistake_gets_one_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *arguments]) == 1
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert sentence in reported
+    assert reported.count("\n") == 1
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[Settings]:
         yield load("", {}, {"kube.kubeconfig": str(file)})
 
 
-async def test_a_service_of_the_cluster_is_explained_beside_its_twins(asked: Settings) -> None:
+async def test_a_service_of_the_cluster_is_explained_with_its_duplicates(asked: Settings) -> None:
     (explained,) = (await explain_service(asked, Key("monitoring", "prometheus-operated"))).services
     assert (explained.reason, explained.near) == ("Duplicate", "prometheus")
 
@@ -149,9 +149,9 @@ def test_a_namespace_in_the_file_that_ends_takes_its_services_with_it(
     ending = tmp_path / "namespace.yaml"
     ending.write_text(yaml.safe_dump({"kind": "Namespace", **ENDING}), "utf-8")
     assert main(["explain", "-f", cluster, "-f", str(ending)]) == 0
-    told = capsys.readouterr().out
-    assert f"monitoring/prometheus is not published: {SENTENCE} [Terminating]\n" in told
-    assert "tracing/jaeger-collector is not published: it has no usable port" in told
+    reported = capsys.readouterr().out
+    assert f"monitoring/prometheus is not published: {SENTENCE} [Terminating]\n" in reported
+    assert "tracing/jaeger-collector is not published: it has no usable port" in reported
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def target(overrides: str, annotations: dict[str, str] | None = None) -> dict[st
     return {"kind": "ConfigMap", "metadata": metadata, "data": {"overrides.yaml": overrides}}
 
 
-def told(cluster: str, folder: Path, overrides: str, *more: str) -> list[str]:
+def reported(cluster: str, folder: Path, overrides: str, *more: str) -> list[str]:
     """Return the arguments that explain ``cluster`` with these overrides in force."""
     file = folder / "target.yaml"
     file.write_text(yaml.safe_dump(target(overrides)), "utf-8")
@@ -206,7 +206,7 @@ def told(cluster: str, folder: Path, overrides: str, *more: str) -> list[str]:
 def test_a_tool_that_an_override_hides_is_not_published(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(told(cluster, tmp_path, "suppress: [monitoring/prometheus]")) == 0
+    assert main(reported(cluster, tmp_path, "suppress: [monitoring/prometheus]")) == 0
     assert (
         f"monitoring/prometheus is not published: {HIDDEN} [Suppressed]\n"
         f"  to publish it again, change overrides.yaml in ConfigMap {NAME}\n"
@@ -230,14 +230,14 @@ def test_what_waits_for_an_admin_is_explained_with_the_remedy_and_an_ignored_lab
     (tmp_path / "settings.yaml").write_text(PENDING_SETTINGS, "utf-8")
     (tmp_path / "team.yaml").write_text(OPTED_IN, "utf-8")
     arguments = ["--config", str(tmp_path / "settings.yaml")]
-    assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/other]"), *arguments]) == 0
+    assert main([*reported(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/other]"), *arguments]) == 0
     printed = capsys.readouterr()
     assert printed.out == (
         "team/grafana is not published: it awaits an admin's approval (`approve: [team/grafana]` in overrides.yaml "
         "does it, or the label kubernaut.io/toolset-trust=trusted on its namespace) [Pending]\n"
     )
     assert "label kubernaut.io/toolset-trust=maybe of namespace team is ignored" in printed.err
-    assert main([*told(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/grafana]"), *arguments]) == 0
+    assert main([*reported(str(tmp_path / "team.yaml"), tmp_path, "approve: [team/grafana]"), *arguments]) == 0
     assert capsys.readouterr().out.startswith("team/grafana is recognised as grafana")
 
 
@@ -250,10 +250,10 @@ def test_an_annotation_that_is_not_read_is_explained(tmp_path: Path, capsys: pyt
         assert capsys.readouterr().out.endswith(f"\n  {near}\n")
 
 
-def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_probed(
+def test_a_url_that_an_override_sets_is_reported_with_its_place_and_with_what_is_probed(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(told(cluster, tmp_path, MOVED)) == 0
+    assert main(reported(cluster, tmp_path, MOVED)) == 0
     assert (
         "monitoring/prometheus is recognised as prometheus: its label app=prometheus says prometheus\n"
         f"  published at https://prometheus.example.com:443/base once {URL} answers GET "
@@ -262,8 +262,8 @@ def test_a_url_that_an_override_sets_is_told_with_its_place_and_with_what_is_pro
     ) in capsys.readouterr().out
 
 
-def test_json_tells_what_an_override_sets(cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(told(cluster, tmp_path, MOVED, "-o", "json")) == 0
+def test_json_reports_what_an_override_sets(cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(reported(cluster, tmp_path, MOVED, "-o", "json")) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[1])
     assert (found["url"], found["probed_url"]) == ("https://prometheus.example.com:443/base", URL)
     assert (found["overridden"], found["overridden_at"]) == (["url", "priority"], "overrides.yaml, line 2")
@@ -272,12 +272,12 @@ def test_json_tells_what_an_override_sets(cluster: str, tmp_path: Path, capsys: 
 def test_overrides_in_another_config_map_are_nothing_to_us(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = told(cluster, tmp_path, "suppress: [monitoring/prometheus]", "--name", "another")
+    command = reported(cluster, tmp_path, "suppress: [monitoring/prometheus]", "--name", "another")
     assert main(command) == 0
     assert "monitoring/prometheus is recognised as prometheus" in capsys.readouterr().out
 
 
-def test_overrides_that_are_not_valid_are_told_and_those_in_force_count(
+def test_overrides_that_are_not_valid_are_reported_and_those_in_force_count(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     in_force = {"kubernaut.io/overrides-in-force": "suppress: [monitoring/prometheus]"}
@@ -371,7 +371,7 @@ def test_overrides_in_the_config_map_that_the_settings_name_are_explained(
     cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOOLSET_OUTPUT__OVERRIDES_FROM", "mine")
-    assert main(told(cluster, tmp_path, "suppress: [default/shop]")) == 0
+    assert main(reported(cluster, tmp_path, "suppress: [default/shop]")) == 0
     printed = capsys.readouterr()
     assert "nothing is written, because `output.overrides_from` names ConfigMap kubernaut-system/mine" in printed.err
     assert f"overrides.yaml in ConfigMap {NAME} is ignored" in printed.err
@@ -384,7 +384,7 @@ def test_overrides_in_the_config_map_that_the_settings_name_are_explained(
     assert "to publish it again, change overrides.yaml in ConfigMap kubernaut-system/mine" in printed.out
 
 
-async def test_who_may_not_read_the_config_map_of_the_admins_own_is_told_what_is_missing(tmp_path: Path) -> None:
+async def test_who_may_not_read_the_config_map_of_the_admins_own_is_shown_what_is_missing(tmp_path: Path) -> None:
     services = page(yaml.safe_load(CLUSTER)["items"][:1])
     answers = (services, page([]), page([]), status_error(403, "Forbidden"))
     async with ScriptedApiServer(*answers).serve() as server:
@@ -396,7 +396,7 @@ async def test_who_may_not_read_the_config_map_of_the_admins_own_is_told_what_is
     assert note.startswith("you may not list ConfigMap kubernaut-system/mine, so this is what detection says")
 
 
-async def test_who_may_not_read_the_config_map_is_told_what_is_missing(tmp_path: Path) -> None:
+async def test_who_may_not_read_the_config_map_is_shown_what_is_missing(tmp_path: Path) -> None:
     services = page(yaml.safe_load(CLUSTER)["items"][:1])
     async with ScriptedApiServer(services, page([]), status_error(403, "Forbidden")).serve() as server:
         file = tmp_path / "config"

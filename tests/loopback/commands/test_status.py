@@ -42,7 +42,7 @@ PROBE = Probe(
     failures=2,
     fall=3,
 )
-SICK = row(
+UNHEALTHY = row(
     "grafana",
     type="grafana",
     verdict="Unhealthy",
@@ -66,7 +66,7 @@ async def run(*arguments: str) -> int:
 
 
 async def test_the_whole_status_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    source = FakeSource(SICK, row())
+    source = FakeSource(UNHEALTHY, row())
     source.problems = (problem(),)
     async with served(source) as url:
         assert await run("--server", url) == 0
@@ -119,7 +119,7 @@ async def test_wide_and_json_show_more(capsys: pytest.CaptureFixture[str]) -> No
 
 
 async def test_one_service_says_since_when_and_the_exit_code_whether(capsys: pytest.CaptureFixture[str]) -> None:
-    async with served(FakeSource(SICK, row())) as url:
+    async with served(FakeSource(UNHEALTHY, row())) as url:
         assert await run("--server", url, "monitoring/prometheus") == 0
         assert capsys.readouterr().out.startswith(
             "monitoring/prometheus is published since 2026-01-01 12:00:00 UTC at http://prometheus.monitoring"
@@ -181,8 +181,8 @@ async def test_nobody_at_the_url_is_said_with_the_remedy(capsys: pytest.CaptureF
     async with raw_server(saying(b"")) as port:
         pass
     assert await run("--server", f"http://127.0.0.1:{port}") == 1
-    assert "no running service found: http://127.0.0.1" in (told := capsys.readouterr().err)
-    assert "is `status.enabled` on" in told
+    assert "no running service found: http://127.0.0.1" in (reported := capsys.readouterr().err)
+    assert "is `status.enabled` on" in reported
 
 
 async def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ async def test_a_leader_that_cannot_be_reached_is_said_with_the_remedy(
                 await status.read(client)
 
 
-async def test_in_a_pod_the_service_beside_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_a_pod_the_service_next_to_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     settings = load("status: {listen: '[::1]:1234'}", {}, {})
     async with status.reached(settings) as client:

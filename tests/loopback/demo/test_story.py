@@ -50,7 +50,7 @@ async def command(*arguments: str) -> int:
 
 
 @pytest.mark.timeout(90)
-def test_the_demo_leaves_the_cluster_up_until_it_is_told_to_end() -> None:
+def test_the_demo_leaves_the_cluster_up_until_it_is_stopped() -> None:
     with demo() as running:
         assert running.stdout is not None
         said: list[str] = []
@@ -107,10 +107,10 @@ def demo() -> Generator[subprocess.Popen[str]]:
 
 
 @pytest.mark.timeout(90)
-def test_the_demo_tells_the_story_that_its_picture_shows() -> None:
+def test_the_demo_shows_the_story_that_its_picture_shows() -> None:
     shown = picture.PICTURE.read_text("utf-8")
-    told = picture.drawn(picture.output())
-    assert picture.said(told) == picture.said(shown), "docs/demo.svg is stale: run `make docs`"
+    reported = picture.drawn(picture.output())
+    assert picture.said(reported) == picture.said(shown), "docs/demo.svg is stale: run `make docs`"
 
 
 OWNED: Final[dict[str, Any]] = {
@@ -190,7 +190,7 @@ async def test_a_purge_asks_on_a_terminal(
     assert bool(left.get("data")) is not is_removed
 
 
-async def test_a_purge_beside_a_running_service_is_refused(
+async def test_a_purge_next_to_a_running_service_is_refused(
     embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded.create("ConfigMap", OWNED)

@@ -1,4 +1,4 @@
-"""A term that follows another one goes on where that ended: a reload takes nothing away and tells nothing twice."""
+"""A pipeline goes on where the one before ended: a reload removes nothing and reports nothing twice."""
 
 import logging
 from collections.abc import AsyncGenerator, Generator
@@ -146,7 +146,7 @@ async def test_overrides_too_large_to_be_kept_in_an_annotation_stay_in_force_whi
         assert leader.published() == {"public"}
 
 
-async def test_a_document_that_somebody_nested_deep_is_written_anew_after_a_restart() -> None:
+async def test_a_document_that_somebody_nested_deep_is_written_again_after_a_restart() -> None:
     leader = ProbingLeader("output: {dialects: [kubernaut]}")
     async with leader.working() as former:
         await settled(leader, "public", "secret")
@@ -222,42 +222,45 @@ async def test_a_reload_before_the_first_write_has_succeeded_takes_nothing_away(
         assert leader.published() == {"public", "secret"}
 
 
-async def test_a_reader_whose_address_was_wrong_is_told_what_is_published_once_it_is_corrected() -> None:
-    told: list[str] = []
+async def test_a_reader_whose_address_was_wrong_is_sent_what_is_published_once_it_is_corrected() -> None:
+    reported: list[str] = []
 
     async def take(request: web.Request) -> web.Response:
-        told.append(request.path)
+        reported.append(request.path)
         return web.Response(status=404 if request.path == "/wrong" else 200)
 
     async with serving(take) as url:
         leader = ProbingLeader(f"notify: {{url: '{url}/wrong', delay: 50ms}}")
         async with leader.working():
             await settled(leader, "public", "secret")
-            await until(lambda: "/wrong" in told)
+            await until(lambda: "/wrong" in reported)
             leader.current.set(leader.settings(f"notify: {{url: '{url}/right', delay: 50ms}}"))
-            await until(lambda: "/right" in told)
+            await until(lambda: "/right" in reported)
 
 
-async def test_a_tool_that_other_settings_take_away_is_told_as_lost() -> None:
+async def test_a_tool_that_other_settings_take_away_is_reported_as_lost() -> None:
     leader = ProbingLeader()
     async with leader.working():
         await settled(leader, "public", "secret")
-        told = len(leader.events.recorded)
+        reported = len(leader.events.recorded)
         leader.current.set(leader.settings("discovery: {exclude_namespaces: [monitoring]}"))
         await until(lambda: leader.published() == set())
-        assert sorted(leader.events.reasons()[told:]) == [("NamespaceExcluded", PUBLIC), ("NamespaceExcluded", SECRET)]
+        assert sorted(leader.events.reasons()[reported:]) == [
+            ("NamespaceExcluded", PUBLIC),
+            ("NamespaceExcluded", SECRET),
+        ]
 
 
 async def test_a_tool_whose_url_is_overridden_is_not_lost_by_one_failed_probe_after_a_reload() -> None:
     leader = ProbingLeader(overrides="tools: {monitoring/public: {url: 'https://public.example.com'}}")
     async with leader.working() as supervisor:
         await settled(leader, "public", "secret")
-        told = len(leader.events.recorded)
+        reported = len(leader.events.recorded)
         leader.backends.fail(host(PUBLIC))
         await looked_again(leader, "health: {interval: 1h}")
         await ended(supervisor)
         assert leader.published() == {"public", "secret"}
-        assert leader.events.recorded[told:] == []
+        assert leader.events.recorded[reported:] == []
 
 
 async def test_what_is_published_is_counted_all_the_time_while_settings_change() -> None:
@@ -276,7 +279,7 @@ async def test_what_is_published_is_counted_all_the_time_while_settings_change()
         assert counts == {2.0}
 
 
-async def test_a_service_that_goes_between_two_terms_is_told_as_lost() -> None:
+async def test_a_service_that_goes_between_two_pipelines_is_reported_as_lost() -> None:
     leader = ProbingLeader()
     async with leader.working():
         await settled(leader, "public", "secret")

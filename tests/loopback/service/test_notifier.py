@@ -22,7 +22,7 @@ METRICS = Metrics("1")
 TELEMETRY = Telemetry(METRICS, FakeEvents(), NoTraces(), ReconcileLog(METRICS, FakeEvents()))
 
 
-async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> None:
+async def test_readers_are_notified_of_a_change_once_it_can_have_reached_them() -> None:
     server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}"), Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
     store: Store[ConfigMap] = Store(unexpected)
 
@@ -46,7 +46,7 @@ async def test_readers_are_told_of_a_change_once_it_can_have_reached_them() -> N
     ]
 
 
-async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_when_it_goes_on() -> None:
+async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_reported_when_it_goes_on() -> None:
     server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
     store: Store[ConfigMap] = Store(unexpected)
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test") as kube:
@@ -65,9 +65,7 @@ async def test_a_change_that_was_on_its_way_to_readers_when_work_paused_is_told_
     assert [asked.path for asked in server.asked] == ["/reload"]
 
 
-async def test_readers_are_told_of_what_is_published_when_work_begins_because_its_writer_may_have_ended_before() -> (
-    None
-):
+async def test_readers_are_notified_of_what_is_published_when_work_begins() -> None:
     server, maps = ScriptedApiServer(Answer(b"{}"), Answer(b"{}")), FakeConfigMaps()
     wanted = desired({"kubernetes-toolset.yaml": "text"}, 0, "kubernaut.io")
     store: Store[ConfigMap] = Store(unexpected)

@@ -1,4 +1,4 @@
-"""A term follows the Namespaces: what ends takes its Services with it, and nothing else of them is news."""
+"""A pipeline follows the Namespaces: only that one is deleted matters, which takes its Services with it."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -62,7 +62,7 @@ async def test_a_namespace_that_ends_takes_its_services_and_no_other_along() -> 
         assert leader.looked() == looked + 1
 
 
-async def test_one_that_is_made_anew_under_the_same_name_begins_anew() -> None:
+async def test_one_that_is_created_again_under_the_same_name_starts_afresh() -> None:
     leader = UnprobedLeader()
     leader.namespaces.replace([namespace("a", "1", ending=True), namespace("b", "2")], "2")
     async with leader.working():
@@ -85,7 +85,7 @@ async def test_namespaces_that_are_listed_late_correct_what_was_published_withou
         await leader.settles("b")
 
 
-async def test_any_other_change_of_a_namespace_is_no_news() -> None:
+async def test_any_other_change_of_a_namespace_is_not_reported() -> None:
     leader = UnprobedLeader()
     leader.namespaces.replace([namespace("a", "1", ending=True), namespace("b", "2")], "2")
     async with leader.working():

@@ -10,7 +10,7 @@ from support.api_server import FixedCredentials
 from support.background import running
 from support.build import service
 from support.leader import ClusterLeader
-from support.prober import SICK, FakeProber
+from support.prober import UNHEALTHY, FakeProber
 from support.waiting import until
 from toolset.adapters.http.status_server import StatusServer
 from toolset.adapters.kube.transport import KubeTransport
@@ -73,7 +73,7 @@ async def test_the_status_follows_a_tool_from_its_discovery_to_its_loss() -> Non
         assert (made.summary.verdicts, made.summary.sizes.services) == ({"NoMatch": 1, "Published": 1}, 2)
         assert [made.summary.installation.since] == [leading.led_since]
         assert made.summary.installation.since is not None
-        leader.prober.outcomes[KEY] = SICK
+        leader.prober.outcomes[KEY] = UNHEALTHY
         await until(lambda: (found := view.service(KEY)) is not None and found.verdict == "Unhealthy")
         assert [each.kind for each in view.changes_after(0)] == ["added", "removed"]
     assert [leading.led_since] == [None]
@@ -89,7 +89,7 @@ async def test_series_and_rows_know_what_is_required_and_healthy() -> None:
         found = view.service(KEY)
         assert found is not None
         assert found.required
-        leader.prober.outcomes[KEY] = SICK
+        leader.prober.outcomes[KEY] = UNHEALTHY
         await until(lambda: [each.healthy for each in view.tool_series()] == [False])
         assert leader.required.published() == {KEY: True}
 
@@ -116,7 +116,7 @@ async def test_one_snapshot_answers_all_requests_of_a_moment() -> None:
         assert second.summary.revision > first.summary.revision
 
 
-async def test_a_change_of_the_condition_is_told_while_somebody_follows() -> None:
+async def test_a_change_of_the_condition_is_reported_while_somebody_follows() -> None:
     leader = Watched()
     leader.services.replace([], "1")
     async with leader.watched(Settings()) as (view, _), running(view.run):

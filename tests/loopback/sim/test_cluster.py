@@ -27,7 +27,7 @@ async def backends() -> AsyncIterator[Backends]:
         yield running
 
 
-async def test_a_watch_tells_what_an_admin_does_and_that_it_lives(
+async def test_a_watch_reports_what_an_admin_does_and_that_it_lives(
     cluster: EmbeddedCluster, client: httpx.AsyncClient
 ) -> None:
     query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": str(cluster.store.version)}

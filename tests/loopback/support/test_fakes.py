@@ -11,7 +11,7 @@ from support.api_server import FixedCredentials
 from support.build import candidate
 from support.config_maps import FakeApplier, FakeConfigMaps
 from support.lister_watcher import FakeServer, Thing
-from support.prober import HUNG, SICK, WELL, FakeProber
+from support.prober import HEALTHY, HUNG, UNHEALTHY, FakeProber
 from toolset.adapters.kube.transport import KubeTransport
 from toolset.adapters.kube.watch.source import KubeSource, Resource
 from toolset.adapters.kube.write.applier import KubeApplier
@@ -133,7 +133,7 @@ async def test_a_list_is_not_older_than_the_version_asked_for(server: Server) ->
 
 
 @EVERYBODY
-async def test_a_watch_tells_what_came_after_its_version_in_order_and_once(server: Server) -> None:
+async def test_a_watch_reports_what_came_after_its_version_in_order_and_once(server: Server) -> None:
     server.put("a")
     version = (await server.list()).version
     server.put("b")
@@ -249,7 +249,7 @@ async def test_a_write_conflicts_when_somebody_was_faster(applier: tuple[Applier
 
 
 @EVERYBODY
-async def test_a_write_to_what_was_deleted_conflicts_and_makes_nothing_anew(
+async def test_a_write_to_what_was_deleted_conflicts_and_creates_nothing(
     applier: tuple[Applier, Callable[[], object]],
 ) -> None:
     writes, delete = applier
@@ -264,14 +264,14 @@ async def test_a_write_to_what_was_deleted_conflicts_and_makes_nothing_anew(
 
 # --- Prober
 
-WELL_ONE, SICK_ONE, HUNG_ONE = (candidate(name) for name in ("well", "sick", "hung"))
+WELL_ONE, SICK_ONE, HUNG_ONE = (candidate(name) for name in ("well", "failing", "hung"))
 TIMEOUT_S = 0.3
 
 
 @pytest.fixture
 async def prober(who: str) -> AsyncIterator[Prober]:
     if who == "fake":
-        yield FakeProber({SICK_ONE.key: SICK, HUNG_ONE.key: HUNG})
+        yield FakeProber({SICK_ONE.key: UNHEALTHY, HUNG_ONE.key: HUNG})
         return
     async with Backends() as backends:
         for each in (WELL_ONE, SICK_ONE, HUNG_ONE):
@@ -287,8 +287,8 @@ def authority(asked: Candidate) -> str:
 
 @EVERYBODY
 async def test_a_probe_says_what_is_wrong_and_never_raises(prober: Prober) -> None:
-    assert await prober.probe(WELL_ONE) == WELL
-    assert await prober.probe(SICK_ONE) == SICK
+    assert await prober.probe(WELL_ONE) == HEALTHY
+    assert await prober.probe(SICK_ONE) == UNHEALTHY
     hung = await prober.probe(HUNG_ONE)
     assert hung.detail.startswith("no answer within ")
     assert msgspec.structs.replace(hung, detail=HUNG.detail) == HUNG

@@ -67,7 +67,7 @@ def test_items_are_of_the_kind_that_their_list_names(tmp_path: Path, item: str) 
     ],
     ids=["one", "a list"],
 )
-def test_a_service_of_another_api_is_no_service_and_told_once(tmp_path: Path, text: str) -> None:
+def test_a_service_of_another_api_is_no_service_and_reported_once(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, text)
 
     sentence = "a Service of serving.knative.dev/v1 is skipped; only v1 is read"

@@ -267,9 +267,9 @@ def test_a_verdict_is_described_in_a_few_words(verdict: Verdict, words: tuple[st
             id="with advice",
         ),
         pytest.param(
-            Explanation("a", "twin", reason="Duplicate", detail="of b", near="jaeger"),
-            "a/twin is not published: of b [Duplicate]\n  nothing is lost: both lead to the same backend\n",
-            id="a twin is no near miss",
+            Explanation("a", "copy", reason="Duplicate", detail="of b", near="jaeger"),
+            "a/copy is not published: of b [Duplicate]\n  nothing is lost: both lead to the same backend\n",
+            id="a duplicate is no near miss",
         ),
         pytest.param(
             Explanation(

@@ -370,7 +370,7 @@ def test_a_wrong_value_is_named_by_its_path(text: str, words: str) -> None:
         ),
     ],
 )
-def test_a_wrong_value_is_told_in_words_of_yaml(text: str, message: str) -> None:
+def test_a_wrong_value_is_reported_in_words_of_yaml(text: str, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings(text)
     assert str(caught.value) == f"toolset.yaml:{message}"

@@ -114,7 +114,7 @@ def test_candidates_are_grouped_by_backend(candidates: list[Candidate], backends
         pytest.param(
             [behind("a", "xy", "web"), behind("b", "xz", 9090)], ["a| governing", "b"], id="of two, which stay two"
         ),
-        pytest.param([behind("a", "y", "web")], ["a", "governing"], id="beside somebody else's"),
+        pytest.param([behind("a", "y", "web")], ["a", "governing"], id="next to somebody else's"),
         pytest.param(
             [behind("old", "xy", "web", governing=True, headless=True)], ["governing old"], id="two of one operator"
         ),

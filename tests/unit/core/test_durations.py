@@ -28,7 +28,7 @@ def test_an_interval_is_longer_than_nothing(text: str) -> None:
         (0.5, "0.5s"),
     ],
 )
-def test_a_duration_in_other_words_is_told_how_to_write_it(text: object, near: str) -> None:
+def test_a_duration_in_other_words_is_reported_with_how_to_write_it(text: object, near: str) -> None:
     with pytest.raises(ValueError, match=rf"not `{text}`; write `{near}`$"):
         Duration.parse(text)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from support.prober import SICK, WELL
+from support.prober import HEALTHY, UNHEALTHY
 from support.rendering import kubernaut
 from toolset.core.candidate import Backend, Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.duplicates import by_backend
@@ -31,7 +31,7 @@ def known(*candidates: Candidate, healthy: bool = True) -> Inventory:
     for each in candidates:
         inventory.detected(each.key, each)
         if healthy:
-            inventory.probed(each, WELL)
+            inventory.probed(each, HEALTHY)
     return inventory
 
 
@@ -49,13 +49,13 @@ def test_a_candidate_becomes_a_tool_after_its_first_success() -> None:
     inventory = Inventory()
     assert inventory.detected(PROMETHEUS.key, PROMETHEUS)
     assert inventory.tools() == ()
-    assert inventory.probed(PROMETHEUS, WELL) == Health(up=True, successes=1, variant=PROMETHEUS.variant)
+    assert inventory.probed(PROMETHEUS, HEALTHY) == Health(up=True, successes=1, variant=PROMETHEUS.variant)
     assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_a_candidate_that_fails_is_no_tool() -> None:
     inventory = known(PROMETHEUS, healthy=False)
-    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.tools() == ()
     assert inventory.verdicts() == {PROMETHEUS.key: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")}
 
@@ -70,10 +70,10 @@ def test_what_answers_as_something_else_is_an_identity_mismatch_and_not_unhealth
 def test_a_tool_is_not_dropped_on_one_failed_probe() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
     inventory = known(PROMETHEUS)
-    inventory.probed(PROMETHEUS, SICK)
-    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.tools() == (PROMETHEUS,)
-    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.tools() == ()
 
 
@@ -83,25 +83,25 @@ def test_what_is_published_starts_as_up_and_survives_its_first_failed_probe() ->
     inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
     assert inventory.health(PROMETHEUS.key) == assumed_up(PROMETHEUS.variant)
     assert inventory.tools() == (PROMETHEUS,)
-    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.tools() == (PROMETHEUS,)
 
 
 def test_a_failure_threshold_of_one_is_followed() -> None:
     inventory = Inventory(HealthOptions(fall=1))
     inventory.detected(PROMETHEUS.key, PROMETHEUS, published=Published(frozenset({PROMETHEUS.url})))
-    inventory.probed(PROMETHEUS, SICK)
+    inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.tools() == ()
 
 
-def test_without_probes_one_look_is_enough_whatever_the_rise() -> None:
+def test_without_probes_one_probe_is_enough_whatever_the_rise() -> None:
     inventory = Inventory(HealthOptions(rise=3))
     inventory.detected(PROMETHEUS.key, PROMETHEUS)
     inventory.probed(PROMETHEUS, ALIVE)
     assert inventory.tools() == (PROMETHEUS,)
 
 
-def test_the_same_verdict_twice_is_no_news() -> None:
+def test_the_same_verdict_twice_is_not_reported() -> None:
     inventory = known(PROMETHEUS)
     assert not inventory.detected(PROMETHEUS.key, candidate("prometheus"))
     assert inventory.tools() == (PROMETHEUS,)
@@ -146,10 +146,10 @@ def test_the_outcome_of_a_service_that_changed_meanwhile_counts_for_nothing() ->
     inventory = known(PROMETHEUS)
     moved = candidate("prometheus", port=9091)
     inventory.detected(moved.key, moved)
-    assert inventory.probed(PROMETHEUS, WELL) is None
+    assert inventory.probed(PROMETHEUS, HEALTHY) is None
     assert inventory.health(moved.key) == Health()
     inventory.forget(moved.key)
-    assert inventory.probed(moved, WELL) is None
+    assert inventory.probed(moved, HEALTHY) is None
 
 
 def test_forgetting_says_whether_there_was_anything() -> None:
@@ -185,10 +185,10 @@ def test_what_is_up_is_kept_until_a_better_service_of_its_backend_has_been_up_on
     inventory = known(headless)
     inventory.detected(main.key, main)
     assert inventory.tools() == (headless,)
-    inventory.probed(main, SICK)
+    inventory.probed(main, UNHEALTHY)
     assert inventory.tools() == (headless,)
     assert inventory.verdicts()[main.key] == Rejected(Reason.DUPLICATE, "of monitoring/operated", "prometheus")
-    inventory.probed(main, WELL)
+    inventory.probed(main, HEALTHY)
     assert inventory.tools() == (main,)
 
 
@@ -196,10 +196,10 @@ def probe(inventory: Inventory, tool: Candidate, *, well: bool, at_s: float, tim
     """Probe ``tool`` several times, once a second."""
     for number in range(times):
         now_s = at_s + number
-        inventory.probed(tool, WELL if well else SICK, began_s=now_s, now_s=now_s)
+        inventory.probed(tool, HEALTHY if well else UNHEALTHY, began_s=now_s, now_s=now_s)
 
 
-def test_a_preferred_service_that_is_lost_yields_to_one_that_is_well_until_it_is_back() -> None:
+def test_a_preferred_service_that_is_lost_yields_to_one_that_is_healthy_until_it_is_back() -> None:
     gateway, frontend = candidate("gateway", backend="same"), candidate("z-frontend", backend="same", headless=True)
     inventory = known(gateway, frontend)
     probe(inventory, gateway, well=False, at_s=1, times=2)
@@ -231,7 +231,7 @@ def test_a_service_that_answers_comes_before_one_that_only_asks_for_credentials(
     inventory = known(gateway, frontend, healthy=False)
     inventory.probed(gateway, Outcome(alive=True, status=401, unauthorized=True))
     assert names(inventory) == ["gateway"]
-    inventory.probed(frontend, WELL)
+    inventory.probed(frontend, HEALTHY)
     assert names(inventory) == ["z-frontend"]
     assert inventory.verdict(gateway.key) == Rejected(Reason.DUPLICATE, "of monitoring/z-frontend", "prometheus")
     probe(inventory, frontend, well=False, at_s=1, times=3)
@@ -355,7 +355,7 @@ def happen(inventory: Inventory, key: Key, step: Step) -> None:
     elif isinstance(step, bool):
         current = inventory.candidate(key)
         if current is not None:
-            inventory.probed(current, WELL if step else SICK)
+            inventory.probed(current, HEALTHY if step else UNHEALTHY)
     else:
         named = msgspec.structs.replace(step, key=key) if isinstance(step, Candidate) else step
         inventory.detected(key, named)
@@ -402,25 +402,25 @@ def test_no_backend_is_published_twice(lives: dict[Key, list[Step]]) -> None:
 def test_a_tool_that_is_held_is_published_although_it_is_down() -> None:
     inventory = known(PROMETHEUS)
     for _ in range(3):
-        inventory.probed(PROMETHEUS, SICK)
+        inventory.probed(PROMETHEUS, UNHEALTHY)
     assert inventory.candidate_verdicts()[PROMETHEUS.key] != PROMETHEUS
     assert inventory.candidate_verdicts({PROMETHEUS.key})[PROMETHEUS.key] == PROMETHEUS
 
 
 def test_the_brake_sees_each_backend_once() -> None:
     tools = [candidate(f"p{number}") for number in range(4)]
-    twin = candidate("twin", backend=tools[0].backend, headless=True)
-    inventory = known(*tools, twin)
+    duplicate = candidate("duplicate", backend=tools[0].backend, headless=True)
+    inventory = known(*tools, duplicate)
     assert set(inventory.healths(trusted=True)) == {tool.key for tool in tools}
-    inventory.probed(twin, SICK, began_s=3.0, now_s=3.0)
+    inventory.probed(duplicate, UNHEALTHY, began_s=3.0, now_s=3.0)
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
-            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+            inventory.probed(tool, UNHEALTHY, began_s=now_s, now_s=now_s)
     found = hold(inventory, 4.0)
     assert (found.keys, found.known) == (frozenset(tool.key for tool in tools), 4)
     assert not inventory.loss_waits
     inventory.forget(tools[0].key)
-    inventory.forget(twin.key)
+    inventory.forget(duplicate.key)
     assert hold(inventory, 5.0).keys == frozenset(tool.key for tool in tools[1:])
 
 
@@ -435,7 +435,7 @@ def test_candidates_that_are_not_published_do_not_move_the_brake() -> None:
     inventory = known(*locked, *tools)
     fail(inventory, *locked, tools[0])
     for each in tools[1:]:
-        inventory.probed(each, WELL, began_s=4.0, now_s=4.0)
+        inventory.probed(each, HEALTHY, began_s=4.0, now_s=4.0)
     assert hold(inventory, 4.0, *locked) == Hold()
 
 
@@ -444,7 +444,7 @@ def test_a_backend_counts_as_published_when_another_of_its_services_is() -> None
     others = [candidate(f"p{number}") for number in range(1, 4)]
     inventory = known(first, second, *others)
     fail(inventory, first, *others)
-    inventory.probed(second, WELL, began_s=3.0, now_s=3.0)
+    inventory.probed(second, HEALTHY, began_s=3.0, now_s=3.0)
     published = Published(tools={each.key: "" for each in (first, *others)})
     assert inventory.hold(4.0, published).known == 4
 
@@ -462,14 +462,14 @@ def test_a_tool_that_is_held_stays_held_while_it_rises() -> None:
     inventory = Inventory(HealthOptions(rise=2))
     for tool in tools:
         inventory.detected(tool.key, tool)
-        inventory.probed(tool, WELL)
-        inventory.probed(tool, WELL)
+        inventory.probed(tool, HEALTHY)
+        inventory.probed(tool, HEALTHY)
         for now_s in (1.0, 2.0, 4.0):
-            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+            inventory.probed(tool, UNHEALTHY, began_s=now_s, now_s=now_s)
     assert len(hold(inventory, 4.0).keys) == 3
-    inventory.probed(tools[0], WELL, began_s=5.0, now_s=5.0)
+    inventory.probed(tools[0], HEALTHY, began_s=5.0, now_s=5.0)
     assert len(hold(inventory, 5.0).keys) == 3
-    inventory.probed(tools[0], WELL, began_s=6.0, now_s=6.0)
+    inventory.probed(tools[0], HEALTHY, began_s=6.0, now_s=6.0)
     assert hold(inventory, 6.0).keys == {tool.key for tool in tools[1:]}
     assert inventory.tools() == (tools[0],)
 
@@ -479,7 +479,7 @@ def test_a_change_of_the_service_acts_at_once_whatever_is_held() -> None:
     inventory = known(*tools)
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
-            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+            inventory.probed(tool, UNHEALTHY, began_s=now_s, now_s=now_s)
     assert len(hold(inventory, 4.0).keys) == 3
     inventory.detected(tools[0].key, candidate("p0", port=9999))
     inventory.detected(tools[1].key, Rejected(Reason.OPTED_OUT))
@@ -491,21 +491,21 @@ def among(*candidates: Candidate) -> Inventory:
     inventory = Inventory(shares=Shares({"ops"}.__contains__))
     for each in candidates:
         inventory.detected(each.key, each)
-        inventory.probed(each, WELL, began_s=0.5, now_s=0.5)
+        inventory.probed(each, HEALTHY, began_s=0.5, now_s=0.5)
     return inventory
 
 
 def fail(inventory: Inventory, *tools: Candidate) -> None:
     for tool in tools:
         for now_s in (1.0, 2.0, 4.0):
-            inventory.probed(tool, SICK, began_s=now_s, now_s=now_s)
+            inventory.probed(tool, UNHEALTHY, began_s=now_s, now_s=now_s)
 
 
 OPS: Final = [candidate(f"p{number}", namespace="ops") for number in range(4)]
 TEAMS: Final = [candidate(f"t{n}", namespace=f"team-{n}", trusted=False) for n in range(40)]
 
 
-def test_tools_of_untrusted_namespaces_that_are_well_release_no_trusted_ones() -> None:
+def test_tools_of_untrusted_namespaces_that_are_healthy_release_no_trusted_ones() -> None:
     inventory = among(*OPS, *TEAMS)
     fail(inventory, *OPS)
     assert hold(inventory, 4.0).keys == {tool.key for tool in OPS}
@@ -515,7 +515,7 @@ def test_tools_of_untrusted_namespaces_that_fail_hold_no_trusted_one() -> None:
     inventory = among(*OPS, *TEAMS)
     fail(inventory, OPS[0], *TEAMS)
     for tool in OPS[1:]:
-        inventory.probed(tool, WELL, began_s=4.0, now_s=4.0)
+        inventory.probed(tool, HEALTHY, began_s=4.0, now_s=4.0)
     found = hold(inventory, 4.0)
     assert found.keys == {tool.key for tool in TEAMS}
     assert (found.begins, found.known, found.again_s) == (True, 40, 120.0)
@@ -538,7 +538,7 @@ def test_a_tool_is_published_at_the_variant_that_answered() -> None:
     assert [tool.url for tool in inventory.tools()] == [OPEN.at(TLS).url]
     assert inventory.tool(OPEN.key) == OPEN.at(TLS)
     assert inventory.candidate(OPEN.key) == OPEN
-    for outcome in (WELL, SICK, SICK):  # what is remembered counts, whatever detection names first
+    for outcome in (HEALTHY, UNHEALTHY, UNHEALTHY):  # what is remembered counts, whatever detection names first
         inventory.probed(OPEN, outcome)
         assert [tool.url for tool in inventory.tools()] == [OPEN.at(TLS).url]
 
@@ -573,7 +573,7 @@ def test_a_tool_that_asks_for_a_tenant_says_so() -> None:
     for outcome, asks in (
         (Outcome(alive=True, status=401, unauthorized=True), (True, False)),
         (Outcome(alive=True, status=401, unauthorized=True, wants_tenant=True), (True, True)),
-        (WELL, (False, False)),
+        (HEALTHY, (False, False)),
     ):
         inventory.probed(PROMETHEUS, outcome)
         assert [(tool.unauthorized, tool.wants_tenant) for tool in inventory.tools()] == [asks]
@@ -583,13 +583,13 @@ def test_a_tool_that_asks_for_credentials_says_so() -> None:
     inventory = known(PROMETHEUS, healthy=False)
     inventory.probed(PROMETHEUS, Outcome(alive=True, status=401, unauthorized=True))
     assert [tool.unauthorized for tool in inventory.tools()] == [True]
-    inventory.probed(PROMETHEUS, WELL)
+    inventory.probed(PROMETHEUS, HEALTHY)
     assert [tool.unauthorized for tool in inventory.tools()] == [False]
 
 
 def test_the_verdict_on_one_service_is_that_among_all() -> None:
-    twin = candidate("twin", backend="same", created="2025-01-02T00:00:00Z")
-    inventory = known(candidate("first", backend="same"), twin, candidate("other"))
+    duplicate = candidate("duplicate", backend="same", created="2025-01-02T00:00:00Z")
+    inventory = known(candidate("first", backend="same"), duplicate, candidate("other"))
     inventory.detected(Key("a", "b"), NO_MATCH)
     inventory.detected(Key("monitoring", "new"), candidate("new"))
     assert {key: inventory.verdict(key) for key in inventory.verdicts()} == inventory.verdicts()
@@ -602,7 +602,7 @@ def test_the_verdict_on_one_service_is_that_among_all() -> None:
 
 
 def test_services_that_name_the_same_cluster_are_one_backend() -> None:
-    """Nothing on these Services tells: their selectors have nothing in common."""
+    """Nothing on these Services shows it: their selectors have nothing in common."""
     logs, search = (candidate(name, tool_type="elasticsearch") for name in ("logs", "search"))
     inventory = known(logs, search, healthy=False)
     inventory.probed(logs, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"))
@@ -615,6 +615,6 @@ def test_services_that_name_the_same_cluster_are_one_backend() -> None:
     assert inventory.verdict(search.key) == inventory.verdicts()[search.key]
     assert inventory.verdicts()[search.key] == Rejected(Reason.DUPLICATE, "of monitoring/logs", "elasticsearch")
     for _ in range(3):  # what was said counts while it fails; the other one answers
-        inventory.probed(logs, SICK, began_s=1.0, now_s=1.0)
+        inventory.probed(logs, UNHEALTHY, began_s=1.0, now_s=1.0)
         inventory.probed(search, Outcome(alive=True, backend_id="4ebJRnOKQvW7WbwXyAu_Rw"), began_s=2.0, now_s=2.0)
     assert names(inventory) == ["search"]

@@ -11,7 +11,7 @@ from support.background import running
 from support.build import candidate
 from support.events import FakeEvents
 from support.observers import Silence
-from support.prober import HUNG, WELL, FakeProber
+from support.prober import HEALTHY, HUNG, FakeProber
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Candidate
 from toolset.core.health.options import DEFAULT_HEALTH
@@ -103,7 +103,7 @@ async def test_tools_of_a_namespace_that_hang_recover_while_another_has_thousand
         await anyio.sleep(60)
         keys = [key for key in world.prober.outcomes if key.namespace == "victim"]
         for key in keys:
-            world.prober.outcomes[key], world.prober.times_s[key] = WELL, 0.05
+            world.prober.outcomes[key], world.prober.times_s[key] = HEALTHY, 0.05
         await anyio.sleep(40)  # its interval, and a turn in the slow lane
         assert all(world.inventory.health(key).up for key in keys)
 

@@ -13,20 +13,20 @@ TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 
 
 class Consumer:
-    """A reader that notes what it was told, or fails."""
+    """A reader that records its notifications, or fails."""
 
     def __init__(self, *errors: Exception) -> None:
         self._errors = list(errors)
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
-    async def tell(self, content_hash: str) -> None:
+    async def notify(self, content_hash: str) -> None:
         if self._errors:
             raise self._errors.pop(0)
-        self.told.append(content_hash)
+        self.reported.append(content_hash)
 
 
 class WatchedConfigMap:
-    """The ConfigMap as the watch shows it, and what tells its readers."""
+    """The ConfigMap as the watch shows it, and what notifies its readers."""
 
     def __init__(self, *consumers: Consumer) -> None:
         self.server = FakeConfigMaps()
@@ -43,31 +43,31 @@ class WatchedConfigMap:
         self.store.replace([current], current.version)
 
 
-async def test_each_reader_is_told_once_of_each_state() -> None:
+async def test_each_reader_is_notified_once_of_each_state() -> None:
     one, other = Consumer(), Consumer()
     watched = WatchedConfigMap(one, other)
     await watched.notify(TARGET)
-    assert one.told == []
+    assert one.reported == []
     watched.publish("a")
     await watched.notify(TARGET)
     await watched.notify(TARGET)
     watched.edit("notes")  # not ours, so that no reader has to look
     await watched.notify(TARGET)
-    assert len(one.told) == 1
+    assert len(one.reported) == 1
     watched.publish("b")
     await watched.notify(TARGET)
-    assert one.told == other.told
-    assert len(set(one.told)) == 2
+    assert one.reported == other.reported
+    assert len(set(one.reported)) == 2
 
 
-async def test_a_reader_that_fails_is_told_again_and_the_others_are_not() -> None:
+async def test_a_reader_that_fails_is_notified_again_and_the_others_are_not() -> None:
     well, sick = Consumer(), Consumer(UnavailableError("busy"))
     watched = WatchedConfigMap(well, sick)
     watched.publish("a")
     with pytest.raises(UnavailableError):
         await watched.notify(TARGET)
     await watched.notify(TARGET)
-    assert (len(well.told), len(sick.told)) == (1, 1)
+    assert (len(well.reported), len(sick.reported)) == (1, 1)
 
 
 async def test_a_reader_is_notified_at_most_once_in_its_interval_and_then_of_the_last_state() -> None:
@@ -80,7 +80,7 @@ async def test_a_reader_is_notified_at_most_once_in_its_interval_and_then_of_the
         results.append((await watched.notify(TARGET)).requeue_after_s)
         await anyio.sleep(100)
     assert results == [None, 500.0, 400.0]
-    assert (len(slow.told), len(quick.told)) == (1, 3)
+    assert (len(slow.reported), len(quick.reported)) == (1, 3)
     await anyio.sleep(300)
     assert (await watched.notify(TARGET)).requeue_after_s is None
-    assert slow.told == [quick.told[0], quick.told[2]]
+    assert slow.reported == [quick.reported[0], quick.reported[2]]

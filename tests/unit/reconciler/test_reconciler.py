@@ -16,7 +16,7 @@ from support.background import running
 from support.build import service
 from support.config_maps import FakeApplier, FakeConfigMaps
 from support.observers import Forbearance, Silence
-from support.prober import HUNG, SICK, FakeProber
+from support.prober import HUNG, UNHEALTHY, FakeProber
 from support.stores import TargetStore, unexpected
 from toolset.core.candidate import Candidate, Reason, Rejected, Variant, Verdict
 from toolset.core.detection.catalog import BUILT_IN
@@ -53,7 +53,7 @@ HIDES_A: Final = "suppress: [monitoring/a]\n"
 
 
 class Events:
-    """Notes what the passes tell of themselves."""
+    """Records what the reconciles report."""
 
     def __init__(self) -> None:
         self.reconciled: list[Key] = []
@@ -135,7 +135,7 @@ class Asked:
 
 
 class Reconcilers:
-    """The three passes over fakes; queues are lists, so that each test makes the passes itself."""
+    """The three reconcilers over fakes; queues are lists, so that each test runs them itself."""
 
     def __init__(
         self,
@@ -310,7 +310,7 @@ async def test_the_first_write_waits_for_no_backend_of_an_untrusted_namespace() 
     assert world.gate_is_open()
 
 
-async def test_what_stood_in_the_config_map_counts_for_the_first_look_only() -> None:
+async def test_what_stood_in_the_config_map_counts_for_the_first_reconcile_only() -> None:
     world = Reconcilers()
     found = Published(frozenset({"http://a"}))
     world.gate.begin([A], found)
@@ -338,7 +338,7 @@ async def test_a_service_that_is_not_recognised_is_settled_and_never_probed() ->
     assert world.gate_is_open()
 
 
-async def test_a_second_pass_over_a_service_that_did_not_change_does_nothing() -> None:
+async def test_a_second_reconcile_of_a_service_that_did_not_change_does_nothing() -> None:
     world = await Reconcilers(service("a")).settled()
     assert await world.detect(A) == DONE
     assert (world.to_probe, world.publications, len(world.events.verdicts)) == ([], 0, 1)
@@ -366,7 +366,7 @@ async def test_a_service_that_was_never_known_and_is_gone_is_settled_silently() 
 async def test_what_is_published_survives_a_restart_and_its_first_failed_probe() -> None:
     """Defect of the original: it published an empty list when its own network failed."""
     world = Reconcilers(service("a"))
-    world.prober.outcomes = {A: SICK}
+    world.prober.outcomes = {A: UNHEALTHY}
     world.begin(published={"http://a.monitoring.svc.cluster.local:9090"})
     await world.detect_all()
     await world.probe_all()
@@ -409,7 +409,7 @@ async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, second
 async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_third_failure() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
     world = await Reconcilers(service("a")).settled()
-    world.prober.outcomes = {A: SICK}
+    world.prober.outcomes = {A: UNHEALTHY}
     assert await world.probe(A) == Result(requeue_after_s=1.0)
     assert await world.probe(A) == Result(requeue_after_s=2.0)
     assert world.publications == 0
@@ -419,7 +419,7 @@ async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_t
     assert set(world.documents) == {KUBERNETES}
 
 
-async def test_a_probe_is_told_with_its_outcome_and_how_long_it_took() -> None:
+async def test_a_probe_is_reported_with_its_outcome_and_how_long_it_took() -> None:
     world = Reconcilers(service("a"))
     await world.detect_all()
     world.prober.takes_s = 4.0
@@ -486,7 +486,7 @@ async def test_backends_are_probed_at_once_and_one_that_hangs_delays_no_other() 
     assert len(world.inventory.tools()) == 10
 
 
-async def test_a_pass_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
+async def test_a_reconcile_writes_what_is_known_and_a_second_one_makes_no_request() -> None:
     """Defect of the original: it wrote on every cycle."""
     world = await Reconcilers(service("a")).settled()
     assert yaml.safe_load(world.documents[PROMETHEUS])["config"]["url"] == "http://a.monitoring.svc.cluster.local:9090"
@@ -595,7 +595,7 @@ async def test_an_admin_whose_edits_always_come_first_is_answered_once_a_second_
     world.applier.before = edit
     world.inventory.forget(A)
     world.applier.requests.clear()
-    for _ in range(300):  # as the watch does, again and again
+    for _ in range(300):  # as the watch does, repeatedly
         await world.publish()
         await anyio.sleep(0.1)
     assert MANY <= world.events.conflicts <= MANY + 30
@@ -781,7 +781,7 @@ async def well(*names: str) -> Reconcilers:
     return await Reconcilers(*(service(name) for name in names)).settled()
 
 
-def fail(world: Reconcilers, *names: str, outcome: Outcome = SICK, takes_s: float = 0.0) -> None:
+def fail(world: Reconcilers, *names: str, outcome: Outcome = UNHEALTHY, takes_s: float = 0.0) -> None:
     world.prober.outcomes |= {Key("monitoring", name): outcome for name in names}
     world.prober.times_s |= {Key("monitoring", name): takes_s for name in names}
 
@@ -795,12 +795,12 @@ def heal(world: Reconcilers, *names: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "takes_s"),
     [
-        pytest.param(SICK, 0.0, id="they answer badly"),
+        pytest.param(UNHEALTHY, 0.0, id="they answer badly"),
         pytest.param(HUNG, 5.0, id="they hang"),
     ],
 )
 @pytest.mark.parametrize("apart_s", [0.0, 3.0], ids=["probed together", "probed one after the other"])
-async def test_when_all_backends_fail_at_once_nothing_is_removed_for_two_minutes_and_then_the_truth_is_told(
+async def test_when_all_backends_fail_at_once_nothing_is_removed_for_two_minutes_and_then_the_failures_are_published(
     outcome: Outcome, takes_s: float, apart_s: float
 ) -> None:
     """Defect of the original: it published an empty list when its own network failed."""
@@ -822,7 +822,7 @@ async def test_when_all_backends_fail_at_once_nothing_is_removed_for_two_minutes
         assert world.published() == set()
 
 
-async def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_once() -> None:
+async def test_a_stack_that_is_uninstalled_while_removals_are_held_is_removed_at_once() -> None:
     world = await well(*ALL)
     async with world.working():
         await anyio.sleep(60)
@@ -838,7 +838,7 @@ async def test_a_stack_that_is_uninstalled_while_removals_are_held_vanishes_at_o
         assert world.events.holds[-1].keys == left
 
 
-async def test_a_pass_that_winds_down_waits_for_no_hold_to_end() -> None:
+async def test_a_reconcile_that_winds_down_waits_for_no_hold_to_end() -> None:
     world = await well(*ALL)
     async with world.working():
         await anyio.sleep(60)
@@ -961,7 +961,7 @@ async def test_a_backend_that_fails_every_other_probe_causes_no_write() -> None:
     def flap() -> None:
         nonlocal looks
         looks += 1
-        world.prober.outcomes[A] = SICK if looks % 2 else Outcome(alive=True)
+        world.prober.outcomes[A] = UNHEALTHY if looks % 2 else Outcome(alive=True)
 
     world.prober.before = flap
     writes = len(world.events.writes)
@@ -1044,7 +1044,7 @@ async def test_a_hung_backend_that_is_deleted_gives_its_place_to_the_next() -> N
     await world.detect_all()
     world.to_probe.clear()
     async with world.working(probers=2):
-        await anyio.sleep(3.5)  # one is in the slow lane, the others were put off
+        await anyio.sleep(3.5)  # one is in the slow lane, the others were deferred
         gone = [Key("monitoring", name) for name in hung[1:3]]
         for key in gone:
             world.inventory.forget(key)
@@ -1259,7 +1259,7 @@ async def test_a_process_without_a_name_that_reaches_no_backend_leaves_a_named_c
     inside = await Reconcilers(service("a"), options=named).settled()
     before = inside.server.get(TARGET)
     outside = Reconcilers(service("a"), server=inside.server)
-    outside.prober.outcomes[A] = SICK
+    outside.prober.outcomes[A] = UNHEALTHY
     outside.begin()
     await outside.detect_all()
     await outside.probe_all()
@@ -1386,7 +1386,7 @@ async def test_two_instances_that_overwrite_each_other_stop() -> None:
     with pytest.raises(TerminalError, match="keeps overwriting"):
         await fight()
     world.applier.requests.clear()
-    assert await world.publish() == DONE, "after that it looks again, and goes on where nobody else writes"
+    assert await world.publish() == DONE, "after that it checks again, and goes on where nobody else writes"
 
 
 async def test_keys_of_an_earlier_system_go_where_the_settings_say_so() -> None:
@@ -1503,7 +1503,7 @@ async def test_a_wrong_first_scheme_costs_one_more_request_once() -> None:
 
 async def test_other_variants_are_requested_again_when_the_one_that_answered_is_about_to_be_lost() -> None:
     world = await Reconcilers(service("a")).settled()
-    world.prober.outcomes[A] = SICK
+    world.prober.outcomes[A] = UNHEALTHY
     await world.probe(A)
     await world.probe(A)
     assert [len(asked.fallbacks) for asked in world.prober.asked[1:]] == [0, 0]
@@ -1519,7 +1519,7 @@ async def test_the_published_variant_is_requested_first_after_a_restart() -> Non
     world = Reconcilers(service("a"))
     world.begin(["https://a.monitoring.svc.cluster.local:9090"])
     await world.detect_all()
-    world.prober.outcomes[A] = SICK
+    world.prober.outcomes[A] = UNHEALTHY
     await world.probe(A)
     (asked,) = world.prober.asked
     assert (asked.scheme, asked.alternatives, asked.fallbacks) == ("https", (), ())
@@ -1552,7 +1552,7 @@ async def test_backends_that_want_credentials_neither_hold_a_removal_nor_prevent
     await world.publish()
     writes = len(world.events.writes)
     for key in (Key("monitoring", name) for name in "abc"):
-        world.prober.outcomes[key] = SICK
+        world.prober.outcomes[key] = UNHEALTHY
         for _ in range(3):
             await world.probe(key)
     await world.publish()

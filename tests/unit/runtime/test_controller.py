@@ -13,7 +13,7 @@ from toolset.runtime.workqueue import WorkQueue
 
 
 class Passes:
-    """Notes every pass and every failure."""
+    """Records every reconcile and every failure."""
 
     def __init__(self) -> None:
         self.results: list[tuple[str, str]] = []
@@ -60,7 +60,7 @@ async def test_a_key_that_succeeds_waits_for_the_next_change() -> None:
     assert reconcile.called_at == [0.0, 3600.0]
 
 
-async def test_a_result_schedules_the_next_pass() -> None:
+async def test_a_result_schedules_the_next_reconcile() -> None:
     answers = [Result(requeue_after_s=30.0)] * 9
     queue, passes, reconcile = WorkQueue[str](), Passes(), Times(*answers)
     queue.add("a")
@@ -70,7 +70,7 @@ async def test_a_result_schedules_the_next_pass() -> None:
     assert passes.results == [("a", "requeue_after")] * 4
 
 
-async def test_a_change_takes_the_place_of_a_scheduled_pass() -> None:
+async def test_a_change_takes_the_place_of_a_scheduled_reconcile() -> None:
     answers = [Result(requeue_after_s=30.0)] * 9
     queue, reconcile = WorkQueue[str](), Times(*answers)
     queue.add("a")
@@ -86,7 +86,7 @@ async def test_a_change_takes_the_place_of_a_scheduled_pass() -> None:
     [
         pytest.param(UnavailableError("refused"), "error", id="a transient error"),
         pytest.param(ConflictError("stale"), "error", id="a conflict"),
-        pytest.param(TimeoutError(), "error", id="a timeout of the pass's own"),
+        pytest.param(TimeoutError(), "error", id="a timeout of the reconcile's own"),
         pytest.param(KeyError("a bug"), "bug", id="a bug"),
     ],
 )
@@ -101,7 +101,7 @@ async def test_a_failure_is_retried_with_backoff_until_it_succeeds(error: Except
     assert queue.failures("a") == 0
 
 
-async def test_a_scheduled_pass_starts_the_backoff_afresh() -> None:
+async def test_a_scheduled_reconcile_starts_the_backoff_afresh() -> None:
     error = TransientError("again")
     answers: list[Result | Exception] = [error, error, Result(requeue_after_s=30.0), error, DONE]
     queue, reconcile = queue_that_retries_after(1.0), Times(*answers)
@@ -132,7 +132,7 @@ async def test_a_terminal_error_waits_for_the_next_change_and_then_starts_afresh
     assert reconcile.called_at == pytest.approx([0.0, 1.0, 3600.0, 3601.0])
 
 
-async def test_a_pass_that_takes_too_long_is_cancelled_and_retried() -> None:
+async def test_a_reconcile_that_takes_too_long_is_cancelled_and_retried() -> None:
     queue, passes = queue_that_retries_after(1.0), Passes()
     queue.add("a")
 
@@ -147,7 +147,7 @@ async def test_a_pass_that_takes_too_long_is_cancelled_and_retried() -> None:
     assert [type(error) for _, error, _ in passes.failures] == [TimeoutError]
 
 
-async def test_without_a_bound_a_pass_takes_as_long_as_it_takes() -> None:
+async def test_without_a_bound_a_reconcile_takes_as_long_as_it_takes() -> None:
     queue, passes = WorkQueue[str](), Passes()
     queue.add("a")
 
@@ -196,7 +196,7 @@ async def test_as_many_keys_are_in_work_as_there_are_workers() -> None:
         assert len(queue) == 3
 
 
-async def test_a_pass_is_told_with_the_time_it_took() -> None:
+async def test_a_reconcile_is_reported_with_the_time_it_took() -> None:
     queue, passes = WorkQueue[str](), Passes()
     queue.add("a")
     async with running(Controller(queue, slow(10.0), passes).run):
@@ -218,7 +218,7 @@ async def test_it_ends_when_the_queue_is_shut_down_and_drained() -> None:
     assert sorted(passes.results) == [("a", "success"), ("a", "success"), ("b", "success"), ("c", "success")]
 
 
-async def test_a_cancelled_pass_gives_its_key_back_and_is_not_told() -> None:
+async def test_a_cancelled_reconcile_gives_its_key_back_and_is_not_reported() -> None:
     queue, passes = WorkQueue[str](), Passes()
     queue.add("a")
     async with running(Controller(queue, slow(10.0), passes).run):
@@ -255,7 +255,7 @@ async def test_errors_do_not_start_the_backoff_afresh_and_a_change_in_between_do
     assert reconcile.called_at == pytest.approx([0.0, 4.0, 20.0, 52.0, 116.0])
 
 
-async def test_workers_whose_every_pass_fails_never_wait_for_each_other() -> None:
+async def test_workers_whose_every_reconcile_fails_never_wait_for_each_other() -> None:
     """A worker puts its key back while others do the same; nobody needs room for that."""
     queue, passes = WorkQueue[str](), Passes()
     for number in range(1000):
@@ -292,27 +292,27 @@ async def test_a_server_that_asks_for_patience_is_given_it(
     assert reconcile.called_at == pytest.approx([0.0, waited_s])
 
 
-async def test_a_pass_and_all_that_is_told_of_it_happen_inside_its_scope() -> None:
-    told: list[str] = []
+async def test_a_reconcile_and_all_that_is_reported_of_it_happen_inside_its_scope() -> None:
+    reported: list[str] = []
 
     class Observer(Passes):
         @override
         def passed(self, key: str, result: str, took_s: float) -> None:
-            told.append(f"{key} {result}")
+            reported.append(f"{key} {result}")
 
         @override
         def failed(self, key: str, error: Exception, failures: int) -> None:
-            told.append(f"{key} failed")
+            reported.append(f"{key} failed")
 
     @contextmanager
     def scope(key: str) -> Generator[None]:
-        told.append(f"enter {key}")
+        reported.append(f"enter {key}")
         yield
-        told.append(f"leave {key}")
+        reported.append(f"leave {key}")
 
     queue, reconcile = WorkQueue[str](), Times(DONE, InvalidError("no"))
     queue.add("a")
     queue.add("b")
     queue.shut_down()
     await Controller(queue, reconcile, Observer(), scope=scope).run()
-    assert told == ["enter a", "a success", "leave a", "enter b", "b failed", "b terminal_error", "leave b"]
+    assert reported == ["enter a", "a success", "leave a", "enter b", "b failed", "b terminal_error", "leave b"]

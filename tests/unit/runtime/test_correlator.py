@@ -77,7 +77,7 @@ async def test_after_more_than_six_minutes_a_new_series_begins() -> None:
     assert (first.count, second.count) == (1, 1)
 
 
-async def test_ten_look_alikes_are_told_one_by_one_and_the_next_ones_together() -> None:
+async def test_ten_look_alikes_are_reported_one_by_one_and_the_next_ones_together() -> None:
     correlator = Correlator()
     series = accepted(correlator, *(occurrence(f"answered {number}") for number in range(13)))
 
@@ -96,7 +96,7 @@ async def test_a_look_alike_that_has_a_series_of_its_own_continues_that() -> Non
     assert first.count == 2
 
 
-async def test_a_look_alike_that_was_told_alone_is_told_alone_again_after_its_series_ended() -> None:
+async def test_a_look_alike_that_was_reported_alone_is_reported_alone_again_after_its_series_ended() -> None:
     correlator = Correlator()
     first, *_ = accepted(correlator, *(occurrence(f"answered {number}") for number in range(13)))
     await anyio.sleep(400)
@@ -106,7 +106,7 @@ async def test_a_look_alike_that_was_told_alone_is_told_alone_again_after_its_se
     assert not repeat.combined
 
 
-async def test_what_is_told_together_ends_like_any_series() -> None:
+async def test_what_is_reported_together_ends_like_any_series() -> None:
     correlator = Correlator()
     *_, first = accepted(correlator, *(occurrence(f"answered {number}") for number in range(11)))
     await anyio.sleep(361)

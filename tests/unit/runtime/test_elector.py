@@ -31,7 +31,7 @@ LONGEST_RETRY_S = 2.4
 PROPERTY_EXAMPLES = 40
 
 
-class Told:
+class Reported:
     """An observer that notes everything."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ async def forever(_: Leadership) -> None:
 
 
 class Replica:
-    """An elector, what it is told, and when its work ran; times in seconds since the replica was made."""
+    """An elector, what it reports, and when its work ran; times in seconds since the replica was made."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class Replica:
         work: Callable[[Leadership], Awaitable[None]] = forever,
     ) -> None:
         self.client = FakeLeaseClient(server, faults)
-        self.told = Told()
+        self.reported = Reported()
         clock = {} if now is None else {"now": now}
         self.elector = Elector(
             self.client,
             identity,
             jitter=lambda: jitter,
             options=options,
-            observer=self.told,
+            observer=self.reported,
             boottime=boottime,
             **clock,
         )
@@ -193,8 +193,8 @@ async def test_a_lease_whose_transitions_can_grow_no_more_is_taken_and_counted_f
         await anyio.sleep(60)
         assert replica.is_leading()
     assert (replica.began, [led.epoch for led in replica.led]) == ([0.0], [0])
-    assert replica.told.log == [f"restarted after {TRANSITIONS_LIMIT}", "started 0", "stopped 0"]
-    assert replica.told.errors == []
+    assert replica.reported.log == [f"restarted after {TRANSITIONS_LIMIT}", "started 0", "stopped 0"]
+    assert replica.reported.errors == []
 
 
 @pytest.mark.parametrize("watching", [True, False])
@@ -218,7 +218,7 @@ async def test_a_lease_is_taken_when_it_was_seen_unchanged_for_as_long_as_its_ho
 
 
 @pytest.mark.parametrize("watching", [True, False])
-async def test_every_change_of_the_lease_starts_that_time_anew(*, watching: bool) -> None:
+async def test_every_change_of_the_lease_starts_that_time_again(*, watching: bool) -> None:
     server = FakeLeases()
     server.put(holder_identity="b", lease_duration_seconds=15, renew_time="1")
     replica = Replica(server, watching=watching)
@@ -236,10 +236,10 @@ async def test_who_loses_the_race_for_a_free_lease_stands_by() -> None:
     async with running(replicas[0].run), running(replicas[1].run), running(replicas[2].run):
         await anyio.sleep(3600)
         assert sum(len(replica.led) for replica in replicas) == 1
-    assert [replica.told.errors for replica in replicas] == [[], [], []]
+    assert [replica.reported.errors for replica in replicas] == [[], [], []]
 
 
-async def test_a_lease_that_was_deleted_is_made_anew_only_when_its_holder_must_have_ended() -> None:
+async def test_a_lease_that_was_deleted_is_created_again_only_when_its_holder_must_have_ended() -> None:
     server = FakeLeases()
     server.put(holder_identity="b", lease_duration_seconds=15)
     replica = Replica(server, watching=True)
@@ -354,7 +354,7 @@ async def test_a_standby_that_watches_takes_a_released_lease_within_a_moment() -
             assert standby.led[0].epoch == 1
 
 
-async def test_a_release_that_is_told_while_a_read_is_under_way_is_not_missed() -> None:
+async def test_a_release_that_is_reported_while_a_read_is_under_way_is_not_missed() -> None:
     server = FakeLeases()
     server.put(holder_identity="b")
     replica = Replica(server, "a", Fault(after_s=1.0), watching=True)
@@ -417,12 +417,12 @@ async def test_a_leader_is_not_confused_by_a_watch_that_lags() -> None:
     replica = Replica(server)
     async with running(replica.run):
         await anyio.sleep(1)
-        for told in (None, Lease(LeaseMeta(resource_version="1"), LeaseSpec("b", 15))):
-            replica.elector.observe(told)
+        for reported in (None, Lease(LeaseMeta(resource_version="1"), LeaseSpec("b", 15))):
+            replica.elector.observe(reported)
             assert replica.elector.leader == "a"
         await anyio.sleep(3600)
         assert replica.is_leading()
-        assert replica.told.leaders == ["a"]
+        assert replica.reported.leaders == ["a"]
 
 
 # --- keeping it -------------------------------------------------------------
@@ -434,7 +434,7 @@ async def test_a_renewal_is_one_write_without_a_read() -> None:
     async with running(replica.run):
         await anyio.sleep(10.5)
         assert replica.verbs() == ["read", "create", *["replace"] * 5]
-        assert replica.told.slow_paths == 0
+        assert replica.reported.slow_paths == 0
         times = [time for time, _ in replica.client.asked[1:]]
         assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([2.0] * 5)
 
@@ -447,7 +447,7 @@ async def test_a_renewal_that_meets_another_version_reads_and_tries_again_at_onc
         server.put(renew_time="edited")
         await anyio.sleep(1.5)
         assert replica.verbs()[2:] == ["replace", "read", "replace"]
-        assert replica.told.slow_paths == 1
+        assert replica.reported.slow_paths == 1
         await anyio.sleep(3600)
         assert replica.is_leading()
 
@@ -490,7 +490,7 @@ async def test_a_hung_request_ends_the_leadership_before_the_lease_can_be_taken(
             await anyio.sleep(60)
             assert leader.ended == [12.0]
             assert 17.0 <= standby.began[0] <= 17.0 + LONGEST_RETRY_S
-    assert leader.told.log == ["started 0", "lost 0"]
+    assert leader.reported.log == ["started 0", "lost 0"]
 
 
 @pytest.mark.parametrize("lost", [HANGS, ANSWER_LOST])
@@ -584,7 +584,7 @@ async def test_a_renewal_that_changed_nothing_because_the_wall_clock_stands_stil
             await anyio.sleep(0.2)
             assert leader.ended == [10.0]
             assert standby.led == []
-    assert [type(error) for error in leader.told.errors] == [UnavailableError] * 5
+    assert [type(error) for error in leader.reported.errors] == [UnavailableError] * 5
 
 
 # --- errors -----------------------------------------------------------------
@@ -623,14 +623,14 @@ async def test_no_error_of_a_request_escapes_or_ends_the_election(error: Excepti
         assert replica.is_leading()
 
 
-async def test_a_failed_request_is_told_and_a_lost_race_is_not() -> None:
+async def test_a_failed_request_is_reported_and_a_lost_race_is_not() -> None:
     server = FakeLeases()
     down = UnavailableError("down")
     replica = Replica(server, "a", refused(down), Fault(), refused(ConflictError("quicker")))
     async with running(replica.run):
         await anyio.sleep(10)
         assert replica.is_leading()
-    assert replica.told.errors == [down]
+    assert replica.reported.errors == [down]
 
 
 async def test_a_take_whose_answer_was_lost_is_found_and_made_good() -> None:
@@ -694,7 +694,7 @@ async def test_work_that_ends_by_itself_ends_the_run_and_releases_the_lease() ->
     async with running(replica.run):
         await anyio.sleep(3600)
         assert (replica.run_ended, holder(server), len(replica.led)) == (60.0, "", 1)
-        assert replica.told.log == ["started 0", "stopped 0"]
+        assert replica.reported.log == ["started 0", "stopped 0"]
         with pytest.raises(LeadershipLostError):
             replica.led[0].check()
 
@@ -726,7 +726,7 @@ async def test_work_that_notices_first_that_the_lease_is_lost_is_run_again() -> 
         await anyio.sleep(60)
         assert replica.is_leading()
         assert replica.began == pytest.approx([0.0, 18.4])
-        assert replica.told.log == ["started 0", "lost 0", "started 1"]
+        assert replica.reported.log == ["started 0", "lost 0", "started 1"]
 
 
 async def test_work_that_ends_because_the_lease_is_lost_is_run_again() -> None:
@@ -742,7 +742,7 @@ async def test_work_that_ends_because_the_lease_is_lost_is_run_again() -> None:
         server.put(holder_identity="")
         await anyio.sleep(60)
         assert replica.is_leading()
-        assert replica.told.log == ["started 0", "lost 0", "started 1"]
+        assert replica.reported.log == ["started 0", "lost 0", "started 1"]
 
 
 @pytest.mark.parametrize(
@@ -980,7 +980,7 @@ async def test_work_that_does_not_end_when_it_lost_the_lease_is_unhealthy() -> N
             assert replica.elector.healthy()
 
 
-async def test_the_leaders_name_is_told_when_it_changes() -> None:
+async def test_the_leaders_name_is_reported_when_it_changes() -> None:
     server = FakeLeases()
     first, second = Replica(server), Replica(server, "b", watching=True)
     async with running(first.run):
@@ -989,8 +989,8 @@ async def test_the_leaders_name_is_told_when_it_changes() -> None:
             await anyio.sleep(60)
             first.scope.cancel()
             await anyio.sleep(60)
-    assert second.told.leaders == ["a", "", "b", ""]
-    assert first.told.leaders == ["a", ""]
+    assert second.reported.leaders == ["a", "", "b", ""]
+    assert first.reported.leaders == ["a", ""]
 
 
 @pytest.mark.parametrize("offset_h", [-5, 0, 9])
@@ -1196,7 +1196,7 @@ async def test_a_leader_whose_machine_was_suspended_writes_nothing_before_it_has
             leadership.check()
         await anyio.sleep(DEFAULT_OPTIONS.retry_s)
         leadership.check()
-    assert replica.told.log == ["started 0", "stopped 0"]
+    assert replica.reported.log == ["started 0", "stopped 0"]
 
 
 async def test_a_leader_whose_machine_was_suspended_ends_when_another_has_taken_the_lease() -> None:
@@ -1210,4 +1210,4 @@ async def test_a_leader_whose_machine_was_suspended_ends_when_another_has_taken_
             replica.led[0].check()
         await anyio.sleep(DEFAULT_OPTIONS.retry_s + 0.1)
         assert not replica.is_leading()
-    assert replica.told.log == ["started 0", "lost 0"]
+    assert replica.reported.log == ["started 0", "lost 0"]

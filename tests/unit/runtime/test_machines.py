@@ -119,7 +119,7 @@ priorities = st.integers(-1, 1)
 
 
 class QueueMachine(Machine):
-    """A queue beside its model; a failed key always waits equally long, so that the model need not count."""
+    """A queue next to its model; a failed key always waits equally long, so that the model need not count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,19 +220,19 @@ def test_any_sequence_of_calls_does_what_the_promises_of_a_queue_say() -> None:
 
 
 class Fold:
-    """A handler that rebuilds the store from what it is told."""
+    """A handler that rebuilds the store from what it receives."""
 
     def __init__(self) -> None:
         self.things: dict[Key, Thing] = {}
 
     def __call__(self, delta: Delta[Thing]) -> None:
-        told = delta.new or delta.old
-        assert told is not None
-        assert self.things.get(told.key) == delta.old
+        reported = delta.new or delta.old
+        assert reported is not None
+        assert self.things.get(reported.key) == delta.old
         if delta.new is None:
-            del self.things[told.key]
+            del self.things[reported.key]
         else:
-            self.things[told.key] = delta.new
+            self.things[reported.key] = delta.new
 
 
 class ForwardFold(Fold):
@@ -249,7 +249,7 @@ things = st.builds(Thing, st.sampled_from(["a", "b", "c"]), st.integers(1, 30).m
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A store that is told anything in any order, while handlers come and go."""
+    """A store that receives anything in any order, while handlers come and go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,7 +305,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @SHRINKS_SLOWLY
-def test_folding_what_any_handler_is_told_gives_the_store() -> None:
+def test_folding_what_any_handler_receives_gives_the_store() -> None:
     run_state_machine_as_test(StoreMachine, settings=settings(max_examples=80, stateful_step_count=30))
 
 
@@ -332,7 +332,7 @@ kinds: st.SearchStrategy[FaultKind] = st.sampled_from(get_args(FaultKind))
 faults = st.builds(Fault, kinds, st.integers(0, 6))
 changes = st.one_of(
     st.tuples(st.sampled_from(["put", "put", "remove"]), names),
-    st.tuples(st.sampled_from(["compact", "bookmark", "stranger"]), st.just("")),
+    st.tuples(st.sampled_from(["compact", "bookmark", "unknown"]), st.just("")),
 )
 
 races = st.tuples(st.sampled_from(["remove", "remove", "put", "compact"]), names)  # what a list is likeliest to miss
@@ -347,7 +347,7 @@ def make(server: FakeServer, change: tuple[str, str]) -> None:
             server.remove(name)
         case "compact":
             server.compact()
-        case "stranger":
+        case "unknown":
             server.send_stranger()
         case _:
             server.bookmark()

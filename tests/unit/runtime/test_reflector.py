@@ -151,10 +151,10 @@ async def test_changes_before_the_bookmark_are_folded_into_the_list() -> None:
             ]
         )
     )
-    told: list[Delta[Thing]] = []
-    scene.store.subscribe(told.append)
+    reported: list[Delta[Thing]] = []
+    scene.store.subscribe(reported.append)
     await scene.run(30)
-    assert told == [Delta(None, Thing("a", "3"), initial=True)]
+    assert reported == [Delta(None, Thing("a", "3"), initial=True)]
 
 
 async def test_events_that_come_in_one_chunk_with_the_end_of_the_list_are_not_lost() -> None:
@@ -163,10 +163,10 @@ async def test_events_that_come_in_one_chunk_with_the_end_of_the_list_are_not_lo
             streams=[[[Applied(Thing("a", "1")), end_of_list("7"), Applied(Thing("b", "8"))], SILENCE]]
         )
     )
-    told: list[Delta[Thing]] = []
-    scene.store.subscribe(told.append)
+    reported: list[Delta[Thing]] = []
+    scene.store.subscribe(reported.append)
     await scene.run(30)
-    assert told == [Delta(None, Thing("a", "1"), initial=True), Delta(None, Thing("b", "8"))]
+    assert reported == [Delta(None, Thing("a", "1"), initial=True), Delta(None, Thing("b", "8"))]
     assert scene.store.version == "8"
 
 
@@ -374,14 +374,14 @@ async def test_an_error_in_the_stream_lists_again_not_older_than_what_was_seen()
         ]
     )
     scene = Scene(source)
-    told: list[Delta[Thing]] = []
+    reported: list[Delta[Thing]] = []
     async with running(scene.reflector.run):
         await anyio.sleep(0.5)
-        scene.store.subscribe(told.append)
-        told.clear()
+        scene.store.subscribe(reported.append)
+        reported.clear()
         await anyio.sleep(30)
     assert source.asked == [Asked("stream list", ""), Asked("stream list", "7")]
-    assert told == [Delta(Thing("a", "1"), None)], "the deletion nobody saw, and nothing twice"
+    assert reported == [Delta(Thing("a", "1"), None)], "the deletion nobody saw, and nothing twice"
     assert scene.heard.lists == [(2, "start"), (1, "out of sync")]
 
 
@@ -449,7 +449,7 @@ async def test_ten_resumes_that_fail_in_a_row_lead_to_one_list() -> None:
     "success",
     [
         pytest.param([[Bookmark("11")], REFUSED], id="an event"),
-        pytest.param([Pause(110)], id="a watch that lived, with nothing to tell"),
+        pytest.param([Pause(110)], id="a watch that lived, with nothing to report"),
     ],
 )
 async def test_a_resume_that_succeeds_starts_the_count_afresh(success: Script) -> None:
@@ -629,7 +629,7 @@ async def test_a_watch_that_brought_only_what_nobody_knows_was_empty() -> None:
     assert [str(error) for error in scene.heard.errors] == ["the server ended the watch at once"] * 2
 
 
-async def test_a_reflector_needs_nobody_who_hears_of_strangers_or_of_streaming() -> None:
+async def test_a_reflector_needs_nobody_who_hears_of_unknown_events_or_of_streaming() -> None:
     source = ScriptedListerWatcher(
         lists=[Page([], "7")], streams=[CANNOT_STREAM, [[Skipped("type STRANGE"), Applied(Thing("a", "8"))], SILENCE]]
     )
@@ -822,7 +822,7 @@ async def test_every_answer_may_ask_for_patience() -> None:
     assert scene.heard.delays_s == [30.0, 25.0]
 
 
-async def test_a_change_that_was_missed_while_down_is_seen_with_the_next_list_and_the_rest_is_not_told_again() -> None:
+async def test_a_change_that_was_missed_while_down_is_seen_with_the_next_list_and_nothing_else_is_reported() -> None:
     source = ScriptedListerWatcher(
         streams=[
             [[Applied(Thing("a", "1")), Applied(Thing("b", "2")), end_of_list("7")], Pause(5), GONE],
@@ -830,10 +830,10 @@ async def test_a_change_that_was_missed_while_down_is_seen_with_the_next_list_an
         ]
     )
     scene = Scene(source)
-    told: list[Delta[Thing]] = []
-    scene.store.subscribe(told.append)
+    reported: list[Delta[Thing]] = []
+    scene.store.subscribe(reported.append)
     await scene.run(60)
-    assert told[2:] == [Delta(Thing("b", "2"), Thing("b", "9"))]
+    assert reported[2:] == [Delta(Thing("b", "2"), Thing("b", "9"))]
 
 
 async def test_a_server_may_ask_for_patience_but_not_for_a_day() -> None:
@@ -881,20 +881,20 @@ async def test_a_reflector_that_is_stopped_ends_at_once_and_leaves_nothing(
     assert len(anyio.get_running_tasks()) == tasks
 
 
-async def test_a_reflector_that_is_stopped_by_a_handler_tells_the_whole_list_and_then_ends() -> None:
+async def test_a_reflector_that_is_stopped_by_a_handler_reports_the_whole_list_and_then_ends() -> None:
     source = ScriptedListerWatcher(
         streams=[[[Applied(Thing("a", "1")), Applied(Thing("b", "2")), end_of_list("7")], SILENCE]]
     )
     scene = Scene(source)
-    told: list[Delta[Thing]] = []
+    reported: list[Delta[Thing]] = []
     started = anyio.current_time()
     async with anyio.create_task_group() as group:
         scene.store.subscribe(lambda _: group.cancel_scope.cancel())
-        scene.store.subscribe(told.append)
+        scene.store.subscribe(reported.append)
         group.start_soon(scene.reflector.run)
     assert anyio.current_time() == started
     assert source.open_streams == 0
-    assert len(told) == len(scene.things) == 2
+    assert len(reported) == len(scene.things) == 2
 
 
 async def test_a_refresh_gives_up_a_silent_watch_and_returns_once_a_consistent_list_is_stored() -> None:

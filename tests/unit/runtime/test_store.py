@@ -15,7 +15,7 @@ A, B = Key("default", "a"), Key("default", "b")
 
 
 class Listener:
-    """A store with a handler that notes what it is told."""
+    """A store with a handler that records what it receives."""
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
@@ -24,13 +24,13 @@ class Listener:
         self.store.subscribe(self.deltas.append)
 
     def listed(self, version: str, *things: Thing) -> "Listener":
-        """Store a list and forget what was told about it."""
+        """Store a list and forget what was reported about it."""
         self.store.replace(things, version)
         self.deltas.clear()
         return self
 
 
-def test_an_object_of_the_first_list_is_told_as_initial() -> None:
+def test_an_object_of_the_first_list_is_reported_as_initial() -> None:
     listener = Listener()
     listener.store.replace([Thing("a", "1")], "5")
     assert listener.deltas == [Delta(None, Thing("a", "1"), initial=True)]
@@ -38,7 +38,7 @@ def test_an_object_of_the_first_list_is_told_as_initial() -> None:
     assert len(listener.store) == 1
 
 
-def test_a_later_list_tells_deletions_then_updates_then_additions() -> None:
+def test_a_later_list_reports_deletions_then_updates_then_additions() -> None:
     listener = Listener().listed("5", Thing("gone", "1"), Thing("kept", "2"), Thing("changed", "3"))
     listener.store.replace([Thing("new", "7"), Thing("changed", "6"), Thing("kept", "2")], "8")
     assert listener.deltas == [
@@ -48,7 +48,7 @@ def test_a_later_list_tells_deletions_then_updates_then_additions() -> None:
     ]
 
 
-def test_a_list_swaps_everything_before_anything_is_told() -> None:
+def test_a_list_swaps_everything_before_anything_is_reported() -> None:
     store: Store[Thing] = Store(unexpected)
     seen: list[dict[Key, Thing]] = []
     store.replace([Thing("a", "1")], "1")
@@ -58,7 +58,7 @@ def test_a_list_swaps_everything_before_anything_is_told() -> None:
     assert seen == [{B: Thing("b", "2")}] * 2
 
 
-def test_an_object_recreated_while_nobody_watched_is_told_even_at_the_same_version() -> None:
+def test_an_object_recreated_while_nobody_watched_is_reported_even_at_the_same_version() -> None:
     listener = Listener().listed("5", Thing("a", "1", "old"))
     listener.store.replace([Thing("a", "1", "new")], "6")
     assert listener.deltas == [Delta(Thing("a", "1", "old"), Thing("a", "1", "new"))]
@@ -85,7 +85,7 @@ async def test_whoever_waits_for_the_first_list_goes_on_after_it() -> None:
     assert synced_at == [started + 5]
 
 
-def test_an_applied_object_is_stored_and_told() -> None:
+def test_an_applied_object_is_stored_and_reported() -> None:
     listener = Listener().listed("1", Thing("a", "1"))
     listener.store.apply(Thing("a", "2"))
     listener.store.apply(Thing("b", "3"))
@@ -98,7 +98,7 @@ def test_an_applied_object_is_stored_and_told() -> None:
     "version",
     [pytest.param("5", id="the same"), pytest.param("4", id="older"), pytest.param("04", id="older as a number")],
 )
-def test_an_applied_object_that_is_not_newer_is_not_told(version: str) -> None:
+def test_an_applied_object_that_is_not_newer_is_not_reported(version: str) -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     listener.store.apply(Thing("a", version))
     assert listener.deltas == []
@@ -111,7 +111,7 @@ def test_a_recreated_object_replaces_its_predecessor() -> None:
     assert listener.deltas == [Delta(Thing("a", "5", "old"), Thing("a", "6", "new"))]
 
 
-def test_a_deleted_object_is_forgotten_and_its_last_known_state_told() -> None:
+def test_a_deleted_object_is_forgotten_and_its_last_known_state_reported() -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     listener.store.delete(Thing("a", "6"))
     assert listener.deltas == [Delta(Thing("a", "5"), None)]
@@ -133,14 +133,14 @@ def test_the_deletion_of_a_predecessor_leaves_the_successor() -> None:
     assert listener.store.get(A) == Thing("a", "5", "new")
 
 
-def test_a_bookmark_moves_the_version_and_tells_nothing() -> None:
+def test_a_bookmark_moves_the_version_and_reports_nothing() -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     listener.store.bookmark("9")
     assert listener.store.version == "9"
     assert listener.deltas == []
 
 
-def test_an_own_write_is_seen_before_the_watch_tells_it_and_told_once() -> None:
+def test_an_own_write_is_seen_before_the_watch_reports_it_and_reported_once() -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     listener.store.overlay(Thing("a", "8"))
     assert listener.store.get(A) == Thing("a", "8")
@@ -187,7 +187,7 @@ def test_the_own_write_of_a_new_object_survives_the_deletion_of_its_predecessor(
     assert listener.store.get(A) == Thing("a", "8", "new")
 
 
-def test_a_late_handler_is_told_what_is_there_as_initial_and_then_what_changes() -> None:
+def test_a_late_handler_is_sent_what_is_there_as_initial_and_then_what_changes() -> None:
     listener = Listener().listed("5", Thing("a", "5"))
     late: list[Delta[Thing]] = []
     listener.store.subscribe(late.append)
@@ -199,28 +199,28 @@ def test_a_late_handler_is_told_what_is_there_as_initial_and_then_what_changes()
 def test_a_handler_that_fails_stops_neither_the_others_nor_the_store() -> None:
     errors: list[Exception] = []
     store: Store[Thing] = Store(errors.append)
-    told: list[Delta[Thing]] = []
+    reported: list[Delta[Thing]] = []
     error = RuntimeError("a bug")
 
     def fail(_: Delta[Thing]) -> None:
         raise error
 
     store.subscribe(fail)
-    store.subscribe(told.append)
+    store.subscribe(reported.append)
     store.replace([Thing("a", "1"), Thing("b", "2")], "2")
-    assert len(told) == 2
+    assert len(reported) == 2
     assert errors == [error, error]
 
 
 async def test_a_store_is_synced_for_waiters_only_after_handlers_had_all_of_the_first_list() -> None:
     store: Store[Thing] = Store(unexpected)
-    told: list[Delta[Thing]] = []
-    store.subscribe(told.append)
+    reported: list[Delta[Thing]] = []
+    store.subscribe(reported.append)
     seen: list[int] = []
 
     async def wait() -> None:
         await store.wait_synced()
-        seen.append(len(told))
+        seen.append(len(reported))
 
     async with running(wait):
         await anyio.sleep(5)
@@ -230,34 +230,34 @@ async def test_a_store_is_synced_for_waiters_only_after_handlers_had_all_of_the_
     assert seen == [2]
 
 
-def test_a_removed_handler_is_not_told_and_the_others_are() -> None:
+def test_a_removed_handler_receives_nothing_and_the_others_do() -> None:
     listener = Listener()
-    told: list[Delta[Thing]] = []
-    registration = listener.store.subscribe(told.append)
+    reported: list[Delta[Thing]] = []
+    registration = listener.store.subscribe(reported.append)
     registration.cancel()
     registration.cancel()
     listener.store.replace([Thing("a", "1")], "5")
-    assert told == []
+    assert reported == []
     assert len(listener.deltas) == 1
 
 
-def test_a_handler_removed_while_a_list_is_told_hears_no_more_of_it() -> None:
+def test_a_handler_removed_while_a_list_is_reported_hears_no_more_of_it() -> None:
     listener = Listener()
-    told: list[Delta[Thing]] = []
+    reported: list[Delta[Thing]] = []
     after: list[Delta[Thing]] = []
 
     def once(delta: Delta[Thing]) -> None:
-        told.append(delta)
+        reported.append(delta)
         registration.cancel()
 
     registration = listener.store.subscribe(once)
     listener.store.subscribe(after.append)
     listener.store.replace([Thing("a", "1"), Thing("b", "2")], "2")
-    assert len(told) == 1
+    assert len(reported) == 1
     assert len(after) == len(listener.deltas) == 2, "and takes nobody with it"
 
 
-def test_a_handler_that_joins_while_a_list_is_told_hears_everything_once() -> None:
+def test_a_handler_that_joins_while_a_list_is_reported_hears_everything_once() -> None:
     store: Store[Thing] = Store(unexpected)
     late: list[Delta[Thing]] = []
 
@@ -271,8 +271,8 @@ def test_a_handler_that_joins_while_a_list_is_told_hears_everything_once() -> No
     assert [delta.new for delta in late] == [Thing("a", "1"), Thing("b", "2"), Thing("a", "3")]
 
 
-@pytest.mark.parametrize(("took_s", "told"), [(0.009, []), (0.25, [0.25])], ids=["quick", "slow"])
-def test_a_handler_that_holds_everything_up_is_told(took_s: float, told: list[float]) -> None:
+@pytest.mark.parametrize(("took_s", "reported"), [(0.009, []), (0.25, [0.25])], ids=["quick", "slow"])
+def test_a_handler_that_holds_everything_up_is_reported(took_s: float, reported: list[float]) -> None:
     clock, slow = Clock(), list[float]()
     store: Store[Thing] = Store(unexpected, on_slow_handler=slow.append, clock=clock)
 
@@ -281,7 +281,7 @@ def test_a_handler_that_holds_everything_up_is_told(took_s: float, told: list[fl
 
     store.subscribe(work)
     store.apply(Thing("a", "1"))
-    assert slow == pytest.approx(told)
+    assert slow == pytest.approx(reported)
 
 
 def test_a_slow_handler_is_nobodys_business_unless_somebody_asks() -> None:
@@ -297,7 +297,7 @@ def test_a_slow_handler_is_nobodys_business_unless_somebody_asks() -> None:
 
 
 class Tracked(msgspec.Struct, frozen=True, weakref=True):
-    """A thing of which a test can tell whether anybody holds it."""
+    """A thing of which a test can see whether anybody holds it."""
 
     version: str
     uid: str = "u1"

@@ -402,7 +402,7 @@ async def test_a_worker_can_ask_how_its_key_came_to_it() -> None:
     assert (taken.priority, taken.at) == (3, anyio.current_time())
 
 
-class Told:
+class Reported:
     """An observer that notes everything."""
 
     def __init__(self) -> None:
@@ -422,14 +422,14 @@ class Told:
 
 
 async def test_an_observer_hears_of_adding_waiting_and_working() -> None:
-    told = Told()
-    queue = WorkQueue[str](observer=told)
+    reported = Reported()
+    queue = WorkQueue[str](observer=reported)
     queue.add("a")
     queue.add("b")
     await anyio.sleep(3)
     with queue.working(await queue.get()):
         await anyio.sleep(4)
-    assert told.log == [
+    assert reported.log == [
         ("added", 0),
         ("added", 0),
         ("waited", pytest.approx(3.0)),
@@ -446,19 +446,19 @@ async def test_who_gives_a_key_back_learns_how_long_it_was_out() -> None:
 
 
 async def test_an_observer_hears_of_a_key_added_twice_or_raised_only_once() -> None:
-    told = Told()
-    queue = WorkQueue[str](observer=told)
+    reported = Reported()
+    queue = WorkQueue[str](observer=reported)
     queue.add("a")
     queue.add("a")
     queue.add("a", priority=5)
-    assert told.log == [("added", 0)]
+    assert reported.log == [("added", 0)]
 
 
 async def test_an_observer_hears_of_a_retry_when_it_is_put_off() -> None:
-    told = Told()
-    queue = WorkQueue[str](observer=told)
+    reported = Reported()
+    queue = WorkQueue[str](observer=reported)
     queue.add_rate_limited("a")
-    assert told.log == [("retried", 0)]
+    assert reported.log == [("retried", 0)]
 
 
 keys = st.sampled_from(["a", "b", "c"])
@@ -472,7 +472,7 @@ class Crew:
         self._queue = queue
         self._busy: set[str] = set()
         self.current: dict[str, int] = {}  # the last change of each key
-        self.observed: dict[str, int] = {}  # the last change that a pass began with
+        self.observed: dict[str, int] = {}  # the last change that a reconcile began with
 
     async def work(self, patience_s: float, pass_s: float) -> None:
         while True:
@@ -500,8 +500,8 @@ class Crew:
 async def test_the_last_change_is_always_observed_and_no_key_is_with_two_workers(
     changes: list[tuple[str, int, float, float]], workers: list[tuple[float, float]]
 ) -> None:
-    told = Told()
-    queue = WorkQueue[str](observer=told)
+    reported = Reported()
+    queue = WorkQueue[str](observer=reported)
     crew = Crew(queue)
     async with anyio.create_task_group() as group:
         for patience_s, pass_s in workers:
@@ -515,7 +515,7 @@ async def test_the_last_change_is_always_observed_and_no_key_is_with_two_workers
     assert crew.observed == crew.current
     assert len(queue) == 0
     assert queue.in_work_since() == []
-    assert min((value for _, value in told.log), default=0) >= 0
+    assert min((value for _, value in reported.log), default=0) >= 0
 
 
 async def test_the_queue_is_idle_once_no_key_waits_is_delayed_or_is_in_work() -> None:
@@ -559,7 +559,7 @@ async def test_who_waits_for_what_is_soon_does_not_wait_for_what_is_late() -> No
     assert anyio.current_time() == pytest.approx(started + 3.0)
 
 
-async def test_everyone_who_waits_for_an_idle_queue_is_told() -> None:
+async def test_everyone_who_waits_for_an_idle_queue_is_woken() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
     idle: list[int] = []
@@ -606,7 +606,7 @@ async def test_a_queue_that_got_new_work_while_it_was_found_idle_is_not_idle() -
 
 
 class Tracked:
-    """A key of which a test can tell whether anybody holds it."""
+    """A key of which a test can see whether anybody holds it."""
 
 
 @pytest.mark.parametrize("way", ["worked on", "failed and forgotten", "raised", "overtaken", "shut down"])

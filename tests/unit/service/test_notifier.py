@@ -16,7 +16,7 @@ from toolset.telemetry.reconcile_log import ReconcileLog
 from toolset.telemetry.tracing import NoTraces
 
 
-async def test_where_nobody_is_to_be_told_nothing_waits() -> None:
+async def test_where_nobody_is_to_be_notified_nothing_waits() -> None:
     metrics, store = Metrics("1"), Store[ConfigMap](unexpected)
     telemetry = Telemetry(metrics, FakeEvents(), NoTraces(), ReconcileLog(metrics, FakeEvents()))
     kube = KubeTransport(FixedCredentials("http://127.0.0.1:9"), "test")

@@ -47,7 +47,7 @@ class FollowedFile:
         self.file = folder / "settings.yaml"
         self.file.write_text(text)
         self.metrics = Metrics("1")
-        self.told: list[tuple[str, str, str]] = []
+        self.reported: list[tuple[str, str, str]] = []
         source = Source(str(self.file), environment or {})
         settings = Cell(source.parse(text))
         self.adopted = settings.values
@@ -56,7 +56,7 @@ class FollowedFile:
             text,
             settings,
             self.metrics,
-            record=lambda kind, reason, note: self.told.append((kind, reason, note)),
+            record=lambda kind, reason, note: self.reported.append((kind, reason, note)),
         )
 
     async def write(self, text: str) -> None:
@@ -65,7 +65,7 @@ class FollowedFile:
         await self.look(2)
 
     async def look(self, times: int = 1) -> None:
-        """Let it look at the file so many times."""
+        """Let it read the file so many times."""
         for _ in range(times):
             await self.reloader.look()
 
@@ -95,16 +95,16 @@ async def test_a_changed_file_is_put_in_force(followed: FollowedFile) -> None:
     (settings,) = followed.adopted
     assert (settings.health.timeout, settings.log.level) == (2.0, "debug")
     assert (followed.lines, followed.field("changed")) == (["settings reloaded"], ["health.timeout", "log.level"])
-    assert followed.told == [("Normal", "SettingsReloaded", "health.timeout, log.level changed")]
+    assert followed.reported == [("Normal", "SettingsReloaded", "health.timeout, log.level changed")]
     assert followed.series() == {"valid": 1, 'reloads_total{result="success"}': 1}
 
 
-async def test_a_file_that_stays_as_it_is_is_no_news(followed: FollowedFile) -> None:
+async def test_a_file_that_stays_as_it_is_is_not_reported(followed: FollowedFile) -> None:
     await followed.look(5)
     followed.file.touch()
     await followed.look(5)
 
-    assert (followed.adopted, followed.lines, followed.told, followed.series()) == ([], [], [], {"valid": 1})
+    assert (followed.adopted, followed.lines, followed.reported, followed.series()) == ([], [], [], {"valid": 1})
 
 
 async def test_half_of_a_file_that_is_being_written_does_not_count(followed: FollowedFile) -> None:
@@ -116,13 +116,13 @@ async def test_half_of_a_file_that_is_being_written_does_not_count(followed: Fol
     assert [settings.discovery.namespaces for settings in followed.adopted] == [("team-a",), ("team-b",)]
 
 
-async def test_what_is_not_valid_changes_nothing_and_is_told_once(followed: FollowedFile) -> None:
+async def test_what_is_not_valid_changes_nothing_and_is_reported_once(followed: FollowedFile) -> None:
     await followed.write(BROKEN)
     await followed.look(5)
 
     assert (followed.adopted, followed.lines) == ([], ["settings not valid; those in force stay"])
     assert "`health.timeout`: expected a duration" in str(followed.field("error"))
-    ((kind, reason, note),) = followed.told
+    ((kind, reason, note),) = followed.reported
     assert (kind, reason, "`health.timeout`" in note) == ("Warning", "SettingsInvalid", True)
     assert followed.series() == {'reloads_total{result="invalid"}': 1}
 
@@ -174,7 +174,7 @@ async def test_what_needs_a_restart_stays_as_it_was_and_is_named(followed: Follo
     assert followed.lines == ["settings reloaded", *["setting not changed: restart needed"] * 2]
     assert followed.field("setting") == "server.port"
     note = "health.timeout changed; target.name, server.port will change with a restart"
-    assert followed.told == [("Normal", "SettingsReloaded", note)]
+    assert followed.reported == [("Normal", "SettingsReloaded", note)]
     assert followed.series()["restart_needed"] == 2
 
 

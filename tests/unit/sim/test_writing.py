@@ -1,4 +1,4 @@
-"""Writes: what is stored, who owns it, what is refused; and that watches and lists tell the same."""
+"""Writes: what is stored, who owns it, what is refused; and that watches and lists report the same."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_a_new_object_has_what_the_server_gives_it(cluster: Cluster) -> None:
     assert code(refused) == (409, "AlreadyExists")
 
 
-def test_our_keys_live_beside_those_of_others(cluster: Cluster) -> None:
+def test_our_keys_live_next_to_those_of_others(cluster: Cluster) -> None:
     cluster.apply({"a": "1", "b": "1"})
     cluster.patch({"data": {"z": "theirs"}})
     content = cluster.apply({"a": "2"})
@@ -106,7 +106,7 @@ def test_a_stale_version_is_a_conflict_and_a_wrong_uid_is_invalid(cluster: Clust
     assert [code(stale), code(wrong)] == [(409, "Conflict"), (422, "Invalid")]
 
 
-def test_what_was_made_anew_has_no_owners_of_before(cluster: Cluster) -> None:
+def test_what_was_created_again_has_no_owners_of_before(cluster: Cluster) -> None:
     cluster.apply({"a": "1"})
     cluster.writer.delete(ONE)
     assert owned(cluster.apply({"b": "1"}, "theirs")) == {"theirs Apply": ["f:b"]}

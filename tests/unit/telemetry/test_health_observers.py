@@ -23,7 +23,7 @@ def log_of(metrics: Metrics, events: FakeEvents | None = None) -> ReconcileLog:
     return ReconcileLog(metrics, events or FakeEvents())
 
 
-def test_removals_that_are_held_are_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_removals_that_are_held_are_counted_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "toolset")
     metrics, events = Metrics("1"), FakeEvents()
     log = log_of(metrics, events)

@@ -6,7 +6,7 @@ import pytest
 
 from support.build import candidate
 from support.events import FakeEvents
-from support.prober import HUNG, SICK, WELL
+from support.prober import HEALTHY, HUNG, UNHEALTHY
 from support.series import counted, exposed
 from toolset.adapters.metrics import Metrics
 from toolset.core.candidate import Reason, Rejected
@@ -77,7 +77,7 @@ async def test_a_queue_is_measured(watched: Watched) -> None:
     assert found['workqueue_work_duration_seconds_sum{name="probe"}'] == 0.25
 
 
-def test_a_pass_is_counted_by_its_result(watched: Watched) -> None:
+def test_a_reconcile_is_counted_by_its_result(watched: Watched) -> None:
     ControllerMetrics(watched.metrics, "target").passed(KEY, "success", 0.5)
     found = watched.values("controller_runtime_")
     assert found['controller_runtime_reconcile_total{controller="target",result="success"}'] == 1
@@ -94,7 +94,7 @@ def test_a_pass_is_counted_by_its_result(watched: Watched) -> None:
         pytest.param(UnavailableError("x" * 9999), "x" * 512, False, id="long"),
     ],
 )
-def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
+def test_a_failed_reconcile_is_one_line_and_only_a_bug_shows_its_traceback(
     watched: Watched, error: Exception, text: str, traceback: bool
 ) -> None:
     ControllerMetrics(watched.metrics, "service").failed(KEY, error, 3)
@@ -116,7 +116,7 @@ def test_a_failed_pass_is_one_line_and_only_a_bug_shows_its_traceback(
         pytest.param(TimeoutError(), "controller_runtime_reconcile_timeouts", id="out of time"),
     ],
 )
-def test_failures_are_told_apart(watched: Watched, error: Exception, series: str) -> None:
+def test_failures_are_distinguished(watched: Watched, error: Exception, series: str) -> None:
     ControllerMetrics(watched.metrics, "target").failed(KEY, error, 0)
     assert watched.values(series) == {f'{series}_total{{controller="target"}}': 1}
 
@@ -153,7 +153,7 @@ async def test_the_time_from_a_change_to_its_write_is_measured(watched: Watched)
     assert watched.values("toolset_event_to_write_seconds_sum")["toolset_event_to_write_seconds_sum"] >= 2
 
 
-def test_a_service_that_is_gone_when_another_term_begins_is_told_as_gone(watched: Watched) -> None:
+def test_a_service_that_is_gone_when_another_pipeline_starts_is_reported_as_gone(watched: Watched) -> None:
     log, other = reconcile_log(watched), Key("a", "stays")
     tools = {KEY: candidate(), other: candidate("stays")}
     log.begin(tools, NOTHING)
@@ -214,9 +214,9 @@ def test_documents_that_cannot_be_written_are_reported_when_they_change(watched:
 
 def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) -> None:
     log, tool = reconcile_log(watched), candidate(tool_type="note")
-    log.probed(tool, WELL, 0.5)
+    log.probed(tool, HEALTHY, 0.5)
     assert watched.lines == []
-    log.probed(tool, SICK, 0.5)
+    log.probed(tool, UNHEALTHY, 0.5)
     assert watched.lines == ["INFO probe failed"]
     assert (watched.field("type"), watched.field("detail")) == ("note", "answered 503")
     found = watched.values("toolset_probe")
@@ -226,12 +226,12 @@ def test_a_probe_is_measured_and_logged_only_when_it_failed(watched: Watched) ->
 
 
 @pytest.mark.parametrize("published", [False, True])
-def test_a_backend_that_goes_on_failing_as_before_is_news_only_while_it_is_published(
+def test_a_backend_that_goes_on_failing_as_before_is_reported_only_while_it_is_published(
     watched: Watched, published: bool
 ) -> None:
     log, tool = reconcile_log(watched), candidate()
     log.settled({tool.key: tool} if published else {})
-    for outcome in (SICK, SICK, HUNG, WELL, HUNG, HUNG):
+    for outcome in (UNHEALTHY, UNHEALTHY, HUNG, HEALTHY, HUNG, HUNG):
         log.probed(tool, outcome, 0.5)
     log.verdict_changed(tool.key, tool)
     log.probed(tool, HUNG, 0.5)
@@ -252,7 +252,7 @@ def test_a_write_is_logged_and_drift_is_counted(watched: Watched) -> None:
     assert watched.values("toolset_configmap_writes") == {"toolset_configmap_writes_total": 2}
 
 
-def test_a_pass_without_a_write_is_silent(watched: Watched) -> None:
+def test_a_reconcile_without_a_write_is_silent(watched: Watched) -> None:
     reconcile_log(watched).unchanged(4)
     assert watched.lines == []
 
@@ -345,7 +345,7 @@ def test_verdicts_reach_the_series(watched: Watched) -> None:
     assert watched.values("toolset_services") == {'toolset_services{verdict="Published"}': 1}
 
 
-def test_an_election_is_told_in_log_and_series(watched: Watched) -> None:
+def test_an_election_is_reported_in_log_and_series(watched: Watched) -> None:
     log = ElectionLog(watched.metrics, "lease")
     log.new_leader("")
     assert watched.field("leader") == "nobody"

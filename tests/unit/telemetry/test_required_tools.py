@@ -30,7 +30,7 @@ class Watched:
         self.monitor = RequiredToolsMonitor(lambda: [TOOL.key], lambda: self.leads, self.history, self.events)
 
 
-async def test_a_required_tool_that_is_missing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_required_tool_that_is_missing_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "toolset")
     watched = Watched()
     async with running(watched.monitor.run):

@@ -18,7 +18,7 @@ URL: Final = candidate().url
 UNHEALTHY = Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
 
 
-class Told:
+class Reported:
     """What one test heard: log lines, series, and Kubernetes Events."""
 
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
@@ -76,50 +76,50 @@ class Told:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Told:
-    return Told(caplog)
+def reported(caplog: pytest.LogCaptureFixture) -> Reported:
+    return Reported(caplog)
 
 
-def test_a_service_that_is_nothing_is_counted_and_nothing_else(told: Told) -> None:
-    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
-    assert (told.lines, told.events, told.count) == ([], [], {"NoMatch": 1})
-    told.verdicts.detected(SHOP, None)
-    told.verdicts.detected(Key("a", "never-known"), None)
-    assert (told.lines, told.events, told.count) == ([], [], {})
+def test_a_service_that_is_nothing_is_counted_and_nothing_else(reported: Reported) -> None:
+    reported.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    assert (reported.lines, reported.events, reported.count) == ([], [], {"NoMatch": 1})
+    reported.verdicts.detected(SHOP, None)
+    reported.verdicts.detected(Key("a", "never-known"), None)
+    assert (reported.lines, reported.events, reported.count) == ([], [], {})
 
 
-def test_a_tool_is_told_once_it_is_published(told: Told) -> None:
-    told.verdicts.detected(KEY, candidate())
-    assert (told.lines, told.field("evidence"), told.events) == (["service added"], "label", [])
+def test_a_tool_is_reported_once_it_is_published(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, candidate())
+    assert (reported.lines, reported.field("evidence"), reported.events) == (["service added"], "label", [])
     for _ in range(2):
-        told.verdicts.settled({KEY: candidate()})
-    assert told.lines == ["service added", "tool published"]
-    assert told.events == [
+        reported.verdicts.settled({KEY: candidate()})
+    assert reported.lines == ["service added", "tool published"]
+    assert reported.events == [
         ("Normal", "Published", f"Service monitoring/prometheus is published as prometheus at {URL}")
     ]
-    assert told.count == {"Published": 1}
+    assert reported.count == {"Published": 1}
 
 
-def test_what_stood_in_the_config_map_at_the_start_is_no_news(told: Told) -> None:
-    told.verdicts.resume(Published(frozenset({URL})))
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    assert (told.visible, told.events, told.count) == ([], [], {"Published": 1})
-    told.verdicts.settled({KEY: UNHEALTHY})
-    assert told.visible == ["tool no longer published"]
+def test_what_stood_in_the_config_map_at_the_start_is_not_reported(reported: Reported) -> None:
+    reported.verdicts.resume(Published(frozenset({URL})))
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    assert (reported.visible, reported.events, reported.count) == ([], [], {"Published": 1})
+    reported.verdicts.settled({KEY: UNHEALTHY})
+    assert reported.visible == ["tool no longer published"]
 
 
-def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_silent(told: Told) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
-    told.verdicts.settled({KEY: UNHEALTHY})
-    assert (told.events, told.count) == ([], {"Unhealthy": 1})
-    told.verdicts.settled({KEY: candidate()})
-    told.verdicts.settled({KEY: UNHEALTHY})
-    assert (told.lines[-1], told.field("reason")) == ("tool no longer published", "Unhealthy")
+def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_silent(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    reported.verdicts.settled({KEY: UNHEALTHY})
+    assert (reported.events, reported.count) == ([], {"Unhealthy": 1})
+    reported.verdicts.settled({KEY: candidate()})
+    reported.verdicts.settled({KEY: UNHEALTHY})
+    assert (reported.lines[-1], reported.field("reason")) == ("tool no longer published", "Unhealthy")
     note = "Service monitoring/prometheus is no longer published: its health check fails (answered 503)"
-    assert told.events[-1] == ("Warning", "Unhealthy", note)
-    assert told.count == {"Unhealthy": 1}
+    assert reported.events[-1] == ("Warning", "Unhealthy", note)
+    assert reported.count == {"Unhealthy": 1}
 
 
 @pytest.mark.parametrize(
@@ -130,33 +130,33 @@ def test_a_tool_that_is_lost_says_why_and_one_that_was_never_published_stays_sil
     ],
 )
 def test_a_published_service_that_is_taken_away_says_so(
-    told: Told, verdict: Rejected | None, word: str, why: str
+    reported: Reported, verdict: Rejected | None, word: str, why: str
 ) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    told.verdicts.detected(KEY, verdict)
-    assert told.lines[-2:] == ["service removed", "tool no longer published"]
-    assert (told.field("reason"), told.field("type"), told.field("url")) == (word, "prometheus", URL)
-    assert told.events[-1] == ("Normal", word, f"Service monitoring/prometheus is no longer published: {why}")
-    assert told.count == ({} if verdict is None else {word: 1})
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    reported.verdicts.detected(KEY, verdict)
+    assert reported.lines[-2:] == ["service removed", "tool no longer published"]
+    assert (reported.field("reason"), reported.field("type"), reported.field("url")) == (word, "prometheus", URL)
+    assert reported.events[-1] == ("Normal", word, f"Service monitoring/prometheus is no longer published: {why}")
+    assert reported.count == ({} if verdict is None else {word: 1})
 
 
-def test_a_service_that_asked_for_it_is_told_why_not(told: Told) -> None:
+def test_a_service_that_asked_for_it_gets_a_reason(reported: Reported) -> None:
     bad = Rejected(Reason.BAD_ANNOTATION, "annotation x must be http or https", asked=True)
-    told.verdicts.detected(KEY, bad)
+    reported.verdicts.detected(KEY, bad)
     note = "Service monitoring/prometheus is not published: one of its annotations is not valid"
-    assert told.events == [("Warning", "BadAnnotation", f"{note} (annotation x must be http or https)")]
-    told.verdicts.detected(KEY, candidate(asked=True))
-    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, asked=True)})
-    assert len(told.events) == 1, "that it is not probed yet is no news"
-    told.verdicts.settled({KEY: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus", asked=True)})
-    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+    assert reported.events == [("Warning", "BadAnnotation", f"{note} (annotation x must be http or https)")]
+    reported.verdicts.detected(KEY, candidate(asked=True))
+    reported.verdicts.settled({KEY: Rejected(Reason.UNPROBED, asked=True)})
+    assert len(reported.events) == 1, "that it is not probed yet is not reported"
+    reported.verdicts.settled({KEY: Rejected(Reason.UNHEALTHY, "answered 503", "prometheus", asked=True)})
+    assert reported.events[-1][:2] == ("Warning", "Unhealthy")
 
 
-def test_a_bad_annotation_has_an_event_and_a_log_line(told: Told) -> None:
-    told.verdicts.detected(KEY, Rejected(Reason.BAD_ANNOTATION, "detail", asked=True))
-    assert [event[:2] for event in told.events] == [("Warning", "BadAnnotation")]
-    assert (told.lines, told.field("reason"), told.field("detail")) == (
+def test_a_bad_annotation_has_an_event_and_a_log_line(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, Rejected(Reason.BAD_ANNOTATION, "detail", asked=True))
+    assert [event[:2] for event in reported.events] == [("Warning", "BadAnnotation")]
+    assert (reported.lines, reported.field("reason"), reported.field("detail")) == (
         ["service not usable"],
         "BadAnnotation",
         "detail",
@@ -174,51 +174,51 @@ UNREAD = "annotation `kubernaut.io/toolset-prot` is not read; did you mean `kube
         pytest.param(Rejected(Reason.NO_USABLE_PORT, "", "prometheus", unread=UNREAD), id="near match"),
     ],
 )
-def test_an_annotation_that_is_not_read_is_told_once(told: Told, verdict: Candidate | Rejected) -> None:
+def test_an_annotation_that_is_not_read_is_reported_once(reported: Reported, verdict: Candidate | Rejected) -> None:
     for _ in range(2):
-        told.verdicts.detected(KEY, verdict)
-        told.verdicts.settled({})
-    assert told.lines.count("annotation not read") == 1
-    assert told.events == [("Warning", "UnknownAnnotation", f"Service monitoring/prometheus: {UNREAD}")]
+        reported.verdicts.detected(KEY, verdict)
+        reported.verdicts.settled({})
+    assert reported.lines.count("annotation not read") == 1
+    assert reported.events == [("Warning", "UnknownAnnotation", f"Service monitoring/prometheus: {UNREAD}")]
 
-    told.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread="another one"))
-    assert len(told.events) == 2
-    told.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread=""))
-    assert len(told.events) == 2
+    reported.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread="another one"))
+    assert len(reported.events) == 2
+    reported.verdicts.detected(KEY, msgspec.structs.replace(verdict, unread=""))
+    assert len(reported.events) == 2
 
 
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.word)
-def test_an_event_warns_of_a_fault_and_not_of_a_decision(told: Told, reason: Reason) -> None:
+def test_an_event_warns_of_a_fault_and_not_of_a_decision(reported: Reported, reason: Reason) -> None:
     decisions = {"NoMatch", "OptedOut", "NamespaceExcluded", "NotOptedIn", "Terminating", "Duplicate", "Suppressed"}
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    told.verdicts.detected(KEY, Rejected(reason))
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    reported.verdicts.detected(KEY, Rejected(reason))
     kind = "Normal" if reason.word in decisions else "Warning"
-    assert [event[:2] for event in told.events] == [("Normal", "Published"), (kind, reason.word)]
+    assert [event[:2] for event in reported.events] == [("Normal", "Published"), (kind, reason.word)]
 
 
-def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(told: Told) -> None:
-    told.verdicts.detected(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
-    assert (told.lines, told.events) == (["service not usable"], [])
-    assert (told.field("reason"), told.field("detail")) == ("NoUsablePort", "detail")
+def test_a_service_that_is_nearly_a_tool_is_logged_with_the_reason(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, Rejected(Reason.NO_USABLE_PORT, "detail", "prometheus"))
+    assert (reported.lines, reported.events) == (["service not usable"], [])
+    assert (reported.field("reason"), reported.field("detail")) == ("NoUsablePort", "detail")
 
 
-def test_a_replica_that_works_no_more_counts_nothing(told: Told) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
-    told.verdicts.settled({KEY: candidate()})
-    assert told.tools == {"prometheus": 1}
-    told.verdicts.close()
-    assert (told.count, told.tools) == ({}, {})
+def test_a_replica_that_works_no_more_counts_nothing(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.detected(SHOP, Rejected(Reason.NO_MATCH))
+    reported.verdicts.settled({KEY: candidate()})
+    assert reported.tools == {"prometheus": 1}
+    reported.verdicts.close()
+    assert (reported.count, reported.tools) == ({}, {})
 
 
-def test_a_service_that_changes_says_what_and_how_it_was(told: Told) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.detected(KEY, candidate(port=9091, priority=7))
-    assert told.lines == ["service added", "service changed"]
-    assert told.field("changed") == ["port", "priority", "backend"]
-    assert (told.field("url"), told.field("url_before")) == (URL.replace("9090", "9091"), URL)
-    assert (told.field("type"), told.field("type_before")) == ("prometheus", None)
+def test_a_service_that_changes_says_what_and_how_it_was(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.detected(KEY, candidate(port=9091, priority=7))
+    assert reported.lines == ["service added", "service changed"]
+    assert reported.field("changed") == ["port", "priority", "backend"]
+    assert (reported.field("url"), reported.field("url_before")) == (URL.replace("9090", "9091"), URL)
+    assert (reported.field("type"), reported.field("type_before")) == ("prometheus", None)
 
 
 @pytest.mark.parametrize(
@@ -233,56 +233,58 @@ def test_a_service_that_changes_says_what_and_how_it_was(told: Told) -> None:
     ],
 )
 @pytest.mark.parametrize("looked_at_between", [False, True])
-def test_a_published_tool_that_changes_is_told_as_such_however_soon_it_is_probed(
-    told: Told, now: Candidate, fields: dict[str, str], looked_at_between: bool
+def test_a_published_tool_that_changes_is_reported_as_such_however_soon_it_is_probed(
+    reported: Reported, now: Candidate, fields: dict[str, str], looked_at_between: bool
 ) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    told.verdicts.detected(KEY, now)
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    reported.verdicts.detected(KEY, now)
     if looked_at_between:
-        told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", now.type)})
-        assert told.count == {"Unprobed": 1}
-    told.verdicts.settled({KEY: now})
-    assert told.lines[2:] == ["service changed", "tool changed"]
-    assert {name: told.field(name) for name in ("type_before", "url_before") if told.field(name)} == fields
+        reported.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", now.type)})
+        assert reported.count == {"Unprobed": 1}
+    reported.verdicts.settled({KEY: now})
+    assert reported.lines[2:] == ["service changed", "tool changed"]
+    assert {name: reported.field(name) for name in ("type_before", "url_before") if reported.field(name)} == fields
     was = f"it was prometheus at {URL}"
     note = f"Service monitoring/prometheus is now published as {now.type} at {now.url}; {was}"
-    assert told.events[1:] == [("Normal", "Published", note)]
-    assert told.count == {"Published": 1}
+    assert reported.events[1:] == [("Normal", "Published", note)]
+    assert reported.count == {"Published": 1}
 
 
-def test_a_changed_tool_that_does_not_answer_is_told_as_lost(told: Told) -> None:
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    told.verdicts.detected(KEY, candidate(port=9091))
-    told.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
-    told.verdicts.settled({KEY: UNHEALTHY})
-    assert (told.lines[-1], told.field("url")) == ("tool no longer published", URL)
-    assert told.events[-1][:2] == ("Warning", "Unhealthy")
+def test_a_changed_tool_that_does_not_answer_is_reported_as_lost(reported: Reported) -> None:
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    reported.verdicts.detected(KEY, candidate(port=9091))
+    reported.verdicts.settled({KEY: Rejected(Reason.UNPROBED, "", "prometheus")})
+    reported.verdicts.settled({KEY: UNHEALTHY})
+    assert (reported.lines[-1], reported.field("url")) == ("tool no longer published", URL)
+    assert reported.events[-1][:2] == ("Warning", "Unhealthy")
 
 
-def test_what_waits_for_an_approval_is_counted_as_a_candidate_and_reported_to_its_owner(told: Told) -> None:
+def test_what_waits_for_an_approval_is_counted_as_a_candidate_and_reported_to_its_owner(reported: Reported) -> None:
     pending = Rejected(Reason.PENDING, "`approve: [monitoring/prometheus]`", "prometheus", asked=True)
-    told.verdicts.detected(KEY, pending)
-    told.verdicts.detected(SHOP, Rejected(Reason.NOT_OPTED_IN, type="grafana"))  # recognised, but nobody asks for it
-    told.verdicts.settled({})
-    assert told.candidates == {("prometheus", "Pending"): 1}
-    assert told.count == {"Pending": 1, "NotOptedIn": 1}
+    reported.verdicts.detected(KEY, pending)
+    reported.verdicts.detected(
+        SHOP, Rejected(Reason.NOT_OPTED_IN, type="grafana")
+    )  # recognised, but nobody asks for it
+    reported.verdicts.settled({})
+    assert reported.candidates == {("prometheus", "Pending"): 1}
+    assert reported.count == {"Pending": 1, "NotOptedIn": 1}
     why = "it awaits an admin's approval (`approve: [monitoring/prometheus]`)"
-    assert told.events == [("Warning", "Pending", f"Service monitoring/prometheus is not published: {why}")]
-    told.verdicts.detected(KEY, candidate())
-    told.verdicts.settled({KEY: candidate()})
-    assert told.candidates == {("prometheus", "Published"): 1}
+    assert reported.events == [("Warning", "Pending", f"Service monitoring/prometheus is not published: {why}")]
+    reported.verdicts.detected(KEY, candidate())
+    reported.verdicts.settled({KEY: candidate()})
+    assert reported.candidates == {("prometheus", "Published"): 1}
 
 
-def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
+def test_candidates_are_counted_by_type_and_last_word(reported: Reported) -> None:
     other = Key("a", "note")
-    told.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "note")})
-    assert told.candidates == {("prometheus", "Published"): 1, ("custom", "Unhealthy"): 1}
-    told.verdicts.settled({KEY: UNHEALTHY})
-    assert told.candidates == {("prometheus", "Unhealthy"): 1}
-    told.verdicts.close()
-    assert told.candidates == {}
+    reported.verdicts.settled({KEY: candidate(), other: Rejected(Reason.UNHEALTHY, "", "note")})
+    assert reported.candidates == {("prometheus", "Published"): 1, ("custom", "Unhealthy"): 1}
+    reported.verdicts.settled({KEY: UNHEALTHY})
+    assert reported.candidates == {("prometheus", "Unhealthy"): 1}
+    reported.verdicts.close()
+    assert reported.candidates == {}
 
 
 @pytest.mark.parametrize(
@@ -294,9 +296,9 @@ def test_candidates_are_counted_by_type_and_last_word(told: Told) -> None:
         pytest.param(Rejected(Reason.NO_MATCH), id="nothing"),
     ],
 )
-def test_the_same_verdict_again_is_no_news(told: Told, verdict: Candidate | Rejected) -> None:
-    told.verdicts.detected(KEY, verdict)
-    told.verdicts.settled({KEY: verdict} if isinstance(verdict, Candidate) else {})
-    lines, events, count = told.lines, list(told.events), told.count
-    told.verdicts.detected(KEY, verdict)
-    assert (told.lines, told.events, told.count) == (lines, events, count)
+def test_the_same_verdict_again_is_not_reported(reported: Reported, verdict: Candidate | Rejected) -> None:
+    reported.verdicts.detected(KEY, verdict)
+    reported.verdicts.settled({KEY: verdict} if isinstance(verdict, Candidate) else {})
+    lines, events, count = reported.lines, list(reported.events), reported.count
+    reported.verdicts.detected(KEY, verdict)
+    assert (reported.lines, reported.events, reported.count) == (lines, events, count)

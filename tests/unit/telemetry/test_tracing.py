@@ -63,12 +63,12 @@ async def eventful(_: Key) -> Result:
     return Result(requeue_after_s=5.0)
 
 
-async def test_a_pass_that_changes_nothing_is_no_trace(exported: Exported) -> None:
+async def test_a_reconcile_that_changes_nothing_is_no_trace(exported: Exported) -> None:
     await passed(uneventful)
     assert exported.roots == []
 
 
-async def test_of_passes_that_change_nothing_a_share_is_traced(exported: Exported) -> None:
+async def test_of_reconciles_that_change_nothing_a_share_is_traced(exported: Exported) -> None:
     chances = iter([0.2, 0.009, 0.01, 0.0])
     await passed(
         uneventful, *(Key("a", str(number)) for number in range(4)), traces=ReconcileTraces(0, 0.01, chances.__next__)
@@ -81,7 +81,7 @@ async def test_a_controller_with_few_reconciles_has_all_of_them_traced(exported:
     assert [attributes(root).get("toolset.changed", False) for root in exported.roots] == [False, False]
 
 
-async def test_a_pass_that_changes_something_is_a_trace_from_its_beginning(exported: Exported) -> None:
+async def test_a_reconcile_that_changes_something_is_a_trace_from_its_beginning(exported: Exported) -> None:
     await passed(eventful)
     (root,) = exported.roots
     assert (root.name, exported.steps(root)) == ("reconcile", ["render", "apply"])
@@ -108,7 +108,7 @@ async def test_a_root_span_says_what_it_is_about(exported: Exported) -> None:
     }
 
 
-async def test_a_slow_pass_is_traced(exported: Exported) -> None:
+async def test_a_slow_reconcile_is_traced(exported: Exported) -> None:
     async def slow(_: Key) -> Result:
         with spans.step("probe"):
             await anyio.sleep(spans.SLOW_S)
@@ -126,7 +126,7 @@ async def test_a_slow_pass_is_traced(exported: Exported) -> None:
         pytest.param(KeyError("x"), "bug", ["exception"], id="a bug"),
     ],
 )
-async def test_a_failed_pass_is_traced_and_only_a_bug_shows_its_traceback(
+async def test_a_failed_reconcile_is_traced_and_only_a_bug_shows_its_traceback(
     exported: Exported, error: Exception, result: str, recorded: list[str]
 ) -> None:
     async def failing(_: Key) -> Result:
@@ -142,7 +142,7 @@ async def test_a_failed_pass_is_traced_and_only_a_bug_shows_its_traceback(
     assert (step.status.status_code, attributes(step)["error.type"]) == (StatusCode.ERROR, type(error).__name__)
 
 
-async def test_the_log_line_of_a_failed_pass_is_written_inside_its_trace(
+async def test_the_log_line_of_a_failed_reconcile_is_written_inside_its_trace(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []

@@ -188,6 +188,6 @@ def _has_url(config: Document) -> bool:
 
 
 def _misplaced(name: str, path: Path, kind: str) -> Fault:
-    beside = "`instances`, next to a URL of its own" if name in TOOLSETS else "`endpoints`, next to hosts of its own"
-    place = f"`tools: NAMESPACE/NAME: holmesgpt:` or into {beside}"
+    next_to = "`instances`, next to a URL of its own" if name in TOOLSETS else "`endpoints`, next to hosts of its own"
+    place = f"`tools: NAMESPACE/NAME: holmesgpt:` or into {next_to}"
     return Fault(path, f"every backend of {name} would receive {kind}, a tenant's too; put it under {place}")

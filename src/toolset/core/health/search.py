@@ -80,11 +80,11 @@ class Search:
             return msgspec.structs.replace(last.outcome, variant=last.variant, requests=len(met), how=how)
         if last.outcome.deferred:
             return last.outcome
-        telling = next((each for each in met if each.speaks), met[0]).outcome
+        best = next((each for each in met if each.speaks), met[0]).outcome
         if last.outcome.failure is Failure.TIMEOUT:  # it is slow, whatever else was found
-            telling = last.outcome
+            best = last.outcome
         details = "; ".join(f"{self._name(each)}: {each.outcome.detail}" for each in met)
-        return msgspec.structs.replace(telling, detail=f"{details}; {self._remedy()}", requests=len(met))
+        return msgspec.structs.replace(best, detail=f"{details}; {self._remedy()}", requests=len(met))
 
     def _name(self, met: Met) -> str:
         """Return what distinguishes a variant from the others that were requested."""

@@ -47,7 +47,7 @@ METHODS: Final = st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "PUT", "D
 def url() -> Iterator[str]:
     """Yield the URL of a server that has all kinds of rows, no limit on requests, and streams that end at once."""
     source = FakeSource(
-        row("grafana", type="grafana"), row(), row("sick", "z", published=False, verdict="Unhealthy", sentence="no")
+        row("grafana", type="grafana"), row(), row("failing", "z", published=False, verdict="Unhealthy", sentence="no")
     )
     source.problems = (problem(),)
     tool = candidate(namespace="monitoring")

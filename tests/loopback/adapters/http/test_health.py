@@ -85,7 +85,7 @@ async def test_an_empty_host_listens_on_all_addresses() -> None:
             assert (await client.get(f"http://{host}:{port}/health")).status_code == 200
 
 
-async def test_a_port_in_use_is_the_users_to_mend_and_nothing_stays_open() -> None:
+async def test_a_port_in_use_is_the_users_to_fix_and_nothing_stays_open() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(SettingsError, match=r"cannot listen on .*in use"),

@@ -67,7 +67,7 @@ def text(result: mcp_types.CallToolResult) -> str:
 
 
 def sample() -> FakeSource:
-    source = FakeSource(row(), row("sick", "z", published=False, verdict="Unhealthy", sentence=HOSTILE))
+    source = FakeSource(row(), row("failing", "z", published=False, verdict="Unhealthy", sentence=HOSTILE))
     source.problems = (problem(sentence=HOSTILE),)
     tool = candidate(namespace="monitoring")
     source.history.settled({tool.key: tool}, NOW)
@@ -93,7 +93,7 @@ async def test_both_revisions_of_the_protocol_are_spoken(mode: Any) -> None:
     found = msgspec.json.decode(text(result), type=BackendList)
     assert [(each.name, each.verdict) for each in found.backends] == [
         ("prometheus", "Published"),
-        ("sick", "Unhealthy"),
+        ("failing", "Unhealthy"),
     ]
     assert [each.word for each in found.issues] == ["RemovalsHeld"]
     assert HOSTILE not in text(result)
@@ -101,7 +101,7 @@ async def test_both_revisions_of_the_protocol_are_spoken(mode: Any) -> None:
 
 async def test_a_service_is_explained_in_our_words() -> None:
     async with session(sample()) as client:
-        known = await client.call_tool("explain_service", {"namespace": "z", "name": "sick"})
+        known = await client.call_tool("explain_service", {"namespace": "z", "name": "failing"})
         unknown = await client.call_tool("explain_service", {"namespace": "z", "name": "none"})
     found = msgspec.json.decode(text(known), type=Explanation)
     assert (found.sentence, found.role) == ("its health check fails", "leader")

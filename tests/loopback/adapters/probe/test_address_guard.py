@@ -232,7 +232,7 @@ async def test_an_address_without_a_route_is_said_to_be_so() -> None:
     assert outcome.failure is Failure.REFUSED
 
 
-async def test_a_name_that_nobody_knows_is_no_life() -> None:
+async def test_a_name_that_nobody_knows_is_not_alive() -> None:
     outcome, _ = await probe([])
     detail = "connection refused or host not found"
     assert outcome == Outcome(alive=False, detail=detail, failure=Failure.REFUSED)
@@ -271,7 +271,7 @@ async def test_a_dns_that_hangs_runs_out_of_time_and_holds_no_more_than_its_own_
     wedged.go_on.set()
 
 
-async def test_who_asks_for_the_same_name_shares_one_answer_and_the_next_one_asks_anew() -> None:
+async def test_who_asks_for_the_same_name_shares_one_answer_and_the_next_one_asks_again() -> None:
     wedged = Wedged()
     resolver = Resolver(wedged)
     answers: list[Sequence[str]] = []
@@ -384,7 +384,7 @@ async def test_a_body_in_a_million_pieces_is_read_no_further_than_a_hundred_or_s
         assert await prober.probe(candidate(address="127.0.0.1", port=port)) == ALIVE
 
 
-async def test_a_backend_that_resets_is_no_life() -> None:
+async def test_a_backend_that_resets_is_not_alive() -> None:
     async def talk(stream: SocketStream) -> None:
         await request_head(stream)
         raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - this is no Django

@@ -76,7 +76,7 @@ async def test_a_private_authority_is_trusted_and_read_again_when_its_bundle_cha
     ],
     ids=["absent", "no PEM"],
 )
-async def test_a_bundle_that_never_could_be_read_is_no_life_and_says_why(
+async def test_a_bundle_that_never_could_be_read_is_not_alive_and_says_why(
     tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     bundle = tmp_path / "ca.pem"
@@ -162,7 +162,7 @@ async def test_headers_are_not_sent_to_a_host_that_is_not_the_services_own(tmp_p
         pytest.param(b"a\0b", id="a null"),
     ],
 )
-async def test_a_header_file_that_holds_no_value_is_no_life_and_nothing_is_sent(
+async def test_a_header_file_that_holds_no_value_is_not_alive_and_nothing_is_sent(
     tmp_path: Path, content: bytes | None
 ) -> None:
     secret = tmp_path / "authorization"
@@ -215,7 +215,7 @@ async def test_the_api_server_is_asked_to_ask() -> None:
     assert asked.headers["host"] == server.url.rpartition("//")[2]
 
 
-async def test_a_refusal_of_the_backend_is_told_from_one_of_the_api_server() -> None:
+async def test_a_refusal_of_the_backend_is_distinguished_from_one_of_the_api_server() -> None:
     backends = Answer(b'{"error": "missing credentials"}', 401)
     assert await through(ScriptedApiServer(backends), search(statuses=(401, 403))) == Outcome(alive=True, status=401)
 
@@ -225,7 +225,7 @@ async def test_a_refusal_of_the_backend_is_told_from_one_of_the_api_server() -> 
     assert outcome == Outcome(alive=False, detail=detail, status=403)
 
 
-async def test_a_service_that_the_api_server_cannot_reach_is_no_life() -> None:
+async def test_a_service_that_the_api_server_cannot_reach_is_not_alive() -> None:
     outcome = await through(ScriptedApiServer(status_error(503, "ServiceUnavailable", "no endpoints")), search())
     assert outcome == Outcome(alive=False, detail="the API server reached nothing there and answered 503", status=503)
 

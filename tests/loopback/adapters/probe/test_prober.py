@@ -232,14 +232,14 @@ async def test_a_backend_that_says_nothing_runs_out_of_time() -> None:
     assert outcome == timeout(0.1)
 
 
-async def test_a_refused_connection_is_no_life() -> None:
+async def test_a_refused_connection_is_not_alive() -> None:
     async with raw_server(silence) as port:
         pass
 
     assert await probe(candidate(port)) == REFUSED
 
 
-async def test_a_backend_that_dies_while_it_answers_is_no_life() -> None:
+async def test_a_backend_that_dies_while_it_answers_is_not_alive() -> None:
     async with raw_server(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")) as port:
         outcome = await probe(candidate(port))
 
@@ -311,7 +311,7 @@ async def test_a_backend_without_a_cluster_ip_is_reached_by_name() -> None:
     assert looked_up == [f"{HOST}."]
 
 
-async def test_a_certificate_that_nobody_trusts_is_no_life() -> None:
+async def test_a_certificate_that_nobody_trusts_is_not_alive() -> None:
     async with ScriptedApiServer(Answer()).serve(server_tls(trustme.CA())) as server:
         outcome = await probe(candidate(port_of(server), scheme="https"))
 
@@ -338,7 +338,7 @@ async def test_a_handshake_that_hangs_runs_out_of_time_and_leaves_no_socket_open
 
 
 async def test_a_handshake_without_end_is_read_to_a_bound() -> None:
-    """OpenSSL passes over a HelloRequest, and over the next: that took a whole core for as long as a probe lasts."""
+    """OpenSSL skips a HelloRequest, and over the next: that took a whole core for as long as a probe lasts."""
     sent = 0
 
     async def talk(stream: SocketStream) -> None:
@@ -355,7 +355,7 @@ async def test_a_handshake_without_end_is_read_to_a_bound() -> None:
     assert sent > 64 * 1024
 
 
-async def test_a_server_that_speaks_no_tls_is_told_apart_from_a_refusal() -> None:
+async def test_a_server_that_speaks_no_tls_is_distinguished_from_a_refusal() -> None:
     async def talk(stream: SocketStream) -> None:
         await stream.receive()
         await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -277,7 +277,7 @@ async def test_a_challenge_of_the_product_is_a_state_of_its_own(
         assert outcome == Outcome(alive=False, detail=detail, failure=Failure.STATUS, status=status)
 
 
-async def test_a_cluster_tells_its_name() -> None:
+async def test_a_cluster_reports_its_name() -> None:
     root = Answer(b'{"cluster_name":"logs","cluster_uuid":"%s","version":{}}' % UUID.encode())
     async with ScriptedApiServer(root).serve() as server:
         outcome = await prober(server.url).probe(prometheus(check=ELASTICSEARCH_API))
@@ -313,7 +313,7 @@ async def test_many_services_in_one_answer_prove_a_jaeger_that_is_read_in_part()
         'error trying to reach service: net/http: HTTP/1.x transport connection broken: malformed HTTP response "x"',
     ],
 )
-async def test_the_api_server_tells_of_the_other_scheme_too(message: str) -> None:
+async def test_the_api_server_reports_the_other_scheme_too(message: str) -> None:
     refusal = status_error(503, "ServiceUnavailable", message)
     async with ScriptedApiServer(refusal, Answer(VECTOR)).serve() as server:
         asking = HttpProber(ProberOptions(5), api_server=FixedCredentials(server.url))

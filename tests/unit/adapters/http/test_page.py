@@ -98,18 +98,18 @@ def test_hostile_text_is_shown_as_text(field: str) -> None:
 
 def test_the_filter_works_on_the_server_too() -> None:
     source = FakeSource(
-        row("prometheus"), row("grafana", type="grafana"), row("sick", published=False, verdict="Unhealthy")
+        row("prometheus"), row("grafana", type="grafana"), row("failing", published=False, verdict="Unhealthy")
     )
     page = Page()
     for query, names in [
-        ("", {"prometheus", "grafana", "sick"}),
+        ("", {"prometheus", "grafana", "failing"}),
         ("GRAF", {"grafana"}),
-        ("monitoring unhealthy", {"sick"}),
+        ("monitoring unhealthy", {"failing"}),
     ]:
         parsed = Parsed(page.render(source.snapshot(), query))
         rows = [attributes["data-text"] for attributes in parsed.all("tr") if "data-text" in attributes]
         assert {
-            name for name in ("prometheus", "grafana", "sick") if any(f"monitoring/{name}" in text for text in rows)
+            name for name in ("prometheus", "grafana", "failing") if any(f"monitoring/{name}" in text for text in rows)
         } == names
         assert next(each for each in parsed.all("input"))["value"] == query
 

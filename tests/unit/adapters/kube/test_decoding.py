@@ -20,7 +20,7 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize("depth", [pytest.param(5000, id="for some versions"), pytest.param(20_000, id="for all")])
 @settings(deadline=None)  # a deep part takes its time on a busy machine
 @given(before=st.lists(VALUES, max_size=3), after=st.lists(VALUES, max_size=3))
-def test_what_stands_beside_a_part_that_is_too_deep_is_read_as_it_is(
+def test_what_stands_next_to_a_part_that_is_too_deep_is_read_as_it_is(
     before: list[object], after: list[object], depth: int
 ) -> None:
     parts = [msgspec.json.encode(value) for value in before] + [nested(depth)]
@@ -82,7 +82,9 @@ def test_what_is_no_json_is_refused_at_any_depth(body: bytes) -> None:
         decode(ANYTHING, body)
 
 
-@pytest.mark.parametrize("around", [b"%b", b'[%b, "\xff", ' + nested(5000) + b"]"], ids=["alone", "beside a deep part"])
+@pytest.mark.parametrize(
+    "around", [b"%b", b'[%b, "\xff", ' + nested(5000) + b"]"], ids=["alone", "next to a deep part"]
+)
 def test_bytes_that_are_no_utf_8_are_read_as_go_reads_them(around: bytes) -> None:
     found = decode(ANYTHING, around % b'{"f:\xff": "\xc3"}')
 

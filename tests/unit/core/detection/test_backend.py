@@ -46,7 +46,7 @@ def test_of_a_service_without_pods_of_its_own_the_backend_is_unknown(spec: dict[
         ({"app": "a", "apps.kubernetes.io/pod-index": "0"}, {"app": "a"}),
     ],
 )
-def test_the_replicas_of_a_stateful_set_are_not_told_apart(one: dict[str, str], other: dict[str, str]) -> None:
+def test_the_replicas_of_a_stateful_set_are_not_distinguished(one: dict[str, str], other: dict[str, str]) -> None:
     assert of(one) == of(other)
     assert of({POD: "db-0"}) != of({POD: "cache-0"})
 
@@ -68,7 +68,7 @@ def test_the_replicas_of_a_stateful_set_are_not_told_apart(one: dict[str, str], 
         ),
     ],
 )
-def test_the_parts_of_one_installation_are_told_by_their_selectors(
+def test_the_parts_of_one_installation_are_recognised_by_their_selectors(
     selector: dict[str, str], installation: str, part: int
 ) -> None:
     found = of(selector, PARTS)
@@ -87,14 +87,14 @@ def test_the_parts_of_one_installation_are_told_by_their_selectors(
         ("cooperated", {}, False),
     ],
 )
-def test_an_operators_governing_service_is_told_by_its_name_or_label(
+def test_an_operators_governing_service_is_recognised_by_its_name_or_label(
     name: str, labels: dict[str, str], *, is_governing: bool
 ) -> None:
     service = made("n", name, {"app": "a"}, (("web", 9090, "web"),), labels=labels)
     assert backend(service, service.ports[0], PLAIN).governing is is_governing
 
 
-def test_a_selector_that_was_cut_is_still_told_from_others() -> None:
+def test_a_selector_that_was_cut_is_still_distinguished_from_others() -> None:
     many = {f"label-{number:04}": "v" for number in range(400)}
     reduction = Reduction("kubernaut.io")
 

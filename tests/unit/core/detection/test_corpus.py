@@ -1,4 +1,4 @@
-"""The training corpus: real Services with the right answer, kept beside the project and never copied into it."""
+"""The training corpus: real Services with the right answer, kept next to the project and never copied into it."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Case(msgspec.Struct):
 
     @property
     def backend(self) -> str:
-        """What the Service leads to; Services of one backend are told by one name."""
+        """What the Service leads to; Services of one backend have one name here."""
         return self.duplicate_of or self.name
 
     def is_met(self, tool: Candidate | None, found: AbstractSet[str]) -> bool:
@@ -58,7 +58,7 @@ class Case(msgspec.Struct):
 @pytest.fixture(scope="module")
 def corpus() -> list[Case]:
     if not CORPUS.exists():
-        lack("the labelled corpus of Services is missing: put it beside the checkout, as shared/corpus/train.jsonl")
+        lack("the labelled corpus of Services is missing: put it next to the checkout, as shared/corpus/train.jsonl")
     lines: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").splitlines()]
     return [case for case in msgspec.convert(lines, list[Case]) if not case.ambiguous]
 

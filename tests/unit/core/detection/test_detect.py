@@ -191,7 +191,7 @@ def test_it_is_recognised(seen: Service, tool_type: str, evidence: Evidence, url
 
 
 @pytest.mark.parametrize("value", ["", "Main one", "Prod (EU)", "\x1b[31mred", "a" * 64, "{{ env.TOKEN }}"])
-def test_an_annotation_that_is_not_read_is_told_and_changes_nothing_else(value: str) -> None:
+def test_an_annotation_that_is_not_read_is_reported_and_changes_nothing_else(value: str) -> None:
     plain, named = (service("prometheus", annotations=given) for given in ({}, {"toolset-name": value}))
     found = detect(named, OPTIONS)
     assert isinstance(found, Candidate)
@@ -199,10 +199,10 @@ def test_an_annotation_that_is_not_read_is_told_and_changes_nothing_else(value: 
     assert msgspec.structs.replace(found, unread="") == detect(plain, OPTIONS)
 
 
-def test_a_misspelt_annotation_is_told_of_what_no_detector_recognises() -> None:
+def test_a_misspelt_annotation_is_reported_for_what_no_detector_recognises() -> None:
     verdict = detect(service("shop", annotations={"toolset-typ": "prometheus", "toolset": "enabled"}), OPTIONS)
-    told = "annotation `kubernaut.io/toolset-typ` is not read; did you mean `kubernaut.io/toolset-type`?"
-    assert verdict == Rejected(Reason.TYPE_MISSING, asked=True, unread=told)
+    reported = "annotation `kubernaut.io/toolset-typ` is not read; did you mean `kubernaut.io/toolset-type`?"
+    assert verdict == Rejected(Reason.TYPE_MISSING, asked=True, unread=reported)
 
 
 def test_a_value_that_is_not_valid_is_repeated_and_the_owner_counts_as_asking() -> None:
@@ -217,7 +217,7 @@ ENABLED = {"toolset": "enabled", "toolset-type": "prometheus"}
 @pytest.mark.parametrize(
     ("seen", "reason", "near"),
     [
-        pytest.param(service("shop"), Reason.NO_MATCH, "", id="a stranger"),
+        pytest.param(service("shop"), Reason.NO_MATCH, "", id="an unknown one"),
         pytest.param(service("shop", ports=(("web", 8080),)), Reason.NO_MATCH, "", id="a port named web"),
         pytest.param(service("shop", ports=(("http", 9090),)), Reason.NO_MATCH, "", id="an app on 9090"),
         pytest.param(service("shop", ports=(("http", 3000),)), Reason.NO_MATCH, "", id="an app on 3000"),
@@ -352,7 +352,7 @@ def test_a_service_of_a_terminating_namespace_is_refused() -> None:
 
 
 @pytest.mark.parametrize("namespace", [None, Namespace(NamespaceMeta(name="monitoring"))], ids=["unknown", "well"])
-def test_a_namespace_that_is_well_or_unknown_changes_nothing(namespace: Namespace | None) -> None:
+def test_a_namespace_that_is_healthy_or_unknown_changes_nothing(namespace: Namespace | None) -> None:
     assert detect(service("grafana"), OPTIONS, namespace) == detect(service("grafana"), OPTIONS)
     assert isinstance(detect(service("grafana"), OPTIONS, namespace), Candidate)
 

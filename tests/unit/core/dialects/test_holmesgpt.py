@@ -23,7 +23,7 @@ BASE = {"kubernetes/core": {"enabled": True}, "kubernetes/logs": {"enabled": Tru
 
 
 def toolsets(*tools: Candidate, credentials: dict[str, Credentials] | None = None) -> dict[str, Document]:
-    """What stands beside the base."""
+    """What stands next to the base."""
     options = Options(credentials=credentials or {})
     found = document(instances(tools), options)
     assert schema.fault(found, Policy(frozenset({"V", "W"}))) is None

@@ -106,13 +106,13 @@ def test_what_holmesgpt_takes_is_accepted(toolsets: dict[str, Json]) -> None:
         pytest.param({"grafana/loki": block(config="x")}, ("grafana/loki", "config"), id="config is no map"),
     ],
 )
-def test_what_holmesgpt_would_refuse_or_pass_over_is_a_fault(toolsets: Json, path: tuple[str, ...]) -> None:
+def test_what_holmesgpt_would_refuse_or_skip_is_a_fault(toolsets: Json, path: tuple[str, ...]) -> None:
     problem = fault({"toolsets": toolsets}, POLICY)
     assert problem is not None
     assert problem.path == ("toolsets", *path)
 
 
-def test_nothing_stands_beside_the_toolsets() -> None:
+def test_nothing_stands_next_to_the_toolsets() -> None:
     assert fault({"toolsets": {"a": block()}, "mcp_servers": {}}, POLICY) is not None
 
 

@@ -12,12 +12,12 @@ from toolset.core.health.removal_brake import FEWEST, Hold, RemovalBrake
 from toolset.core.health.thresholds import DEFERRED, Health, Outcome, assumed_up, observe
 from toolset.model import Key
 
-WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
+HEALTHY, UNHEALTHY = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 PLAIN: Final = Variant("http", 9090, "")
-UP: Final = observe(assumed_up(PLAIN), WELL, HealthOptions(), began_s=90.0, now_s=90.0)
+UP: Final = observe(assumed_up(PLAIN), HEALTHY, HealthOptions(), began_s=90.0, now_s=90.0)
 """Looked at ten seconds before anything fails, and well."""
 
-CONFIRMED: Final = observe(assumed_up(PLAIN), WELL, HealthOptions(), began_s=101.0, now_s=101.0)
+CONFIRMED: Final = observe(assumed_up(PLAIN), HEALTHY, HealthOptions(), began_s=101.0, now_s=101.0)
 """Looked at after the first failure of :func:`lost`, and well."""
 
 
@@ -25,12 +25,12 @@ def lost(fell_s: float = 103.0) -> Health:
     """Return the health of a tool that fell; its first failure was 3 s before."""
     health = UP
     for at_s in (fell_s - 3.0, fell_s - 2.0, fell_s):
-        health = observe(health, SICK, HealthOptions(), began_s=at_s, now_s=at_s)
+        health = observe(health, UNHEALTHY, HealthOptions(), began_s=at_s, now_s=at_s)
     return health
 
 
 def failing() -> Health:
-    return observe(UP, SICK, HealthOptions(), began_s=101.0, now_s=101.0)
+    return observe(UP, UNHEALTHY, HealthOptions(), began_s=101.0, now_s=101.0)
 
 
 def healths(**count: int) -> dict[Key, Health]:
@@ -110,7 +110,7 @@ def test_what_was_let_go_counts_for_an_interval_with_what_is_lost_after_it() -> 
     brake.decide(known, 103.0, known)
     later = lost(140.0)
     known = {key: health for key, health in known.items() if key.name.startswith("lost")}
-    known |= {Key("a", f"new-{number}"): observe(UP, WELL, HealthOptions(), began_s=138.0) for number in range(2)}
+    known |= {Key("a", f"new-{number}"): observe(UP, HEALTHY, HealthOptions(), began_s=138.0) for number in range(2)}
     known[Key("a", "later")] = later
     assert not brake.decide(known, 140.0, known).keys
 

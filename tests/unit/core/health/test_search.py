@@ -64,7 +64,7 @@ def searched(asked: Candidate, *outcomes: Outcome) -> tuple[list[Variant], Outco
         pytest.param(EXHAUSTED, None, id="this process lacks resources"),
     ],
 )
-def test_an_answer_to_plain_http_leads_to_what_it_tells_of(outcome: Outcome, following: Variant | None) -> None:
+def test_an_answer_to_plain_http_leads_to_what_it_reports(outcome: Outcome, following: Variant | None) -> None:
     requested, _ = searched(OPEN, outcome, ALIVE)
     assert requested[1:] == ([following] if following else [])
 
@@ -79,7 +79,7 @@ def test_an_answer_to_plain_http_leads_to_what_it_tells_of(outcome: Outcome, fol
         pytest.param(answered(404), TLS_BELOW, id="404 leads to another path by the same scheme"),
     ],
 )
-def test_an_answer_over_tls_leads_to_what_it_tells_of(outcome: Outcome, following: Variant | None) -> None:
+def test_an_answer_over_tls_leads_to_what_it_reports(outcome: Outcome, following: Variant | None) -> None:
     requested, _ = searched(SECURE, outcome, ALIVE)
     assert requested[1:] == ([following] if following else [])
 
@@ -109,7 +109,7 @@ def test_the_first_variant_that_answers_needs_no_explanation() -> None:
     assert searched(OPEN, ALIVE)[1] == ALIVE
 
 
-def test_one_other_scheme_is_told_in_a_few_words() -> None:
+def test_one_other_scheme_is_reported_in_a_few_words() -> None:
     assert searched(OPEN, NO_HTTP, ALIVE)[1].how == "https after http did not speak HTTP"
 
 

@@ -15,9 +15,9 @@ from toolset.core.health.thresholds import (
 )
 from toolset.core.inventory import ALIVE
 
-WELL, SICK = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
+HEALTHY, UNHEALTHY = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 DENIED = Outcome(alive=True, status=401, unauthorized=True)
-OUTCOMES = {"+": WELL, "-": SICK, "d": DENIED}
+OUTCOMES = {"+": HEALTHY, "-": UNHEALTHY, "d": DENIED}
 UNKNOWN = Health()
 PLAIN, TLS = Variant("http", 9090, ""), Variant("https", 9090, "")
 ASSUMED_UP = assumed_up(PLAIN)
@@ -130,7 +130,7 @@ def test_a_tool_that_is_up_in_spite_of_many_failures_waits_for_the_interval() ->
     assert next_probe_s(Health(up=True, failures=3), 30.0) == 30.0
 
 
-def test_a_second_look_is_never_later_than_the_interval() -> None:
+def test_a_second_probe_is_never_later_than_the_interval() -> None:
     assert next_probe_s(after("+--"), 0.5) == 0.5
 
 
@@ -141,7 +141,7 @@ def test_a_dead_backend_is_down_within_twenty_seconds_of_its_first_failure() -> 
 
 
 def test_an_outcome_has_one_word() -> None:
-    assert (WELL.word, SICK.word, DEFERRED.word) == ("alive", "failed", "put_off")
+    assert (HEALTHY.word, UNHEALTHY.word, DEFERRED.word) == ("alive", "failed", "put_off")
     assert Outcome(alive=False, failure=Failure.TLS).word == "tls"
     assert Outcome(alive=True, unauthorized=True).word == "unauthorized"
 
@@ -150,16 +150,16 @@ def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> N
     doubted = observe(after("+"), DEFERRED, HealthOptions())
     assert doubted == Health(up=True, successes=1, overdue=True)
     assert doubted.doubtful
-    assert not observe(doubted, WELL, HealthOptions()).doubtful
+    assert not observe(doubted, HEALTHY, HealthOptions()).doubtful
     assert observe(UNKNOWN, DEFERRED, HealthOptions()).up is None
 
 
 def test_a_fall_remembers_when_the_failures_began_and_when_it_came() -> None:
     health = ASSUMED_UP
     for began_s in (10.0, 20.0, 30.0, 40.0):
-        health = observe(health, SICK, HealthOptions(), began_s=began_s, now_s=began_s + 5.0)
+        health = observe(health, UNHEALTHY, HealthOptions(), began_s=began_s, now_s=began_s + 5.0)
     assert (health.probed_s, health.began_s, health.fell_s) == (40.0, 10.0, 35.0)
-    risen = observe(health, WELL, HealthOptions(), asked=PLAIN, began_s=50.0)
+    risen = observe(health, HEALTHY, HealthOptions(), asked=PLAIN, began_s=50.0)
     assert risen == Health(up=True, successes=1, probed_s=50.0, variant=PLAIN)
 
 
@@ -168,7 +168,7 @@ def test_the_variant_that_answered_is_remembered_through_failures() -> None:
         UNKNOWN, Outcome(alive=True, variant=TLS, requests=2, how="https after http"), DEFAULT_HEALTH, asked=PLAIN
     )
     assert (found.variant, found.how, found.requests) == (TLS, "https after http", 2)
-    again = observe(found, WELL, DEFAULT_HEALTH, asked=TLS)
+    again = observe(found, HEALTHY, DEFAULT_HEALTH, asked=TLS)
     assert (again.variant, again.how, again.requests) == (TLS, "https after http", 1)
     failed = after("---", start=again)
     assert (failed.up, failed.variant, failed.how) == (False, TLS, "https after http")
@@ -179,7 +179,7 @@ def test_the_variant_that_answered_is_remembered_through_failures() -> None:
 
 
 def test_the_first_variant_needs_no_word() -> None:
-    found = observe(UNKNOWN, WELL, DEFAULT_HEALTH, asked=PLAIN)
+    found = observe(UNKNOWN, HEALTHY, DEFAULT_HEALTH, asked=PLAIN)
     assert (found.variant, found.how) == (PLAIN, "")
 
 
@@ -188,7 +188,7 @@ def test_a_backend_keeps_its_name_while_it_asks_for_credentials() -> None:
     locked = after("ddd", start=named)
     assert (locked.up, locked.unauthorized, locked.backend_id) == (True, True, "a" * 22)
     assert after("-", start=locked).backend_id == "a" * 22
-    assert observe(locked, WELL, DEFAULT_HEALTH).backend_id == ""
+    assert observe(locked, HEALTHY, DEFAULT_HEALTH).backend_id == ""
 
 
 @pytest.mark.parametrize(

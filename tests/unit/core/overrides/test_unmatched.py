@@ -32,7 +32,7 @@ def overrides(text: str) -> Overrides:
             "did you mean prd?", id="static"),
     ],
 )  # fmt: skip
-def test_a_name_that_nobody_has_is_told_with_its_place_and_the_nearest_one(text: str, sentence: str) -> None:
+def test_a_name_that_nobody_has_is_reported_with_its_place_and_the_nearest_one(text: str, sentence: str) -> None:
     assert unmatched(overrides(text), KNOWN) == (sentence,)
 
 
@@ -46,6 +46,6 @@ def test_the_first_names_get_a_proposal() -> None:
     assert ["did you mean" in each for each in unmatched(overrides(text), KNOWN)] == [True] * 3 + [False] * 6
 
 
-def test_every_name_is_told() -> None:
+def test_every_name_is_reported() -> None:
     text = "suppress: [a/b, a/c]\ntools: {a/d: {priority: 1}}\napprove: [a/e]"
     assert [each.split(" no Service ")[1] for each in unmatched(overrides(text), KNOWN)] == ["a/d", "a/b", "a/c", "a/e"]

@@ -38,7 +38,7 @@ P, G, K = "prometheus-toolset.yaml", "grafana-toolset.yaml", "kubernetes-toolset
 
 
 class Cluster:
-    """The one ConfigMap, and passes over it that follow the plan as ``TargetReconciler`` does."""
+    """The one ConfigMap, and reconciles of it that follow the plan as ``TargetReconciler`` does."""
 
     def __init__(self) -> None:
         self.config_maps = FakeConfigMaps()
@@ -80,7 +80,7 @@ class Cluster:
         return change
 
     def patch(self, data: Mapping[str, str], change: Apply) -> None:
-        """Make the first request of a pass that needs two."""
+        """Make the first request of a reconcile that needs two."""
         moved = {key: data[key] for key in change.written} | dict.fromkeys(change.by_patch)
         self.config_maps.patch(TARGET, moved, fence=self.current, manager=FIELD_MANAGER)
 
@@ -101,7 +101,7 @@ def test_a_config_map_that_is_missing_is_created_under_the_oldest_version() -> N
     }
 
 
-def test_a_second_pass_changes_nothing() -> None:
+def test_a_second_reconcile_changes_nothing() -> None:
     """Defect of the original: it wrote on every cycle."""
     cluster = Cluster()
     cluster.publish({P: "1"})
@@ -122,7 +122,7 @@ def test_a_change_is_fenced_by_version_and_uid() -> None:
         cluster.config_maps.apply(TARGET, change.manifest)
 
 
-def test_what_somebody_deleted_meanwhile_is_not_made_anew_by_a_stale_plan() -> None:
+def test_what_somebody_deleted_meanwhile_is_not_created_again_by_a_stale_plan() -> None:
     cluster = Cluster()
     cluster.publish({P: "1"})
     change = cluster.decide({P: "2"})
@@ -248,7 +248,7 @@ def test_what_we_applied_or_patched_counts_as_ours() -> None:
     assert owned_keys(None, PREFIX) == frozenset()
 
 
-def test_what_a_crash_between_patch_and_apply_left_behind_goes_with_the_next_pass() -> None:
+def test_what_a_crash_between_patch_and_apply_left_behind_goes_with_the_next_reconcile() -> None:
     cluster = Cluster()
     cluster.publish({P: "1", G: "1"})
     cluster.edit(**{"grafana-toolset__yaml": "edited"})
@@ -298,7 +298,7 @@ happenings = st.lists(documents | edits | crashes | st.just("deleted"), max_size
 
 
 @given(happenings, documents)
-def test_after_any_history_one_pass_gives_what_is_wanted_and_what_is_foreign_and_a_second_does_nothing(
+def test_after_any_history_one_reconcile_gives_what_is_wanted_and_what_is_foreign_and_a_second_does_nothing(
     history: list[dict[str, str] | tuple[str, str | dict[str, str] | None] | str], wanted: dict[str, str]
 ) -> None:
     cluster, foreign, ours = Cluster(), dict[str, str](), set[str]()
@@ -394,7 +394,7 @@ def test_overrides_are_never_left_over() -> None:
     assert legacy_keys(cluster.current, ("old",)) == frozenset()
 
 
-def test_notes_stand_beside_the_documents_and_an_old_one_goes() -> None:
+def test_notes_stand_next_to_the_documents_and_an_old_one_goes() -> None:
     cluster = Cluster()
     cluster.publish({P: "1"}, annotations={OVERRIDES_ERROR: "wrong", INSTANCE: ""})
     assert cluster.current.annotations[f"{PREFIX}/{OVERRIDES_ERROR}"] == "wrong"

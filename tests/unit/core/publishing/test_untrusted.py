@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.prober import SICK, WELL
+from support.prober import HEALTHY, UNHEALTHY
 from toolset.core.candidate import Candidate
 from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
@@ -51,7 +51,7 @@ def service(key: Key, app: str, notes: dict[str, str], created: str, port: int) 
 
 
 def services(*namespaces: str, host: str, most: int) -> st.SearchStrategy[list[Service]]:
-    """Draw Services; ``host`` is one that annotations name, so that it can be told whose a URL is."""
+    """Draw Services; ``host`` is one that annotations name, so that it is known whose a URL is."""
     values = {**VALUES, "toolset-endpoint": st.just(f"http://{host}")}
     built = st.builds(
         service,
@@ -78,9 +78,9 @@ def published(found: list[Service], untrusted: Untrusted, sick: frozenset[Key]) 
         verdict = detect(REDUCTION.reduce(each), options, approved=each.key in approved)
         inventory.detected(each.key, verdict)
         if isinstance(verdict, Candidate):
-            inventory.probed(verdict, WELL, began_s=0.5, now_s=0.5)
+            inventory.probed(verdict, HEALTHY, began_s=0.5, now_s=0.5)
             for now_s in (1.0, 2.0, 4.0) if each.key in sick else ():
-                inventory.probed(verdict, SICK, began_s=now_s, now_s=now_s)
+                inventory.probed(verdict, UNHEALTHY, began_s=now_s, now_s=now_s)
     before = Published(tools={each.key: "" for each in found})
     tools = tools_of(inventory.candidate_verdicts(inventory.hold(4.0, before).keys))
     output = OutputOptions(

@@ -60,9 +60,9 @@ def test_a_published_backend_is_listed_with_its_address_and_its_last_probe() -> 
 
 
 def test_what_is_not_published_is_listed_on_demand() -> None:
-    seen = view(row(), row("sick", published=False, verdict="Unhealthy"))
+    seen = view(row(), row("failing", published=False, verdict="Unhealthy"))
     assert [each.name for each in seen.backends().backends] == ["prometheus"]
-    assert [each.name for each in seen.backends(unpublished=True).backends] == ["prometheus", "sick"]
+    assert [each.name for each in seen.backends(unpublished=True).backends] == ["prometheus", "failing"]
 
 
 def test_backends_are_filtered_and_bounded() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from support.prober import SICK, WELL
+from support.prober import HEALTHY, UNHEALTHY
 from toolset.core.candidate import Candidate, Reason, Rejected, Variant
 from toolset.core.inventory import Inventory, tools_of
 from toolset.core.overrides.baseline import NOTHING
@@ -40,12 +40,12 @@ class World:
         self.history = History(TARGET)
         self.history.begin(NOTHING)
 
-    def add(self, *found: Candidate, outcome: object = WELL) -> None:
+    def add(self, *found: Candidate, outcome: object = HEALTHY) -> None:
         for each in found:
             self.inventory.detected(each.key, each)
             self.history.detected(each.key, each, NOW)
-            self.inventory.probed(each, WELL if outcome is WELL else SICK)
-            self.history.probed(each, WELL if outcome is WELL else SICK, 0.0123, NOW)
+            self.inventory.probed(each, HEALTHY if outcome is HEALTHY else UNHEALTHY)
+            self.history.probed(each, HEALTHY if outcome is HEALTHY else UNHEALTHY, 0.0123, NOW)
 
     def reject(self, key: Key, verdict: Rejected) -> None:
         self.inventory.detected(key, verdict)
@@ -96,15 +96,15 @@ def test_a_url_that_the_probe_found_among_several_says_how() -> None:
     tool = msgspec.structs.replace(candidate(), alternatives=(other,))
     world.inventory.detected(tool.key, tool)
     how = "http did not answer, https did"
-    world.inventory.probed(tool, msgspec.structs.replace(WELL, variant=other, how=how))
+    world.inventory.probed(tool, msgspec.structs.replace(HEALTHY, variant=other, how=how))
     world.publish()
     row = world.row(tool.key)
     assert (row.url.partition(":")[0], row.how) == ("https", how)
 
 
-def test_a_sick_candidate_says_what_its_probe_found() -> None:
-    world, sick = World(), candidate("sick")
-    world.add(sick, outcome=SICK)
+def test_an_unhealthy_candidate_says_what_its_probe_found() -> None:
+    world, sick = World(), candidate("failing")
+    world.add(sick, outcome=UNHEALTHY)
     world.publish()
     row = world.row(sick.key)
     assert (row.verdict, row.published) == ("Unhealthy", False)
@@ -119,8 +119,8 @@ def test_a_candidate_that_is_not_written_yet_is_not_published() -> None:
     row = world.row(tool.key)
     assert (row.verdict, row.published, row.url) == ("Unprobed", False, tool.url)
     assert "its first write is still to come" in row.sentence
-    sick = candidate("sick")
-    world.add(sick, outcome=SICK)
+    sick = candidate("failing")
+    world.add(sick, outcome=UNHEALTHY)
     assert world.row(sick.key).verdict == "Unhealthy"
 
 
@@ -129,7 +129,7 @@ def test_a_tool_that_is_down_and_still_published_is_held() -> None:
     world.add(tool)
     world.publish()
     for _ in range(3):
-        world.inventory.probed(tool, SICK)
+        world.inventory.probed(tool, UNHEALTHY)
     assert world.row(tool.key).held
 
 
@@ -189,11 +189,11 @@ def test_published_tools_come_first_where_not_all_fit() -> None:
     world = World()
     world.reject(Key("a", "out"), Rejected(Reason.OPTED_OUT))
     world.reject(Key("a", "near"), Rejected(Reason.NO_USABLE_PORT, "", "grafana"))
-    world.add(candidate("b-sick"), outcome=SICK)
+    world.add(candidate("b-failing"), outcome=UNHEALTHY)
     world.add(candidate("c-tool"))
     world.publish()
     kept = [[each.name for each in snapshot(world.facts(), limit=limit).services] for limit in (1, 2, 3)]
-    assert kept == [["c-tool"], ["b-sick", "c-tool"], ["near", "b-sick", "c-tool"]]
+    assert kept == [["c-tool"], ["b-failing", "c-tool"], ["near", "b-failing", "c-tool"]]
     assert snapshot(world.facts(), limit=1).services_omitted == 3
 
 
@@ -231,7 +231,7 @@ def test_the_snapshot_survives_json() -> None:
 def test_the_snapshot_never_holds_more_than_its_limits(found: list[tuple[int, bool, str]], limit: int) -> None:
     world = World()
     for number, well, text in found:
-        world.add(candidate(f"s{number}"), outcome=WELL if well else SICK)
+        world.add(candidate(f"s{number}"), outcome=HEALTHY if well else UNHEALTHY)
         world.reject(Key("near", f"s{number}"), Rejected(Reason.BAD_ANNOTATION, text, "grafana", asked=True))
     world.publish(OutputOptions(max_per_type=5))
     made = snapshot(world.facts(), limit=limit)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.build import candidate
-from support.prober import SICK, WELL
+from support.prober import HEALTHY, UNHEALTHY
 from toolset.core.candidate import Candidate, Reason, Rejected, Verdict
 from toolset.core.health.removal_brake import Hold
 from toolset.core.overrides.baseline import NOTHING, Published
@@ -22,7 +22,7 @@ LATER = NOW + timedelta(minutes=1)
 TARGET = Key("kubernaut-system", "kubernaut-toolset-config")
 TOOL = candidate()
 KEY = TOOL.key
-UNHEALTHY = Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
+REJECTED = Rejected(Reason.UNHEALTHY, "answered 503", "prometheus")
 NEAR = Rejected(Reason.NO_USABLE_PORT, "", "prometheus")
 NO_MATCH = Rejected(Reason.NO_MATCH)
 
@@ -62,8 +62,8 @@ def test_a_change_of_the_url_and_a_loss_are_changes() -> None:
     made, moved = history(), candidate(port=80)
     made.settled({KEY: TOOL}, NOW)
     made.settled({KEY: moved}, NOW)
-    made.settled({KEY: UNHEALTHY}, LATER)
-    made.settled({KEY: UNHEALTHY}, LATER)
+    made.settled({KEY: REJECTED}, LATER)
+    made.settled({KEY: REJECTED}, LATER)
     assert kinds(made) == ["removed prometheus", "changed prometheus", "added prometheus"]
     assert made.changes[0].sentence == "no longer published: its health check fails (answered 503)"
     assert made.changes[1].sentence.endswith(f"it was {TOOL.url}")
@@ -73,7 +73,7 @@ def test_a_candidate_that_is_refused_is_a_change_but_one_that_waits_is_not() -> 
     made = history()
     made.settled({KEY: Rejected(Reason.UNPROBED)}, NOW)
     assert kinds(made) == []
-    made.settled({KEY: UNHEALTHY}, NOW)
+    made.settled({KEY: REJECTED}, NOW)
     assert kinds(made) == ["rejected prometheus"]
 
 
@@ -88,7 +88,7 @@ def test_a_url_that_overrides_move_is_the_one_that_is_shown() -> None:
 def test_a_deleted_service_is_forgotten_and_its_loss_is_a_change() -> None:
     made = history()
     made.settled({KEY: TOOL}, NOW)
-    made.probed(TOOL, WELL, 0.1, NOW)
+    made.probed(TOOL, HEALTHY, 0.1, NOW)
     made.detected(KEY, None, LATER)
     made.detected(KEY, None, LATER)
     assert kinds(made) == ["removed prometheus", "added prometheus"]
@@ -168,7 +168,7 @@ def test_the_end_of_a_leadership_forgets_all_but_the_changes() -> None:
     made = history()
     made.composed(publish([TOOL], OutputOptions()), NOW)
     made.settled({KEY: TOOL}, NOW)
-    made.probed(TOOL, WELL, 0.1, NOW)
+    made.probed(TOOL, HEALTHY, 0.1, NOW)
     made.close()
     assert made.size == (0, 0, 1)
     assert (made.settled_verdict(KEY), made.tools, made.bytes) == (None, {}, 0)
@@ -188,7 +188,7 @@ VERDICTS: st.SearchStrategy[Verdict | None] = st.sampled_from(
         None,
         NO_MATCH,
         NEAR,
-        UNHEALTHY,
+        REJECTED,
         Rejected(Reason.OPTED_OUT),
         Rejected(Reason.BAD_ANNOTATION, "x" * 2000, asked=True),
     ]
@@ -216,9 +216,9 @@ def test_memory_is_bounded_by_the_services_that_have_a_row(steps: list[tuple[int
             if isinstance(verdict, Rejected) and verdict is not NO_MATCH:
                 shown.add(tool.key)
         elif step == "settled":
-            made.settled(dict.fromkeys(alive, UNHEALTHY) if verdict else dict(alive), NOW)
+            made.settled(dict.fromkeys(alive, REJECTED) if verdict else dict(alive), NOW)
         elif tool.key in alive:
-            made.probed(tool, SICK, 0.1, NOW)
+            made.probed(tool, UNHEALTHY, 0.1, NOW)
         seen, probes, changes = made.size
         assert seen <= len(alive.keys() | shown)
         assert probes <= len(alive)

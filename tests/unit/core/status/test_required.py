@@ -44,7 +44,7 @@ def test_what_is_missing_for_longer_is_reported_once_and_then_its_return() -> No
     assert world.tools.missing == {}
 
 
-def test_a_tool_that_is_back_for_a_moment_starts_anew() -> None:
+def test_a_tool_that_is_back_for_a_moment_starts_again() -> None:
     world = World()
     world.at(0)
     world.published = {GRAFANA, JAEGER}

@@ -18,7 +18,7 @@ PROBE = Probe(
     fall=3,
 )
 TOOL = ServiceStatus(namespace="a", name="b", verdict="Published", published=True, url="http://b.a:1", since=NOW)
-SICK = ServiceStatus(namespace="a", name="b", verdict="Unhealthy", sentence="its health check fails")
+UNHEALTHY = ServiceStatus(namespace="a", name="b", verdict="Unhealthy", sentence="its health check fails")
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_a_probe_says_what_it_found_and_when(probe: Probe, text: str) -> None:
                 "last probe answered 404, 4s ago, 2 of 3 failures"
             ),
         ),
-        (SICK, "is not published: its health check fails [Unhealthy]"),
+        (UNHEALTHY, "is not published: its health check fails [Unhealthy]"),
         (
-            msgspec.structs.replace(SICK, since=NOW),
+            msgspec.structs.replace(UNHEALTHY, since=NOW),
             "is not published since 2026-01-01 12:00:00 UTC: its health check fails [Unhealthy]",
         ),
     ],

@@ -23,7 +23,7 @@ class DeploymentConsumer:
         self._deployment = deployment
         self._annotation = annotation
 
-    async def tell(self, content_hash: str) -> None:
+    async def notify(self, content_hash: str) -> None:
         """Set ``content_hash`` on the pod template; see ``reconciler.notify.Consumer``."""
         place = self._deployment
         path = f"/apis/apps/v1/namespaces/{place.namespace}/deployments/{place.name}"

@@ -1,4 +1,4 @@
-"""Reflector, store, source and transport together on real sockets: what breaks there is mended without a list."""
+"""Reflector, store, source and transport together on real sockets: what breaks there recovers without a list."""
 
 import socket
 import struct
@@ -140,14 +140,14 @@ async def test_what_cannot_be_resumed_from_is_listed_again_and_a_ghost_goes(
         Stream([line("ADDED", service("kept", "2")), line("ADDED", service("new", "8")), bookmark("9", end=True)]),
     )
     async with server.serve(), informer(server.url) as opened:
-        told: list[Delta[Service]] = []
-        opened.store.subscribe(told.append)
+        reported: list[Delta[Service]] = []
+        opened.store.subscribe(reported.append)
         async with running(opened.reflector.run):
             await until(lambda: "new" in opened.names)
 
     assert server.asked[2].params.get("resourceVersion") == version
     assert server.asked[2].params["sendInitialEvents"] == "true"
-    changed = [(delta.old and delta.old.key.name, delta.new and delta.new.key.name) for delta in told]
+    changed = [(delta.old and delta.old.key.name, delta.new and delta.new.key.name) for delta in reported]
     assert changed == [(None, "ghost"), (None, "kept"), ("ghost", None), (None, "new")]
 
 
@@ -231,10 +231,10 @@ async def test_ten_thousand_services_go_from_the_list_to_the_handlers_in_a_momen
     body = orjson.dumps({"kind": "ServiceList", "metadata": {"resourceVersion": "99999"}, "items": items})
     server = ScriptedApiServer(CANNOT_STREAM, Answer(body))
     async with server.serve(), informer(server.url) as opened:
-        told: list[Delta[Service]] = []
-        opened.store.subscribe(told.append)
+        reported: list[Delta[Service]] = []
+        opened.store.subscribe(reported.append)
         async with running(opened.reflector.run):
             with anyio.fail_after(5):
                 await opened.store.wait_synced()
 
-    assert len(told) == len(opened.store) == 10_000
+    assert len(reported) == len(opened.store) == 10_000

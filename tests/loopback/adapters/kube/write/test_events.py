@@ -184,7 +184,7 @@ async def test_a_flush_does_not_send_again_what_is_under_way() -> None:
     assert (heard.sent_count, heard.lost) == (1, [])
 
 
-async def test_an_event_that_is_gone_is_made_anew_with_its_count() -> None:
+async def test_an_event_that_is_gone_is_created_again_with_its_count() -> None:
     server, heard = ScriptedApiServer(OK, status_error(404, "NotFound"), OK), Heard()
     async with recorder(server, heard) as events:
         events.record("Normal", "Published", "again")
@@ -221,7 +221,7 @@ async def test_a_repeat_of_an_event_whose_answer_was_lost_is_patched() -> None:
     assert bodies(server.asked)[1]["series"]["count"] == 3
 
 
-async def test_look_alikes_are_told_together_and_say_so() -> None:
+async def test_look_alikes_are_reported_together_and_say_so() -> None:
     server = ScriptedApiServer(*[OK] * 11)
     async with recorder(server) as events:
         for number in range(15):
@@ -297,7 +297,7 @@ async def test_a_server_that_goes_on_refusing_is_asked_once_for_each_until_it_ta
     assert (heard.lost, heard.sent_count) == (["forbidden"] * 3, 2)
 
 
-async def test_what_was_dropped_is_told_when_it_happens_again() -> None:
+async def test_what_was_dropped_is_reported_when_it_happens_again() -> None:
     server, heard = ScriptedApiServer(*[status_error(403)] * 5, OK), Heard()
     async with recorder(server, heard) as events:
         events.record("Normal", "Published", "")

@@ -20,7 +20,7 @@ async def consumer(server: ScriptedApiServer) -> AsyncGenerator[DeploymentConsum
 async def test_the_hash_goes_onto_the_pod_template() -> None:
     server = ScriptedApiServer(Answer(b"{}"))
     async with consumer(server) as opened:
-        await opened.tell("abc")
+        await opened.notify("abc")
 
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("PATCH", "/apis/apps/v1/namespaces/holmes/deployments/server")
@@ -31,4 +31,4 @@ async def test_the_hash_goes_onto_the_pod_template() -> None:
 async def test_a_deployment_that_is_not_there_is_named_with_the_setting() -> None:
     async with consumer(ScriptedApiServer(status_error(404, "NotFound"))) as opened:
         with pytest.raises(NotFoundError, match=r"^Deployment holmes/server: .*check `notify.deployment`"):
-            await opened.tell("abc")
+            await opened.notify("abc")
