@@ -1,7 +1,7 @@
 """How long it takes and what it costs to hold every Service: our informer and service next to four peers, in turn.
 
 Seconds are counted from the first request of each, so that an interpreter's start does not count; memory is the most
-that the whole process ever had resident, looked at when all is in the cache.
+that the whole process ever had resident, read when all is in the cache.
 """
 
 import time

@@ -34,7 +34,7 @@ def peers() -> Path:
 
 
 class Measured:
-    """A process that is looked at from outside; use it as a context manager, which ends it."""
+    """A process that is measured from outside; use it as a context manager, which ends it."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; what it prints, errors included, is for :meth:`line`."""

@@ -59,7 +59,7 @@ def rights() -> Iterator[Right]:
 
 
 def only_says_where(stderr: str) -> bool:
-    """Return whether nothing is said but which cluster is looked at, and as whom."""
+    """Return whether nothing is said but which cluster is asked, and as whom."""
     return (
         re.fullmatch(r"toolset: cluster \S+ \(https://\S+\), context \S+, identity \S+\n", complaints(stderr))
         is not None

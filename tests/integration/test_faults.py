@@ -180,7 +180,7 @@ def test_watches_that_are_ended_while_events_come_end_nothing_else(cluster: Clus
 
 
 @pytest.mark.parametrize("reset", [pytest.param(True, id="with-rst"), pytest.param(False, id="with-fin")])
-def test_connections_that_are_cut_again_and_again_cost_nothing(scene: Scene, reset: bool) -> None:
+def test_connections_that_are_cut_repeatedly_cost_nothing(scene: Scene, reset: bool) -> None:
     before = scene.asked("watch")
     scene.change()
     for _ in range(10):

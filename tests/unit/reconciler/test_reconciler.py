@@ -284,7 +284,7 @@ async def test_the_gate_opens_at_once_in_a_cluster_without_services() -> None:
     assert world.gate_is_open()
 
 
-async def test_the_gate_opens_when_time_is_up_and_every_service_was_looked_at_and_wakes_who_waits() -> None:
+async def test_the_gate_opens_when_time_is_up_and_every_service_was_probed_and_wakes_who_waits() -> None:
     world = Reconcilers()
     world.gate.begin([A], NOTHING)
     async with running(world.gate.wait_opened):
@@ -406,7 +406,7 @@ async def test_looks_are_spread_by_a_tenth_of_the_interval(jitter: float, second
     assert (await world.probe(A)).requeue_after_s == pytest.approx(seconds)
 
 
-async def test_a_tool_that_begins_to_fail_is_looked_at_soon_and_dropped_at_the_third_failure() -> None:
+async def test_a_tool_that_begins_to_fail_is_probed_soon_and_dropped_at_the_third_failure() -> None:
     """Defect of the original: it dropped a tool on one failed probe."""
     world = await Reconcilers(service("a")).settled()
     world.prober.outcomes = {A: UNHEALTHY}
@@ -461,7 +461,7 @@ async def test_the_outcome_of_a_service_that_changed_during_its_probe_counts_for
     assert [asked.port for asked in world.prober.asked] == [9090, 9091]
 
 
-async def test_without_probes_every_candidate_is_a_tool_and_is_never_looked_at_again() -> None:
+async def test_without_probes_every_candidate_is_a_tool_and_is_never_probed_again() -> None:
     world = Reconcilers(service("a"), health=HealthOptions(enabled=False, rise=3))
     world.begin()
     await world.detect_all()
@@ -878,7 +878,7 @@ async def test_one_backend_that_dies_among_many_is_removed_within_seconds() -> N
         assert not any(hold.begins for hold in world.events.holds)
 
 
-async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_the_next_one() -> None:
+async def test_the_others_are_probed_before_a_tool_is_lost_and_not_again_for_the_next_one() -> None:
     world = await well(*ALL)
     async with world.working():
         assert world.probes is not None
@@ -896,7 +896,7 @@ async def test_the_others_are_looked_at_before_a_tool_is_lost_and_not_again_for_
         assert len(healthy) <= 2 * (len(ALL) - 2)
 
 
-async def test_a_tool_that_begins_to_fail_again_and_again_has_the_others_probed_with_growing_pauses() -> None:
+async def test_a_tool_that_begins_to_fail_repeatedly_has_the_others_probed_with_growing_pauses() -> None:
     world = await well(*ALL)
     async with world.working():
         assert world.probes is not None
@@ -1007,7 +1007,7 @@ async def test_a_hundred_backends_that_hang_and_come_first_keep_nine_hundred_no_
         assert {tool.key.name for tool in world.inventory.tools()} == set(healthy)
 
 
-async def test_a_probe_that_was_put_off_is_no_verdict_and_comes_again() -> None:
+async def test_a_probe_that_was_deferred_is_no_verdict_and_comes_again() -> None:
     world = Reconcilers(service("a"))
     world.prober.outcomes = {A: DEFERRED}
     world.begin()

@@ -692,7 +692,7 @@ async def test_two_silent_watches_of_a_server_that_sends_bookmarks_lead_to_a_con
     assert scene.things == {A: Thing("a", "3")}, "also when the server went back in time"
 
 
-async def test_a_server_that_swallows_every_watch_is_listed_again_and_again() -> None:
+async def test_a_server_that_swallows_every_watch_is_listed_repeatedly() -> None:
     source = ScriptedListerWatcher(
         lists=[Page([Thing("a", str(number))], str(number)) for number in range(1, 6)],
         streams=[[EMPTY_LIST], *[SILENT] * 10],

@@ -64,7 +64,7 @@ def test_an_object_recreated_while_nobody_watched_is_reported_even_at_the_same_v
     assert listener.deltas == [Delta(Thing("a", "1", "old"), Thing("a", "1", "new"))]
 
 
-async def test_whoever_waits_for_the_first_list_goes_on_after_it() -> None:
+async def test_a_caller_that_waits_for_the_first_list_goes_on_after_it() -> None:
     store: Store[Thing] = Store(unexpected)
     synced = [store.is_synced]
     synced_at: list[float] = []

@@ -454,7 +454,7 @@ async def test_an_observer_hears_of_a_key_added_twice_or_raised_only_once() -> N
     assert reported.log == [("added", 0)]
 
 
-async def test_an_observer_hears_of_a_retry_when_it_is_put_off() -> None:
+async def test_an_observer_hears_of_a_retry_when_it_is_deferred() -> None:
     reported = Reported()
     queue = WorkQueue[str](observer=reported)
     queue.add_rate_limited("a")

@@ -338,7 +338,7 @@ async def test_two_at_once_ask_one_host_and_waiting_for_that_costs_a_probe_no_ti
     assert outcomes == [ALIVE] * 4
 
 
-async def test_who_waits_too_long_for_its_host_is_put_off() -> None:
+async def test_who_waits_too_long_for_its_host_is_deferred() -> None:
     outcomes: list[Outcome] = []
     async with raw_server(silence) as port:
         prober = HttpProber(ProberOptions(0.2), guard=NoGuard())

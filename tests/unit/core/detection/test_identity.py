@@ -8,7 +8,7 @@ from toolset.core.detection.identity import ends, is_called
     [
         pytest.param("rancher-monitoring-prometheus", ["rancher-monitoring-prometheus"], id="the end counts"),
         pytest.param(
-            "prometheus-k8s", ["prometheus-k8s", "prometheus"], id="a generic word is looked at, then left out"
+            "prometheus-k8s", ["prometheus-k8s", "prometheus"], id="a generic word is compared, then left out"
         ),
         pytest.param("service", ["service"], id="nothing but a generic word"),
         pytest.param(

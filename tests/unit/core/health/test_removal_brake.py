@@ -15,10 +15,10 @@ from toolset.model import Key
 HEALTHY, UNHEALTHY = Outcome(alive=True), Outcome(alive=False, detail="answered 503")
 PLAIN: Final = Variant("http", 9090, "")
 UP: Final = observe(assumed_up(PLAIN), HEALTHY, HealthOptions(), began_s=90.0, now_s=90.0)
-"""Looked at ten seconds before anything fails, and well."""
+"""Probed ten seconds before anything fails, and healthy."""
 
 CONFIRMED: Final = observe(assumed_up(PLAIN), HEALTHY, HealthOptions(), began_s=101.0, now_s=101.0)
-"""Looked at after the first failure of :func:`lost`, and well."""
+"""Probed after the first failure of :func:`lost`, and healthy."""
 
 
 def lost(fell_s: float = 103.0) -> Health:
@@ -54,7 +54,7 @@ def keys(known: Mapping[Key, Health], kind: str) -> frozenset[Key]:
         pytest.param(healths(lost=3), 3, True, id="all of three"),
         pytest.param(healths(lost=1, failing=5, confirmed=4), 1, True, id="the others are on their way"),
         pytest.param(healths(lost=1, failing=4, confirmed=5), 0, False, id="not enough of them are"),
-        pytest.param(healths(lost=1, unseen=9), 1, False, id="nobody has looked at the others yet"),
+        pytest.param(healths(lost=1, unseen=9), 1, False, id="the others are not probed yet"),
         pytest.param(healths(lost=1, unseen=5, confirmed=4), 1, False, id="they could still be the most"),
         pytest.param(healths(lost=1, unseen=4, confirmed=5), 0, False, id="they could not"),
         pytest.param(healths(lost=3, down=100), 3, True, id="what was never up does not count"),
@@ -209,7 +209,7 @@ def spread(**namespaces: dict[Key, Health]) -> dict[Key, Health]:
         pytest.param(
             spread(team=healths(unseen=500), one=healths(lost=3, confirmed=5), two=healths(confirmed=3)),
             False,
-            id="a tenant that nobody has looked at makes no loss wait",
+            id="a tenant that is not probed yet makes no loss wait",
         ),
     ],
 )

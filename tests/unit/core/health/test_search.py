@@ -150,7 +150,7 @@ def test_one_that_hangs_at_another_path_counts_as_slow() -> None:
     assert outcome.detail.startswith("/: answered 404; /prometheus: no answer within 5 s; ")
 
 
-def test_what_was_put_off_in_between_found_nothing_out() -> None:
+def test_what_was_deferred_in_between_found_nothing_out() -> None:
     assert searched(OPEN, NO_HTTP, EXHAUSTED)[1] == EXHAUSTED
 
 

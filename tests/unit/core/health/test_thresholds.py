@@ -101,11 +101,11 @@ def test_the_state_depends_on_the_last_outcomes_in_a_row(outcomes: str, rise: in
         pytest.param("", 30.0, id="one that was never seen"),
     ],
 )
-def test_a_tool_that_begins_to_fail_is_looked_at_again_soon(outcomes: str, seconds: float) -> None:
+def test_a_tool_that_begins_to_fail_is_probed_again_soon(outcomes: str, seconds: float) -> None:
     assert next_probe_s(after(outcomes), 30.0) == seconds
 
 
-def test_a_candidate_that_was_never_up_is_looked_at_after_twice_the_time_each() -> None:
+def test_a_candidate_that_was_never_up_is_probed_after_twice_the_time_each() -> None:
     looks = [next_probe_s(after("-" * failures), 30.0) for failures in range(1, 8)]
     assert looks == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
@@ -146,7 +146,7 @@ def test_an_outcome_has_one_word() -> None:
     assert Outcome(alive=True, unauthorized=True).word == "unauthorized"
 
 
-def test_a_probe_that_was_put_off_leaves_a_doubt_and_changes_nothing_else() -> None:
+def test_a_probe_that_was_deferred_leaves_a_doubt_and_changes_nothing_else() -> None:
     doubted = observe(after("+"), DEFERRED, HealthOptions())
     assert doubted == Health(up=True, successes=1, overdue=True)
     assert doubted.doubtful
@@ -211,7 +211,7 @@ def test_one_refusal_takes_nothing_away(outcomes: str, start: Health, unauthoriz
     assert (found.up, found.unauthorized, found.denials == 0) == (True, unauthorized, unauthorized)
 
 
-def test_a_refusal_is_looked_at_soon_and_a_known_one_at_the_interval() -> None:
+def test_a_refusal_is_probed_soon_and_a_known_one_at_the_interval() -> None:
     assert [next_probe_s(after(outcomes), 30.0) for outcomes in ("+d", "+dd", "+ddd", "+dddd")] == [
         1.0,
         2.0,

@@ -69,7 +69,7 @@ class Cluster:
         annotations: Mapping[str, str] | None = None,
         legacy: tuple[str, ...] | None = None,
     ) -> Apply:
-        """Make one pass that has to change something."""
+        """Make one reconcile that has to change something."""
         change = self.decide(data, annotations, legacy)
         assert isinstance(change, Apply)
         body = change.manifest

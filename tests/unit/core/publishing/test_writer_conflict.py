@@ -31,7 +31,7 @@ class Instance:
         return self._config_maps.get(TARGET)
 
     def publish(self, data: Mapping[str, str]) -> bool:
-        """Make one pass; return whether it was allowed to write."""
+        """Make one reconcile; return whether it was allowed to write."""
         wanted = desired(data, len(data), PREFIX, {"instance": self._name})
         self.rivalry = self.rivalry.observe(self.cached, wanted, PREFIX)
         if self.rivalry.is_persistent or installed_by(self.cached, PREFIX, self._name):
@@ -137,7 +137,7 @@ def test_people_who_edit_our_keys_are_no_rivals() -> None:
     assert instance.rivalry.foreign_writes == 0
 
 
-def test_the_same_version_is_looked_at_once() -> None:
+def test_the_same_version_is_checked_once() -> None:
     config_maps = FakeConfigMaps()
     first, second = Instance(config_maps), Instance(config_maps)
     first.publish({"a": "1"})

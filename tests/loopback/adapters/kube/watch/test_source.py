@@ -419,7 +419,7 @@ async def test_a_watch_that_falls_silent_is_given_up() -> None:
             await events.next()
 
 
-async def test_whoever_is_busy_for_longer_than_the_silence_allowed_loses_nothing() -> None:
+async def test_a_caller_that_is_busy_for_longer_than_the_silence_allowed_loses_nothing() -> None:
     pieces = [BOOKMARK, *(line("ADDED", service(name)) for name in "abcdef")]
     async with (
         impatient(Stream(pieces, pause_s=0.1)) as opened,
@@ -434,7 +434,7 @@ async def test_whoever_is_busy_for_longer_than_the_silence_allowed_loses_nothing
     assert len(rest) == 6
 
 
-async def test_whoever_is_busy_while_the_stream_falls_silent_is_not_interrupted() -> None:
+async def test_a_caller_that_is_busy_while_the_stream_falls_silent_is_not_interrupted() -> None:
     async with (
         impatient(Stream([BOOKMARK], end="silent")) as opened,
         opened.watch(version="5", stream_list=False) as events,
