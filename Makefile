@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast simulate test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image mutate lock clean
+.PHONY: help setup demo newcomer test test-fast simulate test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image release mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ e2e: setup ## Run the image's tests on a real one-node cluster of its own, and s
 
 image: ## Build the container image with docker, podman or buildah (BASE= names its base, MCP=1 adds what status.mcp needs)
 	MCP="$(MCP)" hack/image/build
+
+release: setup ## Build the files of a release into dist, reproducibly (IMAGE=NAME@sha256:DIGEST, REPOSITORY=https://...)
+	@IMAGE="$(IMAGE)" REPOSITORY="$(REPOSITORY)" hack/release/build
 
 lock: setup ## Pin all dependencies with hashes again
 	hack/consumer --lock
