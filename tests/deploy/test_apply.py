@@ -125,8 +125,8 @@ def test_taking_it_away_as_documented_leaves_the_published_config_map(
     everything = rendered(with_components(tmp_path, [each for each in COMPONENTS if each != "pod-monitor"]))
     plane.kubectl("apply", "--server-side", "-f", "-", given=everything)
     apply(plane, "production")
-    text = (PROJECT / "docs" / "install.md").read_text("utf-8").split("## Uninstall")[1]
-    (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    text = (PROJECT / "docs" / "upgrade.md").read_text("utf-8").split("\n## Uninstall\n")[1]
+    commands, _ = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     for command in commands.replace("\\\n", "").splitlines():
         program, *arguments = command.split()
         assert program == "kubectl"

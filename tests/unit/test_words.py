@@ -16,7 +16,7 @@ UNWANTED = re.compile(
     r"|(?:a|each|every|the|one|next|failed) pass(?:es)?)\b",
     re.IGNORECASE,
 )
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
 MANIFESTS = sorted(each for each in (ROOT / "deploy").rglob("*") if each.suffix in {".yaml", ".json"})
 TESTS = [
