@@ -109,7 +109,9 @@ def test_the_overlay_for_production_names_the_image_of_this_version() -> None:
 
 def test_manifests_are_valid_and_differ_from_the_overlay_in_the_image_only(tools: Path, released: Path) -> None:
     for name, file in MANIFESTS.items():
-        things = list(yaml.safe_load_all((released / file).read_text("utf-8")))
+        text = (released / file).read_text("utf-8")
+        assert text.count(f"runbook_url: {REPOSITORY}") == text.count("runbook_url: ")
+        things = list(yaml.safe_load_all(text.replace(f"{REPOSITORY}/blob/v{__version__}/docs/", "docs/")))
         assert container(things)["image"] == IMAGE
         unreleased = built(overlay(name))
         container(unreleased)["image"] = IMAGE
