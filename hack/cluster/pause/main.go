@@ -1,4 +1,4 @@
-// Command pause holds the namespaces of a pod: it waits, buries orphans, and ends when it gets a signal.
+// Command pause holds the namespaces of a pod: it waits, buries orphans, and ends when it is told to.
 package main
 
 import (
