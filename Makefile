@@ -74,11 +74,12 @@ lint: setup ## Check format, lint, import floors, dependencies, scripts, Dockerf
 	$(BIN)/shellcheck --external-sources $$(grep -rlE '^#!/usr/bin/env bash|^# shellcheck shell=bash' .ci bench hack)
 	$(BIN)/hadolint Dockerfile hack/cluster/Dockerfile
 
-docs: setup ## Regenerate the reference pages, the layers in the architecture page, the pictures of the demo and of the banner
+docs: setup ## Regenerate the reference pages, the layers in the architecture page, the pictures of the demo and of the banner, the schema of the chart
 	$(BIN)/python hack/docs/reference.py
 	$(BIN)/python hack/docs/banners.py
 	$(BIN)/python hack/docs/layers.py
 	$(BIN)/python hack/docs/picture.py
+	$(BIN)/python hack/docs/chart.py
 
 types: setup ## Check types twice: mypy strict, pyright strict
 	$(BIN)/mypy

@@ -11,6 +11,7 @@ import pytest
 
 import controlplane
 from controlplane import ControlPlane
+from deploy.charts import Helm
 from deploy.manifests import PROJECT, kubectl
 from support.lacking import lack
 
@@ -32,6 +33,15 @@ def tools() -> Path:
     if not (folder / ".done").exists():
         lack("what checks the manifests is not there: run hack/manifests/build once (a minute)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def helm(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Return Helm without a cluster."""
+    program = tools / "helm"
+    if not program.exists():
+        lack("there is no Helm: install Go 1.26 and run hack/manifests/build once (4 minutes)")
+    return Helm(program, tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,116 @@
+"""What Helm makes of the chart, and what kustomize makes of the same, in a form that can be compared."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from deploy.manifests import NAME, NAMESPACE, PROJECT, Manifest, pod, settings_of
+from toolset import __version__
+
+CHART: Final = PROJECT / "deploy" / "helm"
+PRODUCTION: Final = CHART / "values-production.yaml"
+SETTINGS: Final = f"{NAME}-settings"
+CHECKSUM: Final = "checksum/settings"
+LINK: Final = 'msg="found symbolic link in path. Contents of linked file included and used"'
+"""What Helm says about deploy/helm/kustomize."""
+
+Values = Mapping[str, Any]
+
+
+class Helm:
+    """Helm with folders of its own.
+
+    Attributes:
+        kubeconfig: Of the cluster that it works on; without it, every request fails.
+    """
+
+    def __init__(self, program: Path, home: Path) -> None:
+        self.kubeconfig = home / "none"
+        self._program = program
+        self._home = home
+
+    def run(self, *arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command, with ``values`` in a file after those that the arguments name."""
+        folders = {f"HELM_{each}_HOME": str(self._home / each) for each in ("CACHE", "CONFIG", "DATA")}
+        given = "" if values is None else yaml.safe_dump(dict(values))
+        command = [str(self._program), *arguments, *(("--values", "-") if given else ())]
+        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig), **folders}
+        return subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
+
+    def output(self, *arguments: str, values: Values | None = None) -> str:
+        """Return what a command prints.
+
+        Raises:
+            AssertionError: It fails, or warns.
+        """
+        done = self.run(*arguments, values=values)
+        said = [line for line in done.stderr.splitlines() if LINK not in line]
+        assert (done.returncode, said) == (0, []), done.stderr + done.stdout
+        return done.stdout
+
+    def objects(
+        self, values: Values | None = None, *files: Path, chart: Path = CHART, namespace: str = NAMESPACE
+    ) -> list[Manifest]:
+        """Return the objects of a release with the values of ``files``, then ``values``."""
+        options = [f"--values={file}" for file in files]
+        text = self.output("template", "any-release", str(chart), f"--namespace={namespace}", *options, values=values)
+        return list(yaml.safe_load_all(text))
+
+
+def by_name(things: Iterable[Manifest]) -> dict[tuple[str, str, str], Manifest]:
+    """Return objects by kind, namespace and name."""
+    pairs = [((thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]), thing) for thing in things]
+    found = dict(pairs)
+    assert len(found) == len(pairs), "an object is there twice"
+    return found
+
+
+def without_settings(things: list[Manifest]) -> Iterator[Manifest]:
+    """Yield ``things``, the settings file and the variables ``TOOLSET_*`` replaced by the settings that a pod gets from them.
+
+    The components of kustomize set variables, because they cannot change a part of a file; the chart writes a file.
+    """
+    settings = settings_of(things)
+    things = deepcopy(things)
+    spec = pod(things)
+    (container,) = spec["containers"]
+    env = [each for each in container.pop("env", ()) if not each["name"].startswith("TOOLSET_")]
+    container |= {"env": env} if env else {}
+    (volume,) = (each["configMap"] for each in spec["volumes"] if each["name"] == "settings")
+    mounted, volume["name"] = volume["name"], SETTINGS
+    for thing in things:
+        if (thing["kind"], thing["metadata"]["name"]) == ("ConfigMap", mounted):
+            assert thing["data"].keys() == {"settings.yaml"}
+            thing["data"] = {"settings.yaml": settings}
+            thing["metadata"]["name"] = SETTINGS
+        yield thing
+
+
+def of_kustomize(things: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
+    """Return what kustomize builds as the chart should have it.
+
+    - The Namespace is left out: with it in the chart, an uninstall would delete the published ConfigMap.
+    - The name of the settings ConfigMap has no hash: a change of the settings changes an annotation of the pods.
+    """
+    kept = [thing for thing in things if thing["kind"] != "Namespace"]
+    (settings,) = (
+        thing for thing in kept if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{SETTINGS}-")
+    )
+    assert settings["data"].keys() == {"settings.yaml"}
+    return by_name(without_settings(kept))
+
+
+def of_chart(things: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
+    """Return what the chart renders without what it alone has: the label with its version, the hash of the settings."""
+    compared = list(without_settings(things))
+    for thing in compared:
+        assert thing["metadata"]["labels"].pop("helm.sh/chart") == f"{NAME}-{__version__}", thing["metadata"]["name"]
+        if thing["kind"] == "Deployment":
+            annotations = thing["spec"]["template"]["metadata"].pop("annotations")
+            assert annotations.keys() == {CHECKSUM}
+    return by_name(compared)
