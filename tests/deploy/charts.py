@@ -1,5 +1,6 @@
 """What Helm makes of the chart, and what kustomize makes of the same, in a form that can be compared."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,23 +24,23 @@ Values = Mapping[str, Any]
 
 
 class Helm:
-    """Helm with folders of its own.
+    """Helm with folders of its own, at first without a cluster."""
 
-    Attributes:
-        kubeconfig: Of the cluster that it works on; without it, every request fails.
-    """
-
-    def __init__(self, program: Path, home: Path) -> None:
-        self.kubeconfig = home / "none"
+    def __init__(self, program: Path, home: Path, kubeconfig: Path = Path("/dev/null")) -> None:
         self._program = program
         self._home = home
+        self._kubeconfig = kubeconfig
+
+    def on(self, kubeconfig: Path) -> "Helm":
+        """Return the same Helm on a cluster."""
+        return Helm(self._program, self._home, kubeconfig)
 
     def run(self, *arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command, with ``values`` in a file after those that the arguments name."""
         folders = {f"HELM_{each}_HOME": str(self._home / each) for each in ("CACHE", "CONFIG", "DATA")}
-        given = "" if values is None else yaml.safe_dump(dict(values))
+        given = "" if values is None else json.dumps(values)  # JSON is YAML, and quotes all text
         command = [str(self._program), *arguments, *(("--values", "-") if given else ())]
-        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig), **folders}
+        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self._kubeconfig), **folders}
         return subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
 
     def output(self, *arguments: str, values: Values | None = None) -> str:
@@ -64,14 +65,16 @@ class Helm:
 
 def by_name(things: Iterable[Manifest]) -> dict[tuple[str, str, str], Manifest]:
     """Return objects by kind, namespace and name."""
-    pairs = [((thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]), thing) for thing in things]
+    pairs = [
+        ((thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]), thing) for thing in things
+    ]
     found = dict(pairs)
     assert len(found) == len(pairs), "an object is there twice"
     return found
 
 
 def without_settings(things: list[Manifest]) -> Iterator[Manifest]:
-    """Yield ``things``, the settings file and the variables ``TOOLSET_*`` replaced by the settings that a pod gets from them.
+    """Yield ``things`` with the settings that a pod gets instead of the settings file and the variables ``TOOLSET_*``.
 
     The components of kustomize set variables, because they cannot change a part of a file; the chart writes a file.
     """

@@ -1,33 +1,22 @@
 """The Helm chart gives what the manifests of kustomize give, and refuses values that it does not know."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 import yaml
 
-from deploy.charts import CHART, CHECKSUM, PRODUCTION, Helm, Values, of_chart, of_kustomize
+from deploy.charts import PRODUCTION, Helm, Values, of_chart, of_kustomize
 from deploy.manifests import (
     COMPONENTS,
     NAME,
     NAMESPACE,
-    OPERATOR,
     OVERLAYS,
-    RELEASES,
-    TARGET,
     Manifest,
     built,
-    grants,
-    named,
     overlay,
-    pod,
-    settings_of,
-    validated,
     with_components,
 )
-from toolset import __version__
-from toolset.service.permissions import needed
 
 
 class Case(NamedTuple):
@@ -45,7 +34,7 @@ class Case(NamedTuple):
     files: tuple[Path, ...] = ()
     overlay: str = "base"
     components: tuple[str, ...] = ()
-    settings: dict[str, Any] = {}
+    settings: Values | None = None
 
 
 COLLECTOR: Final = "http://otel-collector.observability.svc.cluster.local:4318"
@@ -61,9 +50,7 @@ CASES: Final = {
     "network-policy": Case({"networkPolicy": {"enabled": True}}, components=("network-policy",)),
     "high-availability": Case({"highAvailability": True}, components=("high-availability",)),
     "otlp": Case({"otlp": {"endpoint": COLLECTOR}}, components=("otlp",)),
-    "namespaced": Case(
-        {"settings": {"discovery": {"watch_namespaces": ["monitoring"]}}}, components=("namespaced",)
-    ),
+    "namespaced": Case({"settings": {"discovery": {"watch_namespaces": ["monitoring"]}}}, components=("namespaced",)),
     "holmes-integration": Case({"settings": {"target": {"namespace": "holmes"}}}, components=("holmes-integration",)),
     "overrides-configmap": Case(
         {"settings": {"output": {"overrides_from": "toolset-overrides"}}}, components=("overrides-configmap",)
@@ -95,8 +82,13 @@ def kustomized(case: Case, scratch: Path) -> list[Manifest]:
     file = with_components(scratch, case.components) / "kustomization.yaml"
     if case.settings:
         base = yaml.safe_load((overlay("base") / "settings.yaml").read_text("utf-8"))
-        (scratch / "settings.yaml").write_text(yaml.safe_dump(base | case.settings), encoding="utf-8")
-        replaced = {"name": f"{NAME}-settings", "namespace": NAMESPACE, "behavior": "replace", "files": ["settings.yaml"]}
+        (scratch / "settings.yaml").write_text(yaml.safe_dump(base | dict(case.settings)), encoding="utf-8")
+        replaced = {
+            "name": f"{NAME}-settings",
+            "namespace": NAMESPACE,
+            "behavior": "replace",
+            "files": ["settings.yaml"],
+        }
         content = yaml.safe_load(file.read_text("utf-8")) | {"configMapGenerator": [replaced]}
         file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return built(scratch)
