@@ -17,7 +17,7 @@ CHART: Final = PROJECT / "deploy" / "helm"
 PRODUCTION: Final = CHART / "values-production.yaml"
 SETTINGS: Final = f"{NAME}-settings"
 CHECKSUM: Final = "checksum/settings"
-LINK: Final = 'msg="found symbolic link in path. Contents of linked file included and used"'
+LINK: Final = "found symbolic link in path"
 """What Helm says about deploy/helm/kustomize."""
 
 Values = Mapping[str, Any]

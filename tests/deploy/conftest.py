@@ -35,10 +35,10 @@ def tools() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def helm(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Return Helm without a cluster."""
-    program = tools / "helm"
+@pytest.fixture(scope="session", params=["helm-3", "helm-4"])
+def helm(request: pytest.FixtureRequest, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Return each Helm, without a cluster."""
+    program = tools / request.param
     if not program.exists():
         lack("there is no Helm: install Go 1.26 and run hack/manifests/build once (4 minutes)")
     return Helm(program, tmp_path_factory.mktemp("helm"))

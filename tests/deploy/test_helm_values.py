@@ -1,7 +1,8 @@
 """The values of the Helm chart do what they say, and a name or value that is not valid is refused."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any, Final
@@ -29,6 +30,7 @@ from toolset.service.permissions import needed
 
 VALUES: Final[dict[str, Any]] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
 GROUPS: Final = ("image", "monitoring", "networkPolicy", "status", "otlp")
+REFUSED: Final = re.compile(r"at '([^']*)': additional properties (.*) not allowed")
 DIGEST: Final = f"sha256:{'0' * 64}"
 
 
@@ -50,15 +52,27 @@ def misspelled() -> Iterator[tuple[str, ...]]:
     yield ("settings", "output", "dialect")
 
 
-@pytest.mark.parametrize("path", [*misspelled()], ids=".".join)
-def test_misspelled_value_is_refused(path: tuple[str, ...], helm: Helm) -> None:
-    values: Any = {}
-    for name in reversed(path):
-        values = {name: values}
+def nested(paths: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+    """Return an empty mapping at each path."""
+    values: dict[str, Any] = {}
+    for path in paths:
+        inner = values
+        for name in path:
+            inner = inner.setdefault(name, {})
+    return values
+
+
+def test_every_misspelled_value_is_refused(helm: Helm) -> None:
+    paths = [*misspelled()]
     for command in (("lint", str(CHART)), ("template", "any-release", str(CHART))):
-        done = helm.run(*command, values=values)
+        done = helm.run(*command, values=nested(paths))
         assert done.returncode == 1
-        assert f"additional properties '{path[-1]}' not allowed" in done.stdout + done.stderr
+        refused = {
+            (*place.split("/")[1:], name)
+            for place, names in REFUSED.findall(done.stdout + done.stderr)
+            for name in re.findall(r"'(\w+)'", names)
+        }
+        assert refused == set(paths)
 
 
 @pytest.mark.parametrize(
