@@ -113,7 +113,7 @@ backends: ## Fetch the real backends for the tests into the cache (Debian packag
 consumer: ## Make a virtual environment with the real HolmesGPT for the tests, once, in the cache
 	@hack/consumer >/dev/null || echo "HolmesGPT could not be installed: tests that need it are skipped"
 
-manifests: ## Fetch promtool and what validates the manifests for the tests, once, in the cache
+manifests: ## Fetch promtool and what validates the manifests for the tests, and build Helm, once, in the cache
 	@if command -v apt-get >/dev/null; then hack/manifests/build >/dev/null; \
 	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
 

@@ -1,7 +1,8 @@
 """The Helm chart gives what the manifests of kustomize give, and refuses values that it does not know."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from deploy.manifests import (
     Manifest,
     built,
     overlay,
+    table,
     with_components,
 )
 
@@ -101,6 +103,20 @@ def test_chart_renders_what_kustomize_builds(case: Case, helm: Helm, tmp_path: P
     assert ours.keys() == theirs.keys()
     for name, thing in ours.items():
         assert thing == theirs[name]
+
+
+def paths(values: Values, *above: str) -> Iterator[str]:
+    """Yield the dotted path of each value that is no mapping."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from paths(cast("Values", value), *above, name)
+        else:
+            yield ".".join((*above, name))
+
+
+def test_documented_values_are_those_that_are_compared() -> None:
+    documented = {name: values.split(", ") for name, values in table("install.md", "With Helm") if name in COMPONENTS}
+    assert documented == {name: [*paths(CASES[name].values)] for name in COMPONENTS}
 
 
 def test_every_overlay_and_every_component_is_compared() -> None:

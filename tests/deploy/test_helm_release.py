@@ -1,7 +1,10 @@
 """A real API server takes a release of the Helm chart, and no step of it touches the published ConfigMap."""
 
 import json
-from collections.abc import Iterator
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -9,8 +12,9 @@ import pytest
 
 from controlplane import ControlPlane
 from deploy.charts import CHART, PRODUCTION, Helm
-from deploy.manifests import KUSTOMIZE, NAME, NAMESPACE, TARGET, Manifest, overlay, rendered
+from deploy.manifests import KUSTOMIZE, NAME, NAMESPACE, PROJECT, TARGET, Manifest, overlay, rendered
 from deploy.test_apply import CONFIG_MAP, KINDS, OURS, PUBLISHED, create_pod, versions
+from deploy.test_helm_values import FULL
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120), pytest.mark.usefixtures("kinds")]
 
@@ -26,8 +30,8 @@ def cluster(helm: Helm, plane: ControlPlane, admin: httpx.Client) -> Iterator[He
     """Yield Helm on a cluster with the namespace and nothing of ours in it; remove what is left."""
 
     def clean() -> None:
-        for each in KINDS.split(",")[1:]:  # not the namespace: without a controller manager it would never be gone
-            plane.kubectl("delete", each, "-A", "-l", OURS, "--ignore-not-found")
+        kinds = KINDS.removeprefix("namespaces,")  # without a controller manager one would never be gone
+        plane.kubectl("delete", kinds, "-A", "-l", OURS, "--ignore-not-found")
         plane.kubectl("-n", NAMESPACE, "delete", "secrets", "-l", "owner=helm", "--ignore-not-found")
         admin.delete(CONFIG_MAP)
 
@@ -92,6 +96,11 @@ def test_an_upgrade_with_the_same_values_changes_no_object(cluster: Helm, plane:
     assert versions(plane) == before
 
 
+def test_a_release_with_every_value_is_taken(cluster: Helm, admin: httpx.Client) -> None:
+    release(cluster, "install", values=FULL)
+    assert got(admin, DEPLOYMENT)["spec"]["template"]["spec"]["nodeSelector"] == FULL["nodeSelector"]
+
+
 def test_the_namespace_that_enforces_the_restricted_profile_takes_the_pods(cluster: Helm, admin: httpx.Client) -> None:
     release(cluster, "install", f"--values={PRODUCTION}")
     answer = create_pod(admin, got(admin, DEPLOYMENT)["spec"]["template"]["spec"])
@@ -117,3 +126,27 @@ def test_an_installation_of_kustomize_is_not_taken_over(cluster: Helm, plane: Co
     assert done.returncode == 1
     assert "invalid ownership metadata" in done.stderr
     assert versions(plane) == before
+
+
+def test_documented_commands_work_and_leave_the_published_config_map(
+    cluster: Helm, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    holmes = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "holmes"}}
+    plane.kubectl("apply", "--server-side", "-f", "-", given=json.dumps(holmes))
+    section = (PROJECT / "docs" / "install.md").read_text("utf-8").split("## With Helm")[1]
+    commands, values = (re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL)[0] for kind in ("sh", "yaml"))
+    (tmp_path / "my-values.yaml").write_text(values, encoding="utf-8")
+    programs: dict[str, Callable[..., str]] = {"kubectl": plane.kubectl, "helm": cluster.output}
+    ran: list[str] = []
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(
+            line.replace("my-values.yaml", str(tmp_path / "my-values.yaml")), comments=True
+        )
+        programs[program](*arguments)
+        ran.append(arguments[0])
+        if arguments[0] == "upgrade":
+            plane.kubectl("-n", "holmes", "create", "configmap", TARGET)
+    assert ran == ["apply", "install", "upgrade", "uninstall", "-n"]
+    assert not versions(plane).keys() - {f"Namespace/{NAMESPACE}"}
+    plane.kubectl("-n", "holmes", "delete", "configmap", TARGET)

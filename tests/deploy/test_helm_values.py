@@ -22,7 +22,6 @@ from deploy.manifests import (
     named,
     pod,
     settings_of,
-    validated,
 )
 from toolset import __version__
 from toolset.config.loader import load
@@ -186,45 +185,45 @@ def checksum(things: list[Manifest]) -> str:
     return found
 
 
-def test_changed_settings_replace_the_pods_and_nothing_else_in_the_settings_does(helm: Helm) -> None:
+def test_checksum_in_the_pods_follows_the_settings(helm: Helm) -> None:
     before, same = (checksum(helm.objects(values)) for values in ({}, {"highAvailability": True}))
     assert before == same
     assert checksum(helm.objects({"settings": {"health": {"interval": "10s"}}})) != before
 
 
-def test_values_for_the_pod_are_in_it(helm: Helm, tools: Path, tmp_path: Path) -> None:
-    lists: dict[str, list[dict[str, Any]]] = {
-        "env": [{"name": "SSL_CERT_FILE", "value": "/etc/loki/ca.crt"}],
-        "volumes": [{"name": "loki", "secret": {"secretName": "loki"}}],
-        "volumeMounts": [{"name": "loki", "mountPath": "/etc/loki", "readOnly": True}],
-        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-    }
-    values: dict[str, Any] = {
-        **lists,
-        "imagePullSecrets": ["registry"],
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        "podAnnotations": {"example.com/note": "1"},
-        "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
-        "status": {"enabled": True, "tlsSecret": "12"},
-        "otlp": {"endpoint": "https://collector.example", "protocol": "grpc"},
-        "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
-        "networkPolicy": {"enabled": True, "prometheusNamespace": "metrics"},
-    }
-    things = helm.objects(values)
-    file = tmp_path / "chart.yaml"
-    file.write_text(yaml.safe_dump_all(things), encoding="utf-8")
-    assert validated(tools, [file]) == ""
+LISTS: Final[dict[str, list[dict[str, Any]]]] = {
+    "env": [{"name": "SSL_CERT_FILE", "value": "/etc/loki/ca.crt"}],
+    "volumes": [{"name": "loki", "secret": {"secretName": "loki"}}],
+    "volumeMounts": [{"name": "loki", "mountPath": "/etc/loki", "readOnly": True}],
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+}
+FULL: Final[dict[str, Any]] = {
+    **LISTS,
+    "imagePullSecrets": ["registry"],
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "podAnnotations": {"example.com/note": "1"},
+    "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+    "status": {"enabled": True, "tlsSecret": "12"},
+    "otlp": {"endpoint": "https://collector.example", "protocol": "grpc"},
+    "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
+    "networkPolicy": {"enabled": True, "prometheusNamespace": "metrics"},
+}
+"""Values that no overlay and no component has."""
+
+
+def test_values_are_in_the_objects(helm: Helm) -> None:
+    things = helm.objects(FULL)
     spec = pod(things)
     (container,) = spec["containers"]
     parts = {"env": container, "volumeMounts": container, "volumes": spec, "tolerations": spec}
-    assert all(each in parts[name][name] for name, added in lists.items() for each in added)
-    assert (spec["imagePullSecrets"], spec["nodeSelector"]) == ([{"name": "registry"}], values["nodeSelector"])
+    assert all(each in parts[name][name] for name, added in LISTS.items() for each in added)
+    assert (spec["imagePullSecrets"], spec["nodeSelector"]) == ([{"name": "registry"}], FULL["nodeSelector"])
     assert container["resources"] == {
         "requests": VALUES["resources"]["requests"] | {"cpu": 1},
         "limits": VALUES["resources"]["limits"] | {"memory": "1Gi"},
     }
     annotations = named(things, "Deployment")["spec"]["template"]["metadata"]["annotations"]
-    assert values["podAnnotations"].items() <= annotations.items()
+    assert FULL["podAnnotations"].items() <= annotations.items()
     assert {"name": "status-tls", "secret": {"secretName": "12"}} in spec["volumes"]
     assert {"name": "OTEL_EXPORTER_OTLP_PROTOCOL", "value": "grpc"} in container["env"]
     labels = [thing["metadata"]["labels"]["release"] for thing in things if thing["apiVersion"] == OPERATOR]

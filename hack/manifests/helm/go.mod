@@ -1,3 +1,4 @@
+// Helm for the tests of the chart: pinned releases, built from source into a cache.
 module toolset.invalid/helm
 
 go 1.26.0
