@@ -153,6 +153,8 @@ def test_settings_reach_the_pod_unchanged(helm: Helm) -> None:
         {"discovery": {"watch_namespaces": ["monitoring", "12"]}},
         {"output": {"overrides_from": "0x1f"}, "target": {"namespace": "holmes"}},
         {"notify": {"deployment": "12/1e3"}},
+        {"health": {"via": "apiserver-proxy"}},
+        {"health": {"via": "apiserver-proxy"}, "discovery": {"watch_namespaces": ["monitoring"]}},
         {"status": {"auth": "kubernetes"}},
     ],
     ids=str,
@@ -161,7 +163,10 @@ def test_permissions_are_those_that_the_settings_need(settings: dict[str, Any], 
     things = helm.objects({"settings": settings})
     delegated = {"tokenreviews", "subjectaccessreviews"}
     asked = [each.attributes for each in needed(settings_of(things))]
-    wanted = {(each.namespace, each.group, each.resource, each.name, each.verb) for each in asked}
+    wanted = {
+        (each.namespace, each.group, "/".join(filter(None, (each.resource, each.subresource))), each.name, each.verb)
+        for each in asked
+    }
     assert grants(things) == {each for each in wanted if each[2] not in delegated}
     there = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
     bound = {(thing["roleRef"]["kind"], thing["roleRef"]["name"]) for thing in things if "roleRef" in thing}

@@ -11,7 +11,8 @@ import yaml
 import chart
 from toolset import __version__
 
-CHART: Final = Path(__file__).parents[2] / "deploy" / "helm"
+PROJECT: Final = Path(__file__).parents[2]
+CHART: Final = PROJECT / "deploy" / "helm"
 VALUE: Final = re.compile(r"^( *)(\w+):(.*)$")
 
 
@@ -23,6 +24,13 @@ def test_versions_of_the_chart_are_the_version_of_the_package() -> None:
 def test_settings_in_the_schema_of_the_values_are_up_to_date() -> None:
     written = chart.SCHEMA.read_text("utf-8")
     assert written == chart.page(written), "deploy/helm/values.schema.json is stale: run `make docs`"
+
+
+def test_documented_versions_of_helm_are_those_that_the_tests_use() -> None:
+    pinned = (PROJECT / "hack" / "manifests" / "helm" / "go.mod").read_text("utf-8")
+    versions = re.findall(r"helm\.sh/helm/v\d v(\d+\.\d+)\.\d+ ", pinned)
+    text = (PROJECT / "docs" / "install.md").read_text("utf-8")
+    assert f"Tested with Helm {' and '.join(versions)}: " in text
 
 
 def unexplained(text: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 
 {{/*
 An object of deploy/kustomize in the namespace of the release; dict of root and file, and optionally of namespace, for one
-that belongs elsewhere, and labels.
+that belongs elsewhere, of further labels, and of further rules of a Role.
 */}}
 {{- define "toolset.object" -}}
 {{- $object := fromYaml (include "toolset.file" .) -}}
@@ -29,6 +29,9 @@ that belongs elsewhere, and labels.
 {{- $_ := set $object.metadata "labels" (merge $labels (.labels | default dict) ($object.metadata.labels | default dict)) -}}
 {{- if or .namespace $object.metadata.namespace -}}
 {{- $_ := set $object.metadata "namespace" (.namespace | default .root.Release.Namespace) -}}
+{{- end -}}
+{{- with .rules -}}
+{{- $_ := set $object "rules" (concat $object.rules .) -}}
 {{- end -}}
 {{- range $object.subjects -}}
 {{- $_ := set . "namespace" $.root.Release.Namespace -}}
