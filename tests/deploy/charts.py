@@ -40,7 +40,9 @@ class Helm:
         folders = {f"HELM_{each}_HOME": str(self._home / each) for each in ("CACHE", "CONFIG", "DATA")}
         given = "" if values is None else json.dumps(values)  # JSON is YAML, and quotes all text
         command = [str(self._program), *arguments, *(("--values", "-") if given else ())]
-        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self._kubeconfig), **folders}
+        # without HOME it would put its cache of the API into the working directory
+        own = {"HOME": str(self._home), "KUBECONFIG": str(self._kubeconfig)}
+        environment = {"PATH": os.environ["PATH"], **own, **folders}
         return subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
 
     def output(self, *arguments: str, values: Values | None = None) -> str:
