@@ -16,6 +16,8 @@ from toolset import __version__
 CHART: Final = PROJECT / "deploy" / "helm"
 PRODUCTION: Final = CHART / "values-production.yaml"
 SETTINGS: Final = f"{NAME}-settings"
+RELEASE: Final = "any-release"
+LABELS: Final = "app.kubernetes.io"
 CHECKSUM: Final = "checksum/settings"
 LINK: Final = "found symbolic link in path"
 """What Helm says about deploy/helm/kustomize."""
@@ -61,7 +63,7 @@ class Helm:
     ) -> list[Manifest]:
         """Return the objects of a release with the values of ``files``, then ``values``."""
         options = [f"--values={file}" for file in files]
-        text = self.output("template", "any-release", str(chart), f"--namespace={namespace}", *options, values=values)
+        text = self.output("template", RELEASE, str(chart), f"--namespace={namespace}", *options, values=values)
         return list(yaml.safe_load_all(text))
 
 
@@ -96,6 +98,21 @@ def without_settings(things: list[Manifest]) -> Iterator[Manifest]:
         yield thing
 
 
+def labels_of(thing: Manifest) -> Iterator[dict[str, str]]:
+    """Yield the labels of an object, and those of its pods."""
+    yield thing["metadata"]["labels"]
+    if thing["kind"] == "Deployment":
+        yield thing["spec"]["template"]["metadata"]["labels"]
+
+
+def without_origin(thing: Manifest, tool: str, instance: str) -> None:
+    """Remove the labels that say what installed an object, and its version: the chart's are those of its release."""
+    for labels in labels_of(thing):
+        assert labels.pop(f"{LABELS}/managed-by") == tool, thing["metadata"]["name"]
+        assert labels.pop(f"{LABELS}/instance") == instance, thing["metadata"]["name"]
+        assert labels.pop(f"{LABELS}/version", __version__) == __version__, thing["metadata"]["name"]
+
+
 def of_kustomize(things: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
     """Return what kustomize builds as the chart should have it.
 
@@ -107,13 +124,17 @@ def of_kustomize(things: list[Manifest]) -> dict[tuple[str, str, str], Manifest]
         thing for thing in kept if thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith(f"{SETTINGS}-")
     )
     assert settings["data"].keys() == {"settings.yaml"}
-    return by_name(without_settings(kept))
+    compared = list(without_settings(kept))
+    for thing in compared:
+        without_origin(thing, "kustomize", NAME)
+    return by_name(compared)
 
 
 def of_chart(things: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
     """Return what the chart renders without what it alone has: the label with its version, the hash of the settings."""
     compared = list(without_settings(things))
     for thing in compared:
+        without_origin(thing, "Helm", RELEASE)
         assert thing["metadata"]["labels"].pop("helm.sh/chart") == f"{NAME}-{__version__}", thing["metadata"]["name"]
         if thing["kind"] == "Deployment":
             annotations = thing["spec"]["template"]["metadata"].pop("annotations")

@@ -32,6 +32,7 @@ from deploy.manifests import (
     validated,
     with_components,
 )
+from toolset import __version__
 from toolset.service.permissions import needed
 
 NAMES: Final = ("base", *OVERLAYS)
@@ -258,9 +259,12 @@ def test_holmes_integration_grants_exactly_what_it_needs_where_it_writes(tmp_pat
 
 
 def test_everything_of_ours_says_whose_it_is(tmp_path: Path) -> None:
-    wanted = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "kubernaut"}
-    for thing in built(with_components(tmp_path, COMPONENTS)):
-        assert wanted.items() <= thing["metadata"]["labels"].items(), thing["metadata"]["name"]
+    wanted = {"name": NAME, "part-of": "kubernaut", "instance": NAME, "managed-by": "kustomize"}
+    things = built(with_components(tmp_path, COMPONENTS))
+    for thing in things:
+        labels = thing["metadata"]["labels"]
+        assert {name: labels[f"app.kubernetes.io/{name}"] for name in wanted} == wanted, thing["metadata"]["name"]
+    assert named(things, "Deployment")["metadata"]["labels"]["app.kubernetes.io/version"] == __version__
 
 
 def test_every_overlay_component_and_release_is_documented() -> None:

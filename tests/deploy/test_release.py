@@ -20,6 +20,7 @@ import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from deploy.charts import Helm
 from deploy.manifests import NAME, PROJECT, Manifest, built, kubectl, overlay, pod, validated
 from support.command_line import complaints
 from support.lacking import lack
@@ -31,7 +32,9 @@ IMAGE: Final = f"registry.example:5000/team/toolset@sha256:{'0a' * 32}"
 REPOSITORY: Final = "https://code.example/team/toolset"
 PARAMETERS: Final = {"IMAGE": IMAGE, "REPOSITORY": REPOSITORY}
 MANIFESTS: Final = {name: f"install-{name}.yaml" for name in ("base", "openshift", "production")}
+CHART: Final = f"{NAME}-{__version__}.tgz"
 PACKAGES: Final = {
+    CHART,
     f"kubernaut_dynamic_toolset-{__version__}-py3-none-any.whl",
     f"kubernaut_dynamic_toolset-{__version__}.tar.gz",
 }
@@ -117,6 +120,15 @@ def test_manifests_are_valid_and_differ_from_the_overlay_in_the_image_only(tools
         container(unreleased)["image"] = IMAGE
         assert things == unreleased
     assert validated(tools, [released / file for file in MANIFESTS.values()]) == ""
+
+
+def test_the_chart_renders_the_image_and_the_absolute_urls(helm: Helm, released: Path) -> None:
+    things = helm.objects({"monitoring": {"enabled": True}}, chart=released / CHART)
+    assert container(things)["image"] == IMAGE
+    (rules,) = (thing["spec"]["groups"] for thing in things if thing["kind"] == "PrometheusRule")
+    assert all(rule["annotations"]["runbook_url"].startswith(REPOSITORY) for group in rules for rule in group["rules"])
+    unreleased = helm.objects({"monitoring": {"enabled": True}, "image": {"digest": IMAGE.partition("@")[2]}})
+    assert [thing["metadata"] for thing in things] == [thing["metadata"] for thing in unreleased]
 
 
 def test_the_list_of_packages_is_valid_and_that_of_the_lock(released: Path) -> None:

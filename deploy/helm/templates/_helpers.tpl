@@ -12,6 +12,9 @@
 app.kubernetes.io/name: kubernaut-dynamic-toolset
 app.kubernetes.io/component: controller
 app.kubernetes.io/part-of: kubernaut
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
 {{- define "toolset.labels" -}}
