@@ -153,9 +153,11 @@ CREATES: Final = (
     Case("a Namespace", NAMESPACES, [_post(_namespace(NAMESPACE)), _get(f"/{NAMESPACE}"), _get("/absent")]),
     Case("a Namespace by kubectl", NAMESPACES, [_post(_namespace(MADE), **KUBECTL)]),
     Case("a Lease", LEASES, [_get(), _post(_lease(_SPEC)), _post(_lease(_SPEC)), _get()]),
+    Case("a Lease by kubectl", LEASES, [_post(_lease({"holderIdentity": "a"}), **KUBECTL), _get()]),
     Case("a Lease without a spec", LEASES, [_post(_lease())]),
     Case("a Lease in no namespace", "/apis/coordination.k8s.io/v1/namespaces/absent/leases", [_post(_lease(_SPEC))]),
     Case("an Event", EVENTS, [_post(_event()), _post(_event()), _get(), _get("/absent")]),
+    Case("an Event by kubectl", EVENTS, [_post(_event(), **KUBECTL), _get()]),
     Case("an Event of many", EVENTS, [_post(_event(series=_SERIES))]),
     Case("an Event about the ConfigMap alone", EVENTS, [_post(_event(related=None))]),
     Case(
@@ -383,6 +385,12 @@ def _lists() -> Iterator[Case]:
     yield Case("of all namespaces", "/api/v1/configmaps", [_list()])
     yield Case("of no such namespace", "/api/v1/namespaces/absent/configmaps", [_list()])
     yield Case("of Events", EVENTS, [_post(_event()), _list()])
+    about = {"fieldSelector": f"involvedObject.name=one,involvedObject.namespace={NAMESPACE},involvedObject.uid=x"}
+    core = Step("GET", f"{CORE}/events", params={"limit": "500", **about}, root=True)
+    other = Step(
+        "GET", f"{CORE}/events", params={"fieldSelector": "involvedObject.name=two", "limit": "500"}, root=True
+    )
+    yield Case("of Events as the core group has them", EVENTS, [_post(_event()), core, other])
     yield Case("of Leases", LEASES, [_post(_lease(_SPEC)), _list()])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,81 @@ def test_get_shows_what_is_there(kubectl: Kubectl) -> None:
         ["configmap/kube-root-ca.crt"],
     )
     assert kubectl("get", "cm", "notes", fails=True) == 'Error from server (NotFound): configmaps "notes" not found\n'
+
+
+SHOWN: Final = {
+    "svc": "NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE\ngrafana ClusterIP <ip> <none> 3000/TCP <age>\n",
+    "svc -o wide": (
+        "NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE SELECTOR\n"
+        "grafana ClusterIP <ip> <none> 3000/TCP <age> app=grafana\n"
+    ),
+    "cm notes": "NAME DATA AGE\nnotes 2 <age>\n",
+    f"ns {NAMESPACE}": f"NAME STATUS AGE\n{NAMESPACE} Active <age>\n",
+    "lease": "NAME HOLDER AGE\nlock a <age>\n",
+    "events.events.k8s.io": (
+        "LAST SEEN TYPE REASON OBJECT MESSAGE\n<age> Normal Published configmap/notes something happened\n"
+    ),
+}
+MORE: Final = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: other}}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {{name: lock}}
+spec: {{holderIdentity: a}}
+---
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {{name: happened}}
+eventTime: "2025-01-01T00:00:00.000000Z"
+reportingController: example.org/reporter
+reportingInstance: pod
+type: Normal
+reason: Published
+action: Publish
+note: something happened
+regarding: {{apiVersion: v1, kind: ConfigMap, namespace: {NAMESPACE}, name: notes, uid: UID}}
+"""
+
+
+@pytest.fixture
+def stocked(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """Yield kubectl on a cluster that has an object of each kind."""
+    kubectl("apply", "-f", "-", given=MANIFEST.format(port=3000, data="a: one, b: two"))
+    kubectl("create", "-f", "-", given=MORE.replace("UID", _object(kubectl, "cm", "notes")["metadata"]["uid"]))
+    yield kubectl
+    kubectl("delete", "cm/other", "lease/lock", "events.events.k8s.io/happened")
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_get_prints_the_columns_of_a_kind(stocked: Kubectl, what: str) -> None:
+    printed = stocked("get", *what.split())
+    lines = [" ".join(line.split()) for line in printed.splitlines() if "kubernetes" not in line]
+    text = re.sub(r"(?<= )10\.\d+\.\d+\.\d+(?= )", "<ip>", "\n".join(lines) + "\n")
+    assert re.sub(r"\b\d+[smhdy](?:\d+[smhd])?(?= |\n)", "<age>", text) == SHOWN[what]
+
+
+def test_describe_shows_the_events_of_an_object(stocked: Kubectl) -> None:
+    found = stocked("describe", "cm", "notes")
+    assert found.startswith(f"Name:         notes\nNamespace:    {NAMESPACE}\n")
+    kind, reason, _age, *rest = found.split()[-6:]
+    assert (kind, reason, rest) == ("Normal", "Published", ["example.org/reporter", "something", "happened"])
+    assert stocked("describe", "cm", "other").endswith("Events:  <none>\n")
+
+
+def test_watch_prints_a_row_for_each_change(command: list[str], kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", given=MANIFEST.format(port=3000, data="a: one"))
+    with subprocess.Popen([*command, "get", "cm", "notes", "--watch"], stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            assert watch.stdout is not None
+            seen = [watch.stdout.readline().split()[:2] for _ in range(2)]
+            kubectl("apply", "-f", "-", given=MANIFEST.format(port=3000, data="a: one, b: two"))
+            seen.append(watch.stdout.readline().split()[:2])
+        finally:
+            watch.terminate()
+    assert seen == [["NAME", "DATA"], ["notes", "1"], ["notes", "2"]]
 
 
 def test_apply_creates_changes_and_leaves_alone(kubectl: Kubectl) -> None:

@@ -7,10 +7,12 @@ from typing import Final
 import msgspec
 import orjson
 
+from toolset.sim.core_events import CORE_EVENTS, core_events
 from toolset.sim.discovery import DOCUMENTS
-from toolset.sim.kinds import KINDS, Kind, Place
+from toolset.sim.kinds import EVENT, KINDS, Kind, Place
 from toolset.sim.statuses import Object, Refused, is_map
 from toolset.sim.store import Store
+from toolset.sim.tables import TABLE, as_table
 from toolset.sim.writing import Writer
 
 _APPLY: Final = "application/apply-patch+yaml"
@@ -20,7 +22,7 @@ _PATH: Final = re.compile(r"/(?:api|apis/([^/]+))/v1(?:/namespaces/([^/]+))?/([^
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A request over any transport; ``body`` is empty if there is none, ``agent`` is the User-Agent."""
+    """A request over any transport; ``body`` is empty if there is none, ``agent`` and ``accept`` are headers."""
 
     method: str
     path: str
@@ -28,11 +30,17 @@ class Call(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
     agent: str = "unknown"
     body: bytes = b""
+    accept: str = ""
 
     @property
     def is_watch(self) -> bool:
         """Whether it asks for a stream."""
         return self.query.get("watch") in {"1", "true"}
+
+    @property
+    def wants_table(self) -> bool:
+        """Whether it asks for tables instead of objects."""
+        return TABLE in self.accept
 
 
 class Api:
@@ -47,7 +55,10 @@ class Api:
         try:
             if document := DOCUMENTS.get(call.path):
                 return 200, document
-            return self._answer(call, place_of(call.path), _body(call) if call.body else {})
+            if found := CORE_EVENTS.fullmatch(call.path):
+                return 200, core_events(self._list(Place(EVENT, found[1] or ""), call.query), call.query)
+            code, content = self._answer(call, place := place_of(call.path), _body(call) if call.body else {})
+            return code, as_table(place.kind, content, self._writer.now()) if call.wants_table else content
         except Refused as refused:
             return refused.code, refused.status
         except (KeyError, ValueError, msgspec.ValidationError) as error:

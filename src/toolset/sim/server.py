@@ -10,8 +10,10 @@ from aiohttp import web
 
 from toolset.sim.api import Api, Call, bookmark
 from toolset.sim.discovery import DISCOVERY
+from toolset.sim.kinds import Place
 from toolset.sim.statuses import Object, Refused
 from toolset.sim.store import Store
+from toolset.sim.tables import as_tables
 from toolset.sim.writing import Writer
 
 BOOKMARK_S: Final = 60.0
@@ -43,7 +45,8 @@ class ApiServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read() if request.body_exists else b""
         agent = request.headers.get("User-Agent", "unknown")
-        call = Call(request.method, request.path, request.query, request.content_type, agent, body)
+        accept = request.headers.get("Accept", "")
+        call = Call(request.method, request.path, request.query, request.content_type, agent, body, accept)
         if call.is_watch:
             return await self._watch(request, call)
         code, content = self._api.answer(call)
@@ -59,16 +62,23 @@ class ApiServer:
         query, store = call.query, self._store
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        silent_since = anyio.current_time()
         with anyio.move_on_after(float(query.get("timeoutSeconds") or WATCH_S)):
-            while await _is_open(response, events):
-                with anyio.move_on_after(self._bookmark_s) as silence:
+            while await _is_open(response, self._shown(call, place, events)):
+                silent_since = anyio.current_time() if events else silent_since  # writes elsewhere do not count
+                with anyio.CancelScope(deadline=silent_since + self._bookmark_s) as silence:
                     if store.version == version:  # nothing was written meanwhile
                         await store.changed.wait()
                 version, events = store.version, store.events(place, version)
-                if silence.cancelled_caught and query.get("allowWatchBookmarks") == "true":
-                    events = [*events, bookmark(place.kind, version)]
+                if silence.cancelled_caught:
+                    silent_since = anyio.current_time()
+                    if query.get("allowWatchBookmarks") == "true":
+                        events = [*events, bookmark(place.kind, version)]
         await response.write_eof()
         return response
+
+    def _shown(self, call: Call, place: Place, events: list[Object]) -> list[Object]:
+        return as_tables(place.kind, events, self.writer.now()) if call.wants_table else events
 
 
 async def _is_open(response: web.StreamResponse, events: Sequence[Object]) -> bool:

@@ -31,7 +31,7 @@ class Writer:
 
     def __init__(self, store: Store, *, now: Callable[[], datetime] = _utc_now, uid: Callable[[], str] = _uid) -> None:
         self._store = store
-        self._now = now
+        self.now = now
         self._uid = uid
         self._owners: dict[Place, Owners] = {}
 
@@ -95,7 +95,7 @@ class Writer:
             "namespace": place.namespace,
             "name": place.name,
             "uid": before.get("uid") or self._uid(),
-            "creationTimestamp": before.get("creationTimestamp") or f"{self._now():%Y-%m-%dT%H:%M:%SZ}",
+            "creationTimestamp": before.get("creationTimestamp") or f"{self.now():%Y-%m-%dT%H:%M:%SZ}",
             "resourceVersion": before.get("resourceVersion"),
             "managedFields": entries(owners, place.kind.version),
         }

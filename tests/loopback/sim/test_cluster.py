@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from toolset.sim import Backends, EmbeddedCluster
+from toolset.sim.tables import duration
 
 
 @pytest.fixture
@@ -134,3 +135,35 @@ async def test_a_backend_can_hang(backends: Backends) -> None:
 async def ask(backends: Backends, authority: str, path: str, read_s: float = 5.0) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(5.0, read=read_s)) as client:
         return await client.get(f"http://{backends.address}{path}", headers={"Host": authority})
+
+
+async def test_writes_of_another_kind_do_not_defer_the_bookmark_of_a_watch(
+    cluster: EmbeddedCluster, client: httpx.AsyncClient
+) -> None:
+    query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": str(cluster.store.version)}
+
+    async def write() -> None:
+        for number in range(1000):
+            cluster.create("ConfigMap", {"metadata": {"name": f"x{number}", "namespace": "default"}})
+            await anyio.sleep(0.01)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(write)
+            async with client.stream("GET", "/api/v1/services", params=query) as answer:
+                lines = answer.aiter_lines()
+                assert all(['"BOOKMARK"' in await anext(lines) for _ in range(3)])
+            writing.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-1, "0s"), (119, "119s"), (120, "2m"), (599, "9m59s"), (600, "10m"), (10_799, "179m"), (10_800, "3h"),
+        (28_740, "7h59m"), (28_800, "8h"), (172_799, "47h"), (172_800, "2d"), (176_400, "2d1h"), (691_199, "7d23h"),
+        (691_200, "8d"), (63_071_999, "729d"), (63_072_000, "2y"), (63_158_400, "2y1d"), (252_288_000, "8y"),
+        (300_000_000, "9y"),
+    ],
+)  # fmt: skip
+def test_ages_are_printed_as_kubectl_prints_them(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
