@@ -108,7 +108,7 @@ class Story:
             _has(SECOND_KEY),
         )
         await self.step(
-            "Grafana stops answering: it goes after three failed probes, so that a blip takes nothing away",
+            "Grafana stops answering: it is removed after three failed probes",
             lambda: stage.backends.fail(GRAFANA.authority),
             lambda found: GRAFANA_KEY not in found,
         )
