@@ -210,7 +210,7 @@ FULL: Final[dict[str, Any]] = {
     "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
     "status": {"enabled": True, "tlsSecret": "12"},
     "otlp": {"endpoint": "https://collector.example", "protocol": "grpc"},
-    "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
+    "monitoring": {"enabled": True, "labels": {"release": "prometheus"}, "pages": "https://code.example/blob/main/"},
     "networkPolicy": {"enabled": True, "prometheusNamespace": "metrics"},
 }
 """Values that no overlay and no component has."""
@@ -233,6 +233,9 @@ def test_values_are_in_the_objects(helm: Helm) -> None:
     assert {"name": "OTEL_EXPORTER_OTLP_PROTOCOL", "value": "grpc"} in container["env"]
     labels = [thing["metadata"]["labels"]["release"] for thing in things if thing["apiVersion"] == OPERATOR]
     assert labels == ["prometheus"] * 2
+    groups = named(things, "PrometheusRule")["spec"]["groups"]
+    runbooks = {rule["annotations"]["runbook_url"].partition("#")[0] for group in groups for rule in group["rules"]}
+    assert runbooks == {"https://code.example/blob/main/docs/operations.md"}
     (rule,) = named(things, "NetworkPolicy")["spec"]["ingress"]
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "metrics"}}}]
 
