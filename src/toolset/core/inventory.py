@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -36,9 +37,15 @@ class Entry(msgspec.Struct, frozen=True):
     tool: Verdict
 
 
+@lru_cache(maxsize=1024)
+def _rejected(verdict: Rejected) -> Entry:
+    """Return the entry of a Service that is no candidate; all with the same verdict share it, as most do."""
+    return Entry(verdict, _UNKNOWN, verdict)
+
+
 def _entry(verdict: Verdict, health: Health) -> Entry:
     if isinstance(verdict, Rejected):
-        return Entry(verdict, health, verdict)
+        return _rejected(verdict)
     tool = verdict.at(health.variant) if health.variant is not None else verdict
     if health.unauthorized:
         tool = msgspec.structs.replace(tool, unauthorized=True, wants_tenant=health.wants_tenant)

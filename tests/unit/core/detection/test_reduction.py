@@ -15,7 +15,7 @@ from toolset.core.detection.catalog import BUILT_IN
 from toolset.core.detection.detect import DetectionOptions, detect
 from toolset.core.detection.detector import Detector
 from toolset.core.detection.endpoint import PORTS_LIMIT
-from toolset.core.detection.reduction import DIGEST_KEY, PAIRS_LIMIT, Reduction
+from toolset.core.detection.reduction import DIGEST_KEY, PAIRS_LIMIT, SHARED_LIMIT, Reduction, Shared
 from toolset.model import Service, ServiceMeta, ServicePort, ServiceSpec
 
 PREFIX = "kubernaut.io"
@@ -163,3 +163,35 @@ def test_reduction_does_not_change_what_detection_finds(
 
 def verdict_without_backend(verdict: Verdict) -> Verdict:
     return verdict if isinstance(verdict, Rejected) else msgspec.structs.replace(verdict, backend=UNKNOWN_BACKEND)
+
+
+def copied(service: Service) -> Service:
+    """Return an equal Service that shares nothing with it, as the next line of a watch would bring it."""
+    return msgspec.json.decode(msgspec.json.encode(service), type=Service)
+
+
+def test_what_many_services_have_is_one_object() -> None:
+    reduction = Reduction("kubernaut.io")
+    ports = (ServicePort(9090, "web"), ServicePort(9091, "reload", "TCP", target_port="reload"))
+    one = Service(ServiceMeta("a", "monitoring"), ServiceSpec("ClusterIP", ports=ports))
+    first, second = reduction.reduce(copied(one)), reduction.reduce(copied(one))
+    assert first == second == one
+    assert first.metadata.namespace is second.metadata.namespace
+    assert first.spec.type is second.spec.type
+    assert first.ports is second.ports
+
+
+def test_a_list_of_many_ports_is_not_remembered() -> None:
+    reduction = Reduction("kubernaut.io")
+    one = Service(ServiceMeta("a", "b"), ServiceSpec(ports=tuple(ServicePort(n, "p" * 63) for n in range(1, 10))))
+    assert reduction.reduce(copied(one)).ports is not reduction.reduce(copied(one)).ports
+
+
+def test_a_limited_number_of_values_is_remembered() -> None:
+    shared = Shared[str]()
+    first = shared.one("first")
+    for number in range(SHARED_LIMIT):
+        shared.one(str(number))
+    again = "".join(["fir", "st"])
+    assert again is not first
+    assert shared.one(again) is again
