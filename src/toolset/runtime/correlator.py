@@ -59,6 +59,7 @@ class Series(msgspec.Struct, eq=False):
         count: The number of occurrences.
         name: The name of its Event; set by the sender.
         recorded: The count in the API server; set by the sender.
+        regarded: The uid of the object that its Event regards; set by the sender.
     """
 
     occurrence: Occurrence
@@ -69,6 +70,7 @@ class Series(msgspec.Struct, eq=False):
     count: int = 1
     name: str = ""
     recorded: int = 0
+    regarded: str = ""
 
 
 class Refusal(Enum):

@@ -70,6 +70,7 @@ class EventOptions(msgspec.Struct, frozen=True):
     Attributes:
         waiting: How many series may wait to be sent; as in client-go's queue.
         tries: How often one request is tried; as in client-go.
+        absent_s: How long an Event waits while there is no ConfigMap, to regard the next one, seconds.
         repeats_s: How long repeats are counted before the count is sent, seconds.
         request_timeout_s: Time limit of one request, seconds.
         rate_per_s: Requests per second; client-go's default for a client.
@@ -82,6 +83,7 @@ class EventOptions(msgspec.Struct, frozen=True):
 
     waiting: int = 1000
     tries: int = 12
+    absent_s: float = 1.0
     repeats_s: float = 60.0
     request_timeout_s: float = 10.0
     rate_per_s: float = 5.0
@@ -167,7 +169,8 @@ class KubeEvents:
             self._drop("full")
         elif series not in self._waiting:
             self._waiting.add(series)
-            self._add(series, after_s=self._options.repeats_s if series.recorded else 0.0)
+            first_s = 0.0 if self._target_uid() else self._options.absent_s
+            self._add(series, after_s=self._options.repeats_s if series.recorded else first_s)
 
     def _namespace(self, series: Series) -> str:
         return (series.occurrence.related or self._target).namespace
@@ -222,16 +225,21 @@ class KubeEvents:
                 return
 
     async def _send(self, series: Series) -> int:
-        """Return how many of ``series`` the API server now has."""
-        count = series.count
-        if series.recorded:
+        """Return how many of ``series`` the API server now has.
+
+        A ConfigMap that was created again gets an Event of its own: kubectl finds those of an object by its uid.
+        """
+        count, uid = series.count, self._target_uid()
+        if series.recorded and uid not in {series.regarded, ""}:
+            series.name = ""
+        elif series.recorded:
             try:
                 await self._request("PATCH", f"/{series.name}", {"series": _series(series)})
             except InvalidError:  # it no longer exists: it was deleted, or its TTL of one hour expired
                 series.name = ""
             else:
                 return count
-        series.name = series.name or self._new_name()
+        series.name, series.regarded = series.name or self._new_name(), uid
         try:
             await self._request("POST", "", self._event(series))
         except ConflictError:  # an earlier try was stored, but its response was lost; the name is unique
@@ -258,7 +266,7 @@ class KubeEvents:
             "reason": occurrence.reason,
             "action": occurrence.action,
             "note": printable(f"with others like it: {occurrence.note}") if series.combined else occurrence.note,
-            "regarding": _reference("ConfigMap", self._target) | {"uid": self._target_uid()},
+            "regarding": _reference("ConfigMap", self._target) | {"uid": series.regarded},
         }
         if occurrence.related is not None:
             event["related"] = _reference("Service", occurrence.related)

@@ -1,6 +1,6 @@
 import logging
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -27,6 +27,7 @@ EVENTS = "/apis/events.k8s.io/v1/namespaces/spaces/events"
 AT = datetime(2026, 1, 2, 4, 4, 5, 678, tzinfo=timezone(timedelta(hours=1)))
 OK = Answer()
 QUICK = EventOptions(
+    absent_s=0.02,
     repeats_s=0.01,
     request_timeout_s=0.5,
     rate_per_s=1000.0,
@@ -58,6 +59,7 @@ async def recorder(
     *,
     target: Key = TARGET,
     instance: str = "pod-1",
+    uid: Callable[[], str] = lambda: "uid-1",
 ) -> AsyncGenerator[KubeEvents]:
     async with server.serve(), KubeTransport(FixedCredentials(server.url), "test/1") as transport:
         events = KubeEvents(
@@ -66,7 +68,7 @@ async def recorder(
             "kubernaut-dynamic-toolset",
             instance,
             lambda: AT,
-            target_uid=lambda: "uid-1",
+            target_uid=uid,
             observer=heard,
             options=options,
         )
@@ -197,6 +199,32 @@ async def test_an_event_that_is_gone_is_created_again_with_its_count() -> None:
     assert first["metadata"]["name"] != second["metadata"]["name"]
     assert second["series"]["count"] == 2
     assert heard.lost == []
+
+
+async def test_a_repeat_regards_the_config_map_that_was_created_again() -> None:
+    server, heard, uids = ScriptedApiServer(OK, OK, OK, OK), Heard(), ["uid-1"]
+    async with recorder(server, heard, uid=lambda: uids[-1]) as events:
+        for sent, uid in enumerate(("uid-1", "uid-2", "", "uid-2"), start=1):
+            uids.append(uid)
+            events.record("Normal", "Published", "again")
+            await until(lambda: heard.sent_count == sent)  # noqa: B023
+
+    assert methods(server) == ["POST", "POST", "PATCH", "PATCH"]
+    first, second, *_ = bodies(server.asked)
+    assert (first["regarding"]["uid"], second["regarding"]["uid"]) == ("uid-1", "uid-2")
+    assert first["metadata"]["name"] != second["metadata"]["name"]
+    assert second["series"]["count"] == 2
+
+
+async def test_an_event_about_a_config_map_that_was_deleted_waits_for_the_next_one() -> None:
+    server, uids = ScriptedApiServer(OK), [""]
+    async with recorder(server, uid=lambda: uids[-1]) as events:
+        events.record("Warning", "OverridesDeleted", "gone")
+        uids.append("uid-2")
+        await until(lambda: len(server.asked) == 1)
+
+    (event,) = bodies(server.asked)
+    assert event["regarding"]["uid"] == "uid-2"
 
 
 async def test_an_event_whose_answer_was_lost_is_not_made_twice() -> None:
