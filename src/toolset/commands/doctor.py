@@ -192,7 +192,12 @@ class Examination:
                 remedy = f"to check that installation, run this in its pod, or with TOOLSET_OUTPUT__INSTANCE={keeper}"
             return Check(subject, "problem", f"it belongs to another installation, {keeper!r}; {this}", remedy)
         if problem := found.annotations.get(f"{prefix}/{OVERRIDES_ERROR}", ""):
-            return Check(subject, "problem", f"overrides: {problem}", "correct overrides.yaml with kubectl edit")
+            return Check(
+                subject,
+                "problem",
+                f"overrides: {problem}",
+                "correct or restore overrides.yaml in the ConfigMap that the problem names",
+            )
         return Check(subject, "ok", f"owned by the installation {keeper}" if keeper else "it exists")
 
     async def _read(self, key: Key) -> ConfigMap:

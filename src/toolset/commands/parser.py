@@ -43,6 +43,28 @@ Prints the script with which a shell completes commands and options:
   toolset completion fish > ~/.config/fish/completions/toolset.fish
 """
 
+_EXPLAIN: Final = """\
+Shows why a Service is published or not: what detection decides, what
+overrides.yaml changes, and what the running service knows of it, if it can be
+reached. Name a Service or a file. Exit status: 0 shown, 1 error.
+"""
+
+_PURGE: Final = """\
+Removes from the ConfigMap what the service wrote, and nothing else; asks
+first. Stop the service before. Exit status: 0 removed or nothing to remove,
+2 with --dry-run if there is something, 1 error.
+"""
+
+_CHECK: Final = """\
+Reports every mistake in a settings file with line and column; with -f also
+what its detectors match. Exit status: 0 valid, 1 not valid.
+"""
+
+_RUN: Final = """\
+Runs the service until SIGTERM or SIGINT. Exit status: 0 stopped, 1 the
+settings, the credentials or the port do not allow it to start.
+"""
+
 _STATUS: Final = """\
 Asks the running service: at --server; in a pod of the service, the service
 itself; otherwise the leader, through the API server and the kubelet, as
@@ -118,7 +140,7 @@ def parser() -> Parser:
     )
     made.add_argument("-V", "--version", action="version", version=VERSION, help="print the version")
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    run = commands.add_parser("run", help="run the service", parents=[_common()])
+    run = commands.add_parser("run", help="run the service", description=_RUN, parents=[_common()])
     run.add_argument("--host", dest="server.host", metavar="HOST", help="address to listen on for health and metrics")
     run.add_argument(
         "--port",
@@ -131,6 +153,7 @@ def parser() -> Parser:
     purge = commands.add_parser(
         "purge",
         help="remove from the ConfigMap only what the service wrote; stop the service first",
+        description=_PURGE,
         parents=[_common()],
     )
     purge.add_argument(
@@ -174,7 +197,12 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         "-o", "--output", choices=("table", "wide", "yaml", "json"), default="table", help="default: table"
     )
     plan.add_argument("--assume-healthy", action="store_true", help="do not probe; every candidate counts as healthy")
-    explain = add("explain", help="show why a Service is or is not published", parents=[_about_services()])
+    explain = add(
+        "explain",
+        help="show why a Service is or is not published",
+        description=_EXPLAIN,
+        parents=[_about_services()],
+    )
     explain.add_argument(
         "service", nargs="?", metavar="SERVICE", help="NAMESPACE/NAME, NAME with -n, or the NAME of a static backend"
     )
@@ -207,7 +235,11 @@ def _add_questions(add: Callable[..., argparse.ArgumentParser]) -> None:
         parents=[_common()],
     )
     doctor.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
-    check = add("check-config", help="check a settings file, and show what its detectors match in manifests")
+    check = add(
+        "check-config",
+        help="check a settings file, and show what its detectors match in manifests",
+        description=_CHECK,
+    )
     check.add_argument("settings", metavar="FILE", help="settings file; - for standard input")
     check.add_argument("-f", "--file", action="append", metavar="FILE", help="manifests with Services")
 
@@ -239,7 +271,10 @@ def _settings_flags() -> Parser:
     common = Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings file (environment: TOOLSET_CONFIG)")
     common.add_argument(
-        "--kubeconfig", dest="kube.kubeconfig", metavar="FILE", help="default: KUBECONFIG, else the pod's own access"
+        "--kubeconfig",
+        dest="kube.kubeconfig",
+        metavar="FILE",
+        help="default: KUBECONFIG, the access of the pod, ~/.kube/config",
     )
     common.add_argument("--context", dest="kube.context", metavar="CONTEXT", help="context of the kubeconfig")
     common.add_argument("--name", dest="target.name", metavar="NAME", help="name of the ConfigMap")

@@ -126,7 +126,7 @@ def explained(explanation: Explanation, prefix: str, overrides: Key) -> str:
         near = explanation.near if explanation.reason not in _OF_CANDIDATES else None
         advice = remedy(explanation.reason or "", prefix, overrides)
         hints = "; ".join(filter(None, (near and f"nearly recognised as {near}", advice)))
-        lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints]
+        lines = [f"{name} is not published: {explanation.detail} [{explanation.reason}]", hints, explanation.note or ""]
     else:
         source = f"its {explanation.matched or explanation.evidence} says {explanation.product}"
         if explanation.evidence == Evidence.SETTINGS.value:
@@ -156,7 +156,7 @@ def _ways(explanation: Explanation) -> list[str]:
         return []
     others = [each for each in (*explanation.variants, *explanation.fallbacks) if each != first]
     shown = "; ".join(_way(each, first) for each in others)
-    return [f"where an answer leads there, the probe tries {shown}"] if shown else []
+    return [f"if an answer suggests it, the probe also tries {shown}"] if shown else []
 
 
 def _way(variant: Variant, first: Variant) -> str:

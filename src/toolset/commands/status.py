@@ -104,8 +104,8 @@ async def leader(kube: KubeTransport, settings: Settings, pods: str = "") -> Asy
         ) from error
     if lease is None or not lease.holder:
         raise UnavailableError(
-            f"{NOT_FOUND}: nobody holds Lease {key}; is it installed there (-n NAMESPACE)? Where the election is off, "
-            "use `kubectl port-forward` and --server"
+            f"{NOT_FOUND}: no process holds Lease {key}. Name the namespace of the ConfigMap with --target-namespace; "
+            "if the election is off, use `kubectl port-forward` and --server"
         )
     pod = Key(pods or key.namespace, lease.holder.rpartition("_")[0])
     _, port = status_address(settings)

@@ -52,7 +52,7 @@ def test_every_service_of_a_file_is_explained_in_sentences(cluster: str, capsys:
         "monitoring/prometheus is recognised as prometheus: its label app=prometheus says prometheus\n"
         "  published at http://prometheus.monitoring.svc.cluster.local:9090 once it answers GET "
         "/api/v1/query?query=vector(1) and proves to be prometheus\n"
-        "  where an answer leads there, the probe tries https; http at /prometheus; https at /prometheus\n"
+        "  if an answer suggests it, the probe also tries https; http at /prometheus; https at /prometheus\n"
         "monitoring/prometheus-operated is not published: another Service leads to the same backend: "
         "monitoring/prometheus [Duplicate]\n"
         "  nothing is lost: both lead to the same backend\n"
@@ -187,6 +187,19 @@ TARGET = {"name": "kubernaut-toolset-config", "namespace": "kubernaut-system"}
 NAME = "kubernaut-system/kubernaut-toolset-config"
 URL = "http://prometheus.monitoring.svc.cluster.local:9090"
 MOVED = "tools:\n  monitoring/prometheus: {url: https://prometheus.example.com/base, priority: 7}\n"
+
+
+def test_a_misspelt_annotation_is_shown_of_a_service_that_nothing_recognises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shop.yaml").write_text(
+        "{apiVersion: v1, kind: Service, metadata: {name: shop, namespace: team, annotations:"
+        " {kubernaut.io/tolset: enabled}}, spec: {selector: {app: shop}, ports: [{port: 80}]}}"
+    )
+    assert main(["explain", "-f", str(tmp_path / "shop.yaml")]) == 0
+    assert "did you mean `kubernaut.io/toolset`?" in capsys.readouterr().out
+
+
 HIDDEN = "an override hides it (overrides.yaml, line 1)"
 
 

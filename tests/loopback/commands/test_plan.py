@@ -383,4 +383,4 @@ async def test_a_service_is_explained_with_what_is_published(monkeypatch: pytest
     (explanation,) = explain_manifests(settings(), Manifests((service(),), {TARGET: current})).services
     assert (explanation.chosen, explanation.requests) == (Variant("http", 9090, "/prometheus"), None)
     printed = printers.explained(explanation, "kubernaut.io", TARGET)
-    assert "the probe tries http at /; https at /; https\n" in printed
+    assert "the probe also tries http at /; https at /; https\n" in printed

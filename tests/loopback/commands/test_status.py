@@ -219,7 +219,7 @@ async def test_the_leader_is_found_by_its_lease_and_reached_through_the_api_serv
 @pytest.mark.parametrize(
     ("others", "match"),
     [
-        ({"holder": ""}, "nobody holds Lease kubernaut-system/kubernaut-dynamic-toolset"),
+        ({"holder": ""}, "no process holds Lease kubernaut-system/kubernaut-dynamic-toolset"),
         ({"holder": "gone_1"}, "no running service found: there is no pod kubernaut-system/gone; is"),
         ({"error": "connection refused"}, "no running service found: .*connection refused"),
         ({"refuses": 403}, "no running service found: .*403"),

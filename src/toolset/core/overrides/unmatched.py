@@ -1,4 +1,4 @@
-"""Names in overrides that no Service has: probably misspelt, or of a Service that is to come."""
+"""Names in overrides that no Service has: probably misspelt, or of a Service that is created later."""
 
 import difflib
 from collections.abc import Collection, Iterator

@@ -113,7 +113,7 @@ def unmatched_overrides(sentences: Sequence[str], condition: Condition) -> Itera
             "OverridesUnmatched",
             "info",
             "; ".join(sentences[:_SHOWN]) + more,
-            f"correct the name in ConfigMap {condition.overrides or condition.target}, unless the Service is to come",
+            f"correct the name in ConfigMap {condition.overrides or condition.target}, or create the Service",
         )
 
 
@@ -198,13 +198,13 @@ def _publishing(history: History, condition: Condition) -> Iterator[Problem]:
         what = (
             f"{overrides.dropped} patches cannot be applied, the others are in force"
             if partly
-            else "not all of it is in force as it stands"
+            else "it is not in force as it is now"
         )
         yield _problem(
             "OverridesInvalid",
             "error" if withheld else "warning",
             f"overrides.yaml: {what}: {overrides.error}",
-            f"edit overrides.yaml in ConfigMap {condition.overrides or condition.target}",
+            f"correct or restore overrides.yaml in ConfigMap {condition.overrides or condition.target}",
         )
 
 

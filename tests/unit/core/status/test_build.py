@@ -159,7 +159,9 @@ def test_overrides_for_services_that_do_not_exist_are_a_problem_for_information(
     assert (problem.word, problem.severity) == ("OverridesUnmatched", "info")
     assert problem.sentence.startswith("overrides.yaml, line 1: there is no Service monitoring/a; overrides.yaml, ")
     assert problem.sentence.endswith("no Service monitoring/c; and 1 more")
-    assert problem.remedy.startswith("correct the name in ConfigMap kubernaut-system/kubernaut-toolset-config, unless")
+    assert problem.remedy.startswith(
+        "correct the name in ConfigMap kubernaut-system/kubernaut-toolset-config, or create"
+    )
 
 
 def test_rows_are_those_that_concern_people_and_the_rest_is_counted() -> None:

@@ -71,7 +71,7 @@ def test_held_removals_are_named_with_their_end() -> None:
 def test_overrides_say_whether_all_or_some_of_them_are_ignored() -> None:
     history = History(TARGET)
     history.overrides = Overrides(valid=False, error="overrides.yaml, line 3: no")
-    assert "not all of it is in force as it stands: overrides.yaml, line 3: no" in found(history=history)[0].sentence
+    assert "it is not in force as it is now: overrides.yaml, line 3: no" in found(history=history)[0].sentence
     history.overrides = Overrides(valid=False, error="line 3", dropped=2)
     assert "2 patches cannot be applied" in found(history=history)[0].sentence
 
