@@ -14,7 +14,7 @@ def now(service: ServiceStatus, at: datetime) -> str:
         since = f"since {clock(service.since)}" if service.since else "since before this replica led"
         held = ", only because removals are held" if service.held else ""
         return f"is published {since} at {service.url}{held}" + _said(service.probe, at)
-    since = f" since {clock(service.since)}" if service.since else ""
+    since = f" (since {clock(service.since)})" if service.since else ""
     return f"is not published{since}: {service.sentence} [{service.verdict}]" + _said(service.probe, at)
 
 

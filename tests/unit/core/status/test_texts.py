@@ -66,7 +66,7 @@ def test_a_probe_says_what_it_found_and_when(probe: Probe, text: str) -> None:
         (UNHEALTHY, "is not published: its health check fails [Unhealthy]"),
         (
             msgspec.structs.replace(UNHEALTHY, since=NOW),
-            "is not published since 2026-01-01 12:00:00 UTC: its health check fails [Unhealthy]",
+            "is not published (since 2026-01-01 12:00:00 UTC): its health check fails [Unhealthy]",
         ),
     ],
 )
