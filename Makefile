@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo newcomer test test-fast simulate test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests integration compatibility cluster e2e image release mutate lock clean
+.PHONY: help setup demo newcomer test test-fast simulate test-versions test-starts check fmt lint docs types cover bench bench-docs control-plane control-plane-build backends browser screenshots consumer manifests site site-tools integration compatibility cluster e2e image release mutate lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ newcomer: ## Prove `make demo` on a Debian with Python, git and make alone (root
 # would slow the processes down. `make cover` judges the coverage.
 WORKERS ?= 4
 
-test: setup control-plane-build backends consumer manifests browser ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
+test: setup control-plane-build backends consumer manifests browser site-tools ## Run all tests, with a real API server, real backends and HolmesGPT where they are to be had
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report= --cov-fail-under=0 -m "not alone"
 	$(BIN)/python -m pytest --durations=5 -m alone
 
@@ -117,6 +117,12 @@ manifests: ## Fetch promtool and what validates the manifests for the tests, and
 	@if command -v apt-get >/dev/null; then hack/manifests/build >/dev/null; \
 	else echo "apt-get is missing: tests of alerts and schemas are skipped"; fi
 
+site: ## Build the documentation site into build/site (REPOSITORY=https://HOST/OWNER/NAME for links to other files)
+	@REPOSITORY="$(REPOSITORY)" hack/site/build
+
+site-tools: ## Install what builds the documentation site, once, in the cache
+	@hack/site/tools >/dev/null || echo "Sphinx could not be installed: tests of the documentation site are skipped"
+
 browser: ## Install Chromium and fetch axe-core for the tests of the status page, once (root, Debian)
 	@if command -v apt-get >/dev/null; then hack/browser >/dev/null || echo "Chromium could not be installed: tests of the status page are skipped"; \
 	else echo "apt-get is missing: tests of the status page in a browser are skipped"; fi
@@ -152,6 +158,7 @@ lock: setup ## Pin all dependencies with hashes again
 	hack/manifests/build --lock
 	bench/peers/build --lock
 	hack/mutate/build --lock
+	hack/site/tools --lock
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --extra mcp -c requirements/dev.txt -o requirements/mcp.txt
