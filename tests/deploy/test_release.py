@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tarfile
-import time
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
@@ -39,7 +39,7 @@ PACKAGES: Final = {
     f"kubernaut_dynamic_toolset-{__version__}.tar.gz",
 }
 LONGER: Final = 5.0
-"""At most this many times the time in which the interpreter starts and imports argparse; 2.3 times as measured."""
+"""At most this many times the processor time of an interpreter that imports argparse; 2.3 times as measured."""
 
 
 def run(*command: str | Path, cwd: Path = PROJECT) -> str:
@@ -260,13 +260,19 @@ def test_the_installed_command_answers_at_once(installed: Path, argument: str, e
     times: list[float] = []
     bare: list[float] = []
     for _ in range(5):
-        began = time.monotonic()
+        began = processor_time()
         run(installed / "python", "-I", "-c", "import argparse")
-        bare.append(time.monotonic() - began)
+        bare.append(processor_time() - began)
         assert run(installed / "toolset", argument).startswith(expected)
-        times.append(time.monotonic() - began - bare[-1])
+        times.append(processor_time() - began - bare[-1])
 
     assert min(times) < LONGER * min(bare)
+
+
+def processor_time() -> float:
+    """Return the processor time of the commands that ended, seconds: it does not depend on what else runs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_lock_has_everything_that_a_plan_needs(installed: Path, tmp_path: Path) -> None:
