@@ -20,7 +20,7 @@ from toolset.core.candidate import Candidate, Verdict
 from toolset.core.detection.detect import detect, detect_further
 from toolset.core.health.options import HealthOptions
 from toolset.core.health.search import to_request
-from toolset.core.health.thresholds import Failure, Health, Outcome
+from toolset.core.health.thresholds import Health, Outcome
 from toolset.core.inventory import ALIVE, Inventory
 from toolset.core.overrides.baseline import read_back
 from toolset.core.overrides.unmatched import unmatched
@@ -33,7 +33,6 @@ from toolset.runtime.listwatch import PAGE_SIZE, ListerWatcher
 from toolset.runtime.store import Stored
 
 _ONE_PROBE: Final = HealthOptions(rise=1, fall=1)
-_UNREACHED: Final = frozenset({Failure.REFUSED, Failure.TIMEOUT})
 V = TypeVar("V", bound=Stored)
 
 
@@ -54,7 +53,7 @@ class Report(msgspec.Struct, frozen=True):
         overrides_moved: Where it is missing or in the wrong place, one sentence each.
         overrides_unmatched: Which Services it names that do not exist, one sentence each.
         withheld: Why the service writes nothing, because it has never been there; empty if it writes.
-        unreachable: What to do because no backend can be reached from here, so that there is no plan; empty otherwise.
+        unreachable: What to do because no backend is healthy as seen from here, so that nothing is planned; else empty.
         notes: For a published tool, what else to know about it.
         health_enabled: Whether the settings enable probes; otherwise each candidate counts as healthy.
         healths: What the probe found, by candidate.
@@ -200,11 +199,14 @@ async def probe_all(settings: Settings, inventory: Inventory, candidates: Iterab
 
 
 def _unreachable(outcomes: Sequence[Outcome]) -> str:
-    """Return what to do if not one backend can be reached, which says more about this machine than about them."""
-    if not outcomes or any(outcome.alive or outcome.failure not in _UNREACHED for outcome in outcomes):
+    """Return what to do if not one backend is healthy, which says more about this machine than about them.
+
+    It may reach none, or a proxy that answers for any host.
+    """
+    if not outcomes or any(outcome.alive for outcome in outcomes):
         return ""
     return (
-        f"0 of {counted(len(outcomes), 'backend')} can be reached from this machine, so there is no plan: run "
+        f"0 of {counted(len(outcomes), 'backend')} healthy as seen from this machine, so there is no plan: run "
         "`toolset plan` in the cluster (`kubectl exec` in a pod of the service), or plan without probes, with "
         "--assume-healthy"
     )

@@ -204,6 +204,16 @@ async def test_candidates_are_probed(code: int, *, published: bool, monkeypatch:
     assert published or verdict == Rejected(Reason.UNHEALTHY, f"answered {code}", "prometheus")
 
 
+async def test_a_proxy_that_answers_for_every_host_leads_to_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedApiServer(*[Answer(b"no such page", 404)] * 20).serve() as proxy:
+        moved = {"prometheus.monitoring.svc.cluster.local:9090": proxy.url.removeprefix("http://")}
+        monkeypatch.setenv("TOOLSET_TEST_CONNECT_TO", orjson.dumps(moved).decode())
+        report = await planned(service(), asked=settings(), healthy=False)
+
+    assert report.unreachable.startswith("0 of 1 backend healthy as seen from this machine, so there is no plan")
+    assert report.change is None
+
+
 @pytest.mark.parametrize("form", ["table", "json", "yaml"])
 def test_a_machine_that_reaches_no_backend_plans_no_removal(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -226,7 +236,7 @@ def test_a_machine_that_reaches_no_backend_plans_no_removal(
 
     assert main(asked) == 1
     written = capsys.readouterr()
-    remedy = "0 of 2 backends can be reached from this machine, so there is no plan: run `toolset plan` in the cluster"
+    remedy = "0 of 2 backends healthy as seen from this machine, so there is no plan: run `toolset plan` in the cluster"
     assert remedy in (written.err if form == "yaml" else written.out)
     assert (written.out == "") is (form == "yaml")
     assert main([*asked, "--assume-healthy"]) == 2
