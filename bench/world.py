@@ -10,13 +10,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
 import controlplane
+import seeding
 from controlplane import ControlPlane
+from seeding import Seed
+from service_mix import realistic
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NAMESPACE: Final = "kubernaut-system"
@@ -28,7 +31,7 @@ _AS_A_POD: Final = f'mount -t tmpfs none /run && mkdir -p {_MOUNTED} && cp "$1"/
 
 
 def peers() -> Path:
-    """Return the folder with what we are compared with; it is built when it is not there (3 minutes)."""
+    """Return the folder with what we are compared with; it is built when it is not there (5 minutes)."""
     done = subprocess.run([ROOT / "bench" / "peers" / "build"], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - our own
     return Path(done.stdout.strip())
 
@@ -106,6 +109,7 @@ class World:
         self._credentials = folder / "credentials"
         self._credentials.mkdir()
         shutil.copy(plane.ca_file, self._credentials / "ca.crt")
+        (self._credentials / "namespace").write_text(NAMESPACE, encoding="ascii")
 
     def start(self, *command: str, **environment: str) -> Measured:
         """Start a command as a pod of the service would run, with nothing else in its environment that counts."""
@@ -141,8 +145,12 @@ def backend(binary: Path, delay: str = "0s") -> Generator[int]:
 
 
 @contextmanager
-def world(services: int) -> Generator[World]:
-    """Give a control plane that holds so many Services; a first time for a number takes a second for 100 of them.
+def world(services: int, make: Callable[[int], Seed] = realistic) -> Generator[World]:
+    """Give a control plane that holds so many Services; a first time for a number takes a second for 3,000 of them.
+
+    Args:
+        services: How many.
+        make: Returns each of them, by its number; one of ``service_mix.VARIANTS``.
 
     Raises:
         SystemExit: Something is missing on this machine; the message says what.
@@ -152,7 +160,7 @@ def world(services: int) -> Generator[World]:
     if (assets := controlplane.assets()) is None:
         raise SystemExit("kube-apiserver and etcd are not built: run `make control-plane-build` once")
     with tempfile.TemporaryDirectory(prefix="toolset-bench-") as name:
-        plane = controlplane.seeded(assets, Path(name, "plane"), services)
+        plane = seeding.seeded(assets, Path(name, "plane"), services, make)
         try:
             plane.apply_base()
             made = World(plane, Path(name), peers())

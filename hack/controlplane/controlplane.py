@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
-import inspect
 import json
 import os
 import secrets
 import shlex
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,7 +36,6 @@ BASE_KINDS = frozenset(("Namespace", "ServiceAccount", "ClusterRole", "ClusterRo
 LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.96.0.0/12"  # 1,048,574 addresses
 KUBERNETES = ("kubernetes.default.svc", "10.96.0.1")  # the API server as pods know it
-SEED_NAMESPACES = tuple(f"seed-{index:02}" for index in range(20))
 START_TIMEOUT_S = 60.0
 BODIES = {"level": "RequestResponse", "resources": [{"group": "", "resources": ["configmaps"]}]}
 AUDIT = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
@@ -113,6 +108,7 @@ class ControlPlane:
         audit_log: Audit events, one JSON object a line.
         kubeconfig: What kubectl needs to be that admin.
         etcd_data: etcd's data directory; to copy only while etcd is stopped.
+        etcd_url: Where etcd listens, without TLS.
         service_account_key: What signs the tokens of service accounts, in PEM.
         flags: Further ones for kube-apiserver, at first those of ``CONTROL_PLANE_FLAGS``; the last of a name counts.
     """
@@ -133,7 +129,7 @@ class ControlPlane:
         self._etcd: Child | None = None
         self._apiserver: Child | None = None
         self._port = free_ports()
-        self._etcd_url = f"http://{LOOPBACK}:{self._port + 1}"
+        self.etcd_url = f"http://{LOOPBACK}:{self._port + 1}"
         self.url = f"https://{address}:{self._port}"
         self.ca_file = self._directory / "ca.crt"
         self.admin_token = secrets.token_urlsafe(32)
@@ -188,13 +184,13 @@ class ControlPlane:
         command = [
             str(self._assets / "etcd"),
             f"--data-dir={self.etcd_data}",
-            f"--listen-client-urls={self._etcd_url}",
-            f"--advertise-client-urls={self._etcd_url}",
+            f"--listen-client-urls={self.etcd_url}",
+            f"--advertise-client-urls={self.etcd_url}",
             "--listen-peer-urls=http://127.0.0.1:0",
             "--unsafe-no-fsync",
         ]
         self._etcd = Child(command, self._directory / "etcd.log")
-        with httpx.Client(base_url=self._etcd_url, trust_env=False) as client:
+        with httpx.Client(base_url=self.etcd_url, trust_env=False) as client:
             self._etcd.wait_for(client, "/health")
 
     def kill_etcd(self) -> None:
@@ -212,7 +208,7 @@ class ControlPlane:
         tokens.write_text("\n".join(self._users))
         command = [
             str(self._assets / "kube-apiserver"),
-            f"--etcd-servers={self._etcd_url}",
+            f"--etcd-servers={self.etcd_url}",
             f"--bind-address={self._address}",
             f"--advertise-address={self._address}",
             f"--secure-port={self._port}",
@@ -235,6 +231,7 @@ class ControlPlane:
         self._apiserver = Child(command, self._directory / "kube-apiserver.log")
         with self.client() as client:
             self._apiserver.wait_for(client, "/readyz")
+            self._apiserver.wait_for(client, "/api/v1/namespaces/default/services/kubernetes")  # it comes last
 
     def kill_apiserver(self) -> None:
         """End the API server with SIGKILL."""
@@ -341,58 +338,6 @@ class ControlPlane:
         if done.returncode != 0:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
-
-
-def seed(plane: ControlPlane, count: int) -> None:
-    """Create Services app-00000 and up, in turn over SEED_NAMESPACES, none of which may exist.
-
-    The API server makes about 90 a second on 2 cores, and eight requests at once keep it busy; its
-    fairness queues exempt the admin.
-    """
-
-    def create(index: int) -> None:
-        name, namespace = f"app-{index:05}", SEED_NAMESPACES[index % len(SEED_NAMESPACES)]
-        labels = {"app.kubernetes.io/name": name}
-        ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
-        spec = {"selector": labels, "ports": ports}
-        body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
-        client.post(f"/api/v1/namespaces/{namespace}/services", json=body).raise_for_status()
-
-    with plane.client() as client, ThreadPoolExecutor(8) as pool:
-        for namespace in SEED_NAMESPACES:
-            body = {"metadata": {"name": namespace}}
-            client.post("/api/v1/namespaces", json=body).raise_for_status()
-        for _ in pool.map(create, range(count)):
-            pass
-
-
-def seeded(assets: Path, directory: Path, count: int) -> ControlPlane:
-    """Start a control plane that holds seeded Services; the caller stops it.
-
-    etcd's data is made once, under a lock, and kept below the cache folder; it is copied then.
-
-    Args:
-        assets: As for ControlPlane.
-        directory: A folder that holds no control plane yet.
-        count: How many Services.
-    """
-    pins = b"".join((HERE / name).read_bytes() for name in ("go.mod", "go.sum", "build"))
-    digest = hashlib.sha256(pins + f"{assets}{inspect.getsource(seed)}".encode())
-    cache = os.getenv("XDG_CACHE_HOME") or Path.home() / ".cache"
-    store = Path(os.getenv("TOOLSET_CACHE") or Path(cache, "toolset"), "etcd")
-    store.mkdir(parents=True, exist_ok=True)
-    snapshot = store / f"{count}-{digest.hexdigest()[:16]}"
-    with (store / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not snapshot.is_dir():
-            with tempfile.TemporaryDirectory(dir=store) as scratch:
-                with ControlPlane(assets, Path(scratch)) as plane:
-                    seed(plane, count)
-                plane.etcd_data.rename(snapshot)
-    plane = ControlPlane(assets, directory)
-    shutil.copytree(snapshot, plane.etcd_data)
-    plane.start()
-    return plane
 
 
 def assets() -> Path | None:

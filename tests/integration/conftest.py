@@ -11,6 +11,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 import controlplane
+import seeding
 from controlplane import ControlPlane
 from integration import backends as products
 from integration.backends import Backends
@@ -60,7 +61,7 @@ def answered() -> set[Signature]:
 def large_control_plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Yield a control plane that has the base applied and LARGE_COUNT seeded Services."""
     directory = tmp_path_factory.mktemp("large-control-plane")
-    plane = controlplane.seeded(assets, directory, LARGE_COUNT)
+    plane = seeding.seeded(assets, directory, LARGE_COUNT)
     try:
         plane.apply_base()
         yield plane

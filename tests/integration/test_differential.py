@@ -52,7 +52,7 @@ def original(cluster: Cluster) -> Iterator[Side]:
         plane = cluster.plane
         version = cluster.admin.get("/api/v1/namespaces").raise_for_status().json()["metadata"]["resourceVersion"]
         request = {"revision": version, "physical": True}
-        httpx.post(f"{plane._etcd_url}/v3/kv/compaction", json=request, trust_env=False).raise_for_status()
+        httpx.post(f"{plane.etcd_url}/v3/kv/compaction", json=request, trust_env=False).raise_for_status()
         plane.kill_apiserver()
         plane.start_apiserver()
 

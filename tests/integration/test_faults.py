@@ -451,7 +451,7 @@ def test_a_version_that_was_compacted_away_while_nobody_watched_leads_to_a_new_l
 
 def compact(plane: ControlPlane) -> None:
     """Let etcd forget every version but the last, over its HTTP gateway."""
-    with httpx.Client(base_url=plane._etcd_url, trust_env=False) as etcd:
+    with httpx.Client(base_url=plane.etcd_url, trust_env=False) as etcd:
         key = base64.b64encode(b"none").decode()
         now = etcd.post("/v3/kv/range", json={"key": key}).raise_for_status().json()["header"]["revision"]
         etcd.post("/v3/kv/compaction", json={"revision": now, "physical": True}).raise_for_status()

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import pytest
 
-import controlplane
+import seeding
 from controlplane import ControlPlane
 from integration.backends import Backends
 from integration.cluster import Cluster, Tool, expected_urls, urls_in
@@ -37,7 +37,7 @@ EVERY: Final = (*STEADY, *COMING_AND_GOING, MORTAL)
 
 @pytest.fixture
 def own_plane(assets: Path, tmp_path: Path) -> Iterator[ControlPlane]:
-    plane = controlplane.seeded(assets, tmp_path / "plane", COUNT)
+    plane = seeding.seeded(assets, tmp_path / "plane", COUNT)
     try:
         plane.apply_base()
         yield plane
