@@ -13,12 +13,15 @@ overestimated rather than underestimated.
 No Service is a backend. Each release has three Services and a name of its own; versions and words recur.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
+from statistics import mean
 from typing import Any, Final, Literal
 
 import msgspec
 
+from figures import shown
 from seeding import NAMESPACES, Seed, plain
 
 Manager = Literal["helm", "kubectl-client-side-apply"]
@@ -87,6 +90,21 @@ def large(index: int) -> Seed:
 
 VARIANTS: Final[Mapping[str, Callable[[int], Seed]]] = {"realistic": realistic, "large": large, "plain": plain}
 """What the clusters of the benchmarks can hold, by name."""
+
+
+def described(variant: str) -> str:
+    """Return the sizes of a variant, for a page."""
+    seeds = [VARIANTS[variant](index) for index in range(100)]
+    shares = ", ".join(f"{count} % by {name}" for name, count in Counter(seed.manager for seed in seeds).items())
+    metas, specs = ([seed.manifest[part] for seed in seeds] for part in ("metadata", "spec"))
+    sizes = {
+        "labels": mean(len(meta.get("labels", {})) for meta in metas),
+        "selector pairs": mean(len(spec["selector"]) for spec in specs),
+        "ports": mean(len(spec["ports"]) for spec in specs),
+        "annotations": mean(len(meta.get("annotations", {})) for meta in metas),
+    }
+    means = ", ".join(f"{shown(size)} {name}" for name, size in sizes.items())
+    return f"The clusters hold {variant} Services, installed {shares}: on average {means}; each with managedFields."
 
 
 def _service(shape: Shape, index: int) -> Seed:

@@ -18,7 +18,7 @@ OURS, THEIRS = "#2a7f62", "#9aa5b1"
 
 def draw(path: Path, title: str, values: dict[str, float], unit: str) -> None:
     """Draw one bar for each value, ours in a colour of their own."""
-    figure, axes = pyplot.subplots(figsize=(5.2, 2.2))
+    figure, axes = pyplot.subplots(figsize=(5.2, 0.4 + 0.3 * len(values)))
     names = list(reversed(values))
     bars = axes.barh(names, [values[name] for name in names], color=[OURS if "toolset" in n else THEIRS for n in names])
     axes.bar_label(bars, labels=[f"{values[name]:.3g} {unit}" for name in names], padding=3)

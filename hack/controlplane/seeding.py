@@ -217,8 +217,9 @@ def _fields(meta: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         f'k:{{"port":{port["port"]},"protocol":"{port["protocol"]}"}}': _set(port)
         for port in sorted(spec["ports"], key=lambda port: (port["port"], port["protocol"]))
     }
-    return ({"f:metadata": sent} if sent else {}) | {"f:spec": owned}
+    return {"f:metadata": sent, "f:spec": owned} if sent else {"f:spec": owned}
 
 
 def _set(names: Iterable[str]) -> dict[str, Any]:
-    return {".": {}} | {f"f:{name}": {} for name in sorted(names)}
+    owned: dict[str, Any] = {f"f:{name}": {} for name in sorted(names)}
+    return {".": {}, **owned}

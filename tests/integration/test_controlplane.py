@@ -111,7 +111,7 @@ def test_no_child_outlives_a_killed_parent(assets: Path, tmp_path: Path) -> None
         "import pathlib, signal, sys, controlplane\n"
         "plane = controlplane.ControlPlane(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
         "plane.start_etcd()\n"
-        "print(plane._etcd_url, flush=True)\n"
+        "print(plane.etcd_url, flush=True)\n"
         "signal.pause()\n"
     )
     command = [sys.executable, "-c", program, str(assets), str(tmp_path)]
