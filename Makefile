@@ -93,7 +93,7 @@ mutate: setup ## List small changes of core and runtime that no test notices (SE
 	@python=$$(hack/mutate/build)/venv/bin/python; \
 	$$python hack/mutate/mutate.py --seed $(or $(SEED),1) --count $(or $(COUNT),300) $(ONLY)
 
-bench: setup control-plane-build ## Measure next to client-go, controller-runtime, kubernetes and kopf (root, Go; 20 minutes)
+bench: setup control-plane-build ## Measure next to kube-rs, client-go, controller-runtime, kubernetes and kopf (root, Go, Rust for kube-rs; 30 minutes)
 	@PYTHONPATH=hack/controlplane $(BIN)/python bench/run.py
 
 bench-docs: setup control-plane-build ## The same, and write docs/benchmarks.md and its charts again
