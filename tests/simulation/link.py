@@ -20,6 +20,9 @@ from toolset.sim.statuses import Object, Refused
 from toolset.sim.store import Store
 
 BOOKMARK_S: Final = 60.0
+TOO_LARGE: Final = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}
+LAGGING: Final = Refused(504, "Timeout", "Timeout: Too large resource version", TOO_LARGE).status
+INTERNAL: Final = Refused(500, "InternalError", "an error on the server has prevented the watch").status
 REASONS: Final = {401: "Unauthorized", 403: "Forbidden", 409: "Conflict", 429: "TooManyRequests"}
 
 
@@ -35,6 +38,7 @@ class Weather:
         retry_after_s: How long 429 and 503 ask to wait, seconds.
         slow_s: The longest latency, each way, seconds.
         writes_only: Lists and watches are spared.
+        config_maps_only: Everything except writes of ConfigMaps is spared, as by a webhook that refuses them.
     """
 
     partitioned: bool = False
@@ -44,6 +48,12 @@ class Weather:
     lost_rate: float = 0.0
     slow_s: float = 0.02
     writes_only: bool = False
+    config_maps_only: bool = False
+
+    def spares(self, call: Call) -> bool:
+        """Return whether errors and lost answers do not concern ``call``."""
+        is_read = call.method == "GET"
+        return (self.writes_only and is_read) or (self.config_maps_only and (is_read or "/configmaps" not in call.path))
 
 
 class Reply:
@@ -138,7 +148,9 @@ class Server:
 
     Attributes:
         observers: Called with each request that was carried out.
+        sent: Called with each request that a process sends.
         refused: Called with each request that a fault refused.
+        cache_lags: A streamed list is refused, as by a watch cache that does not reach the version of etcd.
         lists_hang: A list of Services in one piece is never answered, as on a link that is too thin for it.
         digest: Of all requests.
     """
@@ -151,7 +163,9 @@ class Server:
         self.digest = hashlib.sha256()
         self.requests = 0
         self.observers: list[Callable[[Served], None]] = []
+        self.sent: Callable[[Link, Call], None] = lambda _link, _call: None
         self.refused: Callable[[Link, Call, int], None] = lambda _link, _call, _code: None
+        self.cache_lags = False
         self.lists_hang = False
         self.watches: list[_Watch] = []
         store.listener = self._changed
@@ -160,14 +174,21 @@ class Server:
         return self.chance.uniform(0.0005, link.weather.slow_s)
 
     def cut(self, link: "Link | None", how: str) -> None:
-        """End the watches of a process, or all of them: ``clean``, ``broken``, ``torn`` in a line, or ``frozen``."""
+        """End the watches of a process, or all of them.
+
+        Args:
+            link: The process; ``None`` for all.
+            how: ``clean``, ``broken``, ``torn`` inside a line, ``failed`` with an event that says so, or ``frozen``.
+        """
         for watch in [each for each in self.watches if link in {None, each.link}]:
             if how == "frozen":
                 watch.is_frozen = True
                 continue
             if how == "torn":
                 watch.stream.feed(b'{"type":"MODIFIED","object":{"kind":"Ser')
-            self._end(watch, None if how == "clean" else aiohttp.ClientPayloadError("connection reset"))
+            if how == "failed" and not (watch.is_frozen or watch.link.weather.partitioned):
+                watch.stream.feed(orjson.dumps({"type": "ERROR", "object": INTERNAL}) + b"\n")
+            self._end(watch, None if how in {"clean", "failed"} else aiohttp.ClientPayloadError("connection reset"))
 
     def _end(self, watch: _Watch, error: Exception | None = None) -> None:
         if watch in self.watches:
@@ -211,7 +232,7 @@ class Server:
         weather, loop = link.weather, link.loop
         if weather.partitioned or link.is_gone:
             return
-        spared = weather.writes_only and call.method == "GET"
+        spared = weather.spares(call)
         if weather.errors and not spared and self.chance.random() < weather.error_rate:
             code = self.chance.choice(weather.errors)
             link.world_note("fault", f"{code} to {link.name} {call.method} {call.path}")
@@ -238,6 +259,9 @@ class Server:
 
     def _open(self, link: "Link", call: Call, reply: "asyncio.Future[Response]", silent_s: float | None) -> None:
         stream = Stream(link.loop, silent_s)
+        if self.cache_lags and call.query.get("sendInitialEvents") == "true":
+            self._answer(link, reply, Reply(504, _whole(link.loop, LAGGING), {}))
+            return
         try:
             place, _, events = self.api.watch(call)
         except Refused as refused:
@@ -328,6 +352,7 @@ class Link:
         server.requests += 1
         head = f"{server.scheduler.now:.6f} {self.name} {call.method} {call.path} {[*call.query.items()]} {agent}\n"
         server.digest.update(head.encode() + call.body)
+        server.sent(self, call)
         if not call.is_watch and LEASE.plural not in call.path:
             self.world_note("request", f"{self.name} {call.method} {call.path}")
         reply: asyncio.Future[Response] = loop.create_future()

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from integration.cluster import KUBERNETES_KEY, Tool
 from simulation.backends import OUTCOMES
 from simulation.link import Weather
-from simulation.places import NOTES, OVERRIDES, POOL, SYSTEM, TARGET
+from simulation.places import NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
+from simulation.reference import TRUST
 from simulation.replica import Replica
 from simulation.world import (
     HOUR_S,
@@ -17,9 +18,11 @@ from simulation.world import (
     LogLines,
     World,
 )
-from toolset.sim.kinds import CONFIG_MAP, LEASE, SERVICE, Place
+from toolset.sim.kinds import CONFIG_MAP, LEASE, NAMESPACE, SERVICE, Place
 from toolset.sim.statuses import Object, Refused
 
+QUIET_RESTORES: Final = 0.2
+"""How often etcd is restored in a quiet stretch. Then the leader stays, which no other fault makes list again."""
 ERRORS: Final = ((401,), (403,), (429,), (500,), (503,), (504,), (429, 500, 503, 504), (409,))
 
 
@@ -49,6 +52,8 @@ class Plan:
             (1, self._replace),
             (1, self._delete_config_map),
             (3, self._other_service),
+            (1, self._end_namespace),
+            (2, self._label),
         )
         self._faults: tuple[tuple[int, Callable[[Replica], None]], ...] = (
             (6, self._errors),
@@ -56,7 +61,7 @@ class Plan:
             (3, self._slow),
             (4, self._partition),
             (6, self._cut),
-            (2, self._freeze),
+            (3, self._freeze),
             (3, self._pause),
             (2, self._suspend),
             (3, self._kill),
@@ -67,6 +72,7 @@ class Plan:
             (1, self._throttle),
             (1, self._restore),
             (1, self._fight),
+            (2, self._refuse_writes),
             (8, self._heal),
         )
 
@@ -106,6 +112,9 @@ class Plan:
             self.world.advance(self.chance.uniform(60.0, HOUR_S))
             self._do(self._people)
             self._settle(QUIET_BOUND_S)
+            if self.chance.random() < QUIET_RESTORES:
+                self._step(self.world.restore)
+                self._settle(STORM_BOUND_S)
 
     def _storm(self, seconds: float) -> None:
         """Let everything go wrong for some minutes, and then nothing any more."""
@@ -150,6 +159,9 @@ class Plan:
 
     def _toggle(self) -> None:
         tool, world = self.chance.choice(POOL), self.world
+        if not world.is_open(tool.namespace):
+            world.end_namespace(tool.namespace)
+            return
         if world.store.get(world.place(tool)) is None:
             world.note("admin", f"create {tool.path}")
             world.create(tool)
@@ -169,7 +181,7 @@ class Plan:
     def _opt(self) -> None:
         tool = self._any()
         self.world.disturb(tool.path)
-        self._annotate(tool, "toolset", self.chance.choice(("disabled", tool.annotations.get("toolset"))))
+        self._annotate(tool, "toolset", self.chance.choice(("disabled", "enabled", tool.annotations.get("toolset"))))
 
     def _sicken(self) -> None:
         tool, mood = self.chance.choice(POOL), self.chance.choice([*OUTCOMES])
@@ -187,11 +199,9 @@ class Plan:
         self._edit(NOTES, f"note {self._serial}")
 
     def _override(self) -> None:
-        tools = self.chance.sample(POOL, self.chance.randrange(3))
-        for tool in POOL:
-            self.world.disturb(tool.path)
-        listed = ", ".join(f"{tool.namespace}/{tool.name}" for tool in tools)
-        self._edit(OVERRIDES, f"suppress: [{listed}]\n")
+        self.world.disturb_all()
+        hidden, approved = (self.chance.sample(POOL, self.chance.randrange(most)) for most in (3, 6))
+        self._edit(OVERRIDES, f"suppress: {_paths(hidden)}\napprove: {_paths(approved)}\n")
 
     def _edit(self, key: str, value: str) -> None:
         self.world.note("admin", f"edit {key} {value!r}")
@@ -231,6 +241,16 @@ class Plan:
         self.world.note("admin", f"touch {place.name}")
         self.world.writer.patch(place, {"metadata": {"labels": {"edition": str(self._serial)}}}, "kubectl")
 
+    def _end_namespace(self) -> None:
+        self.world.end_namespace(self.chance.choice(SPACES))
+
+    def _label(self) -> None:
+        """Let a namespace no longer be trusted, or be trusted again."""
+        space, label = self.chance.choice(SPACES), self.chance.choice(("untrusted", "trusted", None))
+        self.world.note("admin", f"label {space} {label}")
+        self.world.disturb_all(space)
+        self.world.writer.patch(Place(NAMESPACE, "", space), {"metadata": {"labels": {TRUST: label}}}, "kubectl")
+
     # --- Faults
 
     def _weather(self, replica: Replica, weather: Weather, what: str) -> None:
@@ -245,6 +265,11 @@ class Plan:
 
     def _throttle(self, replica: Replica) -> None:
         self._weather(replica, Weather(errors=(429,), error_rate=1.0, retry_after_s=30, writes_only=True), "throttle")
+
+    def _refuse_writes(self, replica: Replica) -> None:
+        """Refuse each write of the ConfigMap, and nothing else: the Lease stays, as with a webhook that conflicts."""
+        codes = self.chance.choice(((409,), (500,)))
+        self._weather(replica, Weather(errors=codes, error_rate=1.0, config_maps_only=True), f"refuse-{codes[0]}")
 
     def _restore(self, _: Replica) -> None:
         self.world.restore()
@@ -272,7 +297,7 @@ class Plan:
 
     def _cut(self, replica: Replica) -> None:
         if replica.link is not None:
-            how = self.chance.choice(("clean", "broken", "torn"))
+            how = self.chance.choice(("clean", "broken", "torn", "failed"))
             self.world.note("fault", f"cut-{how} {replica.name}")
             self.world.server.cut(replica.link, how)
 
@@ -321,3 +346,7 @@ class Plan:
             spec = lease["spec"]
             self.world.writes.lease_deleted(spec.get("leaseTransitions", 0), spec.get("holderIdentity", ""))
             self.world.writer.delete(place)
+
+
+def _paths(tools: Iterable[Tool]) -> str:
+    return f"[{', '.join(f'{tool.namespace}/{tool.name}' for tool in tools)}]"

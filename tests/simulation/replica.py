@@ -68,6 +68,7 @@ class Replica:
         self.app: App | None = None
         self.skew_s = 0.0
         self.starts = 0
+        self.started_at = 0.0
         self._terminated = False
         self._scheduler = scheduler
         self._server = server
@@ -91,6 +92,7 @@ class Replica:
         if self.loop is not None:
             return
         self.starts += 1
+        self.started_at = self._scheduler.now
         self._terminated = False
         name = f"{self.name}-{self.starts}"
         self.loop = loop = ProcessLoop(self._scheduler, name, rate=rate)

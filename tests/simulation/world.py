@@ -1,6 +1,7 @@
 """The world of one seed: a cluster, its people, its faults, the processes, and what must hold of them."""
 
 import logging
+import math
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -16,16 +17,18 @@ from simulation.clock import Scheduler, Violation
 from simulation.etcd import Backup, back_up, restore
 from simulation.link import Server, Weather
 from simulation.places import NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
-from simulation.reference import demanded, suppressed
+from simulation.reference import demanded, eligible
 from simulation.replica import EPOCH, Replica
 from simulation.writes import WriteChecks
 from toolset.sim.api import Api
 from toolset.sim.kinds import EVENT, NAMESPACE, SERVICE, Place
+from toolset.sim.statuses import Object
 from toolset.sim.store import Store
 from toolset.sim.writing import Writer
 
 HOUR_S: Final = 3600.0
 SETTINGS: Final = """
+discovery: {untrusted: pending, untrusted_types: [tasks]}
 output: {dialects: [kubernaut], instance: kubernaut-system/kubernaut-dynamic-toolset}
 status: {enabled: false}
 """
@@ -38,13 +41,17 @@ STORM_BOUND_S: Final = 600.0
 """After faults: besides, a watch that fell silent, the longest retry delay, the Lease, the pace of repairs."""
 THIN_LINKS: Final = 0.15
 """The share of worlds in which no list of Services in one piece arrives."""
+LAGGING_CACHES: Final = 0.1
+"""The share of worlds in which the API server refuses streamed lists, because its watch cache lags."""
 SLOW_TOKENS: Final = 0.2
 """The share of worlds in which a token lives for 10 minutes and takes 7 s to come."""
-REQUESTS_A_MINUTE: Final = 900
+THIRD_REPLICAS: Final = 0.2
+"""The share of worlds with three replicas."""
+REQUESTS_A_MINUTE: Final = 300
 WRITES_A_MINUTE: Final = 60
 LOG_LINES_A_MINUTE: Final = 1200
 EVENTS_A_MINUTE: Final = 400
-STEPS_A_MINUTE: Final = 400_000
+STEPS_A_MINUTE: Final = 20_000
 TASKS: Final = 300
 
 
@@ -78,7 +85,7 @@ class LogLines(logging.Handler):
 class World:
     """One seed. :meth:`run` raises :class:`Violation`."""
 
-    def __init__(self, seed: int, *, services: int = 200, replicas: int = 2, verbose: bool = False) -> None:
+    def __init__(self, seed: int, *, services: int = 200, verbose: bool = False) -> None:
         self.seed = seed
         self.verbose = verbose
         self.chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
@@ -90,14 +97,17 @@ class World:
         self.server = Server(scheduler, self.store, Api(self.store, self.writer), self.chance)
         self.writes = WriteChecks(self)
         self.server.lists_hang = self.chance.random() < THIN_LINKS
+        self.server.cache_lags = self.chance.random() < LAGGING_CACHES
         self.has_slow_tokens = self.chance.random() < SLOW_TOKENS
+        replicas = 3 if self.chance.random() < THIRD_REPLICAS else 2
         self.rival_until = 0.0
         self.backends = Backends(scheduler)
         self.history: deque[str] = deque(maxlen=100_000 if verbose else 400)
         self.coverage = Coverage()
         self.problem = ""
         self.log_lines = 0
-        self.disturbed: dict[str, float] = {}
+        self.disturbed: dict[str, tuple[float, float]] = {}  # by tool, when the last two times
+        self._services = services
         self.foreign: dict[str, str] = {}
         self.backup: tuple[Backup, dict[str, str]] | None = None  # and what the admin had written
         self._before: Counter[str] = Counter()
@@ -116,7 +126,7 @@ class World:
             )
             for n in range(replicas)
         ]
-        self._build(services)
+        self._build()
 
     # --- What happened
 
@@ -138,15 +148,44 @@ class World:
 
     # --- The cluster
 
-    def _build(self, services: int) -> None:
+    def _build(self) -> None:
         for name in ("default", "kube-system", SYSTEM, *SPACES):
             self.writer.create(Place(NAMESPACE), {"metadata": {"name": name}}, "kubectl")
-        for number in range(services - len(POOL)):
-            metadata = {"name": f"app-{number}", "namespace": SPACES[number % 2]}
-            spec = {"selector": {"app": f"app-{number}"}, "ports": [{"name": "http", "port": 8080}]}
-            self.writer.create(Place(SERVICE, metadata["namespace"]), {"metadata": metadata, "spec": spec}, "kubectl")
+        for space in SPACES:
+            self._fill(space)
         for tool in self.chance.sample(POOL, 8):
             self.create(tool)
+
+    def _fill(self, space: str) -> None:
+        """Create the Services of a namespace that are no backends."""
+        for number in range(SPACES.index(space), self._services - len(POOL), len(SPACES)):
+            metadata = {"name": f"app-{number}", "namespace": space}
+            spec = {"selector": {"app": f"app-{number}"}, "ports": [{"name": "http", "port": 8080}]}
+            self.writer.create(Place(SERVICE, space), {"metadata": metadata, "spec": spec}, "kubectl")
+
+    def end_namespace(self, space: str) -> None:
+        """Take the next step in the life of a namespace: it begins to end, is gone, or is there again."""
+        place = Place(NAMESPACE, "", space)
+        namespace = self.store.get(place)
+        self.disturb_all(space)
+        if namespace is None:
+            self.note("admin", f"create-namespace {space}")
+            self.writer.create(Place(NAMESPACE), {"metadata": {"name": space}}, "kubectl")
+            self._fill(space)
+            for tool in self.chance.sample([tool for tool in POOL if tool.namespace == space], 4):
+                self.create(tool)
+        elif "deletionTimestamp" in namespace["metadata"]:
+            self.note("admin", f"drop-namespace {space}")
+            self.writer.delete(place)
+        else:
+            self.note("admin", f"end-namespace {space}")
+            ended = {**namespace["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            self.store.put(place, {**namespace, "metadata": ended})
+
+    def is_open(self, space: str) -> bool:
+        """Return whether a namespace exists and does not end."""
+        namespace = self.store.get(Place(NAMESPACE, "", space))
+        return namespace is not None and "deletionTimestamp" not in namespace["metadata"]
 
     def create(self, tool: Tool) -> None:
         """Create the Service of a tool."""
@@ -157,7 +196,14 @@ class World:
 
     def disturb(self, path: str) -> None:
         """Remember that a tool may rightly come or go for a while."""
-        self.disturbed[path] = self.scheduler.now
+        before = self.disturbed.get(path, (-math.inf, -math.inf))[1]
+        self.disturbed[path] = before, self.scheduler.now
+
+    def disturb_all(self, space: str = "") -> None:
+        """Do so for every tool, or for those of a namespace."""
+        for tool in POOL:
+            if space in {"", tool.namespace}:
+                self.disturb(tool.path)
 
     def place(self, tool: Tool) -> Place:
         """Return where the Service of a tool is."""
@@ -169,9 +215,13 @@ class World:
 
     def demanded(self) -> dict[str, Any]:
         """Return what the reference model demands now."""
-        found = [self.store.get(self.place(tool)) for tool in POOL]
-        hidden = suppressed(self.foreign.get(OVERRIDES, ""))
-        return demanded([each for each in found if each is not None], self.backends.is_up, hidden)
+        found = [self.eligible(tool) for tool in POOL]
+        return demanded([each for each in found if each is not None], self.backends.is_up)
+
+    def eligible(self, tool: Tool) -> Object | None:
+        """Return the Service of a tool if it may be published."""
+        namespace = self.store.get(Place(NAMESPACE, "", tool.namespace))
+        return eligible(self.store.get(self.place(tool)), namespace, self.foreign.get(OVERRIDES, ""))
 
     # --- Invariants
 
@@ -189,8 +239,7 @@ class World:
         restore(objects, self.store, self.writer)
         self.server.cut(None, "broken")
         self.writes.restored()
-        for tool in POOL:
-            self.disturb(tool.path)
+        self.disturb_all()
 
     def written(self) -> None:
         """Let the rival, if there is one, write an own value into an owned key, as a controller that fights does."""
@@ -206,16 +255,10 @@ class World:
 
     def is_steady(self, tool: Tool) -> bool:
         """Return whether a tool has been there, healthy and undisturbed for long."""
-        since = max(self.disturbed.get(tool.path, 0.0), self.backends.up_since(tool.authority))
-        service = self.store.get(self.place(tool))
-        is_hidden = f"{tool.namespace}/{tool.name}" in suppressed(self.foreign.get(OVERRIDES, ""))
-        if (
-            service is None
-            or is_hidden
-            or service["metadata"].get("annotations", {}).get("kubernaut.io/toolset") == "disabled"
-        ):
+        if self.eligible(tool) is None or not self.backends.is_up(tool.authority):
             return False
-        return self.backends.is_up(tool.authority) and self.scheduler.now - since > STEADY_S
+        since = max(self.disturbed.get(tool.path, (0.0, 0.0))[1], self.backends.up_since(tool.authority))
+        return self.scheduler.now - since > STEADY_S
 
     def check_settled(self) -> None:
         """Check I1 and I5: all is as the reference model demands, every replica is ready, one leads."""
