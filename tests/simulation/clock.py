@@ -12,6 +12,7 @@ import signal
 from asyncio import events  # noqa: TID251 - as above
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 from typing_extensions import TypeVarTuple, override
@@ -71,9 +72,11 @@ class Scheduler:
         while True:
             upcoming = math.inf
             for loop in self.loops:
-                if loop.due() <= self.now:
+                due = loop.due()
+                if due <= self.now:
                     self.steps += loop.turn()
-                upcoming = min(upcoming, loop.due())
+                    due = loop.due()
+                upcoming = min(upcoming, due)
             if self._calls and self._calls[0][0] <= upcoming:
                 upcoming = self._calls[0][0]
             if upcoming > end:
@@ -127,7 +130,8 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self._from, self._shown = scheduler.now, 1000.0  # a machine that has run for a while
         self._suspended = False
         self.ready: _Ready = self._ready  # type: ignore[attr-defined]  # of asyncio's base class
-        self._timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # likewise
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # tuples compare faster than handles
+        self._serial = 0
         self.set_exception_handler(self._failed)
 
     @override
@@ -135,6 +139,15 @@ class ProcessLoop(asyncio.BaseEventLoop):
         if self._suspended:
             return self._shown
         return self._shown + (self._scheduler.now - self._from) * self._rate
+
+    @override
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._serial += 1
+        heapq.heappush(self._timers, (when, self._serial, timer))
+        return timer
 
     def suspend(self, *, on: bool) -> None:
         """Stop the monotonic clock too, as a suspended machine does, or let it go on."""
@@ -154,9 +167,9 @@ class ProcessLoop(asyncio.BaseEventLoop):
         if self.ready:
             return self._scheduler.now
         timers = self._timers
-        while timers and timers[0]._cancelled:  # as asyncio itself does
-            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]  # likewise
-        return self._true(timers[0].when()) if timers else math.inf
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        return self._true(timers[0][0]) if timers else math.inf
 
     def turn(self) -> int:
         """Run everything that is ready, and what that makes ready, at this instant; return how much it was."""
@@ -165,10 +178,8 @@ class ProcessLoop(asyncio.BaseEventLoop):
         try:
             while True:
                 now = self.time()
-                while timers and timers[0].when() <= now:
-                    timer = heapq.heappop(timers)
-                    timer._scheduled = False  # type: ignore[attr-defined]  # as asyncio itself does
-                    ready.append(timer)
+                while timers and timers[0][0] <= now:
+                    ready.append(heapq.heappop(timers)[2])
                 if not ready:
                     return steps
                 for _ in range(len(ready)):

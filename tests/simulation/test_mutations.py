@@ -27,16 +27,27 @@ PROGRAM: Final = "from simulation.runs import run; print(run({seed}, {hours}).pr
 pytestmark = pytest.mark.timeout(600)
 
 
+def _applied(name: str, folder: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    """Apply a patch to a folder, whatever repository it is in."""
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    patch = ["git", "apply", *options, "-p1", str(HERE / "mutations" / f"{name}.patch")]
+    return subprocess.run(patch, check=False, cwd=folder, env=environment)
+
+
 def test_every_patch_has_a_seed_that_meets_it() -> None:
     assert {each.stem for each in (HERE / "mutations").glob("*.patch")} == CAUGHT.keys()
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_patch_applies(name: str) -> None:
+    assert _applied(name, ROOT, "--check").returncode == 0
 
 
 @pytest.mark.parametrize("name", CAUGHT if FULL else QUICK)
 def test_a_bug_is_found(name: str, tmp_path: Path) -> None:
     seed, hours, invariant = CAUGHT[name]
     shutil.copytree(ROOT / "src", tmp_path / "src")
-    patch = ["git", "apply", "-p1", str(HERE / "mutations" / f"{name}.patch")]
-    subprocess.run(patch, check=True, cwd=tmp_path, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    _applied(name, tmp_path).check_returncode()
     path = os.pathsep.join(map(str, (tmp_path / "src", ROOT / "tests", ROOT / "hack/controlplane")))
     unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     ended = subprocess.run(

@@ -81,9 +81,16 @@ def _built(fields: Mapping[Path, Any]) -> Object:
 
 def _difference(before: Object, after: Object) -> tuple[frozenset[Path], frozenset[Path]]:
     """Return the paths that were added or changed, and those that were removed."""
-    old, new = _fields(before), _fields(after)
+    old, new = _fields(_ownable(before)), _fields(_ownable(after))
     written = {path for path in new if path not in old or old[path] != new[path]}
     return frozenset(filter(_is_owned, written)), frozenset(filter(_is_owned, old.keys() - new.keys()))
+
+
+def _ownable(content: Object) -> Object:
+    """Return ``content`` without most of what :func:`_is_owned` excludes, such as ``managedFields`` themselves."""
+    metadata = content.get("metadata", {})
+    owned = {name: metadata[name] for name in ("labels", "annotations") if name in metadata}
+    return {name: each for name, each in {**content, "metadata": owned}.items() if name != "status"}
 
 
 def _is_owned(path: Path) -> bool:

@@ -18,7 +18,7 @@ def merged(live: Any, patch: Any, *, strategic: bool = False) -> Any:
         elif strategic and name in {"ports", _ORDER} and not isinstance(change, str):
             result["ports"] = _merged_ports(result.get("ports", []), patch)
         elif not name.startswith("$"):
-            result[name] = merged(result.get(name), change, strategic=strategic)
+            result[name] = merged(result.get(name), change, strategic=strategic) if is_map(change) else change
     return result
 
 

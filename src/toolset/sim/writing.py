@@ -97,7 +97,9 @@ class Writer:
             "uid": before.get("uid") or self._uid(),
             "creationTimestamp": before.get("creationTimestamp") or f"{self.now():%Y-%m-%dT%H:%M:%SZ}",
             "resourceVersion": before.get("resourceVersion"),
-            "managedFields": entries(owners, place.kind.version),
+            "managedFields": before.get("managedFields")
+            if owners == self._owners.get(place)
+            else entries(owners, place.kind.version),
         }
         self._owners[place] = owners
         new = {**with_given(place.kind, new, live), "metadata": {n: each for n, each in metadata.items() if each}}
