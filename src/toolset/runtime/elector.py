@@ -8,7 +8,7 @@ Why there are never two:
   the wall clock is recorded for people.
 - Every write is fenced by the version that was read, so of two concurrent ones, one fails.
 - A leader that could not renew for ``renew_s`` cancels its work, waits for it to end, and becomes a standby again.
-- A deleted Lease proves nothing about its holder: a standby that saw it held still waits.
+- A deleted Lease proves nothing about its holder: a standby that ever saw it held waits as if it had just been renewed.
 - It is released only when the work has ended.
 
 After a suspend, the leadership has expired, and nothing is written before the Lease is renewed or taken again.

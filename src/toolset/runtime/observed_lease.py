@@ -1,7 +1,8 @@
 """The Lease as seen by one replica, and that replica's writes to it.
 
-The expiry of another holder counts from when this replica first saw the current version, on the monotonic clock; the
-wall clock is written into the Lease for people only. Every write is fenced by the version that was seen.
+The expiry of another holder counts from when this replica first saw the current version, or that the Lease is deleted,
+on the monotonic clock; the wall clock is written into the Lease for people only. Every write is fenced by the version
+that was seen.
 """
 
 import math
@@ -138,9 +139,10 @@ class ObservedLease:
         if _version(lease) == _version(before):
             return
         self.is_watched = False
-        if lease is not None:
-            held_s = lease.spec.lease_duration_seconds or self._options.lease_s
-            free = lease.holder in {"", self._identity}
+        last = lease or before  # the holder of a deleted one may have renewed it until then
+        if last is not None:
+            held_s = last.spec.lease_duration_seconds or self._options.lease_s
+            free = last.holder in {"", self._identity}
             self.held_until = _NEVER if free else anyio.current_time() + held_s
         if self.holder != (before.holder if before is not None else ""):
             self._observer.new_leader(self.holder)

@@ -248,7 +248,19 @@ async def test_a_lease_that_was_deleted_is_created_again_only_when_its_holder_mu
         server.delete()
         assert replica.elector.leader == ""
         await anyio.sleep(100)
-    assert replica.began == [15.0]
+    assert replica.began == [20.0]
+
+
+async def test_a_standby_that_missed_the_last_renewals_waits_after_the_lease_was_deleted() -> None:
+    server = FakeLeases()
+    server.put(holder_identity="b", lease_duration_seconds=15)
+    replica = Replica(server, "a", PROMPT, *[DOWN] * 9)
+    async with running(replica.run):
+        await anyio.sleep(19.0)
+        server.put(holder_identity="b", lease_duration_seconds=15)
+        server.delete()
+        await anyio.sleep(100)
+    assert replica.began[0] >= 19.0 + 15.0
 
 
 async def test_an_answer_that_came_after_its_time_makes_no_leader() -> None:
