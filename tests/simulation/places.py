@@ -3,10 +3,11 @@
 from typing import Final
 
 from integration.cluster import Tool
-from toolset.sim.kinds import CONFIG_MAP, Place
+from toolset.sim.kinds import CONFIG_MAP, LEASE, Place
 
 SYSTEM: Final = "kubernaut-system"
 TARGET: Final = Place(CONFIG_MAP, SYSTEM, "kubernaut-toolset-config")
+LEASE_PLACE: Final = Place(LEASE, SYSTEM, "kubernaut-dynamic-toolset")
 SPACES: Final = ("team-a", "team-b")
 NOTES: Final = "notes"
 OVERRIDES: Final = "overrides.yaml"

@@ -8,7 +8,7 @@ from typing import Final
 from integration.cluster import KUBERNETES_KEY, Tool
 from simulation.backends import OUTCOMES
 from simulation.link import Weather
-from simulation.places import NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
+from simulation.places import LEASE_PLACE, NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
 from simulation.reference import TRUST
 from simulation.replica import Replica
 from simulation.world import (
@@ -18,7 +18,7 @@ from simulation.world import (
     LogLines,
     World,
 )
-from toolset.sim.kinds import CONFIG_MAP, LEASE, NAMESPACE, SERVICE, Place
+from toolset.sim.kinds import CONFIG_MAP, NAMESPACE, SERVICE, Place
 from toolset.sim.statuses import Object, Refused
 
 QUIET_RESTORES: Final = 0.2
@@ -119,6 +119,7 @@ class Plan:
     def _storm(self, seconds: float) -> None:
         """Let everything go wrong for some minutes, and then nothing any more."""
         self.world.coverage.met("state: storm")
+        self.world.epoch = None
         end = self.world.scheduler.now + seconds
         while self.world.scheduler.now < end:
             self.world.advance(self.chance.choice((0.01, 0.2, 1.0, 5.0, 20.0, 60.0)) * self.chance.random())
@@ -340,12 +341,11 @@ class Plan:
             self.world.server.cut(replica.link, "broken")
 
     def _delete_lease(self, _: Replica) -> None:
-        place = Place(LEASE, SYSTEM, "kubernaut-dynamic-toolset")
-        if (lease := self.world.store.get(place)) is not None:
+        if (lease := self.world.store.get(LEASE_PLACE)) is not None:
             self.world.note("fault", "delete-lease")
             spec = lease["spec"]
             self.world.writes.lease_deleted(spec.get("leaseTransitions", 0), spec.get("holderIdentity", ""))
-            self.world.writer.delete(place)
+            self.world.writer.delete(LEASE_PLACE)
 
 
 def _paths(tools: Iterable[Tool]) -> str:

@@ -16,7 +16,7 @@ from simulation.backends import Backends
 from simulation.clock import Scheduler, Violation
 from simulation.etcd import Backup, back_up, restore
 from simulation.link import Server, Weather
-from simulation.places import NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
+from simulation.places import LEASE_PLACE, NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
 from simulation.reference import demanded, eligible
 from simulation.replica import EPOCH, Replica
 from simulation.writes import WriteChecks
@@ -39,7 +39,7 @@ QUIET_BOUND_S: Final = 300.0
 """Without faults: one probe interval, the brake of 2 min, and time to spare."""
 STORM_BOUND_S: Final = 600.0
 """After faults: besides, a watch that fell silent, the longest retry delay, the Lease, the pace of repairs."""
-THIN_LINKS: Final = 0.15
+THIN_LINKS: Final = 0.25
 """The share of worlds in which no list of Services in one piece arrives."""
 LAGGING_CACHES: Final = 0.1
 """The share of worlds in which the API server refuses streamed lists, because its watch cache lags."""
@@ -101,6 +101,7 @@ class World:
         self.has_slow_tokens = self.chance.random() < SLOW_TOKENS
         replicas = 3 if self.chance.random() < THIRD_REPLICAS else 2
         self.rival_until = 0.0
+        self.epoch: int | None = None  # of the leadership that must stay, as there was no fault since
         self.backends = Backends(scheduler)
         self.history: deque[str] = deque(maxlen=100_000 if verbose else 400)
         self.coverage = Coverage()
@@ -239,6 +240,7 @@ class World:
         restore(objects, self.store, self.writer)
         self.server.cut(None, "broken")
         self.writes.restored()
+        self.epoch = None
         self.disturb_all()
 
     def written(self) -> None:
@@ -278,6 +280,11 @@ class World:
                 self.found(f"I5 {each.name} is not ready: {not_ready}")
         if (leading := sum(each.leads_for_s() > 0.0 for each in self.replicas)) != 1:
             self.found(f"I5 {leading} leaders")
+        lease = self.store.get(LEASE_PLACE)
+        epoch = lease["spec"].get("leaseTransitions", 0) if lease else 0
+        if epoch != self.epoch is not None:
+            self.found(f"I5 the leader changed without a fault: epoch {self.epoch}, then {epoch}")
+        self.epoch = epoch
 
     def begin(self) -> None:
         """Start every process, and the checks that time brings."""

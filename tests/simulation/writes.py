@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 from integration.cluster import KUBERNETES_KEY, Tool
 from integration.demands import WRITER, urls_of
 from simulation.link import Link, Served
-from simulation.places import NOTES, OVERRIDES, POOL, SYSTEM, TARGET
+from simulation.places import LEASE_PLACE, NOTES, OVERRIDES, POOL, TARGET
 from toolset.sim.api import Call
-from toolset.sim.kinds import LEASE, Place
+from toolset.sim.kinds import LEASE
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -17,7 +17,6 @@ Turn = tuple[int, str]
 """The epoch of a leadership, and who has it."""
 
 NEVER: Final[Turn] = (0, "")
-LEASE_PLACE: Final = Place(LEASE, SYSTEM, "kubernaut-dynamic-toolset")
 LEASE_S: Final = 15.0
 """How long a leadership is valid after its last renewal."""
 LEASE_TRIES: Final = 5
