@@ -19,6 +19,8 @@ Turn = tuple[int, str]
 NEVER: Final[Turn] = (0, "")
 LEASE_S: Final = 15.0
 """How long a leadership is valid after its last renewal."""
+START_S: Final = 60.0
+"""Within so long a process has read the Lease, however slow its requests are."""
 LEASE_TRIES: Final = 5
 """Writes of the Lease within one ``Retry-After``: a last renewal, the release, and those of a process that started."""
 FRESH_S: Final = 60.0
@@ -77,11 +79,11 @@ class WriteChecks:
     def _may_overlap(self) -> bool:
         """Return whether two processes may both consider themselves the leader; the fence of each write still holds.
 
-        A process that starts after the Lease was deleted cannot know that there was one. Restored etcd may name a
-        former holder.
+        A process that has not read the Lease before it was deleted cannot know that there was one. Restored etcd may
+        name a former holder.
         """
         now, deleted_at = self._world.scheduler.now, self._lease_deleted_at
-        has_started = any(each.started_at > deleted_at for each in self._world.replicas)
+        has_started = any(each.started_at > deleted_at - START_S for each in self._world.replicas)
         is_deleted = has_started and now - deleted_at < LEASE_S
         return is_deleted or now - self._restored_at < EPOCHS_LOST_S
 
