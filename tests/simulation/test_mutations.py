@@ -14,7 +14,9 @@ ROOT: Final = HERE.parents[1]
 FULL: Final = os.getenv("CI_FULL") == "1"
 CAUGHT: Final[dict[str, tuple[int, float, str]]] = {
     "a-deleted-lease-is-free": (31, 1.4, "I4"),
+    "a-failed-list-is-repeated-in-one-piece": (3, 0.3, "I5"),
     "a-lagging-watch-cache-is-asked-to-stream": (15, 0.1, "I1"),
+    "a-standby-writes-before-it-lists": (15, 2.4, "I2"),
     "conflicts-are-not-delayed": (2, 0.3, "I6"),
     "deletion-in-a-watch-is-ignored": (6, 2.4, "I1"),
     "every-key-counts-as-owned": (2, 0.1, "I3"),

@@ -17,7 +17,7 @@ from simulation.clock import Scheduler, Violation
 from simulation.etcd import Backup, back_up, restore
 from simulation.link import Server, Weather
 from simulation.places import LEASE_PLACE, NOTES, OVERRIDES, POOL, SPACES, SYSTEM, TARGET
-from simulation.reference import demanded, eligible
+from simulation.reference import demanded, eligible, is_trusted
 from simulation.replica import EPOCH, Replica
 from simulation.writes import WriteChecks
 from toolset.sim.api import Api
@@ -263,8 +263,9 @@ class World:
         return self.scheduler.now - since > STEADY_S
 
     def check_settled(self) -> None:
-        """Check I1 and I5: all is as the reference model demands, every replica is ready, one leads."""
+        """Check I1, I3 and I5: all is as the reference model demands, every replica is ready, one leads."""
         self.note("check", "settled")
+        self._note_trust()
         wanted, data = self.demanded(), self.data()
         found = {key: yaml.safe_load(text) for key, text in data.items() if key.endswith("-toolset.yaml")}
         if found != wanted:
@@ -275,9 +276,12 @@ class World:
         for each in self.replicas:
             if each.app is None or each.loop is None:
                 self.found(f"I5 {each.name} does not run")
-                continue
-            if not_ready := each.ask_health():
+            elif not_ready := each.ask_health():
                 self.found(f"I5 {each.name} is not ready: {not_ready}")
+        self._check_leader()
+
+    def _check_leader(self) -> None:
+        """Check that one leads, the same as at the last check if there was no fault since."""
         if (leading := sum(each.leads_for_s() > 0.0 for each in self.replicas)) != 1:
             self.found(f"I5 {leading} leaders")
         lease = self.store.get(LEASE_PLACE)
@@ -285,6 +289,14 @@ class World:
         if epoch != self.epoch is not None:
             self.found(f"I5 the leader changed without a fault: epoch {self.epoch}, then {epoch}")
         self.epoch = epoch
+
+    def _note_trust(self) -> None:
+        for space in SPACES:
+            namespace = self.store.get(Place(NAMESPACE, "", space))
+            if namespace is not None and not is_trusted(namespace):
+                self.coverage.met("state: untrusted namespace")
+                if any(self.eligible(tool) for tool in POOL if tool.namespace == space):
+                    self.coverage.met("state: approved tool in an untrusted namespace")
 
     def begin(self) -> None:
         """Start every process, and the checks that time brings."""
