@@ -136,14 +136,13 @@ class ObservedLease:
     def _see(self, lease: Lease | None) -> None:
         """Record the Lease; a version that is seen for the first time is held from now on."""
         before, self._lease = self._lease, lease
-        if _version(lease) == _version(before):
+        last = lease or before  # the holder of a deleted one may have renewed it until then
+        if last is None or _version(lease) == _version(before):
             return
         self.is_watched = False
-        last = lease or before  # the holder of a deleted one may have renewed it until then
-        if last is not None:
-            held_s = last.spec.lease_duration_seconds or self._options.lease_s
-            free = last.holder in {"", self._identity}
-            self.held_until = _NEVER if free else anyio.current_time() + held_s
+        held_s = last.spec.lease_duration_seconds or self._options.lease_s
+        free = last.holder in {"", self._identity}
+        self.held_until = _NEVER if free else anyio.current_time() + held_s
         if self.holder != (before.holder if before is not None else ""):
             self._observer.new_leader(self.holder)
 
