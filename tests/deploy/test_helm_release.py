@@ -27,7 +27,7 @@ OWNER: Final = "meta.helm.sh/release-name"
 
 @pytest.fixture
 def cluster(helm: Helm, plane: ControlPlane, admin: httpx.Client) -> Iterator[Helm]:
-    """Yield Helm on a cluster with the namespace and nothing of ours in it; remove what is left."""
+    """Yield Helm on a cluster with the namespace and no object of this service in it; remove what is left."""
 
     def clean() -> None:
         kinds = KINDS.removeprefix("namespaces,")  # without a controller manager one would never be gone
